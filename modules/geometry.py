@@ -1,0 +1,106 @@
+"""Coordinates, keypoints and warping: the plane geometry that the networks share.
+
+Coordinates are ``(x, y)``, x to the right, both in [-1, 1]; pixel ``i`` of ``n`` stands at
+``2 i / (n - 1) - 1``, so that the corner pixels stand at the ends.  Shapes use B samples,
+K keypoints, C channels, H x W pixels.  Everything here is computed in float32, also under
+autocast: half a pixel is less than bfloat16 can tell apart near the border of a picture.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+KEYPOINT_VARIANCE = 0.01  # of the Gaussian that stands for a keypoint (FOMM)
+
+
+class Keypoints(NamedTuple):
+    """Keypoints of a batch of frames, with the local affine frame at each."""
+
+    positions: Tensor  # (B, K, 2), (x, y) in [-1, 1]
+    jacobians: Tensor  # (B, K, 2, 2)
+
+
+def coordinate_grid(size: tuple[int, int], like: Tensor) -> Tensor:
+    """The coordinates of every pixel of a map of ``size`` (H, W): (H, W, 2), on ``like``'s device.
+
+    Float32, or float64 where ``like`` is.
+    """
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    y, x = (torch.linspace(-1, 1, n, device=like.device, dtype=dtype) for n in size)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
+def gaussian_maps(
+    positions: Tensor, size: tuple[int, int], variance: float = KEYPOINT_VARIANCE
+) -> Tensor:
+    """A Gaussian of peak 1 around every keypoint, ``exp(-|z - p|^2 / (2 v))``: (B, K, H, W)."""
+    offsets = coordinate_grid(size, like=positions) - positions[:, :, None, None]
+    return torch.exp(-offsets.square().sum(dim=-1) / (2 * variance))
+
+
+def inverse_2x2(matrices: Tensor) -> Tensor:
+    """The inverses of (..., 2, 2) matrices, in closed form and in at least float32."""
+    matrices = matrices.to(torch.promote_types(matrices.dtype, torch.float32))
+    a, b, c, d = matrices.flatten(-2).unbind(-1)
+    adjugate = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2))
+    return adjugate / (a * d - b * c)[..., None, None]
+
+
+def sample(image: Tensor, field: Tensor, *, align_corners: bool) -> Tensor:
+    """``image`` (B, C, H, W) looked up at every source coordinate of ``field`` (B, h, w, 2).
+
+    Bilinear, zeros outside; (B, C, h, w) in the type of ``image``.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        sampled = F.grid_sample(
+            image.float(),
+            field.float(),
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=align_corners,
+        )
+    return sampled.to(image.dtype)
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """``maps`` (B, C, h, w) resized bilinearly, corners aligned: (B, C, H, W)."""
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=True)
+
+
+def warp(feature: Tensor, deformation: Tensor) -> Tensor:
+    """``feature`` (B, C, H, W) deformed by a field (B, h, w, 2) of any size (FOMM, Sec. 3.2)."""
+    field = resize(deformation.permute(0, 3, 1, 2), feature.shape[-2:]).permute(0, 2, 3, 1)
+    return sample(feature, field, align_corners=True)
+
+
+class AntiAliasedDownsample(nn.Module):
+    """Every ``factor``-th pixel, from the first, of the image blurred by a Gaussian.
+
+    Sigma is ``(factor - 1) / 2``, the kernel ``2 round(4 sigma) + 1`` wide with sum 1, the
+    padding zero.  A factor of 1 returns the image.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        sigma = (factor - 1) / 2
+        radius = round(4 * sigma)
+        offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+        line = torch.exp(-offsets.square() / (2 * sigma**2)) if radius else torch.ones(1)
+        kernel = torch.outer(line, line)
+        self.register_buffer("kernel", (kernel / kernel.sum()).float(), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H / factor, W / factor)."""
+        if self.factor == 1:
+            return image
+        channels = image.shape[1]
+        weight = self.kernel.to(image.dtype).expand(channels, 1, -1, -1)
+        padding = self.kernel.shape[-1] // 2
+        return F.conv2d(image, weight, padding=padding, stride=self.factor, groups=channels)
