@@ -1,0 +1,46 @@
+"""Section ``train`` of a configuration: how long, how fast and how carefully to optimise."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from modules.section import Section
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class LearningRates(Section):
+    """Section ``train.learning_rate``: of Adam, for each of the three networks."""
+
+    generator: PositiveFloat = 2e-4
+    detector: PositiveFloat = 2e-4
+    discriminator: PositiveFloat = 2e-4
+
+
+class TrainConfig(Section):
+    """Section ``train``; intervals count optimiser steps."""
+
+    epochs: PositiveInt = 100
+    max_steps: PositiveInt | None = None  # ends the training before its epochs do
+    batch_size: PositiveInt = 8  # pairs in one forward pass of one process
+    accumulate: PositiveInt = 1  # forward passes whose gradients make one step
+
+    learning_rate: LearningRates = LearningRates()
+    betas: tuple[Decay, Decay] = (0.5, 0.999)
+    clip: PositiveFloat = 10.0  # largest gradient norm of a network
+    milestones: tuple[PositiveInt, ...] = (60, 90)  # epochs at which the rates fall
+    gamma: PositiveFloat = 0.1  # factor by which they fall
+    average_decay: Decay = 0.999  # of the moving average of the weights, reached by a warm-up
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    tf32: bool = True  # on CUDA, for what is computed in float32
+    compile: bool = False
+    workers: NonNegativeInt = 4  # processes that load the data of one training process
+
+    log_every: PositiveInt = 50
+    grid_every: PositiveInt = 1000
+    save_every: PositiveInt = 1000
+    validate_every: PositiveInt = 1000
+    validation_pairs: PositiveInt = 64
+    keep_last: PositiveInt = 3  # checkpoints; the best weights by validation are kept besides
+    max_bad_steps: PositiveInt = 10  # steps in a row without a finite loss and gradient
