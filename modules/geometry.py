@@ -6,7 +6,7 @@ K keypoints, C channels, H x W pixels.  Everything here is computed in float32, 
 autocast: half a pixel is less than bfloat16 can tell apart near the border of a picture.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -48,17 +48,24 @@ def inverse_2x2(matrices: Tensor) -> Tensor:
     return adjugate / (a * d - b * c)[..., None, None]
 
 
-def sample(image: Tensor, field: Tensor, *, align_corners: bool) -> Tensor:
+def sample(
+    image: Tensor,
+    field: Tensor,
+    *,
+    align_corners: bool,
+    padding: Literal["zeros", "reflection"] = "zeros",
+) -> Tensor:
     """``image`` (B, C, H, W) looked up at every source coordinate of ``field`` (B, h, w, 2).
 
-    Bilinear, zeros outside; (B, C, h, w) in the type of ``image``.
+    Bilinear; (B, C, h, w) in the type of ``image``.
     """
+    dtype = torch.promote_types(image.dtype, torch.float32)
     with torch.autocast(image.device.type, enabled=False):
         sampled = F.grid_sample(
-            image.float(),
-            field.float(),
+            image.to(dtype),
+            field.to(dtype),
             mode="bilinear",
-            padding_mode="zeros",
+            padding_mode=padding,
             align_corners=align_corners,
         )
     return sampled.to(image.dtype)

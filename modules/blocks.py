@@ -1,0 +1,82 @@
+"""The convolution blocks that the networks are made of (FOMM, supplementary material).
+
+All convolutions have biases and keep the size of their input.  B samples, C channels, H x W.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SameBlock(nn.Module):
+    """Convolution, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        super().__init__()
+        padding = kernel_size // 2
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)))
+
+
+class DownBlock(SameBlock):
+    """A same block, then a 2 x 2 average pool; the last row of an odd side stands alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(super().forward(x), kernel_size=2, ceil_mode=True)
+
+
+class UpBlock(SameBlock):
+    """Nearest neighbours doubled, then a same block."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class ResidualBlock(nn.Module):
+    """Two pre-activated convolutions, added to the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.conv1(F.relu(self.norm1(x)))
+        return x + self.conv2(F.relu(self.norm2(residual)))
+
+
+class Hourglass(nn.Module):
+    """An encoder and a decoder of ``depth`` halvings that see each other at every size.
+
+    Level i has ``min(max_width, width * 2**i)`` channels.  Any size goes: an odd side is rounded up
+    on the way down and cropped on the way up.
+    """
+
+    def __init__(self, in_channels: int, width: int, depth: int, max_width: int) -> None:
+        super().__init__()
+        widths = [min(max_width, width * 2**level) for level in range(depth + 1)]
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for level in range(depth):
+            inner = in_channels if level == 0 else widths[level]
+            self.down.append(DownBlock(inner, widths[level + 1]))
+        for level in reversed(range(depth)):
+            deepest = level == depth - 1
+            self.up.append(UpBlock(widths[level + 1] * (1 if deepest else 2), widths[level]))
+        self.out_channels = width + in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, width + C, H, W)."""
+        skipped = []
+        for down in self.down:
+            skipped.append(x)
+            x = down(x)
+        for up in self.up:
+            skip = skipped.pop()
+            x = torch.cat([up(x)[..., : skip.shape[-2], : skip.shape[-1]], skip], dim=1)
+        return x

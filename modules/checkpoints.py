@@ -1,0 +1,204 @@
+"""Weights in and out: our own files, and the published checkpoints.
+
+Our own checkpoint is a folder: ``weights.safetensors`` holds the network and, in its metadata, the
+resolved configuration of the run; the trainer keeps its state beside it.  A published checkpoint is
+one pickled file whose names are translated here, once.  Nothing in either can run code.
+"""
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from modules.errors import InputError
+from modules.mcnet import MCNet, ModelConfig
+
+WEIGHTS = "weights.safetensors"
+
+State = dict[str, Tensor]
+
+# Published name -> ours.  The three memory levels are named there by their size at 256 x 256.
+LEVELS = {"128": "0", "64": "1", "32": "2"}
+HOURGLASS = [
+    (r"encoder\.down_blocks\.(\d+)\.", r"hourglass.down.\1."),
+    (r"decoder\.up_blocks\.(\d+)\.", r"hourglass.up.\1."),
+]
+MEMORY = "generator.memory."
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+GENERATOR_RULES: list[Rule] = [
+    *(
+        (rf"dense_motion_network\.hourglass\.{old}", f"dense_motion.{new}")
+        for old, new in HOURGLASS
+    ),
+    (r"dense_motion_network\.(mask|occlusion)\.", r"dense_motion.\1."),
+    (r"first\.", "generator.encoder.first."),
+    (r"down_blocks\.(\d+)\.", r"generator.encoder.down.\1."),
+    (r"up_blocks\.(\d+)\.", r"generator.decoder.up.\1."),
+    (
+        r"resblock\.(\d+)\.",
+        lambda m: f"generator.decoder.residual.{int(m[1]) // 2}.{int(m[1]) % 2}.",
+    ),
+    (r"final\.", "generator.decoder.final."),
+    (r"mbUnit\.mb$", MEMORY + "meta_memory.bank"),
+    (r"mbUnit\.feat_forward_proj_(\d+)\.", lambda m: f"{MEMORY}project.{LEVELS[m[1]]}."),
+    (r"mbUnit\.conv_(\d+)\.", lambda m: f"{MEMORY}restore.{LEVELS[m[1]]}.0."),
+    (r"mbUnit\.norm_(\d+)\.", lambda m: f"{MEMORY}restore.{LEVELS[m[1]]}.1."),
+    (r"mbUnit\.query_conv\.", MEMORY + "query."),
+    (r"mbUnit\.diff_conv\.", MEMORY + "difference."),
+    (r"mbUnit\.style_route\.", MEMORY + "identity.mlp."),
+    (r"mbUnit\.conv_kv\.attention\.fc1\.", MEMORY + "meta_memory.key_value_conv.mixture.0."),
+    (r"mbUnit\.conv_kv\.attention\.fc2\.", MEMORY + "meta_memory.key_value_conv.mixture.2."),
+    (r"mbUnit\.conv_kv\.", MEMORY + "meta_memory.key_value_conv."),
+    (r"mbUnit\.styleconv\.weight$", MEMORY + "meta_memory.noise_strength"),
+    (r"mbUnit\.styleconv\.activate\.bias$", MEMORY + "meta_memory.bias"),
+    (
+        r"mbUnit\.styleconv\.modulated_conv\.modulation\.",
+        MEMORY + "meta_memory.modulated_conv.style_",
+    ),
+    (r"mbUnit\.styleconv\.modulated_conv\.", MEMORY + "meta_memory.modulated_conv."),
+]
+DETECTOR_RULES: list[Rule] = [
+    *((rf"predictor\.{old}", f"detector.{new}") for old, new in HOURGLASS),
+    (r"kp\.", "detector.heatmaps."),
+    (r"jacobian\.", "detector.jacobians."),
+]
+DISCRIMINATOR_RULES: list[Rule] = [
+    (r"discs\.1\.down_blocks\.(\d+)\.conv\.", r"convs.\1."),
+    (r"discs\.1\.down_blocks\.(\d+)\.norm\.", r"norms.\1."),
+    (r"discs\.1\.conv\.", "realness."),
+]
+CONSTANTS = ("down.weight", "dense_motion_network.down.weight")  # the anti-aliasing Gaussian
+
+
+class Weights(NamedTuple):
+    """What a checkpoint holds, under our names."""
+
+    model: State
+    discriminator: State | None  # published checkpoints may have one
+    config: dict[str, Any] | None  # the resolved configuration; published checkpoints have none
+
+
+def load_model(path: str | Path, config: ModelConfig | None = None) -> MCNet:
+    """The network of a checkpoint, in eval mode on the CPU.
+
+    Without ``config`` the one in the checkpoint is used, or for a published checkpoint the
+    published model with as many keypoints as the file has.  Raises InputError for a file that is
+    none, and for one that does not fit ``config``.
+    """
+    weights = read_weights(path)
+    num_kp = len(weights.model.get("detector.heatmaps.bias", ()))
+    if config is None and weights.config is not None:
+        config = ModelConfig.model_validate_json(json.dumps(weights.config["model"]))
+    config = config or ModelConfig(num_kp=num_kp or ModelConfig().num_kp)
+    if num_kp and num_kp != config.num_kp:
+        raise InputError(
+            f"The checkpoint {path} has {num_kp} keypoints and the config {config.num_kp}: set "
+            f"model.num_kp={num_kp}."
+        )
+    model = MCNet(config)
+    load_strictly(model, weights.model, path)
+    return model.eval()
+
+
+def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Fill a network with exactly its tensors, or raise an InputError that names the first misfit.
+
+    Sides of length 1 may differ: the published file writes a linear layer as a 1 x 1 convolution.
+    """
+    own = network.state_dict()
+    misfits = [f"{name} is missing" for name in own.keys() - state.keys()]
+    misfits += [f"{name} is unknown" for name in state.keys() - own.keys()]
+    for name in own.keys() & state.keys():
+        if own[name].squeeze().shape != state[name].squeeze().shape:
+            found, expected = tuple(state[name].shape), tuple(own[name].shape)
+            misfits.append(f"{name} has shape {found}, not {expected}")
+    if misfits:
+        raise InputError(
+            f"The checkpoint {path} does not fit the network of the config: {min(misfits)}"
+            + (f", and {len(misfits) - 1} more tensors do not fit." if misfits[1:] else ".")
+        )
+    network.load_state_dict({name: state[name].reshape(own[name].shape) for name in own})
+
+
+def read_weights(path: str | Path) -> Weights:
+    """The tensors of a checkpoint of ours (folder or file) or a published one, under our names."""
+    path = Path(path)
+    if path.is_dir():
+        path = path / WEIGHTS
+    if not path.is_file():
+        raise InputError(f"There is no checkpoint {path}.")
+    return read_own(path) if path.suffix == ".safetensors" else read_published(path)
+
+
+def read_own(path: Path) -> Weights:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            model = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a readable safetensors file: {error}.") from error
+    if "config" not in metadata:
+        raise InputError(f"{path} carries no configuration: it was not written by this project.")
+    return Weights(model, None, json.loads(metadata["config"]))
+
+
+def read_published(path: Path) -> Weights:
+    try:
+        file = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a file of PyTorch weights that is safe to load."
+        ) from error
+    if not isinstance(file, dict) or not {"generator", "kp_detector"} <= file.keys():
+        raise InputError(
+            f"{path} is not a checkpoint of this network: it has no generator and kp_detector."
+        )
+    model = translate(file["generator"], GENERATOR_RULES)
+    model |= translate(file["kp_detector"], DETECTOR_RULES)
+    discriminator = file.get("discriminator")
+    if discriminator is not None:
+        discriminator = translate(discriminator, DISCRIMINATOR_RULES)
+    return Weights(model, discriminator, None)
+
+
+def translate(state: Mapping[str, Tensor], rules: list[Rule]) -> State:
+    """Published tensors under our names; what no rule knows keeps its name and is then refused."""
+    names = {name: name.removeprefix("module.") for name in state}
+    return {
+        our_name(published, rules): state[name]
+        for name, published in names.items()
+        if published not in CONSTANTS
+    }
+
+
+def our_name(published: str, rules: list[Rule]) -> str:
+    for pattern, replacement in rules:
+        ours, found = re.subn("^" + pattern, replacement, published)
+        if found:
+            return ours
+    return published
+
+
+def save_weights(path: str | Path, model: MCNet, config: Mapping[str, Any]) -> None:
+    """Write the weights of a network, with the resolved configuration of its run, as one file."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    try:
+        save_file(state, temporary, metadata={"config": json.dumps(config)})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_config(path: str | Path) -> dict[str, Any] | None:
+    """The resolved configuration inside a checkpoint; None for a published one."""
+    return read_weights(path).config

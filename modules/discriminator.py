@@ -1,0 +1,58 @@
+"""The patch discriminator, told where the driving keypoints are (FOMM, supplementary material)."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from modules.geometry import KEYPOINT_VARIANCE, gaussian_maps
+from modules.section import Section
+
+
+class DiscriminatorConfig(Section):
+    """Section ``discriminator``."""
+
+    width: PositiveInt = 64  # channels of the first block, doubled by every further one
+    max_width: PositiveInt = 512
+    depth: PositiveInt = 4  # blocks
+    variance: PositiveFloat = (
+        KEYPOINT_VARIANCE  # of a keypoint's Gaussian, in [-1, 1] units squared
+    )
+
+
+class Judgement(NamedTuple):
+    """What the discriminator sees in a batch of images."""
+
+    features: list[Tensor]  # each block's output, (B, C_i, h_i, w_i)
+    realness: Tensor  # (B, 1, h, w), 1 = real, 0 = generated
+
+
+class Discriminator(nn.Module):
+    """Image and keypoints -> ``Judgement``."""
+
+    def __init__(self, config: DiscriminatorConfig, num_kp: int) -> None:
+        super().__init__()
+        self.variance = config.variance
+        widths = [min(config.max_width, config.width * 2**i) for i in range(config.depth)]
+        inputs = [3 + num_kp, *widths]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(inner, outer, kernel_size=4)
+            for inner, outer in zip(inputs, widths, strict=False)
+        )
+        norms = [nn.InstanceNorm2d(width, affine=True) for width in widths[1:]]
+        self.norms = nn.ModuleList([nn.Identity(), *norms])
+        self.realness = nn.Conv2d(widths[-1], 1, kernel_size=1)
+
+    def forward(self, image: Tensor, positions: Tensor) -> Judgement:
+        """(B, 3, H, W) in [0, 1] and keypoint positions (B, K, 2) in [-1, 1]."""
+        heatmaps = gaussian_maps(positions, image.shape[-2:], self.variance).to(image.dtype)
+        x = torch.cat([image, heatmaps], dim=1)
+        features = []
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.leaky_relu(norm(conv(x)), negative_slope=0.2)
+            if conv is not self.convs[-1]:
+                x = F.avg_pool2d(x, kernel_size=2)
+            features.append(x)
+        return Judgement(features, self.realness(x))

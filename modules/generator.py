@@ -1,0 +1,70 @@
+"""The identity-conditioned generator: encode the source, warp, compensate, decode."""
+
+from typing import NamedTuple
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from modules.compensation import Compensation, MemoryCompensation, MemoryConfig
+from modules.decoder import Decoder
+from modules.dense_motion import DenseMotion
+from modules.encoder import Encoder
+from modules.geometry import resize, warp
+from modules.section import Section
+
+
+class GeneratorConfig(Section):
+    """Section ``model.generator``."""
+
+    width: PositiveInt = 64  # channels at full size, doubled at every halving
+    max_width: PositiveInt = 512
+    depth: PositiveInt = 3  # halvings; every level but the finest is compensated
+    residual_blocks: PositiveInt = 2  # of each decoder stage
+
+
+class Rendered(NamedTuple):
+    """A generated frame and the steps that led to it."""
+
+    prediction: Tensor  # (B, 3, H, W) in [0, 1]
+    warped_source: Tensor  # (B, 3, H, W), the source sampled by the deformation
+    motion: DenseMotion
+    compensations: list[Compensation]  # finest compensated level first; empty without a memory
+
+
+class Generator(nn.Module):
+    """The four phases of a frame; ``memory`` None leaves the compensation out."""
+
+    def __init__(self, config: GeneratorConfig, memory: MemoryConfig | None, num_kp: int) -> None:
+        super().__init__()
+        widths = [min(config.max_width, config.width * 2**i) for i in range(config.depth + 1)]
+        self.encoder = Encoder(widths)
+        self.memory = None if memory is None else MemoryCompensation(memory, widths[1:], num_kp)
+        self.decoder = Decoder(widths, config.residual_blocks)
+
+    def encode(self, source: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [0, 1] -> its feature pyramid, finest first."""
+        return self.encoder(source)
+
+    def generate(
+        self,
+        source: Tensor,
+        pyramid: list[Tensor],
+        source_positions: Tensor,
+        motion: DenseMotion,
+        noise: Tensor | None = None,
+    ) -> Rendered:
+        """Move an encoded source: warp its pyramid, compensate it, decode it."""
+        warped = [warp_visible(feature, motion) for feature in pyramid]
+        compensations: list[Compensation] = []
+        if self.memory is not None:
+            compensations = self.memory(warped[1:], source_positions, noise)
+            warped = [warped[0], *(level.compensated for level in compensations)]
+        warped_source = warp(source, motion.deformation)
+        prediction = self.decoder(warped, warped_source, motion.occlusion)
+        return Rendered(prediction, warped_source, motion, compensations)
+
+
+def warp_visible(feature: Tensor, motion: DenseMotion) -> Tensor:
+    """``feature`` (B, C, H, W) deformed, and darkened where the source cannot show it."""
+    visible = resize(motion.occlusion, feature.shape[-2:]).to(feature.dtype)
+    return warp(feature, motion.deformation) * visible

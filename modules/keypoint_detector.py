@@ -1,0 +1,51 @@
+"""The keypoint detector: where a face's keypoints are, and how the face is turned around each.
+
+Learned without labels (FOMM, Sec. 3.1); the same detector serves the source and the driving frame.
+"""
+
+import torch
+from pydantic import PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from modules.blocks import Hourglass
+from modules.geometry import AntiAliasedDownsample, Keypoints, coordinate_grid
+from modules.section import Section
+
+
+class KeypointDetectorConfig(Section):
+    """Section ``model.keypoint_detector``."""
+
+    width: PositiveInt = 32  # channels of the hourglass at full size
+    depth: PositiveInt = 5  # halvings inside the hourglass
+    max_width: PositiveInt = 1024
+    downsample: PositiveInt = 4  # the image is looked at this many times smaller
+    temperature: PositiveFloat = 0.1  # divides the heatmap logits: small makes sharp heatmaps
+
+
+class KeypointDetector(nn.Module):
+    """Image -> ``Keypoints``.  Always in float32: in bfloat16 keypoints move by over a pixel."""
+
+    def __init__(self, config: KeypointDetectorConfig, num_kp: int) -> None:
+        super().__init__()
+        self.temperature = config.temperature
+        self.downsample = AntiAliasedDownsample(config.downsample)
+        self.hourglass = Hourglass(3, config.width, config.depth, config.max_width)
+        features = self.hourglass.out_channels
+        self.heatmaps = nn.Conv2d(features, num_kp, kernel_size=7)
+        self.jacobians = nn.Conv2d(features, 4 * num_kp, kernel_size=7)
+        nn.init.zeros_(self.jacobians.weight)
+        with torch.no_grad():
+            self.jacobians.bias.copy_(torch.eye(2).flatten().repeat(num_kp))
+
+    def forward(self, image: Tensor) -> Keypoints:
+        """(B, 3, H, W) in [0, 1] -> positions (B, K, 2), jacobians (B, K, 2, 2)."""
+        with torch.autocast(image.device.type, enabled=False):
+            feature = self.hourglass(self.downsample(image.float()))
+            logits = self.heatmaps(feature) / self.temperature  # (B, K, h, w)
+            heatmaps = logits.flatten(2).softmax(dim=-1).view_as(logits)[..., None]
+            grid = coordinate_grid(logits.shape[-2:], like=logits)  # (h, w, 2)
+            # Sums, not matrix products: these add pairwise, which keeps float32 twenty times closer.
+            positions = (heatmaps * grid).sum(dim=(2, 3))
+            maps = self.jacobians(feature).unflatten(1, (-1, 4)).movedim(2, -1)  # (B, K, h, w, 4)
+            jacobians = (heatmaps * maps).sum(dim=(2, 3)).unflatten(2, (2, 2))
+        return Keypoints(positions, jacobians)

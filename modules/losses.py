@@ -1,0 +1,104 @@
+"""The terms of the training objective, each from tensors to an unweighted scalar.
+
+Hong & Xu, ICCV 2023, Sec. 3.4; the equivariance terms are those of FOMM, Sec. 3.1.  B samples, K
+keypoints.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modules.compensation import Compensation
+from modules.discriminator import Judgement
+from modules.geometry import AntiAliasedDownsample, Keypoints, inverse_2x2, resize
+from modules.perceptual import PerceptualNetwork
+from modules.transform import RandomTransform
+
+
+def pixel(prediction: Tensor, real: Tensor) -> Tensor:
+    """Mean absolute difference of two batches of images."""
+    return F.l1_loss(prediction, real)
+
+
+def perceptual(
+    prediction: Tensor, real: Tensor, network: PerceptualNetwork, scales: tuple[int, ...]
+) -> Tensor:
+    """Mean absolute differences of VGG features, summed over layers and image scales 1 / s.
+
+    No gradient flows into the real image (Johnson et al., ECCV 2016; scales as in FOMM).
+    """
+    total = prediction.new_zeros(())
+    for scale in scales:
+        downsample = AntiAliasedDownsample(scale).to(prediction.device)
+        with torch.no_grad():
+            real_features = network(downsample(real))
+        features = network(downsample(prediction))
+        for one, other in zip(features, real_features, strict=True):
+            total = total + F.l1_loss(one, other)
+    return total
+
+
+def equivariance_value(
+    driving: Keypoints, transformed: Keypoints, transform: RandomTransform
+) -> Tensor:
+    """How far the keypoints of a frame are from the transformed frame's, led back by T."""
+    return F.l1_loss(transform.points(transformed.positions), driving.positions)
+
+
+def equivariance_jacobian(
+    driving: Keypoints, transformed: Keypoints, transform: RandomTransform
+) -> Tensor:
+    """``mean |I - (J^D)^-1 (dT/dz at p^T) J^T|``: the local frames must turn as T does."""
+    led_back = transform.jacobians(transformed.positions) @ transformed.jacobians
+    product = inverse_2x2(driving.jacobians) @ led_back
+    identity = torch.eye(2, device=product.device, dtype=product.dtype)
+    return F.l1_loss(product, identity.expand_as(product))
+
+
+def keypoint_distance(positions: Tensor, margin: float = 0.2) -> Tensor:
+    """Hinge on keypoints (B, K, 2) of one frame closer than ``margin``, over all ordered pairs."""
+    closeness = F.relu(margin - torch.cdist(positions, positions))  # (B, K, K)
+    return off_diagonal(closeness).mean()
+
+
+def keypoint_distance_sign(positions: Tensor, margin: float = 0.2) -> Tensor:
+    """The published form, which counts close pairs: its gradient is zero."""
+    closeness = 1 - torch.sign(torch.cdist(positions, positions) - margin)
+    return off_diagonal(closeness).mean()
+
+
+def off_diagonal(pairs: Tensor) -> Tensor:
+    """(B, K, K) with zeros on the diagonal."""
+    return pairs * (1 - torch.eye(pairs.shape[-1], device=pairs.device, dtype=pairs.dtype))
+
+
+def memory_consistency(compensations: list[Compensation]) -> Tensor:
+    """Mean absolute difference of values and projected features, summed over levels.
+
+    The values learn to look like the features (which get no gradient), so that the bank stores
+    faces.
+    """
+    differences = [
+        F.l1_loss(level.values, resize(level.projected.detach(), level.values.shape[-2:]))
+        for level in compensations
+    ]
+    return torch.stack(differences).sum()
+
+
+def adversarial_generator(fake: Judgement) -> Tensor:
+    """Least squares: the generated image should be judged real (Mao et al., ICCV 2017)."""
+    return (1 - fake.realness).square().mean()
+
+
+def adversarial_discriminator(real: Judgement, fake: Judgement) -> Tensor:
+    """Least squares: real images are 1, generated ones 0."""
+    return (1 - real.realness).square().mean() + fake.realness.square().mean()
+
+
+def feature_matching(real: Judgement, fake: Judgement) -> Tensor:
+    """Mean absolute differences of the discriminator's features, summed over blocks."""
+    differences = [
+        F.l1_loss(one, other.detach())
+        for one, other in zip(fake.features, real.features, strict=True)
+    ]
+    return torch.stack(differences).sum()

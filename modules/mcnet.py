@@ -1,0 +1,102 @@
+"""MCNet: a source picture, moved by the keypoints of a driving frame.
+
+The boxes of the paper's figure and how they are joined (Hong & Xu, *Implicit Identity
+Representation Conditioned Memory Compensation Network for Talking Head Video Generation*, ICCV
+2023).
+"""
+
+from typing import NamedTuple
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from modules.compensation import MemoryConfig
+from modules.dense_motion import DenseMotionConfig, DenseMotionNetwork
+from modules.errors import InputError
+from modules.generator import Generator, GeneratorConfig, Rendered
+from modules.geometry import Keypoints
+from modules.keypoint_detector import KeypointDetector, KeypointDetectorConfig
+from modules.section import Section
+
+
+class ModelConfig(Section):
+    """Section ``model``; the defaults are the published model.  ``memory: null`` goes without."""
+
+    num_kp: PositiveInt = 15
+    keypoint_detector: KeypointDetectorConfig = KeypointDetectorConfig()
+    dense_motion: DenseMotionConfig = DenseMotionConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    memory: MemoryConfig | None = MemoryConfig()
+
+
+class Encoded(NamedTuple):
+    """All that depends on the source alone."""
+
+    source: Tensor  # (B, 3, H, W) in [0, 1]
+    pyramid: list[Tensor]  # features, finest first
+    keypoints: Keypoints
+
+
+class MCNet(nn.Module):
+    """Keypoint detector, dense motion and generator.
+
+    ``encode`` a source once, ``detect`` the keypoints of driving frames, ``render`` batches of
+    them.  The sides of every image must be multiples of ``size_multiple``.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.detector = KeypointDetector(config.keypoint_detector, config.num_kp)
+        self.dense_motion = DenseMotionNetwork(config.dense_motion, config.num_kp)
+        self.generator = Generator(config.generator, config.memory, config.num_kp)
+
+    @property
+    def size_multiple(self) -> int:
+        """32 in the published model: what divides without rest at every level of the generator."""
+        downsample = max(
+            self.config.keypoint_detector.downsample, self.config.dense_motion.downsample
+        )
+        return downsample * 2**self.config.generator.depth
+
+    @property
+    def num_levels(self) -> int:
+        """The levels that read the memory."""
+        return 0 if self.config.memory is None else self.config.generator.depth
+
+    def detect(self, image: Tensor) -> Keypoints:
+        """(B, 3, H, W) in [0, 1] -> its keypoints.  Raises InputError for impossible sizes."""
+        if any(side % self.size_multiple for side in image.shape[-2:]):
+            height, width = image.shape[-2:]
+            raise InputError(
+                f"The network takes images whose sides are multiples of {self.size_multiple}: "
+                f"found {height} x {width} pixels."
+            )
+        return self.detector(image)
+
+    def encode(self, source: Tensor) -> Encoded:
+        """(B, 3, H, W) in [0, 1] -> all that a driving frame does not change."""
+        keypoints = self.detect(source)
+        return Encoded(source, self.generator.encode(source), keypoints)
+
+    def render(self, encoded: Encoded, driving: Keypoints, noise: Tensor | None = None) -> Rendered:
+        """The source moved to the driving keypoints (B, K, ...).
+
+        One encoded source serves any number of driving frames.  ``noise`` (B, levels, S, S) is
+        that of the conditioned memory; None takes the fixed field of inference.
+        """
+        batch = len(driving.positions)
+        source = expand(encoded.source, batch)
+        pyramid = [expand(feature, batch) for feature in encoded.pyramid]
+        keypoints = Keypoints(*(expand(part, batch) for part in encoded.keypoints))
+        motion = self.dense_motion(source, keypoints, driving)
+        return self.generator.generate(source, pyramid, keypoints.positions, motion, noise)
+
+    def forward(self, source: Tensor, driving: Tensor, noise: Tensor | None = None) -> Rendered:
+        """Both (B, 3, H, W) in [0, 1]: the source with the pose of the driving frame."""
+        return self.render(self.encode(source), self.detect(driving), noise)
+
+
+def expand(one: Tensor, batch: int) -> Tensor:
+    """``one`` (1 or B, ...) as a batch of B, without a copy."""
+    return one.expand(batch, *one.shape[1:])

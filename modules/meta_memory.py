@@ -1,0 +1,106 @@
+"""The meta-memory bank, and what one face makes of it: its memory, its keys and its values.
+
+The bank holds the facial prior of the whole training set and is shared by every sample.  The
+identity representation conditions it through a modulated convolution (Karras et al., *Analyzing
+and Improving the Image Quality of StyleGAN*, CVPR 2020, Sec. 2.2), and kernels mixed for the sample
+at hand turn it into keys and values (MCNet, Sec. 3.2 and 3.3).  B samples, C channels, S x S
+positions.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ModulatedConv(nn.Module):
+    """A 3 x 3 convolution whose weights are scaled, per sample and input channel, by a style.
+
+    Filter o of a sample is ``W_o style / sqrt(9 C)`` divided by its norm.  Scaling the weights by
+    the style is scaling the input by it, and normalising a filter is scaling its output: so all
+    samples share one convolution.
+    """
+
+    def __init__(self, channels: int, style_size: int, epsilon: float = 1e-8) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.weight = nn.Parameter(torch.randn(channels, channels, 3, 3))
+        self.style_weight = nn.Parameter(torch.randn(channels, style_size))
+        self.style_bias = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor, identity: Tensor) -> Tensor:
+        """(B or 1, C, S, S) and (B, D) -> (B, C, S, S)."""
+        equalised = self.style_weight / math.sqrt(self.style_weight.shape[1])
+        style = F.linear(identity, equalised, self.style_bias)  # (B, C)
+        weight = self.weight / math.sqrt(self.weight[0].numel())
+        filter_energy = style.float().square() @ weight.square().sum(dim=(2, 3)).T.float()
+        demodulation = torch.rsqrt(filter_energy + self.epsilon).to(x.dtype)  # (B, C)
+        x = F.conv2d(x * style[..., None, None], weight, padding=1)
+        return x * demodulation[..., None, None]
+
+
+class DynamicConv(nn.Module):
+    """A 3 x 3 convolution whose kernel is mixed, per sample, from ``num_kernels`` learned ones.
+
+    The mixture is read from a pooled feature (Chen et al., *Dynamic Convolution*, CVPR 2020); the
+    high temperature keeps all kernels learning.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, num_kernels: int, temperature: float
+    ) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.weight = nn.Parameter(torch.empty(num_kernels, out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(num_kernels, out_channels))
+        for kernel in self.weight:
+            nn.init.kaiming_uniform_(kernel)
+        hidden = in_channels // 4 + 1
+        self.mixture = nn.Sequential(
+            nn.Linear(in_channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, num_kernels)
+        )
+
+    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
+        """(B, C, S, S), mixed by the spatial mean of ``feature`` (B, C, H, W)."""
+        logits = self.mixture(feature.mean(dim=(2, 3))).float()
+        mixture = (logits / self.temperature).softmax(dim=-1)  # (B, num_kernels)
+        weights = torch.einsum("bn,noihw->boihw", mixture, self.weight).to(x.dtype)
+        biases = (mixture @ self.bias).to(x.dtype)
+        samples = zip(x.split(1), weights, biases, strict=True)
+        return torch.cat([F.conv2d(one, w, b, padding=1) for one, w, b in samples])
+
+
+class MetaMemory(nn.Module):
+    """The bank ``M0`` with the two convolutions that every level reads it through."""
+
+    fixed_noise: Tensor
+
+    def __init__(
+        self, channels: int, size: int, num_kernels: int, kernel_temperature: float
+    ) -> None:
+        super().__init__()
+        self.bank = nn.Parameter(torch.randn(channels, size, size))
+        self.modulated_conv = ModulatedConv(channels, style_size=channels)
+        self.noise_strength = nn.Parameter(torch.zeros(1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.key_value_conv = DynamicConv(channels, 2 * channels, num_kernels, kernel_temperature)
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(1, size, size, generator=generator)
+        self.register_buffer("fixed_noise", noise, persistent=False)
+
+    def condition(self, identity: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The bank conditioned on an identity (B, C): the memory, (B, C, S, S).
+
+        ``noise`` (B, S, S) is unit Gaussian; None takes the fixed field of inference, the same
+        for every frame, so that nothing flickers.
+        """
+        noise = self.fixed_noise if noise is None else noise
+        memory = self.modulated_conv(self.bank[None], identity)
+        memory = memory + self.noise_strength * noise[:, None] + self.bias[:, None, None]
+        return F.leaky_relu(memory, negative_slope=0.2) * math.sqrt(2)
+
+    def keys_and_values(self, memory: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a memory for a projected feature (B, C, H, W): each (B, C, S, S)."""
+        keys, values = F.relu(self.key_value_conv(memory, projected)).chunk(2, dim=1)
+        return keys, values
