@@ -24,7 +24,8 @@ needs_golden = pytest.mark.skipif(
 def weights() -> ModuleType:
     """The rule that fills a published layout."""
     spec = importlib.util.spec_from_file_location("golden_weights", GOLDEN / "weights.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,0 +1,58 @@
+"""What every script does alike: the log, and a user's mistake as one sentence."""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from modules.errors import InputError
+
+
+def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
+    """Run a typer app on ``argv`` (None: the command line) and return its exit code.
+
+    0 done, 1 done in part, 2 cannot be done: one sentence on stderr, and with ``--debug`` the
+    traceback too; 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.INFO, format="%(message)s", stream=sys.stderr
+    )
+    for library in ("PIL", "matplotlib", "numba", "libav"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    try:
+        code = app(arguments, standalone_mode=False)
+    except Exception as error:
+        message = describe(error)
+        if message is None:
+            raise
+        if debug:
+            logging.exception("")
+        print(message, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def describe(error: Exception) -> str | None:
+    """The sentence for a user's mistake; None for a mistake of ours."""
+    import click
+    import torch
+
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, click.ClickException):
+        return f"{error.format_message()} See --help."
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return (
+            "The GPU is out of memory: lower train.batch_size (training), or --batch-size or "
+            "--size (animation)."
+        )
+    if isinstance(error, PermissionError):
+        return f"{error.filename} cannot be accessed: permission denied."
+    return None
