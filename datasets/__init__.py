@@ -1,0 +1,1 @@
+"""Talking-head clips: read, written, drawn in pairs, and generated."""

@@ -1,0 +1,93 @@
+"""How RGB frames become the packets of an mp4 or of a GIF."""
+
+from fractions import Fraction
+from typing import Protocol
+
+import av
+from av.container import OutputContainer
+from av.filter import Graph
+
+BT709 = 1  # FFmpeg's number for it as matrix, primaries and transfer curve
+LIMITED_RANGE = 1
+
+
+class Codec(Protocol):
+    """A video stream of one container format."""
+
+    tick: Fraction  # seconds; frames stand at multiples of it
+    shortest: int  # ticks that a frame lasts at least
+
+    def add_stream(
+        self, container: OutputContainer, rate: Fraction, height: int, width: int
+    ) -> av.VideoStream: ...
+
+    def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """What to encode for an RGB frame; None asks for what is still held back."""
+
+
+class H264:
+    """H.264 in 4:2:0, tagged BT.709, for mp4."""
+
+    shortest = 1
+
+    def __init__(self, tick: Fraction, crf: int, key_frame_every: int) -> None:
+        self.tick = tick
+        self.options = {"crf": str(crf), "g": str(key_frame_every)}
+
+    def add_stream(
+        self, container: OutputContainer, rate: Fraction, height: int, width: int
+    ) -> av.VideoStream:
+        stream = container.add_stream("libx264", rate=rate, options=self.options)
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        codec = stream.codec_context
+        codec.time_base = self.tick
+        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+        codec.color_range = LIMITED_RANGE
+        return stream
+
+    def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+        if frame is None:
+            return []
+        return [
+            frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE)
+        ]
+
+
+class Gif:
+    """A palette for each frame; times in 10 ms."""
+
+    tick = Fraction(1, 100)
+    shortest = 2  # viewers show a frame of one tick for ten
+
+    def add_stream(
+        self, container: OutputContainer, rate: Fraction, height: int, width: int
+    ) -> av.VideoStream:
+        stream = container.add_stream("gif", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = height, width, "pal8"
+        stream.codec_context.time_base = self.tick
+        self._palette = self._palette_graph(height, width)
+        return stream
+
+    def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+        self._palette.push(frame)
+        converted = []
+        while True:
+            try:
+                converted.append(self._palette.pull())
+            except (av.BlockingIOError, av.EOFError):  # nothing more for now, or for ever
+                return converted
+
+    def _palette_graph(self, height: int, width: int) -> Graph:
+        graph = Graph()
+        source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=self.tick)
+        split = graph.add("split")
+        palette = graph.add("palettegen", "stats_mode=single")
+        apply = graph.add("paletteuse", "new=1")
+        sink = graph.add("buffersink")
+        source.link_to(split)
+        split.link_to(apply, 0, 0)
+        split.link_to(palette, 1, 0)
+        palette.link_to(apply, 0, 1)
+        apply.link_to(sink)
+        graph.configure()
+        return graph

@@ -1,0 +1,56 @@
+"""Still pictures, and folders of them that stand for a video."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from modules.errors import InputError
+
+Picture = NDArray[np.uint8]  # (H, W, 3), RGB
+
+FRAME_SUFFIXES = {".png", ".jpg", ".jpeg"}  # of the frames in a folder
+PICTURE_SUFFIXES = FRAME_SUFFIXES | {".bmp", ".webp", ".tif", ".tiff"}
+
+
+def read_image(path: str | Path) -> Picture:
+    """A picture of any mode as RGB, upright by its EXIF tag, transparent parts over white."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give the path of a picture.")
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
+                grey = (np.asarray(image) / 257).round().astype(np.uint8)
+                return np.stack([grey] * 3, axis=-1)
+            if image.has_transparency_data:
+                return over_white(np.asarray(image.convert("RGBA")))
+            return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a readable picture: {error}.") from error
+
+
+def frame_paths(folder: Path) -> list[Path]:
+    """The PNG and JPEG frames of a folder, ``frame2`` before ``frame10``."""
+    frames = [
+        entry
+        for entry in folder.iterdir()
+        if entry.suffix.lower() in FRAME_SUFFIXES and not entry.name.startswith(".")
+    ]
+    if not frames:
+        raise InputError(f"{folder} holds no PNG or JPEG frames: give a folder that does.")
+    return sorted(frames, key=_natural_order)
+
+
+def over_white(rgba: NDArray[np.uint8]) -> Picture:
+    """The picture that a viewer with a white page shows."""
+    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    parts = re.findall(r"\d+|\D+", path.name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
