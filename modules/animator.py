@@ -1,0 +1,172 @@
+"""The network with pictures going in and coming out.
+
+It streams: the source is encoded once, driving frames are taken, rendered and yielded in batches.
+"""
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from modules.checkpoints import load_model, read_config
+from modules.device import pick_device, pick_precision
+from modules.errors import InputError
+from modules.geometry import Keypoints
+from modules.mcnet import Encoded, MCNet, ModelConfig
+from modules.motion_transfer import movement_scale, transfer_motion
+
+Motion = Literal["relative", "absolute"]
+Fit = Literal["crop", "pad", "squash"]
+
+PUBLISHED_SIZE = 256  # published checkpoints do not say what they were trained on
+BATCH_SIZE = 8
+
+logger = logging.getLogger(__name__)
+
+
+class Animator:
+    """A network that animates pictures: RGB uint8 (H, W, 3) in and out, of any size in.
+
+    animator = Animator.from_checkpoint("weights.pth.tar")
+    for frame in animator.animate(source, driving_frames): ...
+    """
+
+    def __init__(
+        self,
+        model: MCNet,
+        size: tuple[int, int],
+        *,
+        fit: Fit = "crop",
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        """Generates frames of ``size`` (H, W), to which ``fit`` brings the pictures given."""
+        if any(side < 1 or side % model.size_multiple for side in size):
+            raise InputError(
+                f"This network makes frames whose sides are multiples of {model.size_multiple}: "
+                f"found {size[1]} x {size[0]} pixels; choose another size."
+            )
+        self.size = size
+        self.how_to_fit: Fit = fit
+        self.reported: set[tuple[int, int]] = set()  # sizes of pictures that were made to fit
+        self.device = pick_device(device)
+        self.precision = pick_precision(precision, self.device)
+        self.model = model.to(self.device).eval()
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: str | Path,
+        *,
+        config: ModelConfig | None = None,
+        size: int | tuple[int, int] | None = None,
+        fit: Fit = "crop",
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> "Animator":
+        """The network of a checkpoint, ours or a published one (``config`` where it is neither).
+
+        Without a ``size`` it generates frames of the size that it was trained on.
+        """
+        model = load_model(checkpoint, config)
+        if size is None:
+            resolved = read_config(checkpoint)
+            size = resolved["data"]["size"] if resolved else PUBLISHED_SIZE
+        height, width = (size, size) if isinstance(size, int) else size
+        return cls(model, (height, width), fit=fit, device=device, precision=precision)
+
+    def animate(
+        self,
+        source: np.ndarray,
+        frames: Iterable[np.ndarray],
+        *,
+        motion: Motion = "relative",
+        adapt_scale: bool = False,
+        initial: np.ndarray | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> Iterator[np.ndarray]:
+        """The source re-enacted: one frame for each driving frame, as they are asked for.
+
+        Relative motion counts from the driving frame ``initial``, or else from the first, and
+        with ``adapt_scale`` grows with the source's face.  No frame depends on the one before.
+        """
+        encoded = self.encode(source)
+        start = None if initial is None else self.detect([initial])
+        for batch in batches(frames, batch_size):
+            driving = self.detect(batch)
+            if start is None:
+                start = Keypoints(*(part[:1] for part in driving))
+            if motion == "relative":
+                scale = movement_scale(encoded.keypoints, start) if adapt_scale else 1.0
+                driving = transfer_motion(encoded.keypoints, driving, start, scale=scale)
+            yield from self.render(encoded, driving)
+
+    @torch.inference_mode()
+    def encode(self, source: np.ndarray) -> Encoded:
+        """All that depends on the source alone."""
+        with self.autocast():
+            return self.model.encode(self.to_tensor([source]))
+
+    @torch.inference_mode()
+    def detect(self, frames: Sequence[np.ndarray]) -> Keypoints:
+        """The keypoints of frames of any size."""
+        return self.model.detect(self.to_tensor(frames))
+
+    @torch.inference_mode()
+    def render(self, encoded: Encoded, driving: Keypoints) -> np.ndarray:
+        """The source moved to the driving keypoints: uint8 (B, H, W, 3)."""
+        with self.autocast():
+            prediction = self.model.render(encoded, driving).prediction
+        levels = (prediction.float() * 255).round().to(torch.uint8)
+        frames: np.ndarray = levels.permute(0, 2, 3, 1).cpu().numpy()
+        return frames
+
+    def autocast(self) -> torch.autocast:
+        """Computes in the animator's precision (but keypoints in float32 always)."""
+        reduced = self.precision != torch.float32
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=reduced)
+
+    def to_tensor(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Pictures of any size as a batch for the network: (B, 3, H, W) in [0, 1]."""
+        fitted = torch.from_numpy(np.stack([self.fit(image) for image in images]))
+        return fitted.to(self.device).permute(0, 3, 1, 2).float() / 255
+
+    def fit(self, image: np.ndarray) -> np.ndarray:
+        """``image`` brought to the network's size."""
+        (height, width), how = self.size, self.how_to_fit
+        if image.shape[:2] == self.size:
+            return image
+        self.report_fit(image.shape[0], image.shape[1])
+        picture = Image.fromarray(image)
+        if how == "crop":
+            picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
+        elif how == "pad":
+            picture = ImageOps.pad(picture, (width, height), Image.Resampling.BICUBIC)
+        else:
+            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+        return np.asarray(picture)
+
+    def report_fit(self, height: int, width: int) -> None:
+        """Says once, for each size of pictures, how their shape is made the network's."""
+        if (height, width) in self.reported:
+            return
+        self.reported.add((height, width))
+        if height * self.size[1] != width * self.size[0]:
+            how = {"crop": "cropped to their centre", "pad": "padded with black"}
+            logger.info(
+                "Pictures of %d x %d pixels are %s to fit %d x %d.",
+                *(width, height, how.get(self.how_to_fit, "squashed"), *self.size[::-1]),
+            )
+
+
+def batches(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[list[np.ndarray]]:
+    """``frames`` in lists of ``batch_size``, the last of which may be shorter."""
+    iterator = iter(frames)
+    while batch := list(itertools.islice(iterator, batch_size)):
+        yield batch
