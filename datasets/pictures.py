@@ -1,6 +1,8 @@
 """Still pictures, and folders of them that stand for a video."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +19,20 @@ PICTURE_SUFFIXES = FRAME_SUFFIXES | {".bmp", ".webp", ".tif", ".tiff"}
 
 def read_image(path: str | Path) -> Picture:
     """A picture of any mode as RGB, upright by its EXIF tag, transparent parts over white."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: give the path of a picture.")
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
-                grey = (np.asarray(image) / 257).round().astype(np.uint8)
-                return np.stack([grey] * 3, axis=-1)
-            if image.has_transparency_data:
-                return over_white(np.asarray(image.convert("RGBA")))
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a readable picture: {error}.") from error
+    with _open(Path(path)) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
+            grey = (np.asarray(image) / 257).round().astype(np.uint8)
+            return np.stack([grey] * 3, axis=-1)
+        if image.has_transparency_data:
+            return over_white(np.asarray(image.convert("RGBA")))
+        return np.array(image.convert("RGB"))
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width as stored, without decoding the picture."""
+    with _open(path) as image:
+        return image.height, image.width
 
 
 def frame_paths(folder: Path) -> list[Path]:
@@ -49,6 +51,17 @@ def over_white(rgba: NDArray[np.uint8]) -> Picture:
     """The picture that a viewer with a white page shows."""
     colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give the path of a picture.")
+    try:
+        with Image.open(path) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a readable picture: {error}.") from error
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

@@ -1,0 +1,132 @@
+"""The clips of a data set: found, counted and told apart by person.
+
+A clip is a video, a folder of PNG or JPEG frames, or one picture in which square frames stand
+side by side. The part of its name before the first ``#`` is the person that it shows.
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from datasets.pictures import FRAME_SUFFIXES, Picture, picture_size, read_image
+from datasets.settings import DataConfig
+from datasets.video import frames_at, probe
+from modules.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Split = Literal["train", "test"]
+
+CLIP_SUFFIXES = {".mp4", ".mov", ".avi", ".gif"} | FRAME_SUFFIXES
+MAX_UNREADABLE = 0.05  # share of the clips that may be left out
+
+
+class Clip(NamedTuple):
+    """One shot of one person."""
+
+    path: Path
+    name: str
+    identity: str
+    num_frames: int
+
+
+def find_clips(config: DataConfig, split: Split) -> list[Clip]:
+    """The readable clips of a split, in the order of their names.
+
+    ``root/train`` and ``root/test`` are the splits; where neither exists, the people in ``root``
+    are split by ``config.split_seed``. Raises InputError when there is no clip or when more than
+    5 % of them are unreadable; fewer are left out, named in the log.
+    """
+    root = config.root
+    if not root.is_dir():
+        raise InputError(f"The data folder {root} does not exist: set data.root to one that does.")
+    if (root / "train").is_dir() or (root / "test").is_dir():
+        folder = root / split
+        if not folder.is_dir():
+            raise InputError(f"{root} has no folder {split} beside the other: add {folder}.")
+        paths = _clip_paths(folder)
+    else:
+        folder = root
+        paths = _split_by_identity(_clip_paths(root), split, config)
+    if not paths:
+        raise InputError(
+            f"{folder} holds no clips: it needs folders train and test, or videos "
+            "(.mp4 .mov .avi .gif), folders of frames, or strips of frames."
+        )
+    return _readable(folder, paths)
+
+
+def clip_frames(clip: Clip, indices: Sequence[int]) -> list[Picture]:
+    """The frames of a clip with these numbers."""
+    if not _is_strip(clip.path):
+        return frames_at(clip.path, indices)
+    strip = read_image(clip.path)
+    side = len(strip)
+    return [strip[:, index * side : (index + 1) * side] for index in indices]
+
+
+def _clip_paths(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
+    )
+
+
+def _split_by_identity(paths: list[Path], split: Split, config: DataConfig) -> list[Path]:
+    """The clips of the people who fall to the split; at least one falls to each."""
+    people = sorted({_identity(path) for path in paths})
+    if paths and len(people) < 2:
+        raise InputError(
+            f"{config.root} shows one person only ({people[0]}): for a split into train and test "
+            "name clips person#clip, of two people or more, or make folders train and test."
+        )
+    num_test = min(max(round(config.test_share * len(people)), 1), len(people) - 1)
+    order = np.random.default_rng(config.split_seed).permutation(len(people))
+    test = {people[index] for index in order[:num_test]}
+    return [path for path in paths if (_identity(path) in test) == (split == "test")]
+
+
+def _readable(folder: Path, paths: list[Path]) -> list[Clip]:
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(_open, paths))
+    clips = [result for result in results if isinstance(result, Clip)]
+    errors = [result for result in results if isinstance(result, InputError)]
+    for error in errors:
+        logger.warning("Clip left out: %s", error)
+    if len(errors) > MAX_UNREADABLE * len(paths):
+        raise InputError(
+            f"{len(errors)} of the {len(paths)} clips in {folder} are unreadable, more than "
+            f"{MAX_UNREADABLE:.0%}; the first: {errors[0]}"
+        )
+    return clips
+
+
+def _open(path: Path) -> Clip | InputError:
+    try:
+        num_frames = _num_strip_frames(path) if _is_strip(path) else probe(path).num_frames
+    except InputError as error:
+        return error
+    name = path.name if path.is_dir() else path.stem
+    return Clip(path, name, _identity(path), num_frames)
+
+
+def _identity(path: Path) -> str:
+    return (path.name if path.is_dir() else path.stem).partition("#")[0]
+
+
+def _is_strip(path: Path) -> bool:
+    return path.suffix.lower() in FRAME_SUFFIXES and not path.is_dir()
+
+
+def _num_strip_frames(path: Path) -> int:
+    height, width = picture_size(path)
+    if width % height or width == height:
+        raise InputError(
+            f"{path} is no strip of square frames: it is {width} pixels wide and {height} high."
+        )
+    return width // height

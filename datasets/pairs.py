@@ -1,0 +1,185 @@
+"""Pairs of frames of one clip: random for training, fixed for validation.
+
+Every random choice is a function of (seed, epoch, index) alone: a resumed run continues exactly,
+and neither the number of workers nor that of processes changes what is drawn.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from datasets.augmentation import augment
+from datasets.clips import Clip, clip_frames
+from datasets.pictures import Picture
+from datasets.settings import DataConfig
+from modules.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[int, int]  # epoch and index
+
+MAX_DRAWS = 10  # of clips for one pair, before damage is no longer a matter of single clips
+GOLDEN_RATIO = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many
+
+
+class Pair(NamedTuple):
+    """Two frames of one clip."""
+
+    source: Tensor  # (3, H, W) in [0, 1]
+    driving: Tensor  # (3, H, W) in [0, 1]
+    clip: str
+    unreadable: tuple[str, ...] = ()  # names of clips that failed while this pair was drawn
+
+
+class Batch(NamedTuple):
+    """Pairs one above the other."""
+
+    source: Tensor  # (B, 3, H, W) in [0, 1]
+    driving: Tensor  # (B, 3, H, W) in [0, 1]
+    clips: list[str]
+    unreadable: list[str]
+
+
+class PairDataset(Dataset[Pair]):
+    """Random pairs under keys (epoch, index).
+
+    An epoch passes ``config.repeats`` times over the clips or, with identity sampling, over the
+    people, each time with a random clip of the person.
+    """
+
+    def __init__(self, clips: Sequence[Clip], config: DataConfig, seed: int) -> None:
+        self.clips, self.config, self.seed = clips, config, seed
+        self.choices = _by_identity(clips) if config.identity_sampling else [[c] for c in clips]
+
+    def __len__(self) -> int:
+        return len(self.choices) * self.config.repeats
+
+    def __getitem__(self, key: Key) -> Pair:
+        """The pair of a key; an unreadable clip is named in it, and any other takes its place."""
+        epoch, index = key
+        draws = np.random.default_rng([self.seed, epoch, index])
+        choices: Sequence[Clip] = self.choices[index % len(self.choices)]
+        unreadable: list[str] = []
+        while len(unreadable) < MAX_DRAWS:
+            clip = choices[draws.integers(len(choices))]
+            try:
+                source, driving = _load(clip, _two_frames(clip, draws), self.config)
+            except InputError:
+                unreadable.append(clip.name)
+                choices = self.clips
+            else:
+                source, driving = augment(source, driving, self.config.augmentation, draws)
+                return Pair(source, driving, clip.name, tuple(unreadable))
+        raise InputError(f"{MAX_DRAWS} clips in a row are unreadable, the last {unreadable[-1]}.")
+
+
+class PairSampler(Sampler[list[Key]]):
+    """The batches of one process, without end: lists of (epoch, index).
+
+    Every epoch is shuffled anew and its short last batch dropped. Batch t of all processes
+    together is the same for any number of them; process ``rank`` has its rows from
+    ``rank * batch_size`` on. ``start_batch`` is the t to begin with.
+    """
+
+    def __init__(
+        self,
+        num_pairs: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        start_batch: int = 0,
+    ) -> None:
+        self.num_pairs, self.batch_size, self.seed = num_pairs, batch_size, seed
+        self.rank, self.world_size, self.start_batch = rank, world_size, start_batch
+        self.batches_per_epoch = num_pairs // (batch_size * world_size)
+        if self.batches_per_epoch == 0:
+            raise InputError(
+                f"An epoch of {num_pairs} pairs does not fill a batch of "
+                f"{batch_size * world_size}: raise data.repeats or lower train.batch_size."
+            )
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch, first = divmod(self.start_batch, self.batches_per_epoch)
+        while True:
+            draws = np.random.default_rng([self.seed, epoch, self.num_pairs])  # no index is that
+            order = draws.permutation(self.num_pairs).tolist()
+            for batch in range(first, self.batches_per_epoch):
+                start = (batch * self.world_size + self.rank) * self.batch_size
+                yield [(epoch, index) for index in order[start : start + self.batch_size]]
+            epoch, first = epoch + 1, 0
+
+
+def collate(pairs: Sequence[Pair]) -> Batch:
+    """Pairs as a batch."""
+    return Batch(
+        torch.stack([pair.source for pair in pairs]),
+        torch.stack([pair.driving for pair in pairs]),
+        [pair.clip for pair in pairs],
+        [name for pair in pairs for name in pair.unreadable],
+    )
+
+
+def fixed_pairs(clips: Sequence[Clip], config: DataConfig, count: int) -> list[Pair]:
+    """Pairs for validation, the same at every call and spread over people, clips and frames.
+
+    The source is the first frame of a clip, the driving frame comes from its later three
+    quarters. An unreadable clip is named in the log and left out.
+    """
+    order = _in_turns([clip for clip in clips if clip.num_frames > 1])
+    pairs: list[Pair] = []
+    while order and len(pairs) < count:
+        clip = order[len(pairs) % len(order)]
+        position = 0.25 + 0.75 * (len(pairs) * GOLDEN_RATIO % 1)
+        frame = max(1, round(position * (clip.num_frames - 1)))
+        try:
+            source, driving = _load(clip, [0, frame], config)
+        except InputError as error:
+            logger.warning("Clip left out: %s", error)
+            order.remove(clip)
+        else:
+            pairs.append(Pair(source, driving, clip.name))
+    if not pairs:
+        raise InputError("No clip of the test split has two readable frames: add one that has.")
+    return pairs
+
+
+def _by_identity(clips: Iterable[Clip]) -> list[list[Clip]]:
+    people: dict[str, list[Clip]] = {}
+    for clip in clips:
+        people.setdefault(clip.identity, []).append(clip)
+    return list(people.values())
+
+
+def _in_turns(clips: Iterable[Clip]) -> list[Clip]:
+    """The first clip of every person, then the second, and so on."""
+    rounds = zip_longest(*_by_identity(clips))
+    return [clip for turn in rounds for clip in turn if clip is not None]
+
+
+def _two_frames(clip: Clip, draws: np.random.Generator) -> list[int]:
+    """Two frame numbers in order, different where the clip has two."""
+    if clip.num_frames == 1:
+        return [0, 0]
+    return sorted(draws.choice(clip.num_frames, size=2, replace=False).tolist())
+
+
+def _load(clip: Clip, indices: Sequence[int], config: DataConfig) -> list[Tensor]:
+    """Frames of a clip, (3, H, W) in [0, 1] each, of the configured size."""
+    return [_tensor(frame, config.frame_size) for frame in clip_frames(clip, indices)]
+
+
+def _tensor(frame: Picture, size: tuple[int, int]) -> Tensor:
+    if frame.shape[:2] != size:
+        height, width = size
+        resized = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
+        frame = np.array(resized)  # anti-aliased, as Pillow always does
+    return torch.from_numpy(frame).permute(2, 0, 1).contiguous().float() / 255
