@@ -1,0 +1,89 @@
+"""The checkpoints of a run: folders that are there whole or not at all.
+
+RUN/checkpoints/step-00001234/weights.safetensors   moving average, the weights to use
+                              training_state.pt     all that the training needs to go on
+RUN/checkpoints/best/weights.safetensors            the moving average that validated best
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from modules.errors import InputError
+
+STATE_FILE = "training_state.pt"
+
+
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """The checkpoint of a run after ``step`` optimiser steps."""
+    return run / "checkpoints" / f"step-{step:08d}"
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run that can be resumed, oldest first."""
+    return sorted(folder.parent for folder in run.glob(f"checkpoints/step-*/{STATE_FILE}"))
+
+
+def find_checkpoint(run: Path, checkpoint: str | None) -> Path | None:
+    """What ``checkpoint`` names: None, a path, or ``last`` for the newest of the run.
+
+    A run that has checkpoints is only ever resumed from the newest, so that nothing is
+    overwritten.  Raises InputError otherwise, or where there is nothing to resume.
+    """
+    existing = checkpoints(run)
+    if checkpoint == "last" and not existing:
+        raise InputError(f"There is no checkpoint to resume in {run / 'checkpoints'}.")
+    path = None if checkpoint is None else Path(checkpoint)
+    if not existing:
+        return path
+    if checkpoint == "last" or (path and path.resolve() == existing[-1].resolve()):
+        return existing[-1]
+    raise InputError(
+        f"{run} already holds a run: resume it with --checkpoint last, or choose another --name."
+    )
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A temporary folder to write into; at the end it is flushed to the disk and renamed."""
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    for path in [*temporary.iterdir(), temporary]:
+        flush(path)
+    temporary.rename(folder)
+    flush(folder.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file or folder has reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def keep_last(run: Path, count: int) -> None:
+    """Delete all but the newest ``count`` checkpoints, and what a killed run left half-written."""
+    for folder in [*checkpoints(run)[:-count], *run.glob("checkpoints/.step-*.new")]:
+        shutil.rmtree(folder)
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """The training state of a checkpoint, on the CPU; no code in the file is run."""
+    path = checkpoint / STATE_FILE
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise InputError(
+            f"{path} is damaged: delete its folder to resume from the checkpoint before it."
+        ) from error
+    return state
