@@ -1,0 +1,1 @@
+"""Parametric talking heads: who (identity), doing what (motion), as a picture (render)."""
