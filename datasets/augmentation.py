@@ -39,7 +39,7 @@ def augment(
 
 
 def jitter(images: Tensor, config: AugmentationConfig, draws: np.random.Generator) -> Tensor:
-    """Images (B, 3, H, W) in [0, 1] in other colours: one change for all, its steps in any order."""
+    """Images (B, 3, H, W) in [0, 1] in other colours: one draw for all, its steps in any order."""
     steps = (
         (F.adjust_brightness, 1.0, config.brightness),
         (F.adjust_contrast, 1.0, config.contrast),

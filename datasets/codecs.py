@@ -1,14 +1,15 @@
 """How RGB frames become the packets of an mp4 or of a GIF."""
 
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, cast
 
 import av
 from av.container import OutputContainer
 from av.filter import Graph
 
-BT709 = 1  # FFmpeg's number for it as matrix, primaries and transfer curve
-LIMITED_RANGE = 1
+# FFmpeg's numbers
+BT709 = 1  # as matrix, as primaries and as transfer curve
+LIMITED_RANGE, FULL_RANGE = 1, 2  # of colour values
 
 
 class Codec(Protocol):
@@ -70,16 +71,18 @@ class Gif:
 
     def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
         self._palette.push(frame)
-        converted = []
+        converted: list[av.VideoFrame] = []
         while True:
             try:
-                converted.append(self._palette.pull())
+                converted.append(cast(av.VideoFrame, self._palette.pull()))
             except (av.BlockingIOError, av.EOFError):  # nothing more for now, or for ever
                 return converted
 
     def _palette_graph(self, height: int, width: int) -> Graph:
         graph = Graph()
-        source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=self.tick)
+        source = graph.add_buffer(
+            width=width, height=height, format=av.VideoFormat("rgb24"), time_base=self.tick
+        )
         split = graph.add("split")
         palette = graph.add("palettegen", "stats_mode=single")
         apply = graph.add("paletteuse", "new=1")

@@ -68,7 +68,7 @@ class PairDataset(Dataset[Pair]):
         choices: Sequence[Clip] = self.choices[index % len(self.choices)]
         unreadable: list[str] = []
         while len(unreadable) < MAX_DRAWS:
-            clip = choices[draws.integers(len(choices))]
+            clip = choices[int(draws.integers(len(choices)))]
             try:
                 source, driving = _load(clip, _two_frames(clip, draws), self.config)
             except InputError:

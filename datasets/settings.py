@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from datasets.augmentation import AugmentationConfig
+from datasets.synthetic import SyntheticConfig
 from modules.section import Section
 
 
@@ -19,6 +20,7 @@ class DataConfig(Section):
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of people, where root is not split
     split_seed: NonNegativeInt = 0  # chooses these people
     augmentation: AugmentationConfig = AugmentationConfig()
+    synthetic: SyntheticConfig | None = None  # what to generate at root when it is not there
 
     @property
     def frame_size(self) -> tuple[int, int]:

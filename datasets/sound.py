@@ -13,47 +13,45 @@ logger = logging.getLogger(__name__)
 
 
 class Sound:
-    """The first sound stream of a video, as a new stream of ``output``.
+    """The first sound stream of a video as a new stream of ``output``.
 
-    Without such a stream, or with one that ``output`` cannot hold (which is logged), there are no
-    packets.
+    There are no packets when the video has no sound, or a sound that ``output`` cannot hold,
+    which is logged.
     """
 
     def __init__(self, path: Path, output: OutputContainer) -> None:
         self._input = av.open(f"file:{path}")
-        self._packets: Iterator[Packet] = iter(())
-        self._start = Fraction(0)  # when the first frame of the input is shown, in seconds
+        self._packets: Iterator[Packet[av.AudioStream]] = iter(())
+        self._start = Fraction(0)  # seconds at which the first frame of the input is shown
         for video in self._input.streams.video[:1]:
-            self._start = (video.start_time or 0) * Fraction(video.time_base)
+            self._start = (video.start_time or 0) * Fraction(video.time_base or 1)
         for sound in self._input.streams.audio[:1]:
             try:
                 self._copy = output.add_stream_from_template(sound)
             except ValueError:
                 codec = sound.codec_context.name
-                logger.warning("%s: its sound (%s) cannot go in an mp4: none written", path, codec)
+                logger.warning(
+                    "%s: sound in %s cannot go in an mp4; going on without.", path, codec
+                )
             else:
-                self._tick = Fraction(sound.time_base)
                 self._packets = self._input.demux(sound)
         self._next = next(self._packets, None)
 
-    def until(self, end: Fraction) -> Iterator[Packet]:
+    def until(self, end: Fraction) -> Iterator["Packet[av.AudioStream]"]:
         """The packets not yet given that are over ``end`` seconds after the first frame."""
         while self._next is not None:
-            packet = self._next
+            packet, tick = self._next, Fraction(self._next.time_base)
             if packet.pts is not None:
-                time = packet.pts * self._tick - self._start
-                length = (packet.duration or 0) * self._tick
-                if time + length > end:
+                over = (packet.pts + (packet.duration or 0)) * tick - self._start
+                if over > end:
                     return
-                if time + length >= 0:
-                    yield self._shifted(packet)
+                if over >= 0:
+                    shift = round(self._start / tick)
+                    packet.dts = (packet.pts if packet.dts is None else packet.dts) - shift
+                    packet.pts -= shift
+                    packet.stream = self._copy
+                    yield packet
             self._next = next(self._packets, None)
-
-    def _shifted(self, packet: Packet) -> Packet:
-        shift = round(self._start / self._tick)
-        packet.pts, packet.dts = packet.pts - shift, (packet.dts or packet.pts) - shift
-        packet.stream = self._copy
-        return packet
 
     def close(self) -> None:
         self._input.close()

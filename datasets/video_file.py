@@ -1,0 +1,158 @@
+"""One open video file, read through PyAV: where its frames are, and the frames themselves."""
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from numpy.typing import NDArray
+
+from datasets.codecs import FULL_RANGE, LIMITED_RANGE
+from datasets.pictures import Picture, over_white
+from modules.errors import InputError
+
+SHORTFALL = 0.5  # seconds by which the packets of a whole file may end before its stated duration
+
+
+class Index(NamedTuple):
+    """Where the frames of a file are: known without decoding."""
+
+    times: list[int]  # in ticks, of all frames in the order in which they are shown
+    keys: list[int]  # of the frames at which decoding can begin
+
+
+class VideoFile:
+    """The first video stream of a file; damage in it raises InputError, also in mid-stream."""
+
+    def __init__(self, path: Path, container: InputContainer) -> None:
+        if container.format.name == "tty":  # FFmpeg would show the letters of a text
+            raise InputError(f"{path} is a text, not a video: give a video.")
+        if not container.streams.video:
+            raise InputError(f"{path} has no video stream: give a file that has one.")
+        self.path, self.container = path, container
+        self.has_audio = bool(container.streams.audio)
+        self.stream = container.streams.video[0]
+        self.stream.thread_type = "NONE"  # for small frames threads cost more than they give
+        # Fraction(...), since PyAV 19 has a type of its own for fractions
+        self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
+        # An AVI has no times, and those that FFmpeg makes up are in disorder: count its frames
+        self.timed = container.format.name != "avi"
+        self.tick = Fraction(self.stream.time_base or 1) if self.timed else 1 / self.rate
+
+    def index(self) -> Index:
+        """Where the frames are; reads the file to its end."""
+        times: list[int] = []
+        keys: list[int] = []
+        for packet in self._packets():
+            if packet.size and not packet.is_discard:  # which an edit list cuts away
+                times.append(self._time(packet, len(times)))
+                if packet.is_keyframe:
+                    keys.append(times[-1])
+        return Index(sorted(times), sorted(keys) if self.timed else [0])
+
+    def decode(self, start: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
+        """The frames and their times, from the key frame at ``start`` on; at least one."""
+        if start is not None:
+            self.container.seek(start, stream=self.stream)
+        number = 0
+        for packet in self._packets():
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    raise self._damaged("one of its frames cannot be decoded")
+                yield self._time(frame, number), frame
+                number += 1
+        if number == 0:
+            raise InputError(f"{self.path} holds no frames: give a video with at least one.")
+
+    def frames_at(self, numbers: Sequence[int]) -> list[Picture]:
+        """The frames with these numbers, begun at the key frames before them."""
+        index = self.index()
+        if not all(0 <= number < len(index.times) for number in numbers):
+            count = len(index.times)
+            raise InputError(f"{self.path} holds {count} frames: there is no {max(numbers)}.")
+        wanted = [index.times[number] for number in numbers]
+        found: dict[int, Picture] = {}
+        position: int | None = None
+        for time in sorted(set(wanted)):
+            key = index.keys[max(bisect_right(index.keys, time) - 1, 0)]
+            if position is None or key > position:
+                frames = self.decode(key)
+            position, frame = next((item for item in frames if item[0] >= time), (None, None))
+            if position != time or frame is None:
+                raise self._damaged(f"its frame {index.times.index(time)} is missing")
+            found[time] = upright(frame)
+        return [found[time] for time in wanted]
+
+    def _packets(self) -> Iterator["Packet[av.VideoStream]"]:
+        """The packets of the stream from here to the end; InputError where the file was cut."""
+        end = 0.0
+        for packet in self.container.demux():
+            if packet.is_corrupt:
+                raise self._damaged("it ends in the middle of a frame")
+            if packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream_index == self.stream.index:
+                yield cast("Packet[av.VideoStream]", packet)
+        container = self.container.format.name
+        duration = (self.container.duration or 0) / av.time_base
+        if "matroska" in container and end < duration - SHORTFALL:
+            raise self._damaged(f"it ends after {end:.1f} of {duration:.1f} s")
+        if container == "gif" and not _has_end_mark(self.path):
+            raise self._damaged("it ends before the end mark of a GIF")
+
+    def _time(self, item: "Packet[av.VideoStream] | av.VideoFrame", number: int) -> int:
+        if not self.timed:
+            return number
+        if item.pts is None:
+            raise InputError(f"{self.path} has frames without times: convert it to an mp4.")
+        return item.pts
+
+    def _damaged(self, reason: str) -> InputError:
+        return InputError(f"{self.path} is damaged: {reason}.")
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[VideoFile]:
+    """A video file; whatever FFmpeg says against it, now or later, becomes an InputError."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give the path of a video.")
+    try:
+        with av.open(f"file:{path}") as container:  # "file:", or a colon would name a protocol
+            yield VideoFile(path, container)
+    except av.FFmpegError as error:
+        raise InputError(f"{path} is not a video or is damaged: {error.strerror}.") from error
+
+
+def upright(frame: av.VideoFrame) -> Picture:
+    """The frame as RGB, turned as the file's rotation tag asks."""
+    if any(component.is_alpha for component in frame.format.components):
+        image = over_white(_array(frame, "rgba"))
+    else:
+        image = _array(frame, "rgb24")
+    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
+
+
+def _array(frame: av.VideoFrame, format: str) -> NDArray[np.uint8]:
+    """The frame in an RGB format, converted by the matrix and the range that it is tagged with."""
+    # PyAV 16 heeds the tags only if the ranges differ; that of the RGB side changes nothing
+    other_range = FULL_RANGE if frame.color_range != FULL_RANGE else LIMITED_RANGE
+    array = frame.to_ndarray(
+        format=format,
+        src_colorspace=frame.colorspace,
+        src_color_range=frame.color_range,
+        dst_color_range=other_range,
+    )
+    return cast(NDArray[np.uint8], array)
+
+
+def _has_end_mark(gif: Path) -> bool:
+    with gif.open("rb") as file:
+        file.seek(-min(gif.stat().st_size, 1024), os.SEEK_END)
+        return file.read().rstrip(b"\0\r\n").endswith(b";")
