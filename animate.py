@@ -2,15 +2,13 @@
 
     python animate.py --checkpoint C --source PICTURE --driving VIDEO --output result.mp4
 
-From Python: ``Animator`` for frames in memory, ``animate_file`` for files, ``animate_pairs`` for
-a list of files.
+From Python: ``Animator`` takes frames from memory, ``animate_file`` from files, and
+``animate_pairs`` goes through a list of files with one network.
 """
 
-import csv
 import itertools
 import logging
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +20,7 @@ from tqdm import tqdm
 
 from config import load_config
 from config.command_line import run
+from datasets.pair_list import read_pair_list
 from datasets.video import frames_at, open_writer, probe, read_frames, read_image
 from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks, LandmarksUnavailable
 from modules.animator import BATCH_SIZE, Animator, Fit, Motion, batches
@@ -44,14 +43,6 @@ class Options(NamedTuple):
     batch_size: int = BATCH_SIZE
 
 
-class Pair(NamedTuple):
-    """A row of a list of pairs."""
-
-    source: Path
-    driving: Path
-    best_frame: str  # "" where the row has none
-
-
 def animate_file(
     animator: Animator, source: Path, driving: Path, output: str, options: Options
 ) -> None:
@@ -60,10 +51,11 @@ def animate_file(
     ``output`` is a .mp4 or .gif with the rate (and, in a .mp4, the sound) of the driving video,
     or a folder of PNG where it ends in "/".
     """
-    portrait, video = read_image(source), probe(driving)
+    portrait, video = animator.fit(read_image(source)), probe(driving)
     initial = None
     if options.motion == "relative" and options.best_frame != 0:
         initial = initial_frame(animator, portrait, driving, options.best_frame)
+    # Two readers of one stream: the writer's is at most a batch behind the network's.
     driving_frames, frames = itertools.tee(read_frames(driving))
     results = animator.animate(
         portrait,
@@ -73,10 +65,10 @@ def animate_file(
         initial=initial,
         batch_size=options.batch_size,
     )
-    results = tqdm(results, total=video.num_frames, unit="frame", disable=None)
+    progress = tqdm(results, total=video.num_frames, unit="frame", disable=None)
     with open_writer(output, video.rate, driving if video.has_audio else None) as writer:
-        for frame, result in zip(driving_frames, results, strict=True):
-            shown = [animator.fit(portrait), animator.fit(frame.image)] if options.panels else []
+        for frame, result in zip(driving_frames, progress, strict=True):
+            shown = [portrait, animator.fit(frame.image)] if options.panels else []
             time = frame.time if video.variable_rate else None
             writer.write(np.hstack([*shown, result]), time)
     logger.info("Written: %s", output)
@@ -127,7 +119,7 @@ def nearest_frame(
 
     None where the source, or every driving frame, is without landmarks.
     """
-    (target,) = landmarks([animator.fit(portrait)])
+    (target,) = landmarks([portrait])
     if np.isnan(target).any():
         return None
     nearest, found = np.inf, None
@@ -142,12 +134,12 @@ def nearest_frame(
 
 
 def animate_pairs(animator: Animator, pairs: Path, output: Path, options: Options) -> list[str]:
-    """Animates every pair of a CSV file into a folder; logs and returns what failed.
+    """Animates every pair of a CSV file into a folder; returns what failed, a sentence each.
 
-    The columns are ``source,driving[,best_frame]``, the paths those seen from the CSV file's
-    folder or else from the working directory.  Equal rows are animated once.
+    The results are named after their pairs: a video, or a folder of one PNG where the driving
+    file is a picture.
     """
-    todo = named_pairs(read_pairs(pairs))
+    todo = read_pair_list(pairs)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -156,61 +148,21 @@ def animate_pairs(animator: Animator, pairs: Path, output: Path, options: Option
     for number, (name, pair) in enumerate(todo.items(), start=1):
         logger.info("Pair %d of %d: %s", number, len(todo), name)
         try:
-            best_frame = (
-                parse_best_frame(pair.best_frame) if pair.best_frame else options.best_frame
-            )
-            still = probe(pair.driving).num_frames == 1
-            target = f"{output / name}{'/' if still else '.mp4'}"
+            best_frame = options.best_frame
+            if pair.best_frame:
+                best_frame = parse_best_frame(pair.best_frame)
+            ending = "/" if probe(pair.driving).num_frames == 1 else ".mp4"
             animate_file(
-                animator, pair.source, pair.driving, target, options._replace(best_frame=best_frame)
+                *(animator, pair.source, pair.driving, f"{output / name}{ending}"),
+                options._replace(best_frame=best_frame),
             )
         except InputError as error:
             failures.append(f"{name}: {error}")
-    if failures:
-        logger.error("%d of %d pairs failed:\n%s", len(failures), len(todo), "\n".join(failures))
     return failures
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """The rows of a CSV file of pairs."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            header, cells = rows.fieldnames or [], list(rows)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a CSV file of pairs: {error}.") from error
-    if not {"source", "driving"} <= set(header):
-        raise InputError(
-            f"{path} must start with the line source,driving or source,driving,best_frame: "
-            f"found {','.join(header)!r}."
-        )
-    if not cells:
-        raise InputError(f"{path} lists no pairs.")
-
-    def resolve(name: str | None) -> Path:
-        beside = path.parent / (name or "")
-        return beside if beside.exists() else Path(name or "")
-
-    # A row shorter than the header has None for what it lacks.
-    return [
-        Pair(resolve(row["source"]), resolve(row["driving"]), row.get("best_frame") or "")
-        for row in cells
-    ]
-
-
-def named_pairs(pairs: Sequence[Pair]) -> dict[str, Pair]:
-    """The different pairs, each under the name of its output."""
-    named: dict[str, Pair] = {}
-    uses: Counter[str] = Counter()
-    for pair in dict.fromkeys(pairs):
-        name = f"{pair.source.stem}--{pair.driving.stem}"
-        uses[name] += 1
-        named[name if uses[name] == 1 else f"{name}-{uses[name]}"] = pair
-    return named
-
-
 def parse_best_frame(text: str) -> BestFrame:
-    """ "auto" or the number of a frame."""
+    """The number of a frame, counted from 0, or "auto"."""
     if text == "auto":
         return "auto"
     if not text.isdecimal():
@@ -269,7 +221,9 @@ def command(
     )
     if pairs is None:
         animate_file(animator, source, driving, output, options)
-    elif animate_pairs(animator, pairs, Path(output), options):
+        return
+    if failures := animate_pairs(animator, pairs, Path(output), options):
+        typer.echo("\n".join([f"{len(failures)} pairs failed:", *failures]), err=True)
         raise typer.Exit(1)
 
 

@@ -31,10 +31,13 @@ logger = logging.getLogger(__name__)
 
 
 class Animator:
-    """A network that animates pictures: RGB uint8 (H, W, 3) in and out, of any size in.
+    """A network that animates pictures, RGB uint8 (H, W, 3); those that go in are of any size.
 
-    animator = Animator.from_checkpoint("weights.pth.tar")
-    for frame in animator.animate(source, driving_frames): ...
+        animator = Animator.from_checkpoint("weights.pth.tar")
+        for frame in animator.animate(source, driving_frames):
+            ...
+
+    Its methods ``encode``, ``detect`` and ``render`` are the steps of ``animate``.
     """
 
     def __init__(
@@ -139,30 +142,39 @@ class Animator:
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """``image`` brought to the network's size."""
-        (height, width), how = self.size, self.how_to_fit
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise InputError(
+                "A picture must be RGB uint8 of shape (H, W, 3): found "
+                f"{image.dtype} of shape {image.shape}."
+            )
         if image.shape[:2] == self.size:
             return image
+        height, width = self.size
         self.report_fit(image.shape[0], image.shape[1])
         picture = Image.fromarray(image)
-        if how == "crop":
+        if self.how_to_fit == "crop":
             picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
-        elif how == "pad":
+        elif self.how_to_fit == "pad":
             picture = ImageOps.pad(picture, (width, height), Image.Resampling.BICUBIC)
         else:
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)
         return np.asarray(picture)
 
     def report_fit(self, height: int, width: int) -> None:
-        """Says once, for each size of pictures, how their shape is made the network's."""
-        if (height, width) in self.reported:
+        """Says, once for each size of pictures, what makes their shape the network's."""
+        same_shape = height * self.size[1] == width * self.size[0]
+        if same_shape or (height, width) in self.reported:
             return
         self.reported.add((height, width))
-        if height * self.size[1] != width * self.size[0]:
-            how = {"crop": "cropped to their centre", "pad": "padded with black"}
-            logger.info(
-                "Pictures of %d x %d pixels are %s to fit %d x %d.",
-                *(width, height, how.get(self.how_to_fit, "squashed"), *self.size[::-1]),
-            )
+        done = {
+            "crop": "cropped to their centre",
+            "pad": "padded with black",
+            "squash": "squashed",
+        }
+        logger.info(
+            "Pictures of %d x %d pixels are %s to fit %d x %d.",
+            *(width, height, done[self.how_to_fit], self.size[1], self.size[0]),
+        )
 
 
 def batches(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[list[np.ndarray]]:

@@ -15,6 +15,7 @@ from datasets.video import VideoWriter, probe, read_frames
 from modules.checkpoints import save_weights
 from modules.compensation import MemoryConfig
 from modules.dense_motion import DenseMotionConfig
+from modules.errors import InputError
 from modules.generator import GeneratorConfig
 from modules.keypoint_detector import KeypointDetectorConfig
 from modules.mcnet import MCNet, ModelConfig
@@ -247,6 +248,12 @@ def test_a_wide_picture_is_cropped_to_its_centre_and_padded_with_black(animator)
     assert (padded[SIZE // 2] > 0).all()
 
 
+@pytest.mark.parametrize("picture", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3))])
+def test_what_is_no_picture_is_refused(animator, picture):
+    with pytest.raises(InputError, match="RGB uint8"):
+        animator.fit(picture)
+
+
 def test_a_size_that_was_not_trained_on_can_be_asked_for(files):
     assert call(files | {"--size": "48"}) == 0
     assert probe(files["--output"]).size == (48, 48)
@@ -323,7 +330,7 @@ def test_landmark_weights_that_cannot_be_had_are_said(monkeypatch, caplog):
         ({"--device": "tpu"}, "tpu"),
         ({"--precision": "fp8"}, "fp8"),
         ({"--size": "30"}, "30 x 30"),
-        ({"--best-frame": "99"}, "no frame 99"),
+        ({"--best-frame": "99"}, "99"),
         ({"--best-frame": "first"}, "'first'"),
         ({"--motion": "absolute", "--adapt-scale": None}, "--motion relative"),
         ({"--pairs": "pairs.csv"}, "--pairs"),
@@ -354,7 +361,7 @@ def test_a_driving_video_that_breaks_off_leaves_nothing_behind(files, tmp_path, 
 # Pairs
 
 
-def test_pairs_go_on_after_a_bad_one_and_list_it(files, tmp_path, caplog):
+def test_pairs_go_on_after_a_bad_one_and_list_it(files, tmp_path, capsys):
     write_picture(tmp_path / "still.png")
     (tmp_path / "pairs.csv").write_text(
         "source,driving,best_frame\n"  # three names over rows of two
@@ -371,8 +378,8 @@ def test_pairs_go_on_after_a_bad_one_and_list_it(files, tmp_path, caplog):
         "source--driving.mp4",
         "source--still",
     ]
-    complaint = caplog.messages[-1]
-    assert "2 of 5 pairs failed" in complaint
+    complaint = capsys.readouterr().err
+    assert "2 pairs failed" in complaint
     assert "absent.mp4" in complaint
     assert "'x'" in complaint
 
@@ -380,12 +387,6 @@ def test_pairs_go_on_after_a_bad_one_and_list_it(files, tmp_path, caplog):
 def test_pairs_that_all_work_end_well(files, tmp_path):
     (tmp_path / "pairs.csv").write_text("source,driving\nsource.png,driving.mp4\n")
     assert call(pair_options(files)) == 0
-
-
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "source,driving\n"])
-def test_a_list_without_pairs_is_refused(files, tmp_path, text):
-    (tmp_path / "pairs.csv").write_text(text)
-    assert call(pair_options(files)) == 2
 
 
 def pair_options(files: dict[str, str]) -> dict[str, str]:

@@ -1,6 +1,5 @@
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +7,7 @@ import torch
 
 from modules.geometry import Keypoints
 from modules.motion_transfer import hull_area, movement_scale, shape_distances, transfer_motion
-
-GOLDEN = Path(__file__).parents[3] / "shared/golden/relative_motion.json"
+from tests.golden import GOLDEN, needs_golden
 
 
 def random_keypoints(seed: int, *, batch: int = 1, num_kp: int = 6) -> Keypoints:
@@ -28,10 +26,9 @@ def random_shapes(count: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(count, 68, 2))
 
 
+@needs_golden
 def test_every_combination_of_options_gives_the_reference_keypoints():
-    if not GOLDEN.exists():
-        pytest.skip(f"no reference values at {GOLDEN}")
-    golden = json.loads(GOLDEN.read_text())
+    golden = json.loads((GOLDEN / "relative_motion.json").read_text())
 
     def read(entry: dict) -> Keypoints:
         return Keypoints(torch.tensor(entry["value"]), torch.tensor(entry["jacobian"]))
