@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeInt, ValidationError
 
-from datasets.pairs import DataConfig
+from datasets.settings import DataConfig
 from modules.discriminator import DiscriminatorConfig
 from modules.errors import InputError
 from modules.mcnet import ModelConfig

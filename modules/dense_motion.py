@@ -18,6 +18,7 @@ from modules.geometry import (
     AntiAliasedDownsample,
     Keypoints,
     coordinate_grid,
+    full_precision,
     gaussian_maps,
     inverse_2x2,
     sample,
@@ -46,7 +47,7 @@ class DenseMotion(NamedTuple):
     candidates: Tensor  # (B, K + 1, 3, H, W), the source warped by each motion
 
 
-def sparse_motions(source: Keypoints, driving: Keypoints, size: tuple[int, int]) -> Tensor:
+def sparse_motions(source: Keypoints, driving: Keypoints, size: tuple[int, ...]) -> Tensor:
     """Motion of the plane seen from each keypoint, background first (FOMM, Eq. 4).
 
         T_0(z) = z,    T_k(z) = p_k^S + J_k^S (J_k^D)^-1 (z - p_k^D)
@@ -63,7 +64,7 @@ def sparse_motions(source: Keypoints, driving: Keypoints, size: tuple[int, int])
 
 
 def motion_heatmaps(
-    source: Keypoints, driving: Keypoints, size: tuple[int, int], variance: float
+    source: Keypoints, driving: Keypoints, size: tuple[int, ...], variance: float
 ) -> Tensor:
     """Where each motion happens: the Gaussian of the driving keypoint less the source's.
 
@@ -94,7 +95,7 @@ class DenseMotionNetwork(nn.Module):
         """(B, 3, H', W') in [0, 1] and its keypoints, the driving frame's keypoints."""
         source = self.downsample(source)
         size = source.shape[-2:]
-        with torch.autocast(source.device.type, enabled=False):
+        with full_precision(source):
             motions = sparse_motions(source_kp, driving_kp, size)
             heatmaps = motion_heatmaps(source_kp, driving_kp, size, self.variance)
 
@@ -105,6 +106,7 @@ class DenseMotionNetwork(nn.Module):
         evidence = torch.cat([heatmaps[:, :, None], candidates], dim=2).flatten(1, 2)
         feature = self.hourglass(evidence)
         mask = self.mask(feature).float().softmax(dim=1)
-        deformation = torch.einsum("bkhw,bkhwi->bhwi", mask, motions)
+        with full_precision(source):
+            deformation = torch.einsum("bkhw,bkhwi->bhwi", mask, motions)
         occlusion = self.occlusion(feature).float().sigmoid()
         return DenseMotion(deformation, occlusion, mask, candidates)

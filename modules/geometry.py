@@ -6,6 +6,7 @@ K keypoints, C channels, H x W pixels.  Everything here is computed in float32, 
 autocast: half a pixel is less than bfloat16 can tell apart near the border of a picture.
 """
 
+from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple
 
 import torch
@@ -22,7 +23,12 @@ class Keypoints(NamedTuple):
     jacobians: Tensor  # (B, K, 2, 2)
 
 
-def coordinate_grid(size: tuple[int, int], like: Tensor) -> Tensor:
+def full_precision(like: Tensor) -> AbstractContextManager[None]:
+    """Autocast off, on ``like``'s device: matrix products inside keep the type of their inputs."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def coordinate_grid(size: tuple[int, ...], like: Tensor) -> Tensor:
     """The coordinates of every pixel of a map of ``size`` (H, W): (H, W, 2), on ``like``'s device.
 
     Float32, or float64 where ``like`` is.
@@ -33,7 +39,7 @@ def coordinate_grid(size: tuple[int, int], like: Tensor) -> Tensor:
 
 
 def gaussian_maps(
-    positions: Tensor, size: tuple[int, int], variance: float = KEYPOINT_VARIANCE
+    positions: Tensor, size: tuple[int, ...], variance: float = KEYPOINT_VARIANCE
 ) -> Tensor:
     """A Gaussian of peak 1 around every keypoint, ``exp(-|z - p|^2 / (2 v))``: (B, K, H, W)."""
     offsets = coordinate_grid(size, like=positions) - positions[:, :, None, None]
@@ -60,7 +66,7 @@ def sample(
     Bilinear; (B, C, h, w) in the type of ``image``.
     """
     dtype = torch.promote_types(image.dtype, torch.float32)
-    with torch.autocast(image.device.type, enabled=False):
+    with full_precision(image):
         sampled = F.grid_sample(
             image.to(dtype),
             field.to(dtype),
@@ -71,7 +77,7 @@ def sample(
     return sampled.to(image.dtype)
 
 
-def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     """``maps`` (B, C, h, w) resized bilinearly, corners aligned: (B, C, H, W)."""
     if maps.shape[-2:] == size:
         return maps

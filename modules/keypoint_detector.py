@@ -8,7 +8,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from modules.blocks import Hourglass
-from modules.geometry import AntiAliasedDownsample, Keypoints, coordinate_grid
+from modules.geometry import AntiAliasedDownsample, Keypoints, coordinate_grid, full_precision
 from modules.section import Section
 
 
@@ -34,12 +34,11 @@ class KeypointDetector(nn.Module):
         self.heatmaps = nn.Conv2d(features, num_kp, kernel_size=7)
         self.jacobians = nn.Conv2d(features, 4 * num_kp, kernel_size=7)
         nn.init.zeros_(self.jacobians.weight)
-        with torch.no_grad():
-            self.jacobians.bias.copy_(torch.eye(2).flatten().repeat(num_kp))
+        self.jacobians.bias = nn.Parameter(torch.eye(2).flatten().repeat(num_kp))
 
     def forward(self, image: Tensor) -> Keypoints:
         """(B, 3, H, W) in [0, 1] -> positions (B, K, 2), jacobians (B, K, 2, 2)."""
-        with torch.autocast(image.device.type, enabled=False):
+        with full_precision(image):
             feature = self.hourglass(self.downsample(image.float()))
             logits = self.heatmaps(feature) / self.temperature  # (B, K, h, w)
             heatmaps = logits.flatten(2).softmax(dim=-1).view_as(logits)[..., None]

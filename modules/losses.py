@@ -6,36 +6,47 @@ keypoints.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from modules.compensation import Compensation
 from modules.discriminator import Judgement
-from modules.geometry import AntiAliasedDownsample, Keypoints, inverse_2x2, resize
+from modules.geometry import AntiAliasedDownsample, Keypoints, full_precision, inverse_2x2, resize
 from modules.perceptual import PerceptualNetwork
 from modules.transform import RandomTransform
 
 
-def pixel(prediction: Tensor, real: Tensor) -> Tensor:
-    """Mean absolute difference of two batches of images."""
-    return F.l1_loss(prediction, real)
+class ImagePyramid(nn.Module):
+    """An image at several scales, each ``1 / s`` of its size and anti-aliased."""
+
+    def __init__(self, scales: tuple[int, ...]) -> None:
+        super().__init__()
+        self.downsample = nn.ModuleList(AntiAliasedDownsample(scale) for scale in scales)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [downsample(image) for downsample in self.downsample]
 
 
-def perceptual(
-    prediction: Tensor, real: Tensor, network: PerceptualNetwork, scales: tuple[int, ...]
-) -> Tensor:
-    """Mean absolute differences of VGG features, summed over layers and image scales 1 / s.
+def pixel(prediction: list[Tensor], real: list[Tensor]) -> Tensor:
+    """Mean absolute difference of two image pyramids, summed over scales.
 
-    No gradient flows into the real image (Johnson et al., ECCV 2016; scales as in FOMM).
+    Not a term of the paper: coarse scales pull a small, untrained network into place.
     """
-    total = prediction.new_zeros(())
-    for scale in scales:
-        downsample = AntiAliasedDownsample(scale).to(prediction.device)
+    differences = [F.l1_loss(one, other) for one, other in zip(prediction, real, strict=True)]
+    return torch.stack(differences).sum()
+
+
+def perceptual(prediction: list[Tensor], real: list[Tensor], network: PerceptualNetwork) -> Tensor:
+    """Mean absolute difference of the VGG features of two pyramids, summed over layers and scales.
+
+    No gradient flows into the real images (Johnson et al., ECCV 2016; scales as in FOMM).
+    """
+    differences = []
+    for one, other in zip(prediction, real, strict=True):
         with torch.no_grad():
-            real_features = network(downsample(real))
-        features = network(downsample(prediction))
-        for one, other in zip(features, real_features, strict=True):
-            total = total + F.l1_loss(one, other)
-    return total
+            expected = network(other)
+        features = network(one)
+        differences += [F.l1_loss(*pair) for pair in zip(features, expected, strict=True)]
+    return torch.stack(differences).sum()
 
 
 def equivariance_value(
@@ -49,8 +60,9 @@ def equivariance_jacobian(
     driving: Keypoints, transformed: Keypoints, transform: RandomTransform
 ) -> Tensor:
     """``mean |I - (J^D)^-1 (dT/dz at p^T) J^T|``: the local frames must turn as T does."""
-    led_back = transform.jacobians(transformed.positions) @ transformed.jacobians
-    product = inverse_2x2(driving.jacobians) @ led_back
+    with full_precision(transformed.positions):
+        led_back = transform.jacobians(transformed.positions) @ transformed.jacobians
+        product = inverse_2x2(driving.jacobians) @ led_back
     identity = torch.eye(2, device=product.device, dtype=product.dtype)
     return F.l1_loss(product, identity.expand_as(product))
 

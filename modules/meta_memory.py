@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.geometry import full_precision
+
 
 class ModulatedConv(nn.Module):
     """A 3 x 3 convolution whose weights are scaled, per sample and input channel, by a style.
@@ -34,7 +36,8 @@ class ModulatedConv(nn.Module):
         equalised = self.style_weight / math.sqrt(self.style_weight.shape[1])
         style = F.linear(identity, equalised, self.style_bias)  # (B, C)
         weight = self.weight / math.sqrt(self.weight[0].numel())
-        filter_energy = style.float().square() @ weight.square().sum(dim=(2, 3)).T.float()
+        with full_precision(x):
+            filter_energy = style.float().square() @ weight.square().sum(dim=(2, 3)).T.float()
         demodulation = torch.rsqrt(filter_energy + self.epsilon).to(x.dtype)  # (B, C)
         x = F.conv2d(x * style[..., None, None], weight, padding=1)
         return x * demodulation[..., None, None]
@@ -65,8 +68,8 @@ class DynamicConv(nn.Module):
         """(B, C, S, S), mixed by the spatial mean of ``feature`` (B, C, H, W)."""
         logits = self.mixture(feature.mean(dim=(2, 3))).float()
         mixture = (logits / self.temperature).softmax(dim=-1)  # (B, num_kernels)
-        weights = torch.einsum("bn,noihw->boihw", mixture, self.weight).to(x.dtype)
-        biases = (mixture @ self.bias).to(x.dtype)
+        weights = torch.einsum("bn,noihw->boihw", mixture, self.weight)
+        biases = mixture @ self.bias
         samples = zip(x.split(1), weights, biases, strict=True)
         return torch.cat([F.conv2d(one, w, b, padding=1) for one, w, b in samples])
 

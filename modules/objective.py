@@ -23,9 +23,9 @@ from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTra
 class LossConfig(Section):
     """Section ``loss``: the weight of each term (0 leaves it out) and its settings."""
 
-    pixel: NonNegativeFloat = 0.0  # not in the paper; sets small networks on their way
+    scales: tuple[PositiveInt, ...] = (1, 2, 4, 8)  # images are compared this much smaller
+    pixel: NonNegativeFloat = 0.0  # of every scale; not in the paper, helps small networks
     perceptual: NonNegativeFloat = 10.0  # of every layer and scale
-    perceptual_scales: tuple[PositiveInt, ...] = (1, 2, 4, 8)  # the image is made this much smaller
     vgg: str = "pretrained"  # or "random", or the path of a weights file
     equivariance_value: NonNegativeFloat = 10.0
     equivariance_jacobian: NonNegativeFloat = 10.0
@@ -77,6 +77,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.config = config
+        self.pyramid = losses.ImagePyramid(config.scales)
         self.vgg = PerceptualNetwork(config.vgg) if config.perceptual > 0 else None
 
     def forward(
@@ -98,10 +99,11 @@ class Objective(nn.Module):
         transformed_keypoints = self.model.detect(transform.frame(driving))
 
         prediction, compensations = rendered.prediction, rendered.compensations
+        generated, real = self.pyramid(prediction), self.pyramid(driving)
         margin = self.config.keypoint_margin
         distance = KEYPOINT_DISTANCES[self.config.keypoint_distance_form]
         terms: dict[str, Callable[[], Tensor]] = {
-            "pixel": lambda: losses.pixel(prediction, driving),
+            "pixel": lambda: losses.pixel(generated, real),
             "equivariance_value": lambda: losses.equivariance_value(
                 driving_keypoints, transformed_keypoints, transform
             ),
@@ -114,17 +116,17 @@ class Objective(nn.Module):
             ),
         }
         if self.vgg is not None:
-            vgg, scales = self.vgg, self.config.perceptual_scales
-            terms["perceptual"] = lambda: losses.perceptual(prediction, driving, vgg, scales)
+            vgg = self.vgg
+            terms["perceptual"] = lambda: losses.perceptual(generated, real, vgg)
         if compensations:
             terms["memory_consistency"] = lambda: losses.memory_consistency(compensations)
         if discriminator is not None:
             positions = driving_keypoints.positions.detach()
-            fake = discriminator(prediction, positions)
+            judged = discriminator(prediction, positions)
             with torch.no_grad():
-                real = discriminator(driving, positions)
-            terms["adversarial"] = lambda: losses.adversarial_generator(fake)
-            terms["feature_matching"] = lambda: losses.feature_matching(real, fake)
+                judged_real = discriminator(driving, positions)
+            terms["adversarial"] = lambda: losses.adversarial_generator(judged)
+            terms["feature_matching"] = lambda: losses.feature_matching(judged_real, judged)
 
         weights = {name: getattr(self.config, name) for name in terms}
         weighted = {name: weights[name] * terms[name]() for name in terms if weights[name] > 0}

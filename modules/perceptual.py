@@ -55,7 +55,7 @@ class PerceptualNetwork(nn.Module):
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, generator=generator)
-                nn.init.zeros_(layer.bias)
+                layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take the convolutions that are compared from a VGG-19 of torchvision's names."""

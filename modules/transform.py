@@ -10,7 +10,7 @@ at T(z), so T leads from the transformed frame back to the frame.
 import torch
 from torch import Tensor
 
-from modules.geometry import coordinate_grid, sample
+from modules.geometry import coordinate_grid, full_precision, sample
 
 CONTROL_POINTS = 5  # on a side of the grid
 AFFINE_STD = 0.05  # of the noise on the identity
@@ -33,8 +33,9 @@ class RandomTransform:
         """T(z) for points (B, N, 2) in [-1, 1]: (B, N, 2)."""
         distances = (z[:, :, None] - self.control_points).abs().sum(dim=-1)  # (B, N, 25)
         bending = distances.square() * torch.log(distances + EPSILON)
-        bent = bending @ self.control[..., None]  # (B, N, 1)
-        return z @ self.linear.mT + self.shift[:, None] + bent
+        with full_precision(z):
+            bent = bending @ self.control[..., None]  # (B, N, 1)
+            return z @ self.linear.mT + self.shift[:, None] + bent
 
     def jacobians(self, z: Tensor) -> Tensor:
         """dT/dz at points (B, N, 2): (B, N, 2, 2).
@@ -45,7 +46,8 @@ class RandomTransform:
         distances = offsets.abs().sum(dim=-1)
         slopes = 2 * distances * torch.log(distances + EPSILON)
         slopes = slopes + distances.square() / (distances + EPSILON)  # (B, N, 25)
-        gradient = torch.einsum("bnc,bc,bncj->bnj", slopes, self.control, offsets.sign())
+        with full_precision(z):
+            gradient = torch.einsum("bnc,bc,bncj->bnj", slopes, self.control, offsets.sign())
         return self.linear[:, None] + gradient[:, :, None]  # the same for both coordinates
 
     def frame(self, image: Tensor) -> Tensor:

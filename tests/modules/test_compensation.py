@@ -1,0 +1,70 @@
+import torch
+
+from modules.compensation import (
+    MemoryCompensation,
+    MemoryConfig,
+    merge_channels,
+    read_memory,
+    split_channels,
+)
+
+
+def test_splitting_keeps_even_channels_and_merging_undoes_it():
+    feature = torch.randn(2, 6, 4, 5)
+    kept, lacking = split_channels(feature)
+    torch.testing.assert_close(kept, feature[:, 0::2])
+    torch.testing.assert_close(lacking, feature[:, 1::2])
+    torch.testing.assert_close(merge_channels(kept, lacking), feature)
+
+
+def test_reading_is_softmax_attention_over_the_memory():
+    torch.manual_seed(0)
+    query, keys, values = torch.randn(2, 5, 3, 4), torch.randn(2, 5, 6, 6), torch.randn(2, 5, 6, 6)
+    attention = torch.einsum("bchw,bcst->bhwst", query, keys) / 4.0
+    attention = attention.flatten(3).softmax(dim=-1)
+    expected = torch.einsum("bhwm,bcm->bchw", attention, values.flatten(2))
+    torch.testing.assert_close(read_memory(query, keys, values, temperature=4.0), expected)
+
+
+def make_compensation() -> MemoryCompensation:
+    torch.manual_seed(0)
+    config = MemoryConfig(channels=12, size=6, identity_hidden=8)
+    return MemoryCompensation(config, level_widths=[8, 16], num_kp=4)
+
+
+PYRAMID = [torch.randn(2, 8, 16, 24), torch.randn(2, 16, 8, 12)]
+POSITIONS = torch.randn(2, 4, 2)
+
+
+def test_every_level_keeps_its_shape_and_half_of_its_channels():
+    levels = make_compensation()(PYRAMID, POSITIONS)
+    for warped, level in zip(PYRAMID, levels, strict=True):
+        assert level.compensated.shape == warped.shape
+        torch.testing.assert_close(level.compensated[:, 0::2], warped[:, 0::2])
+        assert not torch.equal(level.compensated[:, 1::2], warped[:, 1::2])
+
+
+def test_a_level_does_not_depend_on_the_others():
+    compensation = make_compensation()
+    together = compensation(PYRAMID, POSITIONS)[1].compensated
+    alone = compensation.compensate(1, PYRAMID[1], POSITIONS, None).compensated
+    torch.testing.assert_close(together, alone)
+
+
+def test_samples_do_not_depend_on_each_other():
+    compensation = make_compensation()
+    both = compensation(PYRAMID, POSITIONS)[0].compensated[1:]
+    one = compensation([level[1:] for level in PYRAMID], POSITIONS[1:])[0].compensated
+    torch.testing.assert_close(both, one, atol=1e-5, rtol=1e-5)
+
+
+def test_the_bank_and_every_parameter_get_a_gradient():
+    compensation = make_compensation()
+    noise = torch.randn(2, 2, 6, 6)
+    levels = compensation(PYRAMID, POSITIONS, noise)
+    sum(
+        (level.compensated * torch.randn_like(level.compensated)).sum() for level in levels
+    ).backward()
+    for name, parameter in compensation.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name

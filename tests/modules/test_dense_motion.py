@@ -1,0 +1,76 @@
+import torch
+
+from modules.dense_motion import (
+    DenseMotionConfig,
+    DenseMotionNetwork,
+    motion_heatmaps,
+    sparse_motions,
+)
+from modules.geometry import Keypoints, coordinate_grid
+from tests.tiny import random_images, random_keypoints
+
+
+def test_equal_keypoints_move_nothing():
+    keypoints = random_keypoints(batch=2, num_kp=5)
+    motions = sparse_motions(keypoints, keypoints, size=(8, 9))
+    grid = coordinate_grid((8, 9), motions)
+    torch.testing.assert_close(motions, grid.expand_as(motions), atol=1e-5, rtol=0)
+
+
+def test_sparse_motions_follow_the_equation():
+    source, driving = random_keypoints(seed=1), random_keypoints(seed=2)
+    motions = sparse_motions(source, driving, size=(8, 9))
+    z = coordinate_grid((8, 9), motions)[5, 3]
+    for sample in range(2):
+        for k in range(4):
+            linear = source.jacobians[sample, k] @ driving.jacobians[sample, k].inverse()
+            offset = z - driving.positions[sample, k]
+            expected = source.positions[sample, k] + linear @ offset
+            torch.testing.assert_close(motions[sample, k + 1, 5, 3], expected)
+
+
+def test_the_first_motion_is_the_background():
+    motions = sparse_motions(random_keypoints(seed=1), random_keypoints(seed=2), size=(8, 9))
+    torch.testing.assert_close(
+        motions[:, 0], coordinate_grid((8, 9), motions).expand(2, -1, -1, -1)
+    )
+
+
+def test_the_background_has_an_empty_heatmap():
+    source, driving = random_keypoints(seed=1), random_keypoints(seed=2)
+    heatmaps = motion_heatmaps(source, driving, (8, 9), variance=0.01)
+    assert heatmaps.shape == (2, 5, 8, 9)
+    assert heatmaps[:, 0].abs().max() == 0
+    swapped = motion_heatmaps(driving, source, (8, 9), variance=0.01)
+    torch.testing.assert_close(heatmaps, -swapped)
+
+
+def make_network() -> DenseMotionNetwork:
+    torch.manual_seed(0)
+    config = DenseMotionConfig(width=4, depth=2, max_width=16, downsample=2)
+    return DenseMotionNetwork(config, num_kp=4).eval()
+
+
+def test_masks_share_every_pixel_out():
+    motion = make_network()(random_images(), random_keypoints(seed=1), random_keypoints(seed=2))
+    assert motion.deformation.shape == (2, 16, 24, 2)
+    torch.testing.assert_close(motion.mask.sum(dim=1), torch.ones(2, 16, 24))
+    assert motion.occlusion.shape == (2, 1, 16, 24)
+    assert 0 <= motion.occlusion.min() <= motion.occlusion.max() <= 1
+
+
+def test_equal_keypoints_give_the_identity_deformation():
+    keypoints = random_keypoints()
+    motion = make_network()(random_images(), keypoints, keypoints)
+    grid = coordinate_grid((16, 24), motion.deformation).expand(2, -1, -1, -1)
+    torch.testing.assert_close(motion.deformation, grid, atol=1e-5, rtol=0)
+
+
+def test_a_common_shift_of_the_keypoints_shifts_the_deformation():
+    """Every motion but the background's agrees, so the deformation lies between the two."""
+    source = random_keypoints()
+    driving = Keypoints(source.positions + torch.tensor([0.25, 0.0]), source.jacobians)
+    motions = sparse_motions(source, driving, (8, 9))
+    shift = motions[:, 1:] - coordinate_grid((8, 9), motions)
+    expected = torch.tensor([-0.25, 0.0]).expand_as(shift)
+    torch.testing.assert_close(shift, expected, atol=1e-5, rtol=0)

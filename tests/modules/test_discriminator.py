@@ -1,0 +1,23 @@
+import torch
+
+from modules.discriminator import Discriminator, DiscriminatorConfig
+from tests.tiny import random_images, random_keypoints
+
+
+def test_every_block_is_seen_and_patches_are_judged():
+    torch.manual_seed(0)
+    config = DiscriminatorConfig(width=4, max_width=8, depth=3)
+    discriminator = Discriminator(config, num_kp=4)
+    judgement = discriminator(random_images(size=(64, 80)), random_keypoints().positions)
+    assert [feature.shape[1] for feature in judgement.features] == [4, 8, 8]
+    # 64 -> 61 -> 30 -> 27 -> 13 -> 10, the last without a pool
+    assert judgement.features[-1].shape[-2:] == judgement.realness.shape[-2:] == (10, 14)
+
+
+def test_it_sees_the_keypoints():
+    torch.manual_seed(0)
+    discriminator = Discriminator(DiscriminatorConfig(width=4, depth=2), num_kp=4)
+    image, keypoints = random_images(), random_keypoints()
+    here = discriminator(image, keypoints.positions).realness
+    there = discriminator(image, -keypoints.positions).realness
+    assert not torch.equal(here, there)

@@ -1,0 +1,123 @@
+import pytest
+import torch
+
+from modules.compensation import MemoryConfig
+from modules.errors import InputError
+from modules.geometry import Keypoints
+from modules.mcnet import ModelConfig
+from tests.tiny import TINY, random_images, tiny_model
+
+
+def with_memory(**changes: object) -> ModelConfig:
+    memory = (
+        None
+        if changes.get("memory", 1) is None
+        else MemoryConfig(**{"channels": 12, "size": 6, "identity_hidden": 8, **changes})
+    )
+    return TINY.model_copy(update={"memory": memory})
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (32, 40), (48, 64)])
+def test_any_size_works(size):
+    model = tiny_model().eval()
+    rendered = model(random_images(size=size), random_images(size=size, seed=1))
+    assert rendered.prediction.shape == (2, 3, *size)
+    assert 0 <= rendered.prediction.min() <= rendered.prediction.max() <= 1
+    assert len(rendered.compensations) == model.num_levels == 2
+
+
+def test_a_size_that_cannot_be_halved_is_one_sentence():
+    model = tiny_model()
+    assert model.size_multiple == 8
+    with pytest.raises(InputError, match="multiples of 8: found 30 x 48 pixels"):
+        model.encode(random_images(size=(30, 48)))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 96), (160, 96)])
+def test_the_published_network_takes_multiples_of_32(size):
+    """Its proportions, at small widths: 4 times smaller, then five halvings."""
+    narrow = {
+        name: getattr(ModelConfig(), name).model_copy(update={"width": 2, "max_width": 4})
+        for name in ("keypoint_detector", "dense_motion", "generator")
+    }
+    memory = MemoryConfig(channels=4, size=32, identity_hidden=4)
+    model = tiny_model(ModelConfig(memory=memory, **narrow)).eval()
+    assert model.size_multiple == 32
+    rendered = model(random_images(1, size), random_images(1, size, seed=1))
+    assert rendered.prediction.shape == (1, 3, *size)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [with_memory(memory=None), with_memory(identity="keypoints"), with_memory(identity="feature")],
+    ids=["no memory", "keypoints only", "feature only"],
+)
+def test_the_ablations_of_the_paper_are_configurations(config):
+    model = tiny_model(config).train()
+    rendered = model(random_images(), random_images(seed=1))
+    rendered.prediction.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.ndim > 1)
+
+
+def test_one_encoded_source_serves_a_batch_of_driving_frames():
+    model = tiny_model().eval()
+    source, driving = random_images(batch=1), random_images(batch=3, seed=1)
+    with torch.no_grad():
+        together = model.render(model.encode(source), model.detect(driving)).prediction
+        each = [model(source, frame[None]).prediction for frame in driving]
+    torch.testing.assert_close(together, torch.cat(each), atol=1e-5, rtol=1e-5)
+
+
+def test_inference_is_repeatable():
+    torch.manual_seed(0)
+    model = tiny_model().eval()
+    torch.nn.init.ones_(model.generator.memory.meta_memory.noise_strength)
+    source, driving = random_images(), random_images(seed=1)
+    with torch.no_grad():
+        first = model(source, driving).prediction
+        torch.manual_seed(7)
+        assert torch.equal(first, model(source, driving).prediction)
+
+
+def test_a_visible_unmoved_source_is_returned():
+    model = tiny_model().eval()
+    torch.nn.init.constant_(model.dense_motion.occlusion.bias, 50)  # all visible
+    source = random_images()
+    with torch.no_grad():
+        encoded = model.encode(source)
+        prediction = model.render(encoded, encoded.keypoints).prediction
+    torch.testing.assert_close(prediction, source, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_close(dtype):
+    model = tiny_model().eval()
+    source, driving = random_images(), random_images(seed=1)
+    with torch.no_grad():
+        exact = model(source, driving).prediction
+        with torch.autocast("cpu", dtype):
+            half = model(source, driving)
+    assert half.prediction.isfinite().all()
+    assert half.motion.deformation.dtype == half.motion.mask.dtype == torch.float32
+    assert (half.prediction - exact).abs().mean() < 5 / 255
+
+
+def test_every_parameter_gets_a_gradient():
+    model = tiny_model().train()
+    torch.nn.init.normal_(model.detector.jacobians.weight, std=0.1)
+    noise = torch.randn(2, 2, 6, 6)
+    rendered = model(random_images(), random_images(seed=1), noise)
+    (rendered.prediction * torch.rand_like(rendered.prediction)).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_keypoints_of_another_frame_move_the_prediction():
+    model = tiny_model().eval()
+    with torch.no_grad():
+        encoded = model.encode(random_images())
+        moved = Keypoints(encoded.keypoints.positions + 0.3, encoded.keypoints.jacobians)
+        still = model.render(encoded, encoded.keypoints)
+        rendered = model.render(encoded, moved)
+    assert (rendered.prediction - still.prediction).abs().mean() > 0.01

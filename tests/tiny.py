@@ -1,0 +1,35 @@
+"""A network small enough for tests, and inputs for it."""
+
+import torch
+
+from modules.compensation import MemoryConfig
+from modules.dense_motion import DenseMotionConfig
+from modules.generator import GeneratorConfig
+from modules.geometry import Keypoints
+from modules.keypoint_detector import KeypointDetectorConfig
+from modules.mcnet import MCNet, ModelConfig
+
+TINY = ModelConfig(
+    num_kp=4,
+    keypoint_detector=KeypointDetectorConfig(width=4, depth=2, max_width=16, downsample=2),
+    dense_motion=DenseMotionConfig(width=4, depth=2, max_width=16, downsample=2),
+    generator=GeneratorConfig(width=8, max_width=16, depth=2, residual_blocks=1),
+    memory=MemoryConfig(channels=12, size=6, identity_hidden=8),
+)
+
+
+def tiny_model(config: ModelConfig = TINY, seed: int = 0) -> MCNet:
+    torch.manual_seed(seed)
+    return MCNet(config)
+
+
+def random_images(batch: int = 2, size: tuple[int, int] = (32, 48), seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(batch, 3, *size, generator=generator)
+
+
+def random_keypoints(batch: int = 2, num_kp: int = 4, seed: int = 0) -> Keypoints:
+    generator = torch.Generator().manual_seed(seed)
+    positions = torch.rand(batch, num_kp, 2, generator=generator) * 1.6 - 0.8
+    noise = torch.randn(batch, num_kp, 2, 2, generator=generator)
+    return Keypoints(positions, torch.eye(2) + 0.2 * noise)
