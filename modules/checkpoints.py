@@ -7,7 +7,6 @@ one pickled file whose names are translated here, once.  Nothing in either can r
 
 import json
 import os
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -153,7 +152,7 @@ def read_own(path: Path) -> Weights:
 def read_published(path: Path) -> Weights:
     try:
         file = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged pickle fails in any way
         raise InputError(
             f"{path} is not a file of PyTorch weights that is safe to load."
         ) from error

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 # Output channels of VGG-19's convolutions up to ReLU 5_1, with "pool" between the blocks.
 VGG19 = [64, 64, "pool", 128, 128, "pool", *[256] * 4, "pool", *[512] * 4, "pool", 512]
 COMPARED = (1, 6, 11, 20, 29)  # ReLU 1_1, 2_1, 3_1, 4_1, 5_1, counted in torchvision's ``features``
+SMALLEST = 2 ** VGG19.count("pool")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -70,6 +71,11 @@ class PerceptualNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [0, 1] -> five maps (B, C_i, H / 2^i, W / 2^i)."""
+        if min(image.shape[-2:]) < SMALLEST:
+            raise InputError(
+                f"VGG-19 compares images of at least {SMALLEST} pixels, one is "
+                f"{image.shape[-2]} x {image.shape[-1]}: leave the largest of loss.scales out."
+            )
         x = (image - self.mean) / self.std
         features = []
         for index, layer in enumerate(self.layers):

@@ -1,0 +1,156 @@
+import json
+import pickle
+
+import pytest
+import torch
+
+from modules.checkpoints import load_model, read_config, read_weights, save_weights
+from modules.errors import InputError
+from modules.mcnet import ModelConfig
+from tests.golden import needs_golden, published, published_model
+from tests.tiny import TINY, random_images, tiny_model
+
+RUN = {"name": "tiny", "model": TINY.model_dump(mode="json")}
+
+
+def test_our_checkpoint_rebuilds_its_network_alone(tmp_path):
+    model = tiny_model().eval()
+    save_weights(tmp_path / "weights.safetensors", model, RUN)
+    for path in (tmp_path, tmp_path / "weights.safetensors"):
+        loaded = load_model(path)
+        assert loaded.config == TINY
+        assert not loaded.training
+        source, driving = random_images(), random_images(seed=1)
+        with torch.no_grad():
+            assert torch.equal(
+                loaded(source, driving).prediction, model(source, driving).prediction
+            )
+    assert read_config(tmp_path) == RUN
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_a_checkpoint_that_does_not_fit_the_config_is_refused_both_ways(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, tiny_model(), RUN)
+    without = TINY.model_copy(update={"memory": None})
+    with pytest.raises(InputError, match="is unknown"):
+        load_model(path, without)
+    save_weights(path, tiny_model(without), RUN)
+    with pytest.raises(InputError, match="is missing"):
+        load_model(path, TINY)
+    wide = TINY.model_copy(
+        update={"generator": TINY.generator.model_copy(update={"width": 16, "max_width": 32})}
+    )
+    save_weights(path, tiny_model(), RUN)
+    with pytest.raises(InputError, match="has shape"):
+        load_model(path, wide)
+
+
+def test_a_keypoint_mismatch_names_both_numbers(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, tiny_model(), RUN)
+    with pytest.raises(InputError, match=r"has 4 keypoints and the config 9.*model\.num_kp=4"):
+        load_model(path, TINY.model_copy(update={"num_kp": 9}))
+
+
+@needs_golden
+@pytest.mark.parametrize("prefix", ["module.", ""])
+def test_a_published_checkpoint_loads_with_and_without_its_prefix(tmp_path, prefix):
+    networks = {
+        network: {prefix + name.removeprefix("module."): tensor for name, tensor in state.items()}
+        for network, state in published().items()
+        if isinstance(state, dict)
+    }
+    torch.save({**networks, "epoch": 99}, tmp_path / "published.pth.tar")
+    loaded = load_model(tmp_path / "published.pth.tar")
+    for name, tensor in published_model().state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    weights = read_weights(tmp_path / "published.pth.tar")
+    assert weights.config is None
+    assert weights.discriminator.keys() >= {"convs.0.weight", "norms.3.bias", "realness.bias"}
+
+
+@needs_golden
+def test_the_keypoint_count_of_a_published_checkpoint_is_read_from_it(tmp_path):
+    """Fewer keypoints make smaller tensors: here the layout is that of a network with 10."""
+    model = load_published_with(tmp_path, num_kp=10)
+    assert model.config == ModelConfig(num_kp=10)
+    with pytest.raises(InputError, match="has 10 keypoints and the config 15"):
+        load_model(tmp_path / "published.pth.tar", ModelConfig())
+
+
+def load_published_with(tmp_path, num_kp):
+    kp, motions = num_kp, num_kp + 1
+    shapes = {
+        "generator.dense_motion_network.hourglass.encoder.down_blocks.0.conv.weight": (
+            *(128, 4 * motions, 3, 3),
+        ),
+        "generator.dense_motion_network.mask.weight": (motions, 64 + 4 * motions, 7, 7),
+        "generator.dense_motion_network.mask.bias": (motions,),
+        "generator.dense_motion_network.occlusion.weight": (1, 64 + 4 * motions, 7, 7),
+        "generator.mbUnit.style_route.0.weight": (128, 512 + 2 * kp),
+        "kp_detector.kp.weight": (kp, 35, 7, 7),
+        "kp_detector.kp.bias": (kp,),
+        "kp_detector.jacobian.weight": (4 * kp, 35, 7, 7),
+        "kp_detector.jacobian.bias": (4 * kp,),
+    }
+    networks = {name: dict(published()[name]) for name in ("generator", "kp_detector")}
+    for name, shape in shapes.items():
+        network, key = name.split(".", 1)
+        networks[network][f"module.{key}"] = torch.zeros(shape)
+    torch.save(networks, tmp_path / "published.pth.tar")
+    return load_model(tmp_path / "published.pth.tar")
+
+
+class Malicious:
+    def __reduce__(self):
+        return (open, ("should-not-be-here", "w"))
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"generator": Malicious()}))
+    torch.save({"generator": Malicious(), "kp_detector": {}}, tmp_path / "evil.pth.tar")
+    for name in ("evil.pth", "evil.pth.tar"):
+        with pytest.raises(InputError, match="not a file of PyTorch weights"):
+            load_model(name)
+    assert not (tmp_path / "should-not-be-here").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "There is no checkpoint"),
+        (b"", "not a file of PyTorch weights"),
+        (b"some text", "not a file of PyTorch weights"),
+        ({"state_dict": {}}, "has no generator and kp_detector"),
+        ([1, 2], "has no generator and kp_detector"),
+    ],
+)
+def test_other_files_are_refused_in_a_sentence(tmp_path, content, sentence):
+    path = tmp_path / "file.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(InputError, match=sentence):
+        load_model(path)
+
+
+def test_a_damaged_safetensors_file_is_refused(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, tiny_model(), RUN)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="not a readable safetensors file"):
+        load_model(path)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, tiny_model(), RUN)
+    before = path.read_bytes()
+    with pytest.raises(TypeError):
+        save_weights(path, tiny_model(seed=1), {"not json": object()})
+    assert path.read_bytes() == before
+    assert json.dumps(read_config(path))
+    assert len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from modules import losses
+from modules.compensation import Compensation
+from modules.discriminator import Judgement
+from modules.geometry import Keypoints
+from modules.perceptual import PerceptualNetwork
+from modules.transform import RandomTransform
+from tests.tiny import random_images, random_keypoints
+
+
+def test_a_pyramid_has_an_image_for_every_scale():
+    pyramid = losses.ImagePyramid((1, 2, 4))(random_images(size=(16, 24)))
+    assert [tuple(image.shape[-2:]) for image in pyramid] == [(16, 24), (8, 12), (4, 6)]
+
+
+def test_pixel_differences_are_summed_over_scales():
+    one = [torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 2, 2)]
+    other = [torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 2, 2), 0.25)]
+    assert losses.pixel(one, other).item() == pytest.approx(0.75)
+
+
+def test_the_perceptual_loss_sends_no_gradient_into_the_real_image():
+    network = PerceptualNetwork("random")
+    real = random_images(seed=1).requires_grad_()
+    fake = random_images().requires_grad_()
+    loss = losses.perceptual([fake], [real], network)
+    expected = sum(
+        (one - other).abs().mean() for one, other in zip(network(fake), network(real), strict=True)
+    )
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    loss.backward()
+    assert fake.grad.abs().max() > 0
+    assert real.grad is None
+
+
+def test_keypoints_that_move_with_the_frame_are_equivariant():
+    generator = torch.Generator().manual_seed(0)
+    transform = RandomTransform(
+        0.05 * torch.randn(2, 2, 3, generator=generator),
+        0.005 * torch.randn(2, 25, generator=generator),
+    )
+    transformed = random_keypoints()
+    jacobians = transform.jacobians(transformed.positions) @ transformed.jacobians
+    driving = Keypoints(transform.points(transformed.positions), jacobians)
+    assert losses.equivariance_value(driving, transformed, transform).item() < 1e-6
+    assert losses.equivariance_jacobian(driving, transformed, transform).item() < 1e-5
+    other = random_keypoints(seed=3)
+    assert losses.equivariance_value(other, transformed, transform).item() > 0.1
+    assert losses.equivariance_jacobian(other, transformed, transform).item() > 0.1
+
+
+def test_close_keypoints_are_pushed_apart():
+    positions = torch.tensor([[[0.0, 0.0], [0.1, 0.0], [0.9, 0.9]]], requires_grad=True)
+    loss = losses.keypoint_distance(positions)
+    assert loss.item() == pytest.approx(2 * 0.1 / 9)  # one pair, both ways, of 3 x 3
+    loss.backward()
+    assert positions.grad[0, 0, 0] > 0 > positions.grad[0, 1, 0]  # descending leads apart
+    assert positions.grad[0, 2].abs().max() == 0
+
+
+def test_the_published_form_counts_close_pairs_and_does_not_train():
+    positions = torch.tensor([[[0.0, 0.0], [0.1, 0.0], [0.9, 0.9]]], requires_grad=True)
+    loss = losses.keypoint_distance_sign(positions)
+    assert loss.item() == pytest.approx(2 * 2 / 9)
+    loss.backward()
+    assert positions.grad.abs().max() == 0
+
+
+def make_compensation(values: torch.Tensor, projected: torch.Tensor) -> Compensation:
+    empty = torch.empty(0)
+    return Compensation(empty, projected, empty, empty, empty, empty, values, empty, empty)
+
+
+def test_memory_values_are_drawn_to_the_features_and_not_back():
+    values = torch.zeros(2, 3, 4, 4, requires_grad=True)
+    projected = torch.ones(2, 3, 8, 6, requires_grad=True)
+    level = make_compensation(values, projected)
+    loss = losses.memory_consistency([level, level])
+    assert loss.item() == pytest.approx(2)
+    loss.backward()
+    assert values.grad.abs().max() > 0
+    assert projected.grad is None
+
+
+def test_adversarial_terms_are_least_squares():
+    real = Judgement([torch.ones(1, 2, 3, 3)], torch.full((1, 1, 2, 2), 0.8))
+    fake = Judgement([torch.zeros(1, 2, 3, 3)], torch.full((1, 1, 2, 2), 0.3))
+    assert losses.adversarial_generator(fake).item() == pytest.approx(0.7**2)
+    assert losses.adversarial_discriminator(real, fake).item() == pytest.approx(0.2**2 + 0.3**2)
+    assert losses.feature_matching(real, fake).item() == pytest.approx(1)
