@@ -48,9 +48,8 @@ def test_every_term_has_its_weight():
 )
 def test_a_weight_of_zero_leaves_its_term_out_and_each_term_sends_gradients(term):
     off = {name: 0.0 for name, value in LossConfig().model_dump().items() if type(value) is float}
-    objective = make_objective(
-        LossConfig(**{**off, "keypoint_margin": 5.0, term: 1.0}, vgg="random")
-    )
+    config = {**off, "keypoint_margin": 5.0, "scales": (1, 2), "vgg": "random", term: 1.0}
+    objective = make_objective(LossConfig(**config))
     torch.manual_seed(1)
     torch.nn.init.normal_(objective.model.detector.jacobians.weight, std=0.1)
     discriminator = Discriminator(DiscriminatorConfig(width=4, depth=2), TINY.num_kp)
