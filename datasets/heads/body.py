@@ -69,18 +69,19 @@ def _neck(pose: Pose, turn: Transform) -> Surface:
     angle = np.linspace(-np.pi, np.pi, 40)
     y = np.linspace(0.35, 1.75, 18)
     wide = 0.4 + 0.05 * smoothstep(1.0, 1.5, y)
-    face = loft(y, wide, 0.22 + 0.15 * (y - 1), np.full_like(y, -0.62), angle)
+    front = 0.24 - 0.25 * smoothstep(1.05, 1.5, y)  # sinks into the chest
+    face = loft(y, wide, front, np.full_like(y, -0.62), angle)
     share = smoothstep(1.35, 0.6, y)[:, None, None]
     points = share * turn(face) + (1 - share) * body_to_world(pose)(face)
     return _plain("neck", face, points, angle)
 
 
 def _torso(pose: Pose) -> Surface:
-    """Shoulders and chest."""
+    """Shoulders and chest, closed at the top by starting inside the neck."""
     angle = np.linspace(-np.pi, np.pi, 60)
     y = 1.12 + np.linspace(0, 1, 26) ** 1.5 * 1.9
     slope = np.clip((y - 1.12) / 0.75, 0, 1)
-    width = 0.42 + 1.12 * (0.55 * slope + 0.45 * np.sqrt(1 - (1 - slope) ** 2))
+    width = 0.34 + 1.2 * (0.55 * slope + 0.45 * np.sqrt(1 - (1 - slope) ** 2))
     front = 0.2 + 0.5 * smoothstep(1.1, 2.2, y)
-    face = loft(y, width, front, -0.75 - 0.2 * slope, angle)
+    face = loft(y, width, front, -0.55 - 0.4 * slope, angle)
     return _plain("torso", face, body_to_world(pose)(face), angle)

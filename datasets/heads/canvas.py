@@ -6,12 +6,14 @@ import numpy as np
 
 from datasets.heads.identity import Colour
 
+SHADOW = np.array([0.9, 1.0, 1.03], dtype=np.float32)  # least from red: skin stays warm
+
 
 class Canvas:
     """F points to be painted, in face coordinates; a ``patch`` of it shares its colours."""
 
     def __init__(self, face: np.ndarray, hair: np.ndarray, angle: np.ndarray, soft: float) -> None:
-        self.x, self.y, self.z = face.T
+        self.x, self.y, self.z = np.ascontiguousarray(face.T)
         self.hair, self.angle = hair, angle  # as in Surface
         self.soft = soft  # half the width of a sharp edge: about a pixel, in head units
         self.colour = np.zeros((len(hair), 3), dtype=np.float32)  # RGB in [0, 1], as displayed
@@ -21,8 +23,9 @@ class Canvas:
     def patch(self, mask: np.ndarray) -> "Canvas":
         """The points where ``mask`` is true."""
         part = object.__new__(Canvas)
+        chosen = np.flatnonzero(mask)
         for name in ("x", "y", "z", "hair", "angle", "place"):
-            setattr(part, name, getattr(self, name)[mask])
+            setattr(part, name, getattr(self, name).take(chosen))
         part.soft, part.colour, part.gloss = self.soft, self.colour, self.gloss
         return part
 
@@ -40,7 +43,7 @@ class Canvas:
     ) -> None:
         """Paints ``colour``, one or (F, 3), with an ``opacity`` (F,) over what is there."""
         opacity = opacity.astype(np.float32)
-        before = self.colour[self.place]
+        before = self.colour.take(self.place, axis=0)
         colour = np.asarray(colour, dtype=np.float32)
         self.colour[self.place] = before + opacity[:, None] * (colour - before)
         if gloss is not None:
@@ -48,9 +51,9 @@ class Canvas:
             self.gloss[self.place] = before + opacity * (gloss - before)
 
     def shade(self, shadow: np.ndarray) -> None:
-        """Darkens by ``shadow`` (F,) in [0, 1]; blue goes first, so that skin stays warm."""
-        factor = 1 - shadow[:, None] * np.array([0.9, 1.0, 1.03])
-        self.colour[self.place] *= factor.clip(0).astype(np.float32)
+        """Darkens by ``shadow`` (F,) in [0, 0.9]."""
+        factor = 1 - shadow.astype(np.float32)[:, None] * SHADOW
+        self.colour[self.place] *= factor
 
 
 def tint(colour: Colour, factor: float) -> np.ndarray:

@@ -126,12 +126,14 @@ def _brow(patch: Canvas, identity: Identity, brow: Brow) -> None:
 
 
 def _beard(canvas: Canvas, identity: Identity, lips: Mouth) -> None:
-    patch = canvas.patch((canvas.y > 0.2) & (canvas.z > -0.2))
+    """Along the jaw, over chin and upper lip; the lips stay free."""
+    patch = canvas.patch((canvas.y > 0.1) & (canvas.z > -0.2))
     x, y = patch.x, patch.y
-    moustache = bump(x, y, (0, identity.nose_y + 0.155), (0.24, 0.04))
-    cheek_line = 0.5 - 0.35 * smoothstep(0.35, 0.7, np.abs(x))
-    around_lips = smoothstep(0.25, 0.34, np.abs(x) + 1.2 * (y - lips.y - 0.06))
-    jaw = smoothstep(0, 0.14, y - cheek_line) * around_lips
+    upper_lip = (identity.nose_y + 0.12 + lips.y - lips.upper) / 2
+    moustache = bump(x, y, (0, upper_lip), (0.26, 0.045))
+    edge = lips.y - 0.06 - 0.4 * smoothstep(0.25, 0.65, np.abs(x))  # rises to the sideburns
+    free = bump(x, y, (0, lips.y + lips.drop / 2), (0.24, 0.1 + lips.drop / 2))
+    jaw = smoothstep(0, 0.12, y - edge) * smoothstep(0.75, 0.35, free)
     hairs = strands(identity.texture, 0.7 * patch.angle, 2.5 * y)
     opacity = identity.beard * np.maximum(moustache, jaw) * (0.75 + 0.25 * hairs)
     patch.over(tint(identity.hair, 0.9), opacity, gloss=0.08)

@@ -1,6 +1,6 @@
-"""Eyes, brows and mouth as curves on the face: what relief, paint and landmarks agree on.
+"""Eyes, brows and mouth as curves on the face, for relief, paint and landmarks to agree on.
 
-They are given in face coordinates (see surface.py).
+The curves are in face coordinates (see surface.py).
 """
 
 from typing import NamedTuple
@@ -24,16 +24,21 @@ def bump(
     return np.exp(-(((x - centre[0]) / radii[0]) ** 2) - ((y - centre[1]) / radii[1]) ** 2)
 
 
+def arc(along: np.ndarray | float) -> np.ndarray | float:
+    """The shape of lids and lips: 1 in the middle, 0 at the corners."""
+    return np.maximum(1 - along * along, 0)
+
+
 class Eye(NamedTuple):
     """The eye on one side (-1 = left in the picture, 1 = right)."""
 
     side: int
-    x: float
+    x: float  # of its middle
     y: float
     width: float  # half of it
-    tilt: float
+    tilt: float  # how much higher the outer corner is
     above: float  # height of the upper lid over the line between the corners
-    below: float
+    below: float  # depth of the lower lid under it
     pupil: tuple[float, float]
     iris: float  # radius
 
@@ -48,14 +53,10 @@ class Eye(NamedTuple):
         return self.x + self.side * offset, self.y + float(arc(along)) * height - self.tilt * offset
 
 
-def arc(along: np.ndarray | float) -> np.ndarray | float:
-    """The shape of lids and lips: 1 in the middle, 0 at the corners."""
-    return np.maximum(1 - along * along, 0)
-
-
 def eyes(identity: Identity, pose: Pose) -> tuple[Eye, ...]:
+    """The left and the right eye; the lids follow the gaze, close, and narrow in a smile."""
     height = identity.eye_height
-    open_above = height * (1 + 0.25 * pose.brow - 0.25 * pose.smile + 0.3 * pose.gaze_y * -1)
+    open_above = height * (1 + 0.25 * pose.brow - 0.25 * pose.smile - 0.3 * pose.gaze_y)
     below = 0.55 * height * (1 - 0.3 * pose.smile)
     above = open_above * (1 - pose.blink) - 0.85 * below * pose.blink
     return tuple(
@@ -115,23 +116,26 @@ class Mouth(NamedTuple):
 
 
 def mouth(identity: Identity, pose: Pose) -> Mouth:
-    rounded = max(-pose.stretch, 0)
+    """The mouth; rounded lips are narrow and thick, smiling ones wide and thin."""
+    thickness = identity.lip_thickness * (1 + 0.3 * max(-pose.stretch, 0) - 0.15 * pose.smile)
     width = identity.mouth_width * (1 + 0.16 * pose.stretch + 0.16 * pose.smile - 0.08 * pose.jaw)
     return Mouth(
         y=identity.mouth_y,
         width=width,
         opening=0.24 * pose.jaw * (1 - 0.2 * abs(pose.stretch)),
         lift=0.07 * pose.smile,
-        upper=0.85 * identity.lip_thickness * (1 + 0.3 * rounded - 0.15 * pose.smile),
-        lower=identity.lip_thickness * (1 + 0.3 * rounded - 0.15 * pose.smile),
+        upper=0.85 * thickness,
+        lower=thickness,
     )
 
 
 class Brow(NamedTuple):
+    """The brow over one eye."""
+
     side: int
-    x: float
+    x: float  # of its middle
     y: float
-    width: float
+    width: float  # half of it
     arch: float
     thickness: float
 
@@ -152,6 +156,7 @@ class Brow(NamedTuple):
 
 
 def brows(identity: Identity, pose: Pose) -> tuple[Brow, ...]:
+    """The left and the right brow."""
     return tuple(
         Brow(
             side=side,

@@ -23,13 +23,13 @@ def _skull(identity: Identity) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     t = np.linspace(0, np.pi, 72)
     y = -np.cos(t + 0.25 * np.sin(2 * t))  # rings closer together where the face is
     above = y < 0
-    round_ = np.clip(1 - np.abs(y) ** np.where(above, 2.5, 2.0), 0, 1) ** np.where(above, 0.45, 0.5)
+    roundness = (1 - np.abs(y) ** np.where(above, 2.5, 2.0)) ** np.where(above, 0.45, 0.5)
     temples = 0.1 * bump(y, y, (-0.4, -0.4), (0.85, 0.85))
     jaw = 0.55 * smoothstep(0.25, 0.9, y) * (1.25 - identity.jaw_width)
-    width = identity.face_width * round_ * (1 + temples - jaw)
+    width = identity.face_width * roundness * (1 + temples - jaw)
     under = 0.55 * smoothstep(0.2, 0.8, y)  # the skull ends under the chin, not over the neck
     front = under + (0.86 - under) * np.sqrt(1 - np.abs(y) ** np.where(above, 2.6, 5.0))
-    back = under - 0.98 * round_
+    back = under - 0.98 * roundness
     angle = front_columns(89)
     points = loft(y, width, front, back, angle)
 
@@ -37,7 +37,8 @@ def _skull(identity: Identity) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     hair = _hairline(identity, angles) - heights
     locks = 1 + 0.5 * identity.curl * np.sin(9 * angles + 2) * np.sin(11 * heights)
     fullness = identity.hair_volume * smoothstep(0, 0.3, hair) * locks
-    return points * (1 + fullness[..., None]), hair, angles
+    points = points * (1 + fullness[..., None])
+    return points.astype(np.float32), hair, angles
 
 
 def _hairline(identity: Identity, angle: np.ndarray) -> np.ndarray:

@@ -109,7 +109,7 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         curl=between(0.2, 1.0) if curly else 0.0,
         hair_length=between(0.75, 1.6) if long_haired else 0.0,
         beard=between(0.25, 0.85) if not long_haired and chance(0.45) else 0.0,
-        neckline=between(0.0, 0.5),
+        neckline=between(0.06, 0.5),
         stripes=between(0.2, 0.5) if chance(0.4) else 0.0,
         light=(between(-0.7, 0.7), between(-0.9, -0.3), between(0.7, 1.2)),
         texture=int(rng.integers(2**31)),

@@ -39,6 +39,7 @@ def landmarks(identity: Identity, pose: Pose) -> Landmarks:
     rims = np.array([_outermost(ear.face) for ear in ears])
     points = project(head_to_world(pose)(np.concatenate([raised, rims])))
 
+    # A point is visible where nothing else is nearer to the viewer.
     mesh = build_mesh(surfaces, DEPTH_SIZE)
     shown = rasterise(mesh.pixels, mesh.triangles, DEPTH_SIZE)
     depth = np.full(DEPTH_SIZE**2, -np.inf)
@@ -51,7 +52,7 @@ def landmarks(identity: Identity, pose: Pose) -> Landmarks:
 
 
 def _face_points(identity: Identity, pose: Pose) -> dict[str, tuple[float, float]]:
-    """The landmarks of the head but for the ears, (x, y) in face coordinates."""
+    """The landmarks on the front of the head, (x, y) in face coordinates."""
     lips = mouth(identity, pose)
     points = {
         "nose bridge": (0.0, identity.eye_y),
@@ -89,5 +90,6 @@ def _raise(point: tuple[float, float], surface: Surface) -> tuple[float, float, 
 
 
 def _outermost(face: np.ndarray) -> np.ndarray:
+    """The point of an ear that is farthest from the head."""
     points = face.reshape(-1, 3)
     return np.asarray(points[np.abs(points[:, 0]).argmax()])

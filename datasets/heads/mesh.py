@@ -21,7 +21,7 @@ class Mesh(NamedTuple):
         """The values at the fragments, (F, 8)."""
         corners = self.triangles[shown.triangles].T
         first, second, third = (
-            weight[:, None] * self.values[corner]
+            weight[:, None] * self.values.take(corner, axis=0)
             for weight, corner in zip(shown.weights, corners, strict=True)
         )
         return first + second + third

@@ -24,6 +24,7 @@ class Pose(NamedTuple):
 
 
 AMPLITUDES = {
+    # of the tracks that sway, on both sides of rest
     "yaw": np.radians(35),
     "pitch": np.radians(14),
     "roll": np.radians(15),
@@ -43,7 +44,8 @@ def draw_motion(rng: np.random.Generator, frames: int, rate: float) -> list[Pose
     tracks = {name: peak * _sway(rng, times) for name, peak in AMPLITUDES.items()}
     tracks["scale"] = 1 + tracks["scale"]
     tracks["smile"] = np.maximum(tracks["smile"], 0)
-    tracks["gaze_x"] -= 0.6 * tracks["yaw"]  # the eyes stay with the viewer for a while
+    gaze = tracks["gaze_x"] - 0.6 * tracks["yaw"]  # the eyes stay with the viewer for a while
+    tracks["gaze_x"] = np.clip(gaze, -1, 1)
     tracks["jaw"], tracks["stretch"] = _syllables(rng, times)
     tracks["blink"] = _blinks(rng, times)
     return [

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-EDGE = 0.01  # pixels by which spans overlap, so that neighbours leave no gap
+EDGE = 0.05  # pixels by which spans overlap, so that rounding leaves no gap between neighbours
+SLIVER = 1e-3  # area in square pixels; what is smaller has no reliable slopes
 
 
 class Fragments(NamedTuple):
@@ -23,35 +24,34 @@ def rasterise(points: np.ndarray, triangles: np.ndarray, size: int) -> Fragments
     nearer to the viewer.  ``triangles`` (T, 3) are seen from the side from which their corners go
     round clockwise.  Each triangle is cut into one span per row of pixels, each span into pixels.
     """
-    x, y, depth = points.T[:, triangles.T]  # (3 corners, T) each
+    corners = np.ascontiguousarray(triangles.T)
+    x, y, depth = (np.ascontiguousarray(axis)[corners] for axis in points.T)  # (3 corners, T)
     area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
-    top = np.maximum(np.ceil(y.min(axis=0)), 0).astype(np.int32)
-    bottom = np.minimum(np.floor(y.max(axis=0)), size - 1).astype(np.int32)
-    seen = np.flatnonzero((area > 1e-6) & (bottom >= top))
+    top = np.maximum(np.ceil(y.min(axis=0)), 0)
+    bottom = np.minimum(np.floor(y.max(axis=0)), size - 1)
+    seen = np.flatnonzero((area > SLIVER) & (bottom >= top))
     x, y, depth = x[:, seen], y[:, seen], depth[:, seen]
     slope_x, slope_y, constant = _weight_planes(x, y, area[seen])
 
     owner, row = _expand(top[seen], bottom[seen])
-    along = slope_x[:, owner]
+    along, at_row = slope_x[:, owner], slope_y[:, owner] * row + constant[:, owner]
     with np.errstate(divide="ignore", invalid="ignore"):
-        zero = -(slope_y[:, owner] * row + constant[:, owner]) / along  # of each weight, (3, spans)
+        zero = -at_row / along  # column where each weight is 0, (3, spans)
     left = np.where(along > 0, zero, -np.inf).max(axis=0)
     right = np.where(along < 0, zero, np.inf).min(axis=0)
-    left = np.ceil(np.clip(left - EDGE, 0, size)).astype(np.int32)
-    right = np.floor(np.clip(right + EDGE, -1, size - 1)).astype(np.int32)
+    left, right = np.ceil(np.maximum(left - EDGE, 0)), np.floor(np.minimum(right + EDGE, size - 1))
     span, column = _expand(left, right)
 
-    depth_x, depth_y, depth_0 = (
-        (plane * depth).sum(axis=0) for plane in (slope_x, slope_y, constant)
-    )
-    at_row = depth_y[owner] * row + depth_0[owner]
-    candidates = depth_x[owner][span] * column + at_row[span]
-    nearest = _nearest(row[span] * size + column, candidates, size * size)
+    depth_x, depth_y, depth_0 = ((p * depth).sum(axis=0) for p in (slope_x, slope_y, constant))
+    row_depth = depth_y[owner] * row + depth_0[owner]
+    candidates = depth_x[owner][span] * column + row_depth[span]
+    pixels = (row[span] * size + column).astype(np.int32)
+    nearest = _nearest(pixels, candidates, size * size)
 
-    shown, column = owner[span[nearest]], column[nearest]
-    row = row[span[nearest]]
-    weights = slope_x[:, shown] * column + slope_y[:, shown] * row + constant[:, shown]
-    return Fragments(row * size + column, seen[shown], weights, candidates[nearest])
+    span, column = span[nearest], column[nearest]
+    weights = np.maximum(slope_x[:, owner[span]] * column + at_row[:, span], 0)
+    weights /= weights.sum(axis=0)
+    return Fragments(pixels[nearest], seen[owner[span]], weights, candidates[nearest])
 
 
 def _weight_planes(
@@ -63,11 +63,12 @@ def _weight_planes(
 
 
 def _expand(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All integers of many closed ranges, with the range that each one came from."""
-    lengths = np.maximum(last - first + 1, 0)
+    """All whole numbers of many closed ranges, with the range that each one came from."""
+    lengths = np.maximum(last - first + 1, 0).astype(np.int32)
     owner = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-    shifts = first - (np.cumsum(lengths, dtype=np.int32) - lengths)
-    return owner, np.arange(len(owner), dtype=np.int32) + shifts[owner]
+    starts = np.cumsum(lengths, dtype=np.int32) - lengths
+    offsets = np.arange(len(owner), dtype=np.int32) - starts[owner]
+    return owner, first[owner] + offsets.astype(first.dtype)
 
 
 def _nearest(pixels: np.ndarray, depth: np.ndarray, count: int) -> np.ndarray:

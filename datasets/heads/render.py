@@ -1,4 +1,4 @@
-"""The picture of a person in a pose: surfaces to fragments, paint, light, background."""
+"""The picture of a person in a pose: surfaces, fragments, paint, light, background."""
 
 from functools import lru_cache
 
@@ -15,6 +15,8 @@ from datasets.heads.rasteriser import rasterise
 from datasets.heads.surface import ZOOM
 
 SUPERSAMPLING = 2  # every pixel is the mean of 2 x 2
+WARM = np.array([1.0, 0.95, 0.88], dtype=np.float32)  # of the lamp
+COOL = np.array([0.95, 0.98, 1.08], dtype=np.float32)  # from all around
 
 
 def render(identity: Identity, pose: Pose, size: int) -> np.ndarray:
@@ -28,8 +30,8 @@ def render(identity: Identity, pose: Pose, size: int) -> np.ndarray:
     layer = np.zeros((fine * fine, 4), dtype=np.float32)  # colour, coverage
     for index, surface in enumerate(surfaces):
         here = np.flatnonzero(owner == index)
-        face, normal, (hair, angle) = values[here, :3], values[here, 3:6], values[here, 6:].T
-        canvas = Canvas(face, hair, angle, soft=1 / (ZOOM * fine))
+        face, normal, hair, angle = np.split(values.take(here, axis=0), [3, 6, 7], axis=1)
+        canvas = Canvas(face, hair[:, 0], angle[:, 0], soft=1 / (ZOOM * fine))
         paint(surface.part, canvas, identity, pose)
         layer[shown.pixels[here], :3] = _light(identity, canvas, normal)
     layer[shown.pixels, 3] = 1
@@ -50,7 +52,7 @@ def _light(identity: Identity, canvas: Canvas, normal: np.ndarray) -> np.ndarray
     wrap = 0.25  # the lamp is large: it reaches a little round the corner
     lamp = 0.65 * (np.maximum(normal @ to_lamp + wrap, 0) / (1 + wrap)) ** 1.2
     around = 0.3 - 0.12 * normal[:, 1] + 0.06 * normal[:, 2]  # more from above and from us
-    light = np.outer(lamp, (1.0, 0.95, 0.88)) + np.outer(around, (0.95, 0.98, 1.08))
+    light = lamp[:, None] * WARM + around[:, None] * COOL
     highlight = 0.35 * canvas.gloss * np.maximum(normal @ half_way, 0) ** 22
     return np.sqrt(np.clip(canvas.colour**2 * light + highlight[:, None], 0, 1))
 

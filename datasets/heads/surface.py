@@ -12,10 +12,10 @@ import numpy as np
 from datasets.heads.motion import Pose
 
 PIVOT = np.array([0.0, 0.65, -0.25])  # of the head, on the neck
-ZOOM = 0.6  # image units per head unit
 EAR = (0.1, -0.1)  # y and z of the middle of the ears
-CENTRE = np.array([0.0, -0.1])  # of the head in the image
-CAMERA = 7.0  # distance, in head units
+CENTRE = np.array([0.0, -0.1])  # of the head in the picture
+ZOOM = 0.6  # image units for a head unit
+CAMERA = 7.0  # its distance, in head units
 
 
 class Surface(NamedTuple):

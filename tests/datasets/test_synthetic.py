@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_fill_holes
 
 from datasets import synthetic
 from datasets.heads.identity import Identity, draw_identity
@@ -54,6 +55,16 @@ def test_a_picture_is_the_same_at_another_size():
     small = render(person(1), Pose(yaw=0.3, jaw=0.5), size=48)
     halved = large.reshape(48, 2, 48, 2, 3).mean(axis=(1, 3))
     assert abs(halved - small).mean() < 4
+
+
+@pytest.mark.parametrize("pose", [Pose(), Pose(yaw=0.6, jaw=1.0), Pose(-0.5, 0.25, 0.2)])
+def test_a_person_has_no_holes_through_which_the_background_shows(pose: Pose):
+    wall = (0.0, 1.0, 0.0)
+    for number in range(6):
+        identity = person(number)._replace(walls=(wall, wall, wall), hair_length=0.0)
+        red, green, blue = render(identity, pose, size=128).transpose(2, 0, 1).astype(int)
+        body = green - np.maximum(red, blue) < 90
+        assert (binary_fill_holes(body) == body).all()
 
 
 def test_motion_is_smooth_and_wide():
