@@ -25,7 +25,7 @@ Motion = Literal["relative", "absolute"]
 Fit = Literal["crop", "pad", "squash"]
 
 PUBLISHED_SIZE = 256  # published checkpoints do not say what they were trained on
-BATCH_SIZE = 8
+BATCH_SIZE = 4  # on a processor no larger one is faster
 
 logger = logging.getLogger(__name__)
 
