@@ -35,8 +35,8 @@ def _plain(part: str, face: np.ndarray, points: np.ndarray, angle: np.ndarray) -
 
 def _ears(identity: Identity, turn: Transform) -> list[Surface]:
     """Flat shells on both sides of the head, standing off at the back."""
-    angle = np.linspace(-np.pi, np.pi, 18)
-    t = np.linspace(0, np.pi, 14)
+    angle = np.linspace(-np.pi, np.pi, 15)
+    t = np.linspace(0, np.pi, 11)
     y = -np.cos(t)  # from the top to the lobe, which is narrower
     depth = np.sin(t) * (0.1 - 0.03 * y)
     shell = identity.ear_size * loft(0.2 * y, 0.07 * np.sqrt(np.sin(t)), depth, -depth, angle)
@@ -51,8 +51,8 @@ def _ears(identity: Identity, turn: Transform) -> list[Surface]:
 
 def _long_hair(identity: Identity, turn: Transform) -> Surface:
     """A curtain that hangs behind the face, down to its length."""
-    angle = front_columns(48)
-    t = np.linspace(0, 1, 26)
+    angle = front_columns(41)
+    t = np.linspace(0, 1, 19)
     y = -0.75 + (identity.hair_length + 0.75) * t
     swell = np.sqrt(1 - (1 - np.minimum(t / 0.45, 1)) ** 2) * smoothstep(1.12, 0.9, t)
     width = swell * (identity.face_width + 0.1 + 0.6 * identity.hair_volume)
@@ -66,8 +66,8 @@ def _long_hair(identity: Identity, turn: Transform) -> Surface:
 
 def _neck(pose: Pose, turn: Transform) -> Surface:
     """A tube that turns with the head at its top and stays with the body at its foot."""
-    angle = np.linspace(-np.pi, np.pi, 40)
-    y = np.linspace(0.35, 1.75, 18)
+    angle = np.linspace(-np.pi, np.pi, 33)
+    y = np.linspace(0.35, 1.5, 10)
     wide = 0.4 + 0.05 * smoothstep(1.0, 1.5, y)
     front = 0.24 - 0.25 * smoothstep(1.05, 1.5, y)  # sinks into the chest
     face = loft(y, wide, front, np.full_like(y, -0.62), angle)
@@ -78,8 +78,8 @@ def _neck(pose: Pose, turn: Transform) -> Surface:
 
 def _torso(pose: Pose) -> Surface:
     """Shoulders and chest, closed at the top by starting inside the neck."""
-    angle = np.linspace(-np.pi, np.pi, 60)
-    y = 1.12 + np.linspace(0, 1, 26) ** 1.5 * 1.9
+    angle = np.linspace(-np.pi, np.pi, 41)
+    y = 1.12 + np.linspace(0, 1, 16) ** 1.5 * 1.9
     slope = np.clip((y - 1.12) / 0.75, 0, 1)
     width = 0.34 + 1.2 * (0.55 * slope + 0.45 * np.sqrt(1 - (1 - slope) ** 2))
     front = 0.2 + 0.5 * smoothstep(1.1, 2.2, y)

@@ -20,7 +20,7 @@ def head(identity: Identity, pose: Pose, turn: Transform) -> Surface:
 @lru_cache(maxsize=4)
 def _skull(identity: Identity) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The head without features: points, hair and angle as in Surface."""
-    t = np.linspace(0, np.pi, 72)
+    t = np.linspace(0, np.pi, 64)
     y = -np.cos(t + 0.25 * np.sin(2 * t))  # rings closer together where the face is
     above = y < 0
     roundness = (1 - np.abs(y) ** np.where(above, 2.5, 2.0)) ** np.where(above, 0.45, 0.5)
@@ -30,7 +30,7 @@ def _skull(identity: Identity) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     under = 0.55 * smoothstep(0.2, 0.8, y)  # the skull ends under the chin, not over the neck
     front = under + (0.86 - under) * np.sqrt(1 - np.abs(y) ** np.where(above, 2.6, 5.0))
     back = under - 0.98 * roundness
-    angle = front_columns(89)
+    angle = front_columns(77)
     points = loft(y, width, front, back, angle)
 
     heights, angles = np.broadcast_arrays(y[:, None], angle)
