@@ -33,7 +33,11 @@ class H264:
 
     def __init__(self, tick: Fraction, crf: int, key_frame_every: int) -> None:
         self.tick = tick
-        self.options = {"crf": str(crf), "g": str(key_frame_every)}
+        self.options = {
+            "crf": str(crf),
+            "g": str(key_frame_every),
+            "sc_threshold": "0",  # no more key frames than these
+        }
 
     def add_stream(
         self, container: OutputContainer, rate: Fraction, height: int, width: int

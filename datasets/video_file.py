@@ -12,13 +12,14 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Stream
 from numpy.typing import NDArray
 
 from datasets.codecs import FULL_RANGE, LIMITED_RANGE
 from datasets.pictures import Picture, over_white
 from modules.errors import InputError
 
-SHORTFALL = 0.5  # seconds by which the packets of a whole file may end before its stated duration
+SHORTFALL = 0.5  # seconds from the last packet of a whole file to its stated end, at most
 
 
 class Index(NamedTuple):
@@ -51,11 +52,14 @@ class VideoFile:
         times: list[int] = []
         keys: list[int] = []
         for packet in self._packets():
-            if packet.size and not packet.is_discard:  # which an edit list cuts away
-                times.append(self._time(packet, len(times)))
+            if packet.size:
+                time = self._time(packet, len(times))
                 if packet.is_keyframe:
-                    keys.append(times[-1])
-        return Index(sorted(times), sorted(keys) if self.timed else [0])
+                    keys.append(time)
+                if not packet.is_discard:  # else an edit list cuts its frame away
+                    times.append(time)
+        times.sort()
+        return Index(times, sorted(keys) if keys and self.timed else times[:1])
 
     def decode(self, start: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
         """The frames and their times, from the key frame at ``start`` on; at least one."""
@@ -92,20 +96,25 @@ class VideoFile:
 
     def _packets(self) -> Iterator["Packet[av.VideoStream]"]:
         """The packets of the stream from here to the end; InputError where the file was cut."""
-        end = 0.0
+        last = None
         for packet in self.container.demux():
             if packet.is_corrupt:
                 raise self._damaged("it ends in the middle of a frame")
             if packet.pts is not None:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                last = packet
             if packet.stream_index == self.stream.index:
                 yield cast("Packet[av.VideoStream]", packet)
+        self._check_end(last)
+
+    def _check_end(self, last: "Packet[Stream] | None") -> None:
+        """Raises InputError for those cut files of which FFmpeg says nothing."""
         container = self.container.format.name
-        duration = (self.container.duration or 0) / av.time_base
-        if "matroska" in container and end < duration - SHORTFALL:
-            raise self._damaged(f"it ends after {end:.1f} of {duration:.1f} s")
         if container == "gif" and not _has_end_mark(self.path):
             raise self._damaged("it ends before the end mark of a GIF")
+        if "matroska" in container and self.container.duration and last and last.pts is not None:
+            end, duration = last.pts * last.time_base, self.container.duration / av.time_base
+            if end < duration - SHORTFALL:
+                raise self._damaged(f"it ends after {float(end):.1f} of {duration:.1f} s")
 
     def _time(self, item: "Packet[av.VideoStream] | av.VideoFrame", number: int) -> int:
         if not self.timed:

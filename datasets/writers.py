@@ -46,6 +46,8 @@ class Writer(ABC):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        if not self.path.name:
+            raise InputError(f"{path} does not name an output: add a name.")
         self.temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         self.num_frames = 0
 

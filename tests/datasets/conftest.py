@@ -1,0 +1,73 @@
+"""Small clips, made on the spot."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from datasets.pictures import Picture
+from datasets.video import VideoWriter
+
+
+def moving_bar(number: int, height: int = 48, width: int = 64) -> Picture:
+    """A frame that tells its number (below 60): a bar grows over a background that changes."""
+    image = np.full((height, width, 3), (40, 90, 160), np.uint8)
+    image[: height // 2, : 2 + number] = (220, 60, 40)
+    image[height // 2 :] = (4 * number, 200, 255 - 4 * number)
+    return image
+
+
+def distance(image: Picture, other: Picture) -> float:
+    """Mean absolute difference, of 255."""
+    assert image.shape == other.shape
+    return float(np.abs(image.astype(int) - other.astype(int)).mean())
+
+
+def write_clip(path: Path, num_frames: int = 30, rate: Fraction = Fraction(25)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, rate) as writer:
+        for number in range(num_frames):
+            writer.write(moving_bar(number))
+    return path
+
+
+def encode(path: Path, codec: str = "libx264", num_frames: int = 30, **settings: object) -> Path:
+    """A video from PyAV directly, in any container and codec."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"g": "12"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for name, value in settings.items():
+            setattr(stream, name, value)
+        for number in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(moving_bar(number), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def encode_with_sound(path: Path, codec: str, seconds: float = 2.0) -> Path:
+    """Two seconds of video with a tone of another length."""
+    rate = 48000
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        sound = container.add_stream(codec, rate=rate)
+        sound.layout = "mono"
+        tone = 9000 * np.sin(np.arange(int(seconds * rate)) / 20)
+        samples = av.AudioFrame.from_ndarray(tone.astype(np.int16)[None], layout="mono")
+        samples.sample_rate, samples.pts = rate, 0
+        for number in range(50):
+            frame = av.VideoFrame.from_ndarray(moving_bar(number), format="rgb24")
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(samples))
+        container.mux(sound.encode(None))
+    return path
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """30 frames at 25 frames/s, a key frame every 12."""
+    return write_clip(tmp_path / "clip.mp4")

@@ -1,0 +1,207 @@
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.video import frames_at, probe, read_frames
+from modules.errors import InputError
+from tests.datasets.conftest import distance, encode, encode_with_sound, moving_bar, write_clip
+
+CONTAINERS = ["clip.mp4", "clip.mov", "clip.avi", "clip.mkv", "clip.gif"]
+
+
+def make(path: Path) -> Path:
+    if path.suffix == ".gif":
+        return write_clip(path)
+    return encode(path)
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_every_frame_comes_back_with_its_time(tmp_path, name):
+    frames = list(read_frames(make(tmp_path / name)))
+    assert [frame.time for frame in frames] == [Fraction(n, 25) for n in range(30)]
+    assert max(distance(frame.image, moving_bar(n)) for n, frame in enumerate(frames)) < 6
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_frames_by_number_equal_those_of_reading_on(tmp_path, name):
+    path = make(tmp_path / name)
+    frames = [frame.image for frame in read_frames(path)]
+    for numbers in ([0], [29], [3, 20], [20, 3], [7, 7], [11, 12, 13], range(30)):
+        expected = [frames[number] for number in numbers]
+        np.testing.assert_array_equal(frames_at(path, list(numbers)), expected)
+
+
+def test_probing_tells_what_is_in_a_video(clip, tmp_path):
+    assert probe(clip) == (clip, Fraction(25), 30, (48, 64), False, False)
+    assert probe(encode_with_sound(tmp_path / "sound.mp4", "aac")).has_audio
+
+
+def test_frames_that_an_edit_list_cuts_away_are_not_counted(tmp_path, clip):
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(clip)) as source, av.open(str(cut), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.pts -= 5 * 512  # five frames before time 0
+                packet.dts -= 5 * 512
+                packet.stream = stream
+                target.mux(packet)
+    frames = [frame.image for frame in read_frames(cut)]
+    assert distance(frames[0], moving_bar(5)) < 6
+    assert probe(cut).num_frames == len(frames) == 25
+    np.testing.assert_array_equal(frames_at(cut, [0, 24]), [frames[0], frames[24]])
+
+
+def test_a_rotated_video_comes_out_upright(clip, tmp_path):
+    upright = [frame.image for frame in read_frames(clip)]
+    data = clip.read_bytes()
+    one, zero, minus_one = b"\0\1\0\0", b"\0\0\0\0", b"\xff\xff\0\0"
+    start = data.index(one + 3 * zero + one, data.index(b"tkhd"))  # the matrix of the track
+    matrix = zero + one + zero + minus_one + zero  # a quarter turn clockwise
+    turned = tmp_path / "turned.mp4"
+    turned.write_bytes(data[:start] + matrix + data[start + len(matrix) :])
+    assert probe(turned).size == (64, 48)
+    frames = [frame.image for frame in read_frames(turned)]
+    np.testing.assert_array_equal(frames, np.rot90(upright, -1, axes=(1, 2)))
+
+
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("matrix", [1, 6])  # BT.709, BT.601
+def test_colours_follow_the_tags_of_the_file(tmp_path, matrix, full_range):
+    red, green, blue = 200, 30, 60
+    kr, kb = (0.2126, 0.0722) if matrix == 1 else (0.299, 0.114)
+    y = kr * red + (1 - kr - kb) * green + kb * blue
+    u, v = (blue - y) / (2 - 2 * kb), (red - y) / (2 - 2 * kr)
+    if full_range:
+        planes = y, 128 + u, 128 + v
+    else:
+        planes = 16 + 219 / 255 * y, 128 + 224 / 255 * u, 128 + 224 / 255 * v
+    sizes = (48, 64), (12, 64), (12, 64)  # as numpy lays out 4:2:0
+    yuv = np.concatenate(
+        [np.full(s, round(p), np.uint8) for p, s in zip(planes, sizes, strict=True)]
+    )
+    path = tmp_path / "tagged.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.colorspace = matrix
+        stream.codec_context.color_range = 2 if full_range else 1
+        frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
+        frame.colorspace, frame.color_range = matrix, 2 if full_range else 1
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    image = next(read_frames(path)).image
+    assert distance(image, np.full_like(image, (red, green, blue))) < 4
+
+
+def test_ten_bits_are_read_as_eight(tmp_path):
+    path = encode(tmp_path / "deep.mp4", pix_fmt="yuv420p10le")
+    frames = list(read_frames(path))
+    assert frames[20].image.dtype == np.uint8
+    assert distance(frames[20].image, moving_bar(20)) < 6
+
+
+def test_odd_sizes_are_read(tmp_path):
+    path = encode(tmp_path / "odd.avi", codec="mjpeg", pix_fmt="yuvj444p", height=47, width=63)
+    assert probe(path).size == next(read_frames(path)).image.shape[:2] == (47, 63)
+
+
+def test_a_folder_is_read_in_natural_order(tmp_path):
+    for number in (10, 9, 2, 1):
+        Image.fromarray(np.full((8, 6, 3), number, np.uint8)).save(tmp_path / f"f{number}.png")
+    Image.new("RGB", (6, 8)).save(tmp_path / "F11.JPG")
+    (tmp_path / "notes.txt").write_text("not a frame")
+    frames = list(read_frames(tmp_path))
+    assert [frame.image[0, 0, 0] for frame in frames] == [1, 2, 9, 10, 0]
+    assert [frame.time for frame in frames][:2] == [0, Fraction(1, 25)]
+    assert probe(tmp_path)[1:] == (Fraction(25), 5, (8, 6), False, False)
+    np.testing.assert_array_equal(frames_at(tmp_path, [3, 1]), [frames[3].image, frames[1].image])
+
+
+def test_a_picture_is_a_video_of_one_frame(tmp_path):
+    Image.fromarray(moving_bar(7)).save(tmp_path / "still.png")
+    (frame,) = read_frames(tmp_path / "still.png")
+    assert frame.time == 0
+    np.testing.assert_array_equal(frame.image, moving_bar(7))
+
+
+def test_a_name_with_odd_characters_is_read(clip):
+    strange = clip.rename(clip.with_name("id1#a:b%03d é.mp4"))
+    assert len(list(read_frames(strange))) == 30
+
+
+def read_all(path):
+    return list(read_frames(path))
+
+
+def read_first(path):
+    return frames_at(path, [0])
+
+
+def break_missing(path):
+    path.unlink()
+
+
+def break_empty(path):
+    path.write_bytes(b"")
+
+
+def break_text(path):
+    path.write_text("This is no video.\n" * 100)
+
+
+def break_cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("damage", [break_missing, break_empty, break_text, break_cut])
+@pytest.mark.parametrize("read", [probe, read_all, read_first])
+def test_a_broken_file_is_one_sentence_that_names_it(tmp_path, name, damage, read):
+    path = make(tmp_path / name)
+    damage(path)
+    with pytest.raises(InputError, match=r"^[^\n]*clip\.[^\n]*\.$"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [probe, read_all, read_first])
+def test_what_holds_no_frames_is_one_sentence(tmp_path, read):
+    (tmp_path / "letters.txt").write_text("FFmpeg would draw these letters.\n" * 100)
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        sound = container.add_stream("aac", rate=48000)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        silence.sample_rate = 48000
+        container.mux(sound.encode(silence))
+        container.mux(sound.encode(None))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "false.png").write_text("no picture")
+    for name, reason in {
+        "letters.txt": "text",
+        "sound.mp4": "no video stream",
+        "empty": "no PNG or JPEG",
+        "false.png": "not a readable picture",
+    }.items():
+        with pytest.raises(InputError, match=rf"^[^\n]*{name}[^\n]*{reason}[^\n]*\.$"):
+            read(tmp_path / name)
+
+
+def test_damage_in_mid_stream_is_found_after_the_good_frames(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", num_frames=60)
+    key = [p.pos for p in av.open(str(path)).demux(video=0) if p.is_keyframe][3]
+    data = bytearray(path.read_bytes())
+    data[key : key + 200] = bytes(200)
+    path.write_bytes(data)
+    frames = []
+    with pytest.raises(InputError, match=r"clip\.mp4.*damaged"):
+        frames.extend(read_frames(path))
+    assert len(frames) >= 24
+    assert distance(frames_at(path, [20])[0], moving_bar(20)) < 6  # before the damage
+
+
+def test_a_number_out_of_range_is_an_input_error(clip):
+    with pytest.raises(InputError, match="30 frames"):
+        frames_at(clip, [0, 30])

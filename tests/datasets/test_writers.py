@@ -1,0 +1,173 @@
+import logging
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from datasets.video import FolderWriter, VideoWriter, open_writer, probe, read_frames
+from modules.errors import InputError
+from tests.datasets.conftest import distance, encode_with_sound, moving_bar, write_clip
+
+ODD_TIMES = [Fraction(n, 12800) for n in (0, 512, 513, 1024, 5000, 5120, 12801)]
+
+
+@pytest.mark.parametrize("rate", ["25", "30000/1001", "24000/1001", "60", "25/2", "2997/100"])
+def test_the_rate_of_an_mp4_is_exact(tmp_path, rate):
+    path = write_clip(tmp_path / "clip.mp4", rate=Fraction(rate))
+    assert probe(path)[1:5] == (Fraction(rate), 30, (48, 64), False)
+    assert [f.time for f in read_frames(path)] == [n / Fraction(rate) for n in range(30)]
+
+
+def test_a_variable_rate_keeps_its_times(tmp_path):
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path, Fraction(25)) as writer:
+        for number, time in enumerate(ODD_TIMES):
+            writer.write(moving_bar(number), time)
+    assert [frame.time for frame in read_frames(path)] == ODD_TIMES
+    assert probe(path).variable_rate
+
+
+def test_an_mp4_has_a_key_frame_every_twelve(clip):
+    with av.open(str(clip)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        keys = [
+            p.pts * Fraction(p.time_base) * 25 for p in container.demux(stream) if p.is_keyframe
+        ]
+    assert keys == [0, 12, 24]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "aac"), ("b.mkv", "libopus"), ("c.avi", "mp3")]
+)
+@pytest.mark.parametrize("num_frames", [20, 50])
+def test_the_sound_is_copied_as_long_as_the_pictures_last(tmp_path, name, codec, num_frames):
+    source = encode_with_sound(tmp_path / name, codec)
+    path = tmp_path / "copy.mp4"
+    with open_writer(path, Fraction(25), audio_from=source) as writer:
+        for number in range(num_frames):
+            writer.write(moving_bar(number))
+    with av.open(str(path)) as container:
+        video, sound = container.streams
+        assert video.duration * video.time_base == Fraction(num_frames, 25)
+        assert num_frames / 25 - 0.06 < sound.duration * sound.time_base <= num_frames / 25
+
+
+def test_short_sound_is_copied_whole(tmp_path):
+    source = encode_with_sound(tmp_path / "source.mp4", "aac", seconds=0.5)
+    path = write_clip(tmp_path / "silent.mp4")
+    with open_writer(path, Fraction(25), audio_from=source) as writer:
+        for number in range(50):
+            writer.write(moving_bar(number))
+
+    def packets(path):
+        with av.open(str(path)) as container:
+            return [(packet.pts, bytes(packet)) for packet in container.demux(audio=0)]
+
+    assert packets(path) == packets(source)
+
+
+def test_sound_that_mp4_cannot_hold_is_left_out_and_logged(tmp_path, caplog):
+    source = encode_with_sound(tmp_path / "source.avi", "pcm_u8")
+    path = tmp_path / "copy.mp4"
+    with caplog.at_level(logging.WARNING), open_writer(path, Fraction(25), source) as writer:
+        writer.write(moving_bar(0))
+    assert not probe(path).has_audio
+    assert "pcm_u8" in caplog.text
+
+
+def test_a_gif_has_the_frames_and_their_times(tmp_path):
+    path = tmp_path / "clip.gif"
+    times = [Fraction(n, 100) for n in (0, 4, 8, 20, 50)]
+    with open_writer(path, Fraction(25)) as writer:
+        for number, time in enumerate(times):
+            writer.write(moving_bar(number), time)
+    frames = list(read_frames(path))
+    assert [frame.time for frame in frames] == times
+    assert max(distance(frame.image, moving_bar(n)) for n, frame in enumerate(frames)) < 2
+
+
+def test_a_gif_keeps_its_speed_by_leaving_frames_out(tmp_path):
+    path = write_clip(tmp_path / "clip.gif", num_frames=60, rate=Fraction(60))
+    times = [frame.time for frame in read_frames(path)]
+    assert 0.95 < times[-1] < 1.0
+    assert min(np.diff(times)) >= Fraction(2, 100)
+
+
+def test_a_folder_holds_numbered_frames(tmp_path):
+    with open_writer(f"{tmp_path}/frames/", Fraction(25)) as writer:
+        for number in range(3):
+            writer.write(moving_bar(number))
+    names = sorted(path.name for path in (tmp_path / "frames").iterdir())
+    assert names == ["0000000.png", "0000001.png", "0000002.png"]
+    images = [frame.image for frame in read_frames(tmp_path / "frames")]
+    np.testing.assert_array_equal(images, [moving_bar(number) for number in range(3)])
+
+
+def test_a_folder_replaces_earlier_frames_and_nothing_else(tmp_path):
+    folder = tmp_path / "frames"
+    for count in (3, 1):
+        with FolderWriter(folder) as writer:
+            for number in range(count):
+                writer.write(moving_bar(number))
+        assert len(list(folder.iterdir())) == count
+    (folder / "notes.txt").write_text("precious")
+    with pytest.raises(InputError, match="other things"), FolderWriter(folder):
+        pass
+    assert (folder / "notes.txt").exists()
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "frames/"])
+def test_an_exception_leaves_nothing(tmp_path, name):
+    def interrupted():
+        with open_writer(f"{tmp_path}/{name}", Fraction(25)) as writer:
+            writer.write(moving_bar(0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "frames/"])
+def test_an_exception_leaves_an_earlier_output_as_it_was(tmp_path, name):
+    with open_writer(f"{tmp_path}/{name}", Fraction(25)) as writer:
+        writer.write(moving_bar(3))
+    with (
+        pytest.raises(InputError, match="no frame"),
+        open_writer(f"{tmp_path}/{name}", Fraction(25)),
+    ):
+        pass
+    (frame,) = read_frames(tmp_path / name.rstrip("/"))
+    assert distance(frame.image, moving_bar(3)) < 6
+
+
+@pytest.mark.parametrize(
+    "name", ["missing/clip.mp4", "file/clip.gif", "file/frames/", "folder.mp4", "clip.txt", "clip"]
+)
+def test_what_cannot_be_written_is_one_sentence_before_any_frame(tmp_path, name):
+    (tmp_path / "file").write_text("a file, not a folder")
+    (tmp_path / "folder.mp4").mkdir()
+    name = f"{tmp_path}/{name}"
+    with pytest.raises(InputError, match=r"^[^\n]+\.$"), open_writer(name, Fraction(25)):
+        pass
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_odd_sides_are_one_sentence_in_an_mp4_and_fine_in_a_gif(tmp_path):
+    image = moving_bar(0, height=47, width=63)
+    with open_writer(tmp_path / "clip.gif", Fraction(25)) as writer:
+        writer.write(image)
+    assert probe(tmp_path / "clip.gif").size == (47, 63)
+    with pytest.raises(InputError, match="63 x 47"), VideoWriter(tmp_path / "a.mp4", 25) as writer:
+        writer.write(image)
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_frames_of_two_sizes_are_refused(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", Fraction(25)) as writer:
+        writer.write(moving_bar(0))
+        with pytest.raises(ValueError, match="after"):
+            writer.write(moving_bar(0, height=50))
