@@ -1,0 +1,128 @@
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.clips import clip_frames, find_clips
+from datasets.settings import DataConfig
+from datasets.video import read_frames
+from modules.errors import InputError
+from tests.datasets.conftest import moving_bar, write_clip
+
+REAL_CLIPS = Path(__file__).parents[3] / "shared" / "clips"
+
+
+def write_folder(folder: Path, num_frames: int) -> None:
+    folder.mkdir(parents=True)
+    for number in range(num_frames):
+        Image.fromarray(moving_bar(number)).save(folder / f"{number}.png")
+
+
+def write_strip(path: Path, num_frames: int) -> None:
+    frames = [moving_bar(number, height=32, width=32) for number in range(num_frames)]
+    Image.fromarray(np.concatenate(frames, axis=1)).save(path)
+
+
+def test_clips_of_every_kind_are_found_and_counted(tmp_path):
+    train = tmp_path / "train"
+    write_clip(train / "id1#a#000000#000007.mp4", num_frames=7)
+    write_clip(train / "id1#b.gif", num_frames=5)
+    write_folder(train / "id2#c.mp4", num_frames=11)  # a folder, whatever its name
+    write_strip(train / "id3.png", num_frames=4)
+    (train / "README.md").write_text("not a clip")
+    (train / ".hidden.mp4").write_text("not a clip")
+    clips = find_clips(DataConfig(root=tmp_path), "train")
+    assert [(clip.name, clip.identity, clip.num_frames) for clip in clips] == [
+        ("id1#a#000000#000007", "id1", 7),
+        ("id1#b", "id1", 5),
+        ("id2#c.mp4", "id2", 11),
+        ("id3", "id3", 4),
+    ]
+    np.testing.assert_array_equal(clip_frames(clips[2], [10, 0]), [moving_bar(10), moving_bar(0)])
+    np.testing.assert_array_equal(clip_frames(clips[3], [3])[0], moving_bar(3, 32, 32))
+    expected = [frame.image for frame in read_frames(clips[0].path)]
+    np.testing.assert_array_equal(clip_frames(clips[0], range(7)), expected)
+
+
+def test_splits_are_the_folders_where_there_are_any(tmp_path):
+    write_clip(tmp_path / "train" / "id1#a.mp4", num_frames=2)
+    with pytest.raises(InputError, match="no folder test"):
+        find_clips(DataConfig(root=tmp_path), "test")
+    write_clip(tmp_path / "test" / "id2#a.mp4", num_frames=2)
+    assert [clip.identity for clip in find_clips(DataConfig(root=tmp_path), "train")] == ["id1"]
+    assert [clip.identity for clip in find_clips(DataConfig(root=tmp_path), "test")] == ["id2"]
+
+
+def test_other_roots_are_split_by_person_and_seed(tmp_path):
+    first = write_clip(tmp_path / "id00#a.mp4", num_frames=2)
+    for number in range(30):
+        shutil.copy(first, tmp_path / f"id{number // 3:02}#{number}.mp4")
+
+    def people(split, seed):
+        config = DataConfig(root=tmp_path, test_share=0.3, split_seed=seed)
+        return {clip.identity for clip in find_clips(config, split)}
+
+    assert people("train", 0) | people("test", 0) == {f"id{number:02}" for number in range(10)}
+    assert not people("train", 0) & people("test", 0)
+    assert len(people("test", 0)) == 3
+    assert len({frozenset(people("test", seed)) for seed in range(5)}) > 1
+
+
+def test_one_person_cannot_be_split(tmp_path):
+    write_clip(tmp_path / "id1#a.mp4", num_frames=2)
+    with pytest.raises(InputError, match="one person only"):
+        find_clips(DataConfig(root=tmp_path), "train")
+
+
+def test_a_few_unreadable_clips_are_named_once_and_left_out(tmp_path, caplog):
+    first = write_clip(tmp_path / "train" / "id00#a.mp4")
+    for number in range(1, 39):
+        shutil.copy(first, tmp_path / "train" / f"id{number}#a.mp4")
+    (tmp_path / "train" / "text.mp4").write_text("no video")
+    (tmp_path / "train" / "cut.mp4").write_bytes(first.read_bytes()[:-500])
+    with caplog.at_level(logging.WARNING):
+        clips = find_clips(DataConfig(root=tmp_path), "train")
+    assert len(clips) == 39
+    assert caplog.text.count("text.mp4") == caplog.text.count("cut.mp4") == 1
+
+
+@pytest.mark.parametrize("num_good", [0, 1, 18])
+def test_many_unreadable_clips_stop_with_a_sentence(tmp_path, num_good):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "text.mp4").write_text("no video")
+    if num_good:
+        first = write_clip(tmp_path / "train" / "0.mp4", num_frames=2)
+        for number in range(1, num_good):
+            shutil.copy(first, tmp_path / "train" / f"{number}.mp4")
+    with pytest.raises(
+        InputError, match=rf"^1 of the {num_good + 1} clips[^\n]*text\.mp4[^\n]*\.$"
+    ):
+        find_clips(DataConfig(root=tmp_path), "train")
+
+
+def test_a_picture_that_is_no_strip_is_unreadable(tmp_path):
+    (tmp_path / "train").mkdir()
+    Image.fromarray(moving_bar(0)).save(tmp_path / "train" / "portrait.png")
+    with pytest.raises(InputError, match="no strip of square frames"):
+        find_clips(DataConfig(root=tmp_path), "train")
+
+
+def test_a_root_without_clips_is_one_sentence(tmp_path):
+    for root in (tmp_path / "missing", tmp_path):
+        with pytest.raises(InputError, match=rf"^[^\n]*{root.name}[^\n]*\.$"):
+            find_clips(DataConfig(root=root), "train")
+    (tmp_path / "train").mkdir()
+    with pytest.raises(InputError, match="holds no clips"):
+        find_clips(DataConfig(root=tmp_path), "train")
+
+
+@pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the folder ../shared/clips is absent")
+def test_real_clips_are_all_readable():
+    config = DataConfig(root=REAL_CLIPS)
+    train, test = find_clips(config, "train"), find_clips(config, "test")
+    assert (len(train), len(test)) == (219, 27)
+    assert not {clip.identity for clip in train} & {clip.identity for clip in test}
+    assert all(clip.num_frames == int(clip.name[-6:]) - int(clip.name[-13:-7]) for clip in test)
