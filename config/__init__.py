@@ -45,11 +45,11 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     path = find_config(name)
     try:
         settings = OmegaConf.load(path)
+        if not isinstance(settings, DictConfig):
+            raise InputError(f"{path} is not a configuration: it holds no sections.")
         merged = OmegaConf.merge(settings, OmegaConf.from_dotlist(list(overrides)))
     except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}.") from error
-    if not isinstance(merged, DictConfig):
-        raise InputError(f"{path} is not a configuration: it holds no sections.")
     return validate(OmegaConf.to_container(merged, resolve=True), origin=str(path))
 
 

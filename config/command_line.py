@@ -8,6 +8,10 @@ import typer
 
 from modules.errors import InputError
 
+UsageError = (
+    typer.BadParameter.__base__
+)  # of the click that this typer uses: its own, or the package
+
 
 def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
     """Run a typer app on ``argv`` (None: the command line) and return its exit code.
@@ -41,13 +45,12 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
 
 def describe(error: Exception) -> str | None:
     """The sentence for a user's mistake; None for a mistake of ours."""
-    import click
     import torch
 
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, click.ClickException):
-        return f"{error.format_message()} See --help."
+    if isinstance(error, UsageError):
+        return f"{error.format_message().rstrip('.')}. See --help."
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return (
             "The GPU is out of memory: lower train.batch_size (training), or --batch-size or "

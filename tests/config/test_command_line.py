@@ -1,0 +1,64 @@
+import logging
+
+import pytest
+import torch
+import typer
+
+from config.command_line import run
+from modules.errors import InputError
+
+
+def make_app(error: BaseException | None = None, code: int | None = None) -> typer.Typer:
+    app = typer.Typer()
+
+    @app.command()
+    def main(number: int = 0) -> int | None:
+        if error is not None:
+            raise error
+        return code
+
+    return app
+
+
+def test_the_code_of_the_command_is_returned():
+    assert run(make_app(), []) == 0
+    assert run(make_app(code=1), ["--number", "3"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (InputError("This is not that."), "This is not that.\n"),
+        (torch.cuda.OutOfMemoryError(), "The GPU is out of memory: lower train.batch_size"),
+        (PermissionError(13, "denied", "a.mp4"), "a.mp4 cannot be accessed: permission denied.\n"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_code_2(capsys, error, sentence):
+    assert run(make_app(error), []) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith(sentence)
+    assert output.err.count("\n") == 1
+    assert not output.out
+
+
+@pytest.mark.parametrize("argv", [["--number", "x"], ["--unknown"], ["more"]])
+def test_a_wrong_option_is_one_sentence_and_code_2(capsys, argv):
+    assert run(make_app(), argv) == 2
+    message = capsys.readouterr().err
+    assert message.endswith("See --help.\n")
+    assert message.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(caplog):
+    with caplog.at_level(logging.ERROR):
+        assert run(make_app(InputError("This is not that.")), ["--debug"]) == 2
+    assert "Traceback" in caplog.text
+
+
+def test_our_own_mistakes_are_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        run(make_app(ZeroDivisionError()), [])
+
+
+def test_an_interrupt_has_its_own_code():
+    assert run(make_app(KeyboardInterrupt()), []) == 130

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from config import FOLDER, Config, load_config, to_settings, to_yaml, validate
+from modules.errors import InputError
+from modules.mcnet import MCNet, ModelConfig
+
+
+@pytest.fixture()
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "name: run\nmodel: {num_kp: 5}\ndata: {root: data}\nloss: {vgg: random}\ntrain: {epochs: 2}\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yaml")))
+def test_every_file_of_the_folder_loads_by_its_name(name):
+    config = load_config(name)
+    assert config.name == Path(name).stem
+    size = max(config.data.frame_size)
+    assert size % MCNet(config.model).size_multiple == 0
+
+
+def test_the_published_recipe_is_the_published_model():
+    assert load_config("vox").model == ModelConfig()
+
+
+def test_a_path_is_found_too(path):
+    config = load_config(str(path))
+    assert config.model.num_kp == 5
+    assert config.train.epochs == 2
+
+
+def test_a_missing_file_lists_those_there_are():
+    with pytest.raises(InputError, match=r"no configuration nothing\.yaml.*demo\.yaml.*vox\.yaml"):
+        load_config("nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("train.batch_size=4", lambda c: c.train.batch_size == 4),
+        ("train.learning_rate.generator=1e-3", lambda c: c.train.learning_rate.generator == 1e-3),
+        ("data.size=[64,96]", lambda c: c.data.frame_size == (64, 96)),
+        ("model.memory=null", lambda c: c.model.memory is None),
+        ("model.memory.identity=feature", lambda c: c.model.memory.identity == "feature"),
+        ("data.root=/some/where", lambda c: c.data.root == Path("/some/where")),
+    ],
+)
+def test_overrides_are_merged(path, override, read):
+    assert read(load_config(str(path), [override]))
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("train.batchsize=3", r"train\.batchsize.*not permitted.*found 3"),
+        ("train.batch_size=eight", r"train\.batch_size.*integer.*found 'eight'"),
+        ("train.batch_size=2.5", r"train\.batch_size.*found 2\.5"),
+        ("train.batch_size=0", r"train\.batch_size.*greater than 0.*found 0"),
+        ("model.memory.identity=name", r"model\.memory\.identity.*found 'name'"),
+        ("trian.lr=1", r"trian.*not permitted"),
+        ("train=3", r"train.*found 3"),
+        ("loss.pixel=-1", r"loss\.pixel.*greater than or equal to 0.*found -1"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_path(path, override, sentence):
+    with pytest.raises(InputError, match=sentence):
+        load_config(str(path), [override])
+
+
+def test_a_missing_section_is_named(path):
+    path.write_text("name: run\n")
+    with pytest.raises(InputError, match="model: is missing"):
+        load_config(str(path))
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "a: 1\na: 2\n", ""])
+def test_a_file_that_is_no_configuration_is_one_sentence(path, text):
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"run\.yaml"):
+        load_config(str(path))
+
+
+def test_a_resolved_configuration_is_complete_and_reads_back(path):
+    config = load_config(str(path))
+    assert validate(to_settings(config), "settings") == config
+    resolved = yaml.safe_load(to_yaml(config))
+    assert resolved["model"]["memory"]["temperature"] == 4.0
+    assert resolved.keys() == Config.model_fields.keys()
