@@ -46,7 +46,7 @@ def synchronise_batch_norm(network: nn.Module, device: torch.device) -> nn.Modul
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return network
     if device.type == "cuda":
-        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return converted
     for parent in list(network.modules()):
         for name, child in parent.named_children():
@@ -71,7 +71,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         """(B, C, H, W) -> (B, C, H, W); statistics are in float32, also under autocast."""
         if not self.training:
             return super().forward(feature)
-        x = feature.float()
+        x = feature.to(self.weight.dtype)
         mean: Tensor = MeanOverProcesses.apply(x.mean(dim=(0, 2, 3)))  # (C,)
         centred = x - mean[:, None, None]
         variance: Tensor = MeanOverProcesses.apply(centred.square().mean(dim=(0, 2, 3)))

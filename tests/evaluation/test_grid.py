@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import torch
+
+from evaluation.grid import HEADER, draw_keypoints, picture_grid, principal_components
+from modules.geometry import Keypoints
+from modules.mcnet import MCNet, ModelConfig
+from tests.tiny_run import SETTINGS
+
+COLUMNS_WITHOUT_MEMORY = 7
+
+
+@pytest.mark.parametrize(("memory", "levels"), [(SETTINGS["model"]["memory"], 2), (None, 0)])
+def test_a_grid_has_a_row_for_each_pair_and_a_column_for_each_stage(memory, levels):
+    torch.manual_seed(0)
+    model = MCNet(ModelConfig.model_validate({**SETTINGS["model"], "memory": memory})).eval()
+    source, driving = torch.rand(2, 3, 3, 32, 48)
+    grid = picture_grid(model, source, driving)
+    assert grid.dtype == np.uint8
+    assert grid.shape == (HEADER + 3 * 32, (COLUMNS_WITHOUT_MEMORY + levels) * 48, 3)
+    first = torch.from_numpy(grid[HEADER : HEADER + 32, :48]).permute(2, 0, 1) / 255
+    torch.testing.assert_close(first, source[0], atol=1 / 255, rtol=0)
+
+
+def test_a_dot_stands_on_its_keypoint():
+    positions = torch.tensor([[[-1.0, -1.0], [1.0, 0.0]]])  # a corner; the middle of the right
+    drawn = draw_keypoints(torch.zeros(1, 3, 21, 41), Keypoints(positions, positions))
+    y, x = drawn[0].amax(dim=0).nonzero().T
+    assert drawn[0, :, 0, 0].tolist() == [1, 0, 0]
+    assert drawn[0, :, 10, 40].tolist() == [0, 1, 1]
+    assert len(x) < 20
+    assert set(y[x < 20].tolist()) <= {0, 1, 2}
+    assert set(y[x >= 20].tolist()) <= {8, 9, 10, 11, 12}
+
+
+def test_principal_components_find_the_directions_that_vary_most():
+    torch.manual_seed(0)
+    signal = torch.rand(1, 3, 6, 7) * torch.tensor([100.0, 10.0, 1.0])[:, None, None]
+    mixed = torch.einsum("dc,bchw->bdhw", torch.linalg.qr(torch.randn(8, 3))[0], signal)
+    found = principal_components(mixed)
+    assert found.shape == (1, 3, 6, 7)
+    assert found.min() == 0
+    assert found.max() == 1
+    correlation = torch.corrcoef(torch.stack([found[0, 0].flatten(), signal[0, 0].flatten()]))
+    assert correlation[0, 1].abs() > 0.99

@@ -1,0 +1,81 @@
+"""Which checkpoint is taken, which are kept, and that there is no half of one."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from modules.errors import InputError
+from modules.training_state import (
+    STATE_FILE,
+    checkpoint_folder,
+    checkpoints,
+    find_checkpoint,
+    keep_last,
+    read_state,
+    written_whole,
+)
+
+
+def save(run: Path, step: int) -> Path:
+    with written_whole(checkpoint_folder(run, step)) as folder:
+        torch.save({"step": step}, folder / STATE_FILE)
+    return checkpoint_folder(run, step)
+
+
+def test_what_was_saved_is_read(tmp_path):
+    assert read_state(save(tmp_path, 7)) == {"step": 7}
+
+
+def test_a_failure_while_saving_leaves_no_checkpoint(tmp_path):
+    def fail() -> None:
+        with written_whole(checkpoint_folder(tmp_path, 3)) as folder:
+            (folder / STATE_FILE).write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert checkpoints(tmp_path) == []
+    assert read_state(save(tmp_path, 3)) == {"step": 3}
+
+
+def test_the_newest_are_kept_in_the_order_of_their_steps(tmp_path):
+    for step in (900, 1000, 99_999_999, 5):
+        save(tmp_path, step)
+    (tmp_path / "checkpoints" / ".step-00000001.new").mkdir()
+    (tmp_path / "checkpoints" / "best").mkdir()
+    keep_last(tmp_path, 2)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["best", "step-00001000", "step-99999999"]
+
+
+def test_a_new_run_starts_from_what_is_named(tmp_path):
+    assert find_checkpoint(tmp_path, None) is None
+    assert find_checkpoint(tmp_path, "weights.safetensors") == Path("weights.safetensors")
+    with pytest.raises(InputError, match="no checkpoint to resume"):
+        find_checkpoint(tmp_path, "last")
+
+
+def test_a_run_with_checkpoints_is_resumed_from_the_newest_or_left_alone(tmp_path, monkeypatch):
+    older, newest = save(tmp_path, 1), save(tmp_path, 2)
+    assert find_checkpoint(tmp_path, "last") == newest
+    monkeypatch.chdir(tmp_path)
+    assert find_checkpoint(tmp_path, "checkpoints/step-00000002") == newest
+    for checkpoint in (None, str(older), "elsewhere"):
+        with pytest.raises(InputError, match="--checkpoint last"):
+            find_checkpoint(tmp_path, checkpoint)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint"])
+def test_a_damaged_state_is_one_sentence(tmp_path, damage):
+    folder = save(tmp_path, 1)
+    (folder / STATE_FILE).write_bytes(damage)
+    with pytest.raises(InputError, match="is damaged"):
+        read_state(folder)
+
+
+def test_half_a_state_is_one_sentence(tmp_path):
+    path = save(tmp_path, 1) / STATE_FILE
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match="is damaged"):
+        read_state(path.parent)

@@ -1,0 +1,216 @@
+"""Training from end to end: what a run leaves, and what must not change its weights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from config import Config, load_config
+from modules.checkpoints import load_model, read_config
+from modules.errors import InputError
+from modules.training_state import checkpoint_folder, checkpoints, read_state
+from tests.tiny_run import begin, write_clips, write_config
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("data")
+    return write_config(folder / "tiny.yaml", write_clips(folder / "clips"))
+
+
+@pytest.fixture(scope="module")
+def config(config_file) -> Config:
+    return load_config(config_file)
+
+
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory) -> Path:
+    """The folder of a run of six steps."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    begin(config, folder).run()
+    return folder
+
+
+def tensors(state: Any, path: str = "") -> dict[str, Tensor]:
+    """The tensors anywhere in a nested state, by their path."""
+    if isinstance(state, Tensor):
+        return {path: state}
+    items = (
+        state.items()
+        if isinstance(state, dict)
+        else enumerate(state)
+        if isinstance(state, list | tuple)
+        else ()
+    )
+    return {k: v for key, value in items for k, v in tensors(value, f"{path}/{key}").items()}
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    """The last checkpoints of two runs agree to the bit."""
+    expected, found = (tensors(read_state(checkpoints(run)[-1])) for run in (one, other))
+    assert expected.keys() == found.keys()
+    differing = [name for name in expected if not torch.equal(expected[name], found[name])]
+    assert not differing
+
+
+def test_a_run_leaves_checkpoints_metrics_and_pictures(finished, config):
+    assert [folder.name for folder in checkpoints(finished)] == [
+        "step-00000002", "step-00000004", "step-00000006",
+    ]  # fmt: skip
+    assert read_config(finished / "checkpoints" / "best")["name"] == "tiny"
+    assert load_config(str(finished / "config.yaml")) == config
+    assert (finished / "grids" / "step-00000006.png").is_file()
+    assert list((finished / "tensorboard").iterdir())
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss/perceptual" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if "validation/psnr" in line] == [3, 6]
+
+
+def test_the_exported_weights_are_the_moving_average(finished):
+    folder = checkpoints(finished)[-1]
+    state = read_state(folder)["optimisation"]
+    exported = load_model(folder).state_dict()
+    assert all(torch.equal(exported[name], value) for name, value in state["average"].items())
+    assert any(not torch.equal(exported[name], value) for name, value in state["model"].items())
+
+
+def test_a_killed_run_resumes_to_the_same_weights(config_file, config, finished, tmp_path):
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "tests.tiny_run", config_file, str(folder)]
+    process = subprocess.Popen([*command, "train.max_steps=1000"])
+    while not checkpoints(folder):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    begin(config, folder, "last").run()
+    assert_same_end(finished, folder)
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").open()]
+    assert steps == sorted(steps)
+
+
+def test_a_signal_saves_after_the_step_and_the_run_goes_on(config, finished, tmp_path):
+    training = begin(config, tmp_path / "stopped")
+    take_step = training.optimisation.take_step
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        if training.optimisation.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(*args, **kwargs)
+
+    training.optimisation.take_step = interrupted
+    outcome = training.run()
+    assert outcome.signal == signal.SIGTERM
+    assert outcome.checkpoint == checkpoints(training.folder)[-1]
+    assert training.optimisation.step < 6
+    begin(config, training.folder, "last").run()
+    assert_same_end(finished, training.folder)
+
+
+def test_two_processes_are_one_with_the_batch_of_both(config_file, tmp_path):
+    """In float64, which leaves rounding no say; with accumulation and a discriminator."""
+    settings = [
+        "train.max_steps=2",
+        "train.accumulate=2",
+        "loss.adversarial=1",
+        "train.save_every=1",
+    ]
+    worker = ["-m", "tests.float64_run", config_file]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    one = [sys.executable, *worker, str(tmp_path / "one"), *settings, "train.batch_size=4"]
+    two = [sys.executable, *launcher, *worker, str(tmp_path / "two"), *settings]
+    for command in (one, two):
+        subprocess.run(command, check=True, timeout=120)
+    for step in (1, 2):
+        expected, found = (
+            tensors(read_state(checkpoint_folder(tmp_path / run, step))) for run in ("one", "two")
+        )
+        assert expected.keys() == found.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-9, msg=name)
+
+
+def test_another_run_begins_from_the_weights_of_a_checkpoint(config, finished, tmp_path):
+    source = checkpoints(finished)[-1]
+    training = begin(config, tmp_path / "tuned", str(source))
+    expected = load_model(source).state_dict()
+    found = training.optimisation.model.state_dict()
+    assert training.optimisation.step == 0
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_resuming_with_another_batch_size_is_refused(config_file, finished):
+    with pytest.raises(InputError, match="batch size"):
+        begin(load_config(config_file, ["train.batch_size=3"]), finished, "last")
+
+
+def test_steps_that_are_not_finite_change_nothing_and_ten_in_a_row_stop(config, tmp_path):
+    training = begin(config, tmp_path / "bad")
+    optimisation = training.optimisation
+    batches = training.batches()
+    optimisation.take_step([next(batches)], 1.0, interrupt=False)
+    before = {name: x.clone() for name, x in tensors(optimisation.state()).items()}
+
+    perceptual = optimisation.wrapped[0].vgg
+    perceptual.register_forward_hook(
+        lambda module, inputs, features: [x * torch.nan for x in features]
+    )
+    for _ in range(9):
+        report = optimisation.take_step([next(batches)], 1.0, interrupt=False)
+        assert report.skipped
+    with pytest.raises(InputError, match="loss/perceptual"):
+        optimisation.take_step([next(batches)], 1.0, interrupt=False)
+    after = tensors(optimisation.state())
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert optimisation.state()["skipped"] == 10
+
+
+def test_learning_rates_fall_at_the_milestones(config_file, tmp_path):
+    settings = ["train.milestones=[1,3]", "train.gamma=0.5", "train.batch_size=4"]
+    training = begin(load_config(config_file, settings), tmp_path / "rates")
+    assert training.batches_per_epoch == 3
+    factors = []
+    for step in range(12):
+        training.optimisation.step = step
+        factors.append(training.rate_factor())
+    assert factors == [1, 1, 1, *[0.5] * 6, *[0.25] * 3]
+
+
+def test_an_unreadable_clip_is_named_once_and_many_stop_the_run(config, tmp_path, caplog):
+    training = begin(config, tmp_path / "unreadable")
+    training.clips = training.clips * 20
+    training.count_unreadable({"broken"})
+    training.count_unreadable({"broken"})
+    assert caplog.text.count("broken") == 1
+    with pytest.raises(InputError, match="4 of the 60 clips"):
+        training.count_unreadable({"a", "b", "c"})
+
+
+@pytest.mark.parametrize(
+    "setting", ["train.precision=bf16", "train.compile=false", "model.memory=null"]
+)
+def test_variants_train(config_file, tmp_path, setting):
+    config = load_config(config_file, [setting, "train.max_steps=1"])
+    assert begin(config, tmp_path / "variant").run().scores is not None
+
+
+def test_fp16_without_a_gpu_is_refused(config_file, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError, match="needs a GPU"):
+        begin(load_config(config_file, ["train.precision=fp16"]), tmp_path)
+
+
+def test_every_parameter_of_the_model_is_optimised_once(config, tmp_path):
+    optimisation = begin(config, tmp_path / "parameters").optimisation
+    optimised = [id(p) for parameters in optimisation.parameters.values() for p in parameters]
+    assert sorted(optimised) == sorted(id(p) for p in optimisation.model.parameters())
+    assert isinstance(optimisation.model, nn.Module)

@@ -1,0 +1,288 @@
+"""Training MCNet: pairs of frames in, checkpoints and scores out.
+
+Everything random in a step is a function of (seed, step): a resumed run repeats an uninterrupted
+one, and several processes repeat one process with the batch of all.  They are started by plain
+``torchrun`` and need a run folder that all of them see.
+"""
+
+import logging
+import math
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from config import Config, to_settings, to_yaml
+from datasets.clips import find_clips
+from datasets.pairs import PairDataset, PairSampler, collate, fixed_pairs
+from datasets.synthetic import generate
+from evaluation.metrics import Scores
+from evaluation.validation import Validation
+from modules.checkpoints import WEIGHTS, load_strictly, read_weights, save_weights
+from modules.discriminator import Discriminator
+from modules.distributed import start_processes
+from modules.errors import InputError
+from modules.logbook import Logbook, Meter
+from modules.mcnet import MCNet
+from modules.objective import Objective
+from modules.optimisation import Optimisation
+from modules.signals import deferred_signals, ignore_signals
+from modules.training_state import (
+    STATE_FILE,
+    checkpoint_folder,
+    checkpoints,
+    keep_last,
+    read_state,
+    written_whole,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_UNREADABLE = 0.05  # share of the clips
+
+
+class Outcome(NamedTuple):
+    """How a training ended."""
+
+    checkpoint: Path
+    scores: Scores | None  # of the moving average at the last validation, if there was one
+    copy_source: Scores  # the floor: the source in the place of the prediction
+    signal: int | None  # that ended it early
+
+
+class Training:
+    """A run in ``folder``: from the start, from the weights of a checkpoint, or resumed.
+
+    It is resumed where ``checkpoint`` is one of the folder's own.
+    """
+
+    def __init__(self, config: Config, folder: Path, checkpoint: Path | None = None) -> None:
+        self.config, self.folder = config, folder
+        self.accelerator = start_processes(config.train)
+        self.batch_size = config.train.batch_size * self.accelerator.num_processes  # of all
+
+        with self.accelerator.main_process_first():
+            if config.data.synthetic is not None:
+                generate(config.data.root, config.data.synthetic)
+        self.clips = find_clips(config.data, "train")
+        self.dataset = PairDataset(self.clips, config.data, config.seed)
+        self.batches_per_epoch = self.sampler(0).batches_per_epoch
+        num_steps = config.train.epochs * self.batches_per_epoch // config.train.accumulate
+        self.num_steps = min(num_steps, config.train.max_steps or num_steps)
+
+        self.scores: Scores | None = None  # at the last validation
+        self.best_psnr = -math.inf
+        self.unreadable: set[str] = set()  # names of clips
+        self.optimisation = self.start(checkpoint)
+        self.validation = Validation(self.validation_batches(), self.accelerator)
+        self.logbook = None
+        if self.accelerator.is_main_process:
+            self.logbook = Logbook(folder, self.optimisation.step)
+            (folder / "config.yaml").write_text(to_yaml(config))
+
+    def start(self, checkpoint: Path | None) -> Optimisation:
+        """The networks and optimisers before the first step."""
+        config = self.config
+        resumed = checkpoint is not None and checkpoint in checkpoints(self.folder)
+        torch.manual_seed(config.seed)
+        model, discriminator = MCNet(config.model), None
+        if config.loss.adversarial > 0:
+            discriminator = Discriminator(config.discriminator, config.model.num_kp)
+        if checkpoint is not None and not resumed:
+            log.info("Starting from the weights of %s.", checkpoint)
+            weights = read_weights(checkpoint)
+            load_strictly(model, weights.model, checkpoint)
+            if discriminator is not None and weights.discriminator is not None:
+                load_strictly(discriminator, weights.discriminator, checkpoint)
+        objective = Objective(model, config.loss)
+        optimisation = Optimisation(
+            objective, discriminator, config.train, config.seed, self.accelerator
+        )
+        if resumed:
+            state = read_state(checkpoint)
+            self.check_course(state["course"])
+            optimisation.load_state(state["optimisation"])
+            self.best_psnr = state["best_psnr"]
+            log.info("Resuming %s after step %d.", self.folder, optimisation.step)
+        return optimisation
+
+    def run(self) -> Outcome:
+        """Train until the last step, or until a signal asks to stop."""
+        train, optimisation = self.config.train, self.optimisation
+        batches = self.batches()
+        meter = Meter(samples_per_step=self.batch_size * train.accumulate)
+        with deferred_signals() as signals, logging_redirect_tqdm(), self.progress_bar() as bar:
+            while optimisation.step < self.num_steps:
+                with meter.timed("data"):
+                    step_batches = [next(batches) for _ in range(train.accumulate)]
+                with meter.timed("step"):
+                    report = optimisation.take_step(
+                        step_batches, self.rate_factor(), interrupt=bool(signals)
+                    )
+                meter.add({} if report.skipped else report.values)
+                bar.set_postfix(report.losses, refresh=False)
+                bar.update()
+
+                if self.due(train.log_every):
+                    self.write_metrics(meter)
+                if self.due(train.validate_every):
+                    self.validate()
+                if self.due(train.grid_every) and self.logbook is not None:
+                    self.logbook.grid(optimisation.step, self.validation.grid(optimisation.average))
+                if self.due(train.save_every) or report.interrupted:
+                    self.save()
+                if report.interrupted:
+                    break
+        if self.scores is None and optimisation.step == self.num_steps:  # resumed after its end
+            self.validate()
+        if self.logbook is not None:
+            self.logbook.close()
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
+        return Outcome(
+            checkpoint=checkpoint_folder(self.folder, optimisation.step),
+            scores=self.scores,
+            copy_source=self.validation.copy_source,
+            signal=signals[0] if signals else None,
+        )
+
+    def due(self, interval: int) -> bool:
+        """Whether the step just taken is the last one or ends an interval."""
+        step = self.optimisation.step
+        return step == self.num_steps or step % interval == 0
+
+    def rate_factor(self) -> float:
+        """What the next step's learning rates are multiplied by."""
+        train = self.config.train
+        epoch = self.optimisation.step * train.accumulate // self.batches_per_epoch
+        return train.gamma ** sum(epoch >= milestone for milestone in train.milestones)
+
+    def sampler(self, start_batch: int) -> PairSampler:
+        return PairSampler(
+            len(self.dataset),
+            self.config.train.batch_size,
+            self.config.seed,
+            rank=self.accelerator.process_index,
+            world_size=self.accelerator.num_processes,
+            start_batch=start_batch,
+        )
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's share of every batch from the next step on."""
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=self.sampler(self.optimisation.step * self.config.train.accumulate),
+            num_workers=self.config.train.workers,
+            collate_fn=collate,
+            pin_memory=self.accelerator.device.type == "cuda",
+            worker_init_fn=ignore_signals,
+        )
+        for batch in loader:
+            self.count_unreadable(set(batch.unreadable))
+            yield batch.source, batch.driving
+
+    def validation_batches(self) -> list[tuple[Tensor, Tensor]]:
+        """Fixed pairs of the test split."""
+        train, data = self.config.train, self.config.data
+        pairs = fixed_pairs(find_clips(data, "test"), data, train.validation_pairs)
+        starts = range(0, len(pairs), train.batch_size)
+        batches = [collate(pairs[start : start + train.batch_size]) for start in starts]
+        return [(batch.source, batch.driving) for batch in batches]
+
+    def count_unreadable(self, names: set[str]) -> None:
+        """Log every unreadable clip once; raises InputError when they are too many."""
+        for name in sorted(names - self.unreadable):
+            log.warning("The clip %s cannot be read and is left out.", name)
+        self.unreadable |= names
+        if len(self.unreadable) > MAX_UNREADABLE * len(self.clips):
+            raise InputError(
+                f"{len(self.unreadable)} of the {len(self.clips)} clips in {self.config.data.root} "
+                "cannot be read: repair or remove them."
+            )
+
+    def validate(self) -> None:
+        """Score the moving average, and keep it if it is the best so far."""
+        step, floor = self.optimisation.step, self.validation.copy_source
+        scores = self.validation.score(self.optimisation.average)
+        log.info(
+            f"Step {step}: PSNR {scores.psnr:.2f} dB (copying the source {floor.psnr:.2f}), "
+            f"SSIM {scores.ssim:.3f} ({floor.ssim:.3f}), L1 {scores.l1:.4f} ({floor.l1:.4f})."
+        )
+        if self.logbook is not None:
+            named = {"validation": scores, "copy_source": floor}
+            self.logbook.scalars(
+                step,
+                {
+                    f"{kind}/{name}": x
+                    for kind, s in named.items()
+                    for name, x in s._asdict().items()
+                },
+            )
+            if scores.psnr > self.best_psnr:
+                self.save_weights(self.folder / "checkpoints" / "best")
+        self.scores, self.best_psnr = scores, max(self.best_psnr, scores.psnr)
+
+    def write_metrics(self, meter: Meter) -> None:
+        """Log what the meter counted since the last time."""
+        step, means = self.optimisation.step, meter.read()
+        loss = sum(mean for name, mean in means.items() if name.startswith("loss/"))
+        left = timedelta(seconds=round((self.num_steps - step) * means["seconds_per_step"]))
+        log.info(
+            f"Step {step} of {self.num_steps}: loss {loss:.3f}, {means['samples_per_second']:.2f} "
+            f"samples/s, {means['data_wait']:.0%} of the time waiting for data, {left} left."
+        )
+        if self.logbook is not None:
+            means["epoch"] = step * self.config.train.accumulate / self.batches_per_epoch
+            means["rate_factor"] = self.rate_factor()
+            means["skipped"] = self.optimisation.skipped
+            self.logbook.scalars(step, means)
+
+    def save(self) -> None:
+        """Write a checkpoint and delete the oldest."""
+        if not self.accelerator.is_main_process:
+            return
+        with written_whole(checkpoint_folder(self.folder, self.optimisation.step)) as folder:
+            self.save_weights(folder)
+            state = {
+                "optimisation": self.optimisation.state(),
+                "best_psnr": self.best_psnr,
+                "course": self.course(),
+            }
+            torch.save(state, folder / STATE_FILE)
+        keep_last(self.folder, self.config.train.keep_last)
+
+    def save_weights(self, folder: Path) -> None:
+        """Write the moving average, with the configuration in it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_weights(folder / WEIGHTS, self.optimisation.average, to_settings(self.config))
+
+    def course(self) -> dict[str, Any]:
+        """The settings that a resumed run must share, or it would be another run."""
+        return {
+            "seed": self.config.seed,
+            "model": to_settings(self.config)["model"],
+            "batch size of all processes": self.batch_size,
+            "train.accumulate": self.config.train.accumulate,
+            "adversarial training": self.config.loss.adversarial > 0,
+        }
+
+    def check_course(self, saved: dict[str, Any]) -> None:
+        """Raises InputError where a checkpoint belongs to a run with other settings."""
+        for name, value in self.course().items():
+            if saved[name] != value:
+                raise InputError(
+                    f"{self.folder} was trained with another {name} ({saved[name]}, now {value}): "
+                    "resume with the same, or begin a run of another --name from its weights."
+                )
+
+    def progress_bar(self) -> tqdm:
+        """Shown by the first process, on a terminal."""
+        disable = None if self.accelerator.is_main_process else True
+        start = self.optimisation.step
+        return tqdm(total=self.num_steps, initial=start, unit="step", disable=disable)
