@@ -1,11 +1,14 @@
 """How RGB frames become the packets of an mp4 or of a GIF."""
 
 from fractions import Fraction
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import av
 from av.container import OutputContainer
 from av.filter import Graph
+
+# Threads for the conversion of a frame cost ten times the conversion; PyAV 16 starts none
+ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 # FFmpeg's numbers
 BT709 = 1  # as matrix, as primaries and as transfer curve
@@ -54,7 +57,9 @@ class H264:
         if frame is None:
             return []
         return [
-            frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE)
+            frame.reformat(
+                format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE, **ONE_THREAD
+            )
         ]
 
 

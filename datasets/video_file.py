@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.stream import Stream
 from numpy.typing import NDArray
 
-from datasets.codecs import FULL_RANGE, LIMITED_RANGE
+from datasets.codecs import FULL_RANGE, LIMITED_RANGE, ONE_THREAD
 from datasets.pictures import Picture, over_white
 from modules.errors import InputError
 
@@ -157,6 +157,7 @@ def _array(frame: av.VideoFrame, format: str) -> NDArray[np.uint8]:
         src_colorspace=frame.colorspace,
         src_color_range=frame.color_range,
         dst_color_range=other_range,
+        **ONE_THREAD,
     )
     return cast(NDArray[np.uint8], array)
 
