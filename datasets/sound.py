@@ -9,6 +9,8 @@ import av
 from av.container import OutputContainer
 from av.packet import Packet
 
+from datasets.video_file import open_container
+
 logger = logging.getLogger(__name__)
 
 
@@ -20,7 +22,7 @@ class Sound:
     """
 
     def __init__(self, path: Path, output: OutputContainer) -> None:
-        self._input = av.open(f"file:{path}")
+        self._input = open_container(path)
         self._packets: Iterator[Packet[av.AudioStream]] = iter(())
         self._start = Fraction(0)  # seconds at which the first frame of the input is shown
         for video in self._input.streams.video[:1]:

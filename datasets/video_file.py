@@ -19,6 +19,7 @@ from datasets.codecs import FULL_RANGE, LIMITED_RANGE, ONE_THREAD
 from datasets.pictures import Picture, over_white
 from modules.errors import InputError
 
+SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}  # to exactly the key frame asked for
 SHORTFALL = 0.5  # seconds from the last packet of a whole file to its stated end, at most
 
 
@@ -59,7 +60,7 @@ class VideoFile:
                 if not packet.is_discard:  # else an edit list cuts its frame away
                     times.append(time)
         times.sort()
-        return Index(times, sorted(keys) if keys and self.timed else times[:1])
+        return Index(times, sorted(keys) or times[:1])
 
     def decode(self, start: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
         """The frames and their times, from the key frame at ``start`` on; at least one."""
@@ -67,7 +68,7 @@ class VideoFile:
             self.container.seek(start, stream=self.stream)
         number = 0
         for packet in self._packets():
-            for frame in packet.decode():
+            for frame in self.stream.decode(packet):
                 if frame.is_corrupt:
                     raise self._damaged("one of its frames cannot be decoded")
                 yield self._time(frame, number), frame
@@ -76,11 +77,21 @@ class VideoFile:
             raise InputError(f"{self.path} holds no frames: give a video with at least one.")
 
     def frames_at(self, numbers: Sequence[int]) -> list[Picture]:
-        """The frames with these numbers, begun at the key frames before them."""
+        """The frames with these numbers, begun at the key frames before them where possible."""
+        if self.container.format.name in SEEKABLE:
+            return self._seek(numbers)
+        found: dict[int, Picture] = {}
+        for number, (_, frame) in enumerate(self.decode()):
+            if number in numbers:
+                found[number] = upright(frame)
+            if number == max(numbers):
+                break
+        self._check_range(numbers, number + 1)
+        return [found[number] for number in numbers]
+
+    def _seek(self, numbers: Sequence[int]) -> list[Picture]:
         index = self.index()
-        if not all(0 <= number < len(index.times) for number in numbers):
-            count = len(index.times)
-            raise InputError(f"{self.path} holds {count} frames: there is no {max(numbers)}.")
+        self._check_range(numbers, len(index.times))
         wanted = [index.times[number] for number in numbers]
         found: dict[int, Picture] = {}
         position: int | None = None
@@ -93,6 +104,10 @@ class VideoFile:
                 raise self._damaged(f"its frame {index.times.index(time)} is missing")
             found[time] = upright(frame)
         return [found[time] for time in wanted]
+
+    def _check_range(self, numbers: Sequence[int], num_frames: int) -> None:
+        if not all(0 <= number < num_frames for number in numbers):
+            raise InputError(f"{self.path} holds {num_frames} frames: there is no {max(numbers)}.")
 
     def _packets(self) -> Iterator["Packet[av.VideoStream]"]:
         """The packets of the stream from here to the end; InputError where the file was cut."""
@@ -133,10 +148,15 @@ def open_video(path: Path) -> Iterator[VideoFile]:
     if not path.is_file():
         raise InputError(f"{path} does not exist: give the path of a video.")
     try:
-        with av.open(f"file:{path}") as container:  # "file:", or a colon would name a protocol
+        with open_container(path) as container:
             yield VideoFile(path, container)
     except av.FFmpegError as error:
         raise InputError(f"{path} is not a video or is damaged: {error.strerror}.") from error
+
+
+def open_container(path: Path) -> InputContainer:
+    """A media file of any name ("a:b" is no protocol), with titles in any encoding."""
+    return av.open(f"file:{path}", metadata_errors="replace")
 
 
 def upright(frame: av.VideoFrame) -> Picture:

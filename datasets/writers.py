@@ -149,6 +149,7 @@ class VideoWriter(Writer):
         self._container: OutputContainer | None = None
         self._sound: Sound | None = None
         self._next_tick = 0
+        self._end = Fraction(0)  # of the last frame, in seconds
 
     def _begin(self) -> None:
         if self.path.is_dir():

@@ -11,6 +11,7 @@ from modules.errors import InputError
 from tests.datasets.conftest import distance, encode, encode_with_sound, moving_bar, write_clip
 
 CONTAINERS = ["clip.mp4", "clip.mov", "clip.avi", "clip.mkv", "clip.gif"]
+ENDLESS = "clip.ts"  # says nothing of its length: a cut one is whole
 
 
 def make(path: Path) -> Path:
@@ -19,14 +20,14 @@ def make(path: Path) -> Path:
     return encode(path)
 
 
-@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("name", [*CONTAINERS, ENDLESS])
 def test_every_frame_comes_back_with_its_time(tmp_path, name):
     frames = list(read_frames(make(tmp_path / name)))
     assert [frame.time for frame in frames] == [Fraction(n, 25) for n in range(30)]
     assert max(distance(frame.image, moving_bar(n)) for n, frame in enumerate(frames)) < 6
 
 
-@pytest.mark.parametrize("name", CONTAINERS)
+@pytest.mark.parametrize("name", [*CONTAINERS, ENDLESS])
 def test_frames_by_number_equal_those_of_reading_on(tmp_path, name):
     path = make(tmp_path / name)
     frames = [frame.image for frame in read_frames(path)]
@@ -134,12 +135,24 @@ def test_a_name_with_odd_characters_is_read(clip):
     assert len(list(read_frames(strange))) == 30
 
 
+def test_a_title_in_another_encoding_does_no_harm(tmp_path):
+    path = tmp_path / "titled.avi"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "tete"
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuvj420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(moving_bar(0), format="rgb24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"tete", "tête".encode("latin-1")))
+    assert probe(path).num_frames == 1
+
+
 def read_all(path):
     return list(read_frames(path))
 
 
-def read_first(path):
-    return frames_at(path, [0])
+def read_last(path):
+    return frames_at(path, [29])
 
 
 def break_missing(path):
@@ -160,7 +173,7 @@ def break_cut(path):
 
 @pytest.mark.parametrize("name", CONTAINERS)
 @pytest.mark.parametrize("damage", [break_missing, break_empty, break_text, break_cut])
-@pytest.mark.parametrize("read", [probe, read_all, read_first])
+@pytest.mark.parametrize("read", [probe, read_all, read_last])
 def test_a_broken_file_is_one_sentence_that_names_it(tmp_path, name, damage, read):
     path = make(tmp_path / name)
     damage(path)
@@ -168,7 +181,7 @@ def test_a_broken_file_is_one_sentence_that_names_it(tmp_path, name, damage, rea
         read(path)
 
 
-@pytest.mark.parametrize("read", [probe, read_all, read_first])
+@pytest.mark.parametrize("read", [probe, read_all])
 def test_what_holds_no_frames_is_one_sentence(tmp_path, read):
     (tmp_path / "letters.txt").write_text("FFmpeg would draw these letters.\n" * 100)
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
