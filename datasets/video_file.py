@@ -117,7 +117,7 @@ class VideoFile:
                 raise self._damaged("it ends in the middle of a frame")
             if packet.pts is not None:
                 last = packet
-            if packet.stream_index == self.stream.index:
+            if packet.stream.index == self.stream.index:
                 yield cast("Packet[av.VideoStream]", packet)
         self._check_end(last)
 

@@ -41,6 +41,14 @@ def test_probing_tells_what_is_in_a_video(clip, tmp_path):
     assert probe(encode_with_sound(tmp_path / "sound.mp4", "aac")).has_audio
 
 
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi"])
+def test_sound_does_not_disturb_the_frames(tmp_path, name):
+    path = encode_with_sound(tmp_path / name, "mp3")
+    frames = [frame.image for frame in read_frames(path)]
+    assert len(frames) == probe(path).num_frames == 50
+    np.testing.assert_array_equal(frames_at(path, [49, 20]), [frames[49], frames[20]])
+
+
 def test_frames_that_an_edit_list_cuts_away_are_not_counted(tmp_path, clip):
     cut = tmp_path / "cut.mp4"
     with av.open(str(clip)) as source, av.open(str(cut), "w") as target:
