@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
 
 class Training:
-    """A run in ``folder``: from the start, from the weights of a checkpoint, or resumed.
+    """A run in ``folder``, begun from nothing or from the weights of a checkpoint.
 
     It is resumed where ``checkpoint`` is one of the folder's own.
     """
@@ -67,8 +67,8 @@ class Training:
         self.accelerator = start_processes(config.train)
         self.batch_size = config.train.batch_size * self.accelerator.num_processes  # of all
 
-        with self.accelerator.main_process_first():
-            if config.data.synthetic is not None:
+        if config.data.synthetic is not None:
+            with self.accelerator.main_process_first():
                 generate(config.data.root, config.data.synthetic)
         self.clips = find_clips(config.data, "train")
         self.dataset = PairDataset(self.clips, config.data, config.seed)
@@ -215,15 +215,9 @@ class Training:
             f"SSIM {scores.ssim:.3f} ({floor.ssim:.3f}), L1 {scores.l1:.4f} ({floor.l1:.4f})."
         )
         if self.logbook is not None:
-            named = {"validation": scores, "copy_source": floor}
-            self.logbook.scalars(
-                step,
-                {
-                    f"{kind}/{name}": x
-                    for kind, s in named.items()
-                    for name, x in s._asdict().items()
-                },
-            )
+            floor_values = {f"copy_source/{name}": x for name, x in floor._asdict().items()}
+            values = {f"validation/{name}": x for name, x in scores._asdict().items()}
+            self.logbook.scalars(step, values | floor_values)
             if scores.psnr > self.best_psnr:
                 self.save_weights(self.folder / "checkpoints" / "best")
         self.scores, self.best_psnr = scores, max(self.best_psnr, scores.psnr)

@@ -1,6 +1,7 @@
 """The picture grid of a training run: one row a pair, one column a stage of the network."""
 
 import colorsys
+import math
 from itertools import starmap
 
 import numpy as np
@@ -13,6 +14,7 @@ from modules.geometry import Keypoints, resize
 from modules.mcnet import MCNet
 
 HEADER = 14  # pixels for the names of the columns
+MIN_WIDTH = 96  # of a column, for its name; smaller pictures are enlarged
 
 
 @torch.no_grad()
@@ -20,7 +22,7 @@ def picture_grid(model: MCNet, source: Tensor, driving: Tensor) -> np.ndarray:
     """What ``model`` makes of a batch (B, 3, H, W) in [0, 1]: (height, width, 3) uint8.
 
     Occlusion is white where the source is visible.  What the memory read is shown by its first
-    three principal components, coarsest level first.
+    three principal components, level by level.
     """
     encoded = model.encode(source)
     driving_keypoints = model.detect(driving)
@@ -29,17 +31,19 @@ def picture_grid(model: MCNet, source: Tensor, driving: Tensor) -> np.ndarray:
     columns = {
         "source": source,
         "driving": driving,
-        "source keypoints": draw_keypoints(source, encoded.keypoints),
-        "driving keypoints": draw_keypoints(driving, driving_keypoints),
-        "warped source": rendered.warped_source,
+        "source kp": draw_keypoints(source, encoded.keypoints),
+        "driving kp": draw_keypoints(driving, driving_keypoints),
+        "warped": rendered.warped_source,
         "occlusion": rendered.motion.occlusion.expand(-1, 3, -1, -1),
     }
     for compensation in rendered.compensations:
-        height, width = compensation.read.shape[-2:]
-        columns[f"memory {height} x {width}"] = principal_components(compensation.read)
+        width = compensation.read.shape[-1]
+        columns[f"memory {width}"] = principal_components(compensation.read)
     columns["prediction"] = rendered.prediction
 
-    size = (source.shape[-2], source.shape[-1])
+    height, width = source.shape[-2:]
+    scale = math.ceil(MIN_WIDTH / width)
+    size = (scale * height, scale * width)
     pictures = [to_pictures(resize(column.float(), size)) for column in columns.values()]
     rows = [np.hstack(row) for row in zip(*pictures, strict=True)]
     return np.vstack([header(list(columns), size[1]), *rows])

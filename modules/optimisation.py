@@ -27,7 +27,6 @@ from modules.training_config import TrainConfig
 
 log = logging.getLogger(__name__)
 
-
 Batch = tuple[Tensor, Tensor]  # this process's share: source, driving; (B, 3, H, W) in [0, 1]
 
 
@@ -58,8 +57,10 @@ class Optimisation:
     ) -> None:
         self.config, self.seed, self.accelerator = config, seed, accelerator
         self.device: torch.device = accelerator.device
-        networks = [objective] if discriminator is None else [objective, discriminator]
-        for network in networks:
+        networks: dict[str, nn.Module] = {"objective": objective}
+        if discriminator is not None:
+            networks["discriminator"] = discriminator
+        for network in networks.values():
             to_device(synchronise_batch_norm(network, self.device), self.device)
 
         self.model, self.discriminator = objective.model, discriminator
@@ -87,7 +88,9 @@ class Optimisation:
             objective.compile()
         with warnings.catch_warnings():  # of the option by which buffers are left to batch norm
             warnings.simplefilter("ignore", FutureWarning)
-            self.wrapped = [accelerator.prepare_model(network) for network in networks]
+            self.wrapped = {
+                name: accelerator.prepare_model(network) for name, network in networks.items()
+            }
 
     def take_step(self, batches: Iterable[Batch], rate_factor: float, interrupt: bool) -> Report:
         """One step on ``config.accumulate`` batches; ``interrupt`` is told to all processes."""
@@ -138,21 +141,22 @@ class Optimisation:
         share = 1 / self.config.accumulate
         with ExitStack() as stack:
             if not exchange:
-                for network in self.wrapped:
+                for network in self.wrapped.values():
                     stack.enter_context(self.accelerator.no_sync(network))
 
             if self.discriminator is not None:
                 self.discriminator.requires_grad_(False)
-            step = self.wrapped[0](source, driving, draws, self.discriminator)
+            step = self.wrapped["objective"](source, driving, draws, self.discriminator)
             losses: dict[str, Tensor] = dict(step.losses)
             total = torch.stack(list(losses.values())).sum()
             torch.autograd.backward(self.scaler.scale(share * total))
 
             if self.discriminator is not None:
                 self.discriminator.requires_grad_(True)
+                judge = self.wrapped["discriminator"]
                 positions = step.driving_keypoints.positions.detach()
-                fake = self.wrapped[1](step.rendered.prediction.detach(), positions)
-                real = self.wrapped[1](driving, positions)
+                fake = judge(step.rendered.prediction.detach(), positions)
+                real = judge(driving, positions)
                 losses["discriminator"] = adversarial_discriminator(real, fake)
                 torch.autograd.backward(self.scaler.scale(share * losses["discriminator"]))
         return losses
@@ -191,10 +195,11 @@ class Optimisation:
 
     def state(self) -> dict[str, Any]:
         """All that a resumed training needs."""
+        discriminator = self.discriminator
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "discriminator": self.discriminator and self.discriminator.state_dict(),
+            "discriminator": None if discriminator is None else discriminator.state_dict(),
             "optimisers": {name: one.state_dict() for name, one in self.optimisers.items()},
             "scaler": self.scaler.state_dict(),
             "step": self.step,

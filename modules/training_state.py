@@ -72,9 +72,11 @@ def flush(path: Path) -> None:
 
 
 def keep_last(run: Path, count: int) -> None:
-    """Delete all but the newest ``count`` checkpoints, and what a killed run left half-written."""
-    for folder in [*checkpoints(run)[:-count], *run.glob("checkpoints/.step-*.new")]:
-        shutil.rmtree(folder)
+    """Delete all but the newest ``count`` checkpoints, and what a kill left half-made of others."""
+    kept = checkpoints(run)[-count:]
+    for folder in run.glob("checkpoints/*step-*"):
+        if folder not in kept:
+            shutil.rmtree(folder)
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:

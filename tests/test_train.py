@@ -159,7 +159,7 @@ def test_steps_that_are_not_finite_change_nothing_and_ten_in_a_row_stop(config, 
     optimisation.take_step([next(batches)], 1.0, interrupt=False)
     before = {name: x.clone() for name, x in tensors(optimisation.state()).items()}
 
-    perceptual = optimisation.wrapped[0].vgg
+    perceptual = optimisation.wrapped["objective"].vgg
     perceptual.register_forward_hook(
         lambda module, inputs, features: [x * torch.nan for x in features]
     )
@@ -171,6 +171,22 @@ def test_steps_that_are_not_finite_change_nothing_and_ten_in_a_row_stop(config, 
     after = tensors(optimisation.state())
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert optimisation.state()["skipped"] == 10
+
+
+def test_scaled_losses_take_the_same_step_and_a_bad_one_lowers_the_scale(config, tmp_path):
+    """As in fp16, which needs a GPU."""
+    runs = [begin(config, tmp_path / name) for name in ("plain", "scaled")]
+    runs[1].optimisation.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for run in runs:
+        run.optimisation.take_step([next(run.batches())], 1.0, interrupt=False)
+    plain, scaled = (run.optimisation.model.state_dict() for run in runs)
+    for name, value in plain.items():
+        torch.testing.assert_close(scaled[name], value, msg=name)
+
+    optimisation = runs[1].optimisation
+    optimisation.scaler.scale = lambda loss: loss * torch.nan
+    assert optimisation.take_step([next(runs[1].batches())], 1.0, interrupt=False).skipped
+    assert optimisation.scaler.get_scale() == 512
 
 
 def test_learning_rates_fall_at_the_milestones(config_file, tmp_path):
@@ -194,9 +210,7 @@ def test_an_unreadable_clip_is_named_once_and_many_stop_the_run(config, tmp_path
         training.count_unreadable({"a", "b", "c"})
 
 
-@pytest.mark.parametrize(
-    "setting", ["train.precision=bf16", "train.compile=false", "model.memory=null"]
-)
+@pytest.mark.parametrize("setting", ["train.precision=bf16", "model.memory=null"])
 def test_variants_train(config_file, tmp_path, setting):
     config = load_config(config_file, [setting, "train.max_steps=1"])
     assert begin(config, tmp_path / "variant").run().scores is not None

@@ -42,8 +42,8 @@ def test_a_failure_while_saving_leaves_no_checkpoint(tmp_path):
 def test_the_newest_are_kept_in_the_order_of_their_steps(tmp_path):
     for step in (900, 1000, 99_999_999, 5):
         save(tmp_path, step)
-    (tmp_path / "checkpoints" / ".step-00000001.new").mkdir()
-    (tmp_path / "checkpoints" / "best").mkdir()
+    for other in (".step-00000001.new", "step-00000002", "best"):  # the second half deleted
+        (tmp_path / "checkpoints" / other).mkdir()
     keep_last(tmp_path, 2)
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["best", "step-00001000", "step-99999999"]
