@@ -8,11 +8,12 @@ from modules.errors import InputError
 from modules.mcnet import MCNet, ModelConfig
 
 
-@pytest.fixture()
+@pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "run.yaml"
     path.write_text(
-        "name: run\nmodel: {num_kp: 5}\ndata: {root: data}\nloss: {vgg: random}\ntrain: {epochs: 2}\n"
+        "name: run\nmodel: {num_kp: 5}\ndata: {root: data}\n"
+        "loss: {vgg: random}\ntrain: {epochs: 2}\n"
     )
     return path
 
