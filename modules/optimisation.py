@@ -65,7 +65,6 @@ class Optimisation:
 
         self.model, self.discriminator = objective.model, discriminator
         self.average = deepcopy(self.model).eval().requires_grad_(False)
-        self.buffers = KeptBuffers(self.model)
         self.parameters = {
             "generator": [
                 *self.model.generator.parameters(),
@@ -94,7 +93,7 @@ class Optimisation:
 
     def take_step(self, batches: Iterable[Batch], rate_factor: float, interrupt: bool) -> Report:
         """One step on ``config.accumulate`` batches; ``interrupt`` is told to all processes."""
-        self.buffers.keep()
+        statistics = [buffer.clone() for buffer in self.model.buffers()]
         values: dict[str, Tensor] = {}
         for index, batch in enumerate(batches):
             last = index == self.config.accumulate - 1
@@ -107,7 +106,7 @@ class Optimisation:
 
         bad = [name for name, mean in means.items() if not math.isfinite(mean)]
         if bad:
-            self.skip(bad)
+            self.skip(bad, statistics)
         else:
             self.update(rate_factor)
         self.scaler.update()
@@ -180,9 +179,13 @@ class Optimisation:
         update_average(self.average, self.model, min(self.config.average_decay, warm_up))
         self.bad_in_a_row = 0
 
-    def skip(self, bad: list[str]) -> None:
-        """Go on as if the step had not been; raises InputError where that happens too often."""
-        self.buffers.restore()
+    def skip(self, bad: list[str], statistics: list[Tensor]) -> None:
+        """Take back what the forward passes did to the batch statistics, all that has changed.
+
+        Raises InputError where that happens too often in a row.
+        """
+        for buffer, before in zip(self.model.buffers(), statistics, strict=True):
+            buffer.copy_(before)
         self.skipped += 1
         self.bad_in_a_row += 1
         log.warning("Step %d is skipped: %s not finite.", self.step + 1, ", ".join(bad))
@@ -219,20 +222,6 @@ class Optimisation:
         self.step = state["step"]
         self.skipped = state["skipped"]
         self.bad_in_a_row = state["bad_in_a_row"]
-
-
-class KeptBuffers:
-    """The buffers of a network (its batch statistics) as they were before a forward pass."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.buffers = list(network.buffers())
-        self.kept = [buffer.clone() for buffer in self.buffers]
-
-    def keep(self) -> None:
-        torch._foreach_copy_(self.kept, self.buffers)
-
-    def restore(self) -> None:
-        torch._foreach_copy_(self.buffers, self.kept)
 
 
 @torch.no_grad()

@@ -115,6 +115,12 @@ def test_a_signal_saves_after_the_step_and_the_run_goes_on(config, finished, tmp
     assert_same_end(finished, training.folder)
 
 
+def run_two(module: str, *arguments: str) -> None:
+    """Run a module in two processes that know of each other."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    subprocess.run([sys.executable, *launcher, "-m", module, *arguments], check=True, timeout=120)
+
+
 def test_two_processes_are_one_with_the_batch_of_both(config_file, tmp_path):
     """In float64, which leaves rounding no say; with accumulation and a discriminator."""
     settings = [
@@ -123,12 +129,10 @@ def test_two_processes_are_one_with_the_batch_of_both(config_file, tmp_path):
         "loss.adversarial=1",
         "train.save_every=1",
     ]
-    worker = ["-m", "tests.float64_run", config_file]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    one = [sys.executable, *worker, str(tmp_path / "one"), *settings, "train.batch_size=4"]
-    two = [sys.executable, *launcher, *worker, str(tmp_path / "two"), *settings]
-    for command in (one, two):
-        subprocess.run(command, check=True, timeout=120)
+    arguments = [str(tmp_path / "one"), *settings, "train.batch_size=4"]
+    one = [sys.executable, "-m", "tests.float64_run", config_file, *arguments]
+    subprocess.run(one, check=True, timeout=120)
+    run_two("tests.float64_run", config_file, str(tmp_path / "two"), *settings)
     for step in (1, 2):
         expected, found = (
             tensors(read_state(checkpoint_folder(tmp_path / run, step))) for run in ("one", "two")
@@ -171,6 +175,10 @@ def test_steps_that_are_not_finite_change_nothing_and_ten_in_a_row_stop(config, 
     after = tensors(optimisation.state())
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert optimisation.state()["skipped"] == 10
+
+
+def test_a_bad_batch_of_one_process_is_skipped_by_all(config_file, tmp_path):
+    run_two("tests.bad_batch_run", config_file, str(tmp_path / "run"))
 
 
 def test_scaled_losses_take_the_same_step_and_a_bad_one_lowers_the_scale(config, tmp_path):
