@@ -24,7 +24,7 @@ from datasets.pairs import PairDataset, PairSampler, collate, fixed_pairs
 from datasets.synthetic import generate
 from evaluation.metrics import Scores
 from evaluation.validation import Validation
-from modules.checkpoints import WEIGHTS, load_strictly, read_weights, save_weights
+from modules.checkpoints import BEST, WEIGHTS, load_strictly, read_weights, save_weights
 from modules.discriminator import Discriminator
 from modules.distributed import start_processes
 from modules.errors import InputError
@@ -219,7 +219,7 @@ class Training:
             values = {f"validation/{name}": x for name, x in scores._asdict().items()}
             self.logbook.scalars(step, values | floor_values)
             if scores.psnr > self.best_psnr:
-                self.save_weights(self.folder / "checkpoints" / "best")
+                self.save_weights(self.folder / "checkpoints" / BEST)
         self.scores, self.best_psnr = scores, max(self.best_psnr, scores.psnr)
 
     def write_metrics(self, meter: Meter) -> None:

@@ -8,7 +8,8 @@ one pickled file whose names are translated here, once.  Nothing in either can r
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from modules.errors import InputError
 from modules.mcnet import MCNet, ModelConfig
 
 WEIGHTS = "weights.safetensors"
+BEST = "best"  # the checkpoint of a run whose weights validated best
 
 State = dict[str, Tensor]
 
@@ -128,25 +130,49 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: str | P
 
 
 def read_weights(path: str | Path) -> Weights:
-    """The tensors of a checkpoint of ours (folder or file) or a published one, under our names."""
+    """The tensors of a checkpoint of ours or a published one, under our names."""
+    path = weights_file(path)
+    if path.suffix != ".safetensors":
+        return read_published(path)
+    with opened(path) as file:
+        model = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Weights(model, None, config_in(file, path))
+
+
+def read_config(path: str | Path) -> dict[str, Any] | None:
+    """The resolved configuration inside a checkpoint; None for a published one."""
+    path = weights_file(path)
+    if path.suffix != ".safetensors":
+        return None
+    with opened(path) as file:
+        return config_in(file, path)
+
+
+def weights_file(path: str | Path) -> Path:
+    """The file that ``path`` names: itself, that of a checkpoint folder, or the best of a run."""
     path = Path(path)
-    if path.is_dir():
-        path = path / WEIGHTS
-    if not path.is_file():
-        raise InputError(f"There is no checkpoint {path}.")
-    return read_own(path) if path.suffix == ".safetensors" else read_published(path)
+    candidates = [path, path / WEIGHTS, path / "checkpoints" / BEST / WEIGHTS]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise InputError(f"There is no checkpoint {path}.")
 
 
-def read_own(path: Path) -> Weights:
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            model = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a readable safetensors file: {error}.") from error
+
+
+def config_in(file: Any, path: Path) -> dict[str, Any]:
+    metadata = file.metadata() or {}
     if "config" not in metadata:
         raise InputError(f"{path} carries no configuration: it was not written by this project.")
-    return Weights(model, None, json.loads(metadata["config"]))
+    config: dict[str, Any] = json.loads(metadata["config"])
+    return config
 
 
 def read_published(path: Path) -> Weights:
@@ -196,8 +222,3 @@ def save_weights(path: str | Path, model: MCNet, config: Mapping[str, Any]) -> N
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def read_config(path: str | Path) -> dict[str, Any] | None:
-    """The resolved configuration inside a checkpoint; None for a published one."""
-    return read_weights(path).config

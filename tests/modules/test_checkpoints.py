@@ -16,7 +16,10 @@ RUN = {"name": "tiny", "model": TINY.model_dump(mode="json")}
 def test_our_checkpoint_rebuilds_its_network_alone(tmp_path):
     model = tiny_model().eval()
     save_weights(tmp_path / "weights.safetensors", model, RUN)
-    for path in (tmp_path, tmp_path / "weights.safetensors"):
+    best = tmp_path / "run" / "checkpoints" / "best"
+    best.mkdir(parents=True)
+    save_weights(best / "weights.safetensors", model, RUN)
+    for path in (tmp_path, tmp_path / "weights.safetensors", tmp_path / "run"):
         loaded = load_model(path)
         assert loaded.config == TINY
         assert not loaded.training
@@ -26,7 +29,7 @@ def test_our_checkpoint_rebuilds_its_network_alone(tmp_path):
                 loaded(source, driving).prediction, model(source, driving).prediction
             )
     assert read_config(tmp_path) == RUN
-    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "weights.safetensors"]
 
 
 def test_a_checkpoint_that_does_not_fit_the_config_is_refused_both_ways(tmp_path):
