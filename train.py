@@ -39,6 +39,7 @@ from modules.training_state import (
     checkpoints,
     keep_last,
     read_state,
+    write_text_whole,
     written_whole,
 )
 
@@ -84,7 +85,7 @@ class Training:
         self.logbook = None
         if self.accelerator.is_main_process:
             self.logbook = Logbook(folder, self.optimisation.step)
-            (folder / "config.yaml").write_text(to_yaml(config))
+            write_text_whole(folder / "config.yaml", to_yaml(config))
 
     def start(self, checkpoint: Path | None) -> Optimisation:
         """The networks and optimisers before the first step."""

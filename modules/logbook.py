@@ -1,7 +1,6 @@
 """What a run leaves to be looked at: TensorBoard events, ``metrics.jsonl``, picture grids."""
 
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 import imageio.v3 as imageio
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
+
+from modules.training_state import write_text_whole
 
 
 class Logbook:
@@ -27,9 +28,7 @@ class Logbook:
         """Drop what a killed run logged of steps that will now be repeated."""
         lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        temporary = self.metrics.with_suffix(".new")
-        temporary.write_text("".join(line + "\n" for line in kept))
-        os.replace(temporary, self.metrics)
+        write_text_whole(self.metrics, "".join(line + "\n" for line in kept))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """One line of ``metrics.jsonl``, and one point of each TensorBoard curve."""

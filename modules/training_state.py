@@ -62,6 +62,13 @@ def written_whole(folder: Path) -> Iterator[Path]:
     flush(folder.parent)
 
 
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a small file, all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
 def flush(path: Path) -> None:
     """Wait until a file or folder has reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,0 +1,54 @@
+"""What only a GPU shows: the results of the CPU, in every precision."""
+
+import numpy as np
+import pytest
+import torch
+
+from animate import Animator
+from config import load_config
+from tests.golden import GOLDEN, needs_golden, published_model
+from tests.modules.test_golden import to_image
+from tests.tiny import tiny_model
+from tests.tiny_run import begin, write_clips, write_config
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+
+
+@needs_golden
+def test_float32_gives_the_reference_prediction(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    arrays = np.load(GOLDEN / "seed0.npz")
+    source, driving = (to_image(arrays[name]).cuda() for name in ("source", "driving"))
+    with torch.no_grad():
+        prediction = published_model().eval().cuda()(source, driving).prediction.cpu()
+    reference = torch.from_numpy(arrays["prediction"])
+    torch.testing.assert_close(prediction, reference, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_training_is_finite_in_every_precision(tmp_path, precision):
+    path = write_config(tmp_path / "tiny.yaml", write_clips(tmp_path / "clips"))
+    config = load_config(path, [f"train.precision={precision}", "loss.adversarial=1"])
+    training = begin(config, tmp_path / "run")
+    before = [parameter.clone() for parameter in training.optimisation.model.parameters()]
+    outcome = training.run()
+    assert outcome.scores is not None
+    assert np.isfinite(outcome.scores.psnr)
+    assert training.optimisation.skipped < 6
+    after = training.optimisation.model.parameters()
+    assert any(not torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(("precision", "levels"), [("fp32", 0.1), ("bf16", 1.5), ("fp16", 1.5)])
+def test_an_animation_is_that_of_the_cpu(precision, levels):
+    draws = np.random.default_rng(0)
+    source, *frames = draws.integers(0, 256, (5, 32, 48, 3), np.uint8)
+    animations = [
+        list(Animator(tiny_model(), (32, 48), device=device, precision=one).animate(source, frames))
+        for device, one in (("cpu", "fp32"), ("cuda", precision))
+    ]
+    expected, found = (np.stack(frames).astype(float) for frames in animations)
+    assert np.abs(found - expected).mean() < levels
