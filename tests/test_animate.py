@@ -327,6 +327,7 @@ def test_landmark_weights_that_cannot_be_had_are_said(monkeypatch, caplog):
         ({"--checkpoint": "TEXT"}, "TEXT"),
         ({"--driving": "EMPTY"}, "EMPTY"),
         ({"--output": "result.wav"}, "result.wav"),
+        ({"--motion": "sideways"}, "sideways"),
         ({"--device": "tpu"}, "tpu"),
         ({"--precision": "fp8"}, "fp8"),
         ({"--size": "30"}, "30 x 30"),

@@ -77,6 +77,7 @@ def test_a_list_of_pairs_is_animated_and_failures_are_told(finished, tmp_path, c
     ("arguments", "sentence"),
     [
         ([], "needs --config"),
+        (["--mode", "fly"], "fly"),
         (["--mode", "animate"], "needs --checkpoint"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--config", "CONFIG", "--set", "train.batchsize=3"], "train.batchsize"),
