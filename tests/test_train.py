@@ -118,7 +118,7 @@ def test_a_signal_saves_after_the_step_and_the_run_goes_on(config, finished, tmp
 def run_two(module: str, *arguments: str) -> None:
     """Run a module in two processes that know of each other."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    subprocess.run([sys.executable, *launcher, "-m", module, *arguments], check=True, timeout=120)
+    subprocess.run([sys.executable, *launcher, "-m", module, *arguments], check=True, timeout=600)
 
 
 def test_two_processes_are_one_with_the_batch_of_both(config_file, tmp_path):
@@ -131,7 +131,7 @@ def test_two_processes_are_one_with_the_batch_of_both(config_file, tmp_path):
     ]
     arguments = [str(tmp_path / "one"), *settings, "train.batch_size=4"]
     one = [sys.executable, "-m", "tests.float64_run", config_file, *arguments]
-    subprocess.run(one, check=True, timeout=120)
+    subprocess.run(one, check=True, timeout=600)
     run_two("tests.float64_run", config_file, str(tmp_path / "two"), *settings)
     for step in (1, 2):
         expected, found = (
