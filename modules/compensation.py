@@ -1,7 +1,7 @@
 """Memory compensation: what a warped feature lacks, filled in from the memory.
 
 Half of the channels are kept; the other half are compared with what attention reads from the
-memory of this face, and rebuilt (MCNet, Sec. 3.3).  B samples, C channels, H x W positions of a
+memory of this face, and rebuilt (MCNet).  B samples, C channels, H x W positions of a
 level, S x S positions of the memory.
 """
 

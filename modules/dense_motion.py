@@ -2,7 +2,7 @@
 
 Each keypoint's local affine frame proposes a motion of the whole plane; a network decides, for
 every pixel, which proposal to trust, and which pixels of the driving frame the source cannot show
-(FOMM, Sec. 3.2).  B samples, K keypoints, H x W pixels of the downsampled source.
+(FOMM, combining local motions).  B samples, K keypoints, H x W pixels of the downsampled source.
 """
 
 from typing import NamedTuple
@@ -68,7 +68,7 @@ def motion_heatmaps(
 ) -> Tensor:
     """Where each motion happens: the Gaussian of the driving keypoint less the source's.
 
-    (B, K + 1, H, W), zero for the background (FOMM, Eq. 6).
+    (B, K + 1, H, W), zero for the background.
     """
     moved = gaussian_maps(driving.positions, size, variance) - gaussian_maps(
         source.positions, size, variance

@@ -85,7 +85,7 @@ def resize(maps: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def warp(feature: Tensor, deformation: Tensor) -> Tensor:
-    """``feature`` (B, C, H, W) deformed by a field (B, h, w, 2) of any size (FOMM, Sec. 3.2)."""
+    """``feature`` (B, C, H, W) deformed by a field (B, h, w, 2) of any size (FOMM)."""
     field = resize(deformation.permute(0, 3, 1, 2), feature.shape[-2:]).permute(0, 2, 3, 1)
     return sample(feature, field, align_corners=True)
 

@@ -1,6 +1,6 @@
 """The implicit identity representation: whose face it is, from keypoints and features.
 
-The source's keypoints know the shape of the face, the pooled feature its looks (MCNet, Sec. 3.2).
+The source's keypoints know the shape of the face, the pooled feature its looks (MCNet).
 """
 
 from typing import Literal

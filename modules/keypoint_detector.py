@@ -1,6 +1,6 @@
 """The keypoint detector: where a face's keypoints are, and how the face is turned around each.
 
-Learned without labels (FOMM, Sec. 3.1); the same detector serves the source and the driving frame.
+Learned without labels (FOMM); the same detector serves the source and the driving frame.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """The terms of the training objective, each from tensors to an unweighted scalar.
 
-Hong & Xu, ICCV 2023, Sec. 3.4; the equivariance terms are those of FOMM, Sec. 3.1.  B samples, K
+Hong & Xu, ICCV 2023; the perceptual and equivariance terms are those of FOMM.  B samples, K
 keypoints.
 """
 

@@ -2,7 +2,8 @@
 
 The boxes of the paper's figure and how they are joined (Hong & Xu, *Implicit Identity
 Representation Conditioned Memory Compensation Network for Talking Head Video Generation*, ICCV
-2023).
+2023; here MCNet).  Its motion follows Siarohin et al., *First Order Motion Model for Image
+Animation*, NeurIPS 2019; here FOMM.
 """
 
 from typing import NamedTuple

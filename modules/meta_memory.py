@@ -2,8 +2,8 @@
 
 The bank holds the facial prior of the whole training set and is shared by every sample.  The
 identity representation conditions it through a modulated convolution (Karras et al., *Analyzing
-and Improving the Image Quality of StyleGAN*, CVPR 2020, Sec. 2.2), and kernels mixed for the sample
-at hand turn it into keys and values (MCNet, Sec. 3.2 and 3.3).  B samples, C channels, S x S
+and Improving the Image Quality of StyleGAN*, CVPR 2020), and kernels mixed for the sample
+at hand turn it into keys and values (MCNet).  B samples, C channels, S x S
 positions.
 """
 

@@ -1,4 +1,4 @@
-"""From the motion of the driving face to keypoints of the source face (FOMM, Sec. 3.4).
+"""From the motion of the driving face to keypoints of the source face (FOMM).
 
 Absolute motion uses the driving keypoints as they are.  Relative motion, ``transfer_motion``,
 moves the source's own keypoints by what the driving face did since an initial frame, so that the
@@ -23,7 +23,7 @@ def transfer_motion(
     scale: float = 1.0,
     relative_jacobians: bool = True,
 ) -> Keypoints:
-    """Keypoints of the source, moved as the driving face moved since ``initial`` (FOMM, Eq. 13).
+    """Keypoints of the source, moved as the driving face moved since ``initial``.
 
         p = s (p_t^D - p_0^D) + p^S,    J = J_t^D (J_0^D)^-1 J^S
 

@@ -3,8 +3,8 @@
     T(z) = A z + b + sum_i c_i U(r_i),    U(r) = r^2 log(r + 1e-6)
 
 ``r_i`` is the L1 distance of z to control point i of a regular grid, ``c_i`` one number a point,
-added to both coordinates (FOMM, Sec. 3.1).  The transformed frame shows at z what the frame shows
-at T(z), so T leads from the transformed frame back to the frame.
+added to both coordinates (FOMM).  The transformed frame shows at z what the frame shows at T(z),
+so T leads from the transformed frame back to the frame.
 """
 
 import torch
