@@ -23,4 +23,5 @@ if __name__ == "__main__":
     assert report.interrupted
     assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
     assert not optimisation.take_step([next(batches)], 1.0, interrupt=False).skipped
+    training.accelerator.wait_for_everyone()
     training.accelerator.end_training()

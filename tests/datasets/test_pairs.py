@@ -151,9 +151,18 @@ def test_an_epoch_shorter_than_a_batch_is_an_input_error():
         PairSampler(29, batch_size=8, seed=0, world_size=4)
 
 
+@pytest.fixture
+def one_thread():
+    """A process whose threads have worked may hang when it is forked."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_draw_what_the_main_process_draws(clips, config, method):
-    torch.set_num_threads(1)
     dataset = PairDataset(clips, config, seed=0)
 
     def load(**settings):
