@@ -112,7 +112,7 @@ class Malicious:
 
 def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"generator": Malicious()}))
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"generator": Malicious()}, protocol=2))
     torch.save({"generator": Malicious(), "kp_detector": {}}, tmp_path / "evil.pth.tar")
     for name in ("evil.pth", "evil.pth.tar"):
         with pytest.raises(InputError, match="not a file of PyTorch weights"):
