@@ -76,10 +76,7 @@ def train_run(
 
 
 def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
-    """Animate the first person of the test split by the clip of another.
-
-    Absolute motion: the person takes the very poses of the other, which shows what was learnt.
-    """
+    """Animate the first person of the test split by the clip of another."""
     import imageio.v3 as imageio
 
     from animate import Animator, Options, animate_file
@@ -91,7 +88,7 @@ def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
     imageio.imwrite(source, clip_frames(clips[0], [0])[0])
     animator = Animator.from_checkpoint(checkpoint)
     driving = (others or clips)[0].path
-    animate_file(animator, source, driving, str(output), Options(motion="absolute", panels=True))
+    animate_file(animator, source, driving, str(output), Options(panels=True))
 
 
 def animate_list(

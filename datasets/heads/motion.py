@@ -39,7 +39,7 @@ AMPLITUDES = {
 
 
 def draw_motion(rng: np.random.Generator, frames: int, rate: float) -> list[Pose]:
-    """A random stretch of talking: ``frames`` poses at ``rate`` a second."""
+    """A random stretch of talking: ``frames`` poses at ``rate`` a second, begun at rest."""
     times = np.arange(frames) / rate
     tracks = {name: peak * _sway(rng, times) for name, peak in AMPLITUDES.items()}
     tracks["scale"] = 1 + tracks["scale"]
@@ -54,12 +54,13 @@ def draw_motion(rng: np.random.Generator, frames: int, rate: float) -> list[Pose
 
 
 def _sway(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-    """A smooth random track in [-1, 1]: three slow waves, pressed into the range."""
-    waves = sum(
-        np.sin(2 * np.pi * (rng.uniform(0.8, 1.2) * frequency * times + rng.random()))
-        for frequency in (0.18, 0.31, 0.5)
-    )
-    return np.asarray(np.tanh(0.6 * waves))
+    """A smooth random track in [-1, 1] from 0: three slow waves, pressed into the range."""
+    waves = np.zeros_like(times)
+    for frequency in (0.18, 0.31, 0.5):
+        start = 2 * np.pi * rng.random()
+        turned = 2 * np.pi * rng.uniform(0.8, 1.2) * frequency * times
+        waves += np.sin(start + turned) - np.sin(start)
+    return np.tanh(0.6 * waves)
 
 
 def _syllables(rng: np.random.Generator, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
