@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from evaluation.metrics import to_pictures
-from modules.geometry import Keypoints, resize
+from modules.geometry import Keypoints, full_precision, resize
 from modules.mcnet import MCNet
 
 HEADER = 14  # pixels for the names of the columns
@@ -68,11 +68,15 @@ def draw_dots(picture: np.ndarray, positions: list[list[float]]) -> np.ndarray:
 
 
 def principal_components(feature: Tensor) -> Tensor:
-    """The first three principal components of each (C, h, w) feature, each stretched to [0, 1]."""
-    positions = feature.float().flatten(2).transpose(1, 2)  # (B, h w, C)
+    """The first three principal components of each (C, h, w) feature, each stretched to [0, 1].
+
+    In float64: the nearly constant features of a new network defeat the solver in float32.
+    """
+    positions = feature.double().flatten(2).transpose(1, 2)  # (B, h w, C)
     centred = positions - positions.mean(dim=1, keepdim=True)
-    _, directions = torch.linalg.eigh(centred.transpose(1, 2) @ centred)  # ascending
-    components = (centred @ directions[..., -3:].flip(-1)).transpose(1, 2)  # (B, 3, h w)
+    with full_precision(centred):
+        _, directions = torch.linalg.eigh(centred.transpose(1, 2) @ centred)  # ascending
+        components = (centred @ directions[..., -3:].flip(-1)).transpose(1, 2)  # (B, 3, h w)
     low, high = components.amin(-1, keepdim=True), components.amax(-1, keepdim=True)
     stretched = (components - low) / (high - low).clamp_min(1e-8)
     return stretched.unflatten(2, feature.shape[2:])
