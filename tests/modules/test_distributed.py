@@ -42,6 +42,7 @@ def process(rank: int, folder: Path, batch: Tensor) -> None:
     kinds = [type(module) for module in synchronised.modules()]
     assert kinds.count(SynchronisedBatchNorm2d) == 2
     torch.save(two_passes(synchronised, batch.chunk(NUM_PROCESSES)[rank]), folder / f"{rank}.pt")
+    dist.barrier()
     dist.destroy_process_group()
 
 
