@@ -20,6 +20,8 @@ from datasets.pictures import Picture, over_white
 from modules.errors import InputError
 
 SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}  # to exactly the key frame asked for
+# PyAV 19 reads titles in any encoding unasked
+FOREIGN_TITLES = {} if av.__version__.startswith("19.") else {"metadata_errors": "replace"}
 SHORTFALL = 0.5  # seconds from the last packet of a whole file to its stated end, at most
 
 
@@ -156,7 +158,7 @@ def open_video(path: Path) -> Iterator[VideoFile]:
 
 def open_container(path: Path) -> InputContainer:
     """A media file of any name ("a:b" is no protocol), with titles in any encoding."""
-    return av.open(f"file:{path}", metadata_errors="replace")
+    return av.open(f"file:{path}", **FOREIGN_TITLES)
 
 
 def upright(frame: av.VideoFrame) -> Picture:
