@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -97,7 +98,7 @@ def load_model(path: str | Path, config: ModelConfig | None = None) -> MCNet:
     weights = read_weights(path)
     num_kp = len(weights.model.get("detector.heatmaps.bias", ()))
     if config is None and weights.config is not None:
-        config = ModelConfig.model_validate_json(json.dumps(weights.config["model"]))
+        config = model_config(weights.config, path)
     config = config or ModelConfig(num_kp=num_kp or ModelConfig().num_kp)
     if num_kp and num_kp != config.num_kp:
         raise InputError(
@@ -107,6 +108,17 @@ def load_model(path: str | Path, config: ModelConfig | None = None) -> MCNet:
     model = MCNet(config)
     load_strictly(model, weights.model, path)
     return model.eval()
+
+
+def model_config(config: Mapping[str, Any], path: str | Path) -> ModelConfig:
+    """The section ``model`` of a checkpoint's configuration."""
+    try:
+        return ModelConfig.model_validate_json(json.dumps(config["model"]))
+    except (ValidationError, KeyError) as error:
+        raise InputError(
+            f"The configuration in {path} does not describe a network of this version of the "
+            f"project: {' '.join(str(error).split())}."
+        ) from error
 
 
 def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:

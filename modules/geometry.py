@@ -2,8 +2,8 @@
 
 Coordinates are ``(x, y)``, x to the right, both in [-1, 1]; pixel ``i`` of ``n`` stands at
 ``2 i / (n - 1) - 1``, so that the corner pixels stand at the ends.  Shapes use B samples,
-K keypoints, C channels, H x W pixels.  Everything here is computed in float32, also under
-autocast: half a pixel is less than bfloat16 can tell apart near the border of a picture.
+K keypoints, C channels, H x W pixels.  Coordinates, Gaussians and sampling are in float32, also
+under autocast: half a pixel is less than bfloat16 can tell apart near the border of a picture.
 """
 
 from contextlib import AbstractContextManager

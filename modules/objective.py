@@ -66,7 +66,6 @@ class Step(NamedTuple):
 
     losses: dict[str, Tensor]  # scalars, weighted: their sum is the total
     rendered: Rendered
-    source_keypoints: Keypoints
     driving_keypoints: Keypoints
 
 
@@ -130,4 +129,4 @@ class Objective(nn.Module):
 
         weights = {name: getattr(self.config, name) for name in terms}
         weighted = {name: weights[name] * terms[name]() for name in terms if weights[name] > 0}
-        return Step(weighted, rendered, encoded.keypoints, driving_keypoints)
+        return Step(weighted, rendered, driving_keypoints)

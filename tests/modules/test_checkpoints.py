@@ -148,6 +148,13 @@ def test_a_damaged_safetensors_file_is_refused(tmp_path):
         load_model(path)
 
 
+@pytest.mark.parametrize("config", [{"name": "old"}, {"model": {"num_keypoints": 4}}])
+def test_a_configuration_of_another_version_is_refused(tmp_path, config):
+    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+    with pytest.raises(InputError, match="does not describe a network of this version"):
+        load_model(tmp_path)
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_weights(path, tiny_model(), RUN)
