@@ -1,7 +1,8 @@
 """The configuration of a run: one YAML file, read and merged by OmegaConf, checked by pydantic.
 
-``load_config("vox.yaml")`` finds ``config/vox.yaml`` as well as a path.  Nothing is guessed: an
-unknown key, a wrong type or a value out of range is an error that names its path.
+``load_config("vox.yaml")`` finds ``config/vox.yaml`` as well as a path.  A file that names another
+as its ``base`` holds only what differs from that one.  Nothing is guessed: an unknown key, a wrong
+type or a value out of range is an error that names its path.
 """
 
 import json
@@ -44,13 +45,24 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     """
     path = find_config(name)
     try:
-        settings = OmegaConf.load(path)
-        if not isinstance(settings, DictConfig):
-            raise InputError(f"{path} is not a configuration: it holds no sections.")
-        merged = OmegaConf.merge(settings, OmegaConf.from_dotlist(list(overrides)))
+        settings = OmegaConf.merge(read(path), OmegaConf.from_dotlist(list(overrides)))
+        bases = [path]
+        while (base := settings.pop("base", None)) is not None:
+            bases.append(find_config(str(base)))
+            if bases[-1] in bases[:-1]:
+                raise InputError(f"{path} is its own base: {' <- '.join(map(str, bases))}.")
+            settings = OmegaConf.merge(read(bases[-1]), settings)
     except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}.") from error
-    return validate(OmegaConf.to_container(merged, resolve=True), origin=str(path))
+    return validate(OmegaConf.to_container(settings, resolve=True), origin=str(path))
+
+
+def read(path: Path) -> DictConfig:
+    """The settings in one file."""
+    settings = OmegaConf.load(path)
+    if not isinstance(settings, DictConfig):
+        raise InputError(f"{path} is not a configuration: it holds no sections.")
+    return settings
 
 
 def find_config(name: str) -> Path:
@@ -59,7 +71,7 @@ def find_config(name: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    known = ", ".join(sorted(path.name for path in FOLDER.glob("*.yaml")))
+    known = ", ".join(sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml")))
     raise InputError(f"There is no configuration {name}: give a path, or one of {known}.")
 
 

@@ -18,16 +18,50 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yaml")))
+@pytest.mark.parametrize(
+    "name", sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml"))
+)
 def test_every_file_of_the_folder_loads_by_its_name(name):
     config = load_config(name)
-    assert config.name == Path(name).stem
+    assert config.name == name.removesuffix(".yaml").replace("/", "-").replace("_", "-")
     size = max(config.data.frame_size)
     assert size % MCNet(config.model).size_multiple == 0
 
 
 def test_the_published_recipe_is_the_published_model():
     assert load_config("vox").model == ModelConfig()
+
+
+@pytest.mark.parametrize("base", ["vox.yaml", "small.yaml"])
+def test_the_ablation_differs_in_the_memory_alone(base):
+    rows = {
+        path.stem: to_settings(load_config(str(path), [f"base={base}"]))
+        for path in FOLDER.glob("ablation/*.yaml")
+    }
+    memories = {name: row["model"].pop("memory") for name, row in rows.items()}
+    assert {name: memory and memory.pop("identity") for name, memory in memories.items()} == {
+        "no_memory": None,
+        "keypoints": "keypoints",
+        "feature": "feature",
+        "both": "keypoints and feature",
+    }
+    assert memories["keypoints"] == memories["feature"] == memories["both"]
+    for row in rows.values():
+        assert {**row, "name": ""} == {**rows["both"], "name": ""}
+
+
+def test_a_file_holds_what_differs_from_its_base(path):
+    child = path.with_name("child.yaml")
+    child.write_text(f"base: {path}\nname: child\nmodel: {{memory: null}}\n")
+    config = load_config(str(child), ["train.epochs=3"])
+    assert (config.name, config.model.num_kp, config.train.epochs) == ("child", 5, 3)
+    assert config.model.memory is None
+
+
+def test_a_file_that_is_its_own_base_is_named(path):
+    path.write_text(path.read_text() + f"base: {path}\n")
+    with pytest.raises(InputError, match="is its own base"):
+        load_config(str(path))
 
 
 def test_a_path_is_found_too(path):
