@@ -1,0 +1,30 @@
+"""What every metric is: a function of a batch of frames, with one value a frame."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Frames(NamedTuple):
+    """A batch of frames of one clip: RGB uint8, (B, H, W, 3) each."""
+
+    source: np.ndarray | None  # (1, H, W, 3) where all frames have the same; None if not given
+    real: np.ndarray  # the driving frames, which are the truth where the person is the same
+    generated: np.ndarray
+
+
+class Measured(NamedTuple):
+    """What a metric finds in a batch."""
+
+    values: dict[str, np.ndarray]  # column -> (B,) float64; NaN where there is no value
+    missing: list[str]  # (B,): why a frame is without a value, "" where it has all of them
+
+
+class Metric(Protocol):
+    """Measures a batch; one object may fill several columns, those of ``columns.COLUMNS``."""
+
+    def __call__(self, frames: Frames) -> Measured: ...
+
+
+class Unavailable(RuntimeError):
+    """The network of a metric cannot be had; the message says why, and what to do."""
