@@ -22,7 +22,8 @@ from config import load_config
 from config.command_line import run
 from datasets.pair_list import read_pair_list
 from datasets.video import frames_at, open_writer, probe, read_frames, read_image
-from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks, LandmarksUnavailable
+from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks
+from evaluation.metric import Unavailable
 from modules.animator import BATCH_SIZE, Animator, Fit, Motion, batches
 from modules.errors import InputError
 from modules.motion_transfer import shape_distances
@@ -107,7 +108,7 @@ def landmark_detector(device: str) -> Landmarks | None:
     """What finds facial landmarks, or None where its weights cannot be had."""
     try:
         return FaceAlignmentLandmarks(device)
-    except LandmarksUnavailable as error:
+    except Unavailable as error:
         logger.warning("No facial landmarks (%s).", error)
         return None
 

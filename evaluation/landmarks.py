@@ -10,11 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from evaluation.metric import Unavailable
+
 NUM_LANDMARKS = 68
-
-
-class LandmarksUnavailable(RuntimeError):
-    """The landmark detector cannot be had; the message says why."""
 
 
 class Landmarks(Protocol):
@@ -30,7 +28,7 @@ class FaceAlignmentLandmarks:
     """Landmarks by face-alignment's detector (S3FD) and landmark network (FAN)."""
 
     def __init__(self, device: str) -> None:
-        """Raises LandmarksUnavailable without the package or the weights."""
+        """Raises Unavailable without the package or the weights."""
         try:
             from face_alignment import FaceAlignment, LandmarksType
 
@@ -38,7 +36,7 @@ class FaceAlignmentLandmarks:
                 LandmarksType.TWO_D, flip_input=False, compile=False, device=device
             )
         except (ImportError, OSError) as error:  # a failed download is an OSError
-            raise LandmarksUnavailable(f"{type(error).__name__}: {error}") from error
+            raise Unavailable(f"{type(error).__name__}: {error}") from error
 
     def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
         """The landmarks of each frame: (N, 68, 2)."""

@@ -304,7 +304,7 @@ def test_without_landmarks_the_keypoints_of_the_network_choose(monkeypatch, file
 
 def test_landmark_weights_that_cannot_be_had_are_said(monkeypatch, caplog):
     def unavailable(device: str) -> None:
-        raise animate.LandmarksUnavailable("URLError: name resolution fails")
+        raise animate.Unavailable("URLError: name resolution fails")
 
     monkeypatch.setattr(animate, "FaceAlignmentLandmarks", unavailable)
     animate.landmark_detector.cache_clear()

@@ -5,7 +5,8 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from evaluation.landmarks import FaceAlignmentLandmarks, LandmarksUnavailable
+from evaluation.landmarks import FaceAlignmentLandmarks
+from evaluation.metric import Unavailable
 
 
 def fake_package(network) -> SimpleNamespace:
@@ -33,11 +34,11 @@ def test_weights_that_cannot_be_downloaded_make_it_unavailable(monkeypatch):
         raise URLError("name resolution fails")
 
     monkeypatch.setitem(sys.modules, "face_alignment", fake_package(network))
-    with pytest.raises(LandmarksUnavailable, match="name resolution fails"):
+    with pytest.raises(Unavailable, match="name resolution fails"):
         FaceAlignmentLandmarks("cpu")
 
 
 def test_a_missing_package_makes_it_unavailable(monkeypatch):
     monkeypatch.setitem(sys.modules, "face_alignment", None)
-    with pytest.raises(LandmarksUnavailable, match="face_alignment"):
+    with pytest.raises(Unavailable, match="face_alignment"):
         FaceAlignmentLandmarks("cpu")
