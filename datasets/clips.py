@@ -5,7 +5,7 @@ side by side. The part of its name before the first ``#`` is the person that it 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 
 from datasets.pictures import FRAME_SUFFIXES, Picture, picture_size, read_image
 from datasets.settings import DataConfig
-from datasets.video import frames_at, probe
+from datasets.video import frames_at, probe, read_frames
 from modules.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -41,6 +41,20 @@ def find_clips(config: DataConfig, split: Split) -> list[Clip]:
     are split by ``config.split_seed``. Raises InputError when there is no clip or when more than
     5 % of them are unreadable; fewer are left out, named in the log.
     """
+    clips, unreadable = survey_clips(config, split)
+    for error in unreadable.values():
+        logger.warning("Clip left out: %s", error)
+    num_clips = len(clips) + len(unreadable)
+    if len(unreadable) > MAX_UNREADABLE * num_clips:
+        raise InputError(
+            f"{len(unreadable)} of the {num_clips} clips in {config.root} are unreadable, more "
+            f"than {MAX_UNREADABLE:.0%}; the first: {next(iter(unreadable.values()))}"
+        )
+    return clips
+
+
+def survey_clips(config: DataConfig, split: Split) -> tuple[list[Clip], dict[str, str]]:
+    """The readable clips of a split and, by name, what is wrong with the others."""
     root = config.root
     if not root.is_dir():
         raise InputError(f"The data folder {root} does not exist: set data.root to one that does.")
@@ -57,7 +71,20 @@ def find_clips(config: DataConfig, split: Split) -> list[Clip]:
             f"{folder} holds no clips: it needs folders train and test, or videos "
             "(.mp4 .mov .avi .gif), folders of frames, or strips of frames."
         )
-    return _readable(folder, paths)
+    with ThreadPoolExecutor() as pool:
+        opened = dict(zip(paths, pool.map(_open, paths), strict=True))
+    return (
+        [found for found in opened.values() if isinstance(found, Clip)],
+        {path.name: str(found) for path, found in opened.items() if isinstance(found, InputError)},
+    )
+
+
+def stream_clip(clip: Clip) -> Iterator[Picture]:
+    """The frames of a clip, in order, one at a time."""
+    if _is_strip(clip.path):
+        yield from clip_frames(clip, range(clip.num_frames))
+    else:
+        yield from (frame.image for frame in read_frames(clip.path))
 
 
 def clip_frames(clip: Clip, indices: Sequence[int]) -> list[Picture]:
@@ -89,21 +116,6 @@ def _split_by_identity(paths: list[Path], split: Split, config: DataConfig) -> l
     order = np.random.default_rng(config.split_seed).permutation(len(people))
     test = {people[index] for index in order[:num_test]}
     return [path for path in paths if (_identity(path) in test) == (split == "test")]
-
-
-def _readable(folder: Path, paths: list[Path]) -> list[Clip]:
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(_open, paths))
-    clips = [result for result in results if isinstance(result, Clip)]
-    errors = [result for result in results if isinstance(result, InputError)]
-    for error in errors:
-        logger.warning("Clip left out: %s", error)
-    if len(errors) > MAX_UNREADABLE * len(paths):
-        raise InputError(
-            f"{len(errors)} of the {len(paths)} clips in {folder} are unreadable, more than "
-            f"{MAX_UNREADABLE:.0%}; the first: {errors[0]}"
-        )
-    return clips
 
 
 def _open(path: Path) -> Clip | InputError:
