@@ -106,7 +106,7 @@ def _clip_paths(folder: Path) -> list[Path]:
 
 def _split_by_identity(paths: list[Path], split: Split, config: DataConfig) -> list[Path]:
     """The clips of the people who fall to the split; at least one falls to each."""
-    people = sorted({_identity(path) for path in paths})
+    people = sorted({identity_of(clip_name(path)) for path in paths})
     if paths and len(people) < 2:
         raise InputError(
             f"{config.root} shows one person only ({people[0]}): for a split into train and test "
@@ -115,7 +115,7 @@ def _split_by_identity(paths: list[Path], split: Split, config: DataConfig) -> l
     num_test = min(max(round(config.test_share * len(people)), 1), len(people) - 1)
     order = np.random.default_rng(config.split_seed).permutation(len(people))
     test = {people[index] for index in order[:num_test]}
-    return [path for path in paths if (_identity(path) in test) == (split == "test")]
+    return [path for path in paths if (identity_of(clip_name(path)) in test) == (split == "test")]
 
 
 def _open(path: Path) -> Clip | InputError:
@@ -123,12 +123,18 @@ def _open(path: Path) -> Clip | InputError:
         num_frames = _num_strip_frames(path) if _is_strip(path) else probe(path).num_frames
     except InputError as error:
         return error
-    name = path.name if path.is_dir() else path.stem
-    return Clip(path, name, _identity(path), num_frames)
+    name = clip_name(path)
+    return Clip(path, name, identity_of(name), num_frames)
 
 
-def _identity(path: Path) -> str:
-    return (path.name if path.is_dir() else path.stem).partition("#")[0]
+def clip_name(path: Path) -> str:
+    """The name of a video without its ending, or of a folder."""
+    return path.name if path.is_dir() else path.stem
+
+
+def identity_of(name: str) -> str:
+    """The person that a clip of this name shows."""
+    return name.partition("#")[0]
 
 
 def _is_strip(path: Path) -> bool:

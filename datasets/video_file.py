@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import av
 import numpy as np
@@ -21,7 +21,9 @@ from modules.errors import InputError
 
 SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}  # to exactly the key frame asked for
 # PyAV 19 reads titles in any encoding unasked
-FOREIGN_TITLES = {} if av.__version__.startswith("19.") else {"metadata_errors": "replace"}
+FOREIGN_TITLES: dict[str, Any] = (
+    {} if av.__version__.startswith("19.") else {"metadata_errors": "replace"}
+)
 SHORTFALL = 0.5  # seconds from the last packet of a whole file to its stated end, at most
 
 

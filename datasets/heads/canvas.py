@@ -72,7 +72,7 @@ def strands(seed: int, across: np.ndarray, along: np.ndarray, curl: float = 0.0)
 
 @lru_cache(maxsize=4)
 def _strand_table(seed: int) -> np.ndarray:
-    noise = np.random.default_rng(seed).random((64, 512), dtype=np.float32)
+    noise: np.ndarray = np.random.default_rng(seed).random((64, 512), dtype=np.float32)
     for shift in (1, 2, 4, 8):
         noise = (noise + np.roll(noise, shift, axis=0)) / 2
     return (noise - noise.min()) / (noise.max() - noise.min())

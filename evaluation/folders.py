@@ -1,0 +1,161 @@
+"""Two folders of pictures or videos, paired by name: anybody's results under the same ruler.
+
+In a folder every video, every folder of frames and every picture is an entry, named without its
+ending.  Pictures whose names are numbers are the frames of one clip instead.
+"""
+
+from collections.abc import Iterator
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.clips import clip_name, identity_of
+from datasets.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image
+from datasets.video import read_frames
+from evaluation.units import Dropped, Row, Unit
+from modules.errors import InputError
+
+VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif"}
+PICTURES_IN_A_UNIT = 32
+
+Entries = dict[str, Path]
+
+
+class Entry(NamedTuple):
+    """The files of one name."""
+
+    real: Path
+    generated: Path
+    source: Path | None
+
+
+class ClipUnit(NamedTuple):
+    """Two videos or folders of frames of one name."""
+
+    name: str
+    entry: Entry
+    num_frames: int = 0
+
+    def read(self) -> Iterator[Row]:
+        """Frames of the same names in the same order, or an InputError."""
+        source = None if self.entry.source is None else first_frame(self.entry.source)
+        frames = (named_frames(path) for path in (self.entry.real, self.entry.generated))
+        for real, generated in zip_longest(*frames):
+            if real is None or generated is None or real[0] != generated[0]:
+                found = [frame[0] if frame else "no more" for frame in (real, generated)]
+                raise InputError(
+                    f"The frames of {self.name} are not pairs: {found[0]} in {self.entry.real}, "
+                    f"where {found[1]} is in {self.entry.generated}."
+                )
+            yield row(self.name, real[0], real[1], generated[1], source)
+
+
+class PicturesUnit(NamedTuple):
+    """A handful of single pictures, each a clip by itself."""
+
+    name: str
+    entries: dict[str, Entry]
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.entries)
+
+    def read(self) -> Iterator[Row | Dropped]:
+        for name, entry in self.entries.items():
+            try:
+                source = None if entry.source is None else first_frame(entry.source)
+                real, generated = read_image(entry.real), read_image(entry.generated)
+                yield row(name, "0000000", real, generated, source)
+            except InputError as error:
+                yield Dropped(name, str(error))
+
+
+def pair_folders(
+    real: Path, generated: Path, source: Path | None
+) -> tuple[list[Unit], dict[str, str]]:
+    """The units of all names in both folders, and what is missing of the other names.
+
+    Raises InputError where a folder is absent or holds nothing, or where no name is in both.
+    """
+    sides = {"--real": real, "--generated": generated}
+    if source is not None:
+        sides["--source"] = source
+    found = {option: entries(path, option) for option, path in sides.items()}
+    names = sorted(set().union(*(found[option] for option in ("--real", "--generated"))))
+    missing: dict[str, str] = {}
+    clips: list[Unit] = []
+    pictures: dict[str, Entry] = {}
+    for name in names:
+        absent = [str(sides[option]) for option in sides if name not in found[option]]
+        if absent:
+            missing[name] = f"It is not in {' or '.join(absent)}."
+            continue
+        entry = Entry(
+            found["--real"][name], found["--generated"][name], found.get("--source", {}).get(name)
+        )
+        if all(is_picture(path) for path in (entry.real, entry.generated)):
+            pictures[name] = entry
+        else:
+            clips.append(ClipUnit(name, entry))
+    if not clips and not pictures:
+        raise InputError(
+            f"No name is in all of {', '.join(map(str, sides.values()))}: pairs are made by name, "
+            f"and the first here are {', '.join(next(iter(side)) for side in found.values())}."
+        )
+    remaining = iter(pictures.items())
+    while chunk := dict(islice(remaining, PICTURES_IN_A_UNIT)):
+        clips.append(PicturesUnit(f"pictures from {next(iter(chunk))}", chunk))
+    return clips, missing
+
+
+def entries(folder: Path, option: str) -> Entries:
+    """What a folder holds, by name."""
+    if not folder.is_dir():
+        raise InputError(f"{option} {folder} is no folder: name one of frames or videos.")
+    paths = [path for path in sorted(folder.iterdir()) if is_entry(path)]
+    if not paths:
+        raise InputError(f"{option} {folder} holds no pictures, videos or folders of frames.")
+    if all(is_picture(path) and path.stem.isdecimal() for path in paths):
+        return {"frames": folder}
+    found: Entries = {}
+    for path in paths:
+        name = clip_name(path)
+        if name in found:
+            raise InputError(f"{found[name]} and {path} have the same name: remove one of them.")
+        found[name] = path
+    return found
+
+
+def is_entry(path: Path) -> bool:
+    known = path.is_dir() or is_picture(path) or path.suffix.lower() in VIDEO_SUFFIXES
+    return known and not path.name.startswith(".")
+
+
+def is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
+
+
+def named_frames(path: Path) -> Iterator[tuple[str, Picture]]:
+    """The frames of a video, a folder or a picture; numbers are written with seven digits."""
+    if path.is_dir():
+        for file in frame_paths(path):
+            name = f"{int(file.stem):07d}" if file.stem.isdecimal() else file.stem
+            yield name, read_image(file)
+    else:
+        for number, frame in enumerate(read_frames(path)):
+            yield f"{number:07d}", frame.image
+
+
+def first_frame(path: Path) -> Picture:
+    return next(read_frames(path)).image
+
+
+def row(clip: str, frame: str, real: Picture, generated: Picture, source: Picture | None) -> Row:
+    """Raises InputError where the two pictures to compare are of different size."""
+    if real.shape != generated.shape:
+        (height, width, _), (other_height, other_width, _) = real.shape, generated.shape
+        raise InputError(
+            f"Frame {frame} of {clip} is {width} x {height} pixels, the generated one "
+            f"{other_width} x {other_height}."
+        )
+    return Row(clip, identity_of(clip), frame, False, source, real, generated)

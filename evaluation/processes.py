@@ -1,0 +1,55 @@
+"""The processes of one evaluation, on one machine or several: who takes which unit.
+
+They are started by ``torchrun`` and need an output folder that all of them see; each writes what it
+finished there, so nothing but the waiting for each other goes between them.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+LONGEST_WAIT = timedelta(days=7)  # of the quickest process for the slowest
+
+
+class Processes(NamedTuple):
+    """This process among all."""
+
+    rank: int
+    world_size: int
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """The items that this process takes."""
+        return items[self.rank :: self.world_size]
+
+    def wait_for_all(self) -> None:
+        if self.world_size > 1:
+            dist.barrier()
+
+
+@contextmanager
+def joined_processes() -> Iterator[Processes]:
+    """Joins the processes that torchrun started, if it did; each takes its own GPU."""
+    processes = Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    if not processes.is_main:
+        logging.disable(logging.INFO)
+    if processes.world_size > 1:
+        dist.init_process_group("gloo", timeout=LONGEST_WAIT)
+    try:
+        yield processes
+    finally:
+        if processes.world_size > 1:
+            dist.destroy_process_group()

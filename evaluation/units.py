@@ -1,0 +1,118 @@
+"""What an evaluation goes through: units of work, read frame by frame and delivered in batches.
+
+A unit is a clip, the pairs of one driving clip, or a handful of pictures: what one process
+measures by itself, and what is done again after an interruption.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from datasets.pictures import Picture
+from modules.errors import InputError
+
+T = TypeVar("T")
+
+
+class Row(NamedTuple):
+    """One frame to measure."""
+
+    clip: str
+    identity: str
+    frame: str  # its name within the clip
+    is_source: bool  # the driving frame is the source itself
+    source: Picture | None
+    real: Picture
+    generated: Picture | None  # None: to be rendered from source and real
+
+
+class Dropped(NamedTuple):
+    """A part of a unit, or all of it, that cannot be measured."""
+
+    name: str
+    reason: str
+    whole: bool = False  # the unit: its earlier rows are dropped too
+
+
+class Unit(Protocol):
+    """Something to evaluate."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def num_frames(self) -> int:
+        """Of the progress bar; 0 where it is not known."""
+        ...
+
+    def read(self) -> Iterator[Row | Dropped]:
+        """Its frames in order; an InputError drops the whole unit."""
+        ...
+
+
+class Rows(NamedTuple):
+    """A batch of rows with pictures of one size: RGB uint8, (B, H, W, 3)."""
+
+    rows: list[Row]
+    source: np.ndarray | None  # (1, H, W, 3) where all rows have the same
+    real: np.ndarray
+    generated: np.ndarray | None
+
+
+Item = Rows | Dropped | Literal["end"]
+
+
+def read_units(units: Sequence[Unit], batch_size: int) -> Iterator[tuple[Unit, Item]]:
+    """The batches of unit after unit, each unit ended by "end"; the next are read meanwhile."""
+    return ahead((unit, item) for unit in units for item in read_unit(unit, batch_size))
+
+
+def read_unit(unit: Unit, batch_size: int) -> Iterator[Item]:
+    pending: list[Row] = []
+    try:
+        for item in unit.read():
+            if isinstance(item, Dropped):
+                yield item
+                continue
+            if pending and (len(pending) == batch_size or shapes(item) != shapes(pending[0])):
+                yield stack(pending)
+                pending = []
+            pending.append(item)
+    except InputError as error:
+        yield Dropped(unit.name, str(error), whole=True)
+    else:
+        if pending:
+            yield stack(pending)
+    yield "end"
+
+
+def shapes(row: Row) -> list[tuple[int, ...] | None]:
+    pictures = (row.source, row.real, row.generated)
+    return [None if picture is None else picture.shape for picture in pictures]
+
+
+def stack(rows: list[Row]) -> Rows:
+    """Rows of equal shapes as one batch."""
+    first = rows[0]
+    sources = [row.source for row in rows if row.source is not None]
+    generated = [row.generated for row in rows if row.generated is not None]
+    if sources and all(source is first.source for source in sources):
+        sources = sources[:1]
+    return Rows(
+        rows,
+        np.stack(sources) if sources else None,
+        np.stack([row.real for row in rows]),
+        np.stack(generated) if generated else None,
+    )
+
+
+def ahead(items: Iterator[T], count: int = 3) -> Iterator[T]:
+    """The same items; a thread prepares the next ``count`` while one is in use."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = deque(thread.submit(next, items, None) for _ in range(count))
+        while (item := coming.popleft().result()) is not None:
+            coming.append(thread.submit(next, items, None))
+            yield item
