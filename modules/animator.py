@@ -111,10 +111,10 @@ class Animator:
             yield from self.render(encoded, driving)
 
     @torch.inference_mode()
-    def encode(self, source: np.ndarray) -> Encoded:
-        """All that depends on the source alone."""
+    def encode(self, *sources: np.ndarray) -> Encoded:
+        """All that depends on the sources alone; one serves any number of driving frames."""
         with self.autocast():
-            return self.model.encode(self.to_tensor([source]))
+            return self.model.encode(self.to_tensor(sources))
 
     @torch.inference_mode()
     def detect(self, frames: Sequence[np.ndarray]) -> Keypoints:
