@@ -79,6 +79,13 @@ def survey_clips(config: DataConfig, split: Split) -> tuple[list[Clip], dict[str
     )
 
 
+def open_clip(path: Path) -> Clip:
+    """The clip of a video, of a folder of frames, or of a strip.  Raises InputError for others."""
+    num_frames = _num_strip_frames(path) if _is_strip(path) else probe(path).num_frames
+    name = clip_name(path)
+    return Clip(path, name, identity_of(name), num_frames)
+
+
 def stream_clip(clip: Clip) -> Iterator[Picture]:
     """The frames of a clip, in order, one at a time."""
     if _is_strip(clip.path):
@@ -89,9 +96,14 @@ def stream_clip(clip: Clip) -> Iterator[Picture]:
 
 def clip_frames(clip: Clip, indices: Sequence[int]) -> list[Picture]:
     """The frames of a clip with these numbers."""
-    if not _is_strip(clip.path):
-        return frames_at(clip.path, indices)
-    strip = read_image(clip.path)
+    return frames_of(clip.path, indices)
+
+
+def frames_of(path: Path, indices: Sequence[int]) -> list[Picture]:
+    """The frames with these numbers of a video, of a folder or of a strip."""
+    if not _is_strip(path):
+        return frames_at(path, indices)
+    strip = read_image(path)
     side = len(strip)
     return [strip[:, index * side : (index + 1) * side] for index in indices]
 
@@ -120,11 +132,9 @@ def _split_by_identity(paths: list[Path], split: Split, config: DataConfig) -> l
 
 def _open(path: Path) -> Clip | InputError:
     try:
-        num_frames = _num_strip_frames(path) if _is_strip(path) else probe(path).num_frames
+        return open_clip(path)
     except InputError as error:
         return error
-    name = clip_name(path)
-    return Clip(path, name, identity_of(name), num_frames)
 
 
 def clip_name(path: Path) -> str:
