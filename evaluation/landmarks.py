@@ -4,11 +4,12 @@ Its weights are downloaded by the package itself at the first use; the data they
 restricts their use.
 """
 
-import warnings
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from evaluation.metric import Unavailable
 
@@ -16,7 +17,7 @@ NUM_LANDMARKS = 68
 
 
 class Landmarks(Protocol):
-    """What finds landmarks: RGB uint8 frames (H, W, 3) -> (N, 68, 2) pixels as (x, y).
+    """What finds landmarks: RGB uint8 frames (H, W, 3) of one size -> (N, 68, 2) pixels (x, y).
 
     The first face of each frame; NaN where there is none.
     """
@@ -30,21 +31,49 @@ class FaceAlignmentLandmarks:
     def __init__(self, device: str) -> None:
         """Raises Unavailable without the package or the weights."""
         try:
-            from face_alignment import FaceAlignment, LandmarksType
+            import face_alignment
 
-            self.network: Any = FaceAlignment(
-                LandmarksType.TWO_D, flip_input=False, compile=False, device=device
+            self.network: Any = face_alignment.FaceAlignment(
+                face_alignment.LandmarksType.TWO_D, flip_input=False, compile=False, device=device
             )
         except (ImportError, OSError) as error:  # a failed download is an OSError
             raise Unavailable(f"{type(error).__name__}: {error}") from error
+        self.name = f"face-alignment {face_alignment.__version__}"
 
     def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
         """The landmarks of each frame: (N, 68, 2)."""
-        return np.stack([self.find(frame) for frame in frames])
+        images = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+        boxes = self.network.face_detector.detect_from_batch(images)
+        return np.stack([self.find(*pair) for pair in zip(frames, boxes, strict=True)])
 
-    def find(self, frame: np.ndarray) -> np.ndarray:
-        """The landmarks of the first face of one frame: (68, 2)."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="No faces were detected")
-            faces = self.network.get_landmarks_from_image(frame)
-        return faces[0] if faces else np.full((NUM_LANDMARKS, 2), np.nan)
+    def find(self, frame: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+        """The landmarks of the first of the faces detected in one frame: (68, 2)."""
+        if len(boxes) == 0:
+            return np.full((NUM_LANDMARKS, 2), np.nan)
+        (face,) = self.network.get_landmarks_from_image(frame, detected_faces=boxes[:1])
+        return face
+
+
+class Remembered:
+    """Landmarks that keeps what it found in the last arrays of frames, told apart by identity.
+
+    Several metrics ask for the same arrays, which nobody changes.
+    """
+
+    def __init__(self, landmarks: Landmarks, capacity: int = 4) -> None:
+        self.landmarks = landmarks
+        self.capacity = capacity
+        self.found: OrderedDict[int, tuple[Sequence[np.ndarray], np.ndarray]] = OrderedDict()
+
+    def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        if id(frames) not in self.found:
+            self.found[id(frames)] = (frames, self.landmarks(frames))  # held: its id stays its own
+        self.found.move_to_end(id(frames))
+        if len(self.found) > self.capacity:
+            self.found.popitem(last=False)
+        return self.found[id(frames)][1]
+
+
+def has_face(landmarks: np.ndarray) -> np.ndarray:
+    """Which of the landmarks (N, 68, 2) are those of a face: (N,) bool."""
+    return ~np.isnan(landmarks).any(axis=(1, 2))

@@ -4,29 +4,46 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+import torch
 
-from evaluation.landmarks import FaceAlignmentLandmarks
+from evaluation.landmarks import FaceAlignmentLandmarks, Remembered, has_face
 from evaluation.metric import Unavailable
 
 
 def fake_package(network) -> SimpleNamespace:
     """Stands in for face_alignment: ``network`` builds what finds the landmarks."""
-    return SimpleNamespace(FaceAlignment=network, LandmarksType=SimpleNamespace(TWO_D=1))
+    return SimpleNamespace(
+        FaceAlignment=network, LandmarksType=SimpleNamespace(TWO_D=1), __version__="1.5.0"
+    )
+
+
+class FakeNetwork:
+    """Boxes start at the brightness of the frame; landmarks lie where their box starts."""
+
+    def __init__(self, *args, **options) -> None:
+        self.face_detector = SimpleNamespace(detect_from_batch=self.detect)
+
+    def detect(self, images: torch.Tensor) -> list[list[np.ndarray]]:
+        assert images.shape[1:] == (3, 8, 9)  # two faces in each frame that is not black
+        values = images[:, 0, 0, 0].tolist()
+        return [[np.full(5, v), np.zeros(5)] if v else [] for v in values]
+
+    def get_landmarks_from_image(self, frame, detected_faces):
+        assert frame.shape == (8, 9, 3)
+        return [np.full((68, 2), box[0]) for box in detected_faces]
 
 
 def test_the_first_face_is_taken_and_a_frame_without_one_is_nan(monkeypatch):
-    def find(frame):  # two faces in a white frame, none in a black one
-        return [np.full((68, 2), 7.0), np.zeros((68, 2))] if frame.any() else None
-
-    def network(*args, **options):
-        return SimpleNamespace(get_landmarks_from_image=find)
-
-    monkeypatch.setitem(sys.modules, "face_alignment", fake_package(network))
-    frames = [np.full((8, 9, 3), value, np.uint8) for value in (255, 0)]
-    found = FaceAlignmentLandmarks("cpu")(frames)
-    assert found.shape == (2, 68, 2)
-    assert (found[0] == 7).all()
+    monkeypatch.setitem(sys.modules, "face_alignment", fake_package(FakeNetwork))
+    frames = [np.full((8, 9, 3), value, np.uint8) for value in (255, 0, 7)]
+    landmarks = FaceAlignmentLandmarks("cpu")
+    found = landmarks(frames)
+    assert found.shape == (3, 68, 2)
+    assert (found[0] == 255).all()
     assert np.isnan(found[1]).all()
+    assert (found[2] == 7).all()
+    assert has_face(found).tolist() == [True, False, True]
+    assert landmarks.name == "face-alignment 1.5.0"
 
 
 def test_weights_that_cannot_be_downloaded_make_it_unavailable(monkeypatch):
@@ -42,3 +59,19 @@ def test_a_missing_package_makes_it_unavailable(monkeypatch):
     monkeypatch.setitem(sys.modules, "face_alignment", None)
     with pytest.raises(Unavailable, match="face_alignment"):
         FaceAlignmentLandmarks("cpu")
+
+
+def test_landmarks_of_the_same_array_are_found_once():
+    asked = []
+
+    def landmarks(frames):
+        asked.append(frames)
+        return np.full((len(frames), 68, 2), len(asked), float)
+
+    remembered = Remembered(landmarks, capacity=2)
+    source, real, generated = (np.zeros((1, 8, 9, 3), np.uint8) for _ in range(3))
+    assert [remembered(frames)[0, 0, 0] for frames in (source, real, source)] == [1, 2, 1]
+    assert remembered(generated)[0, 0, 0] == 3  # equal pixels, another array
+    assert remembered(source)[0, 0, 0] == 1  # asked for more recently than ``real``
+    assert remembered(real)[0, 0, 0] == 4  # forgotten
+    assert len(remembered.found) == 2
