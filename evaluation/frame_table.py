@@ -1,8 +1,22 @@
 """Every number of every frame: what means are taken of, and ``frames.csv`` holds."""
 
+import csv
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from evaluation.columns import COLUMNS
+from modules.errors import InputError
+from modules.training_state import write_text_whole
+
+KEYS = ["clip", "identity", "frame", "is_source"]  # before the columns of values
+MISSING = "missing"  # after them: {column: reason} as JSON, empty where no value is missing
 
 
 class FrameTable(NamedTuple):
@@ -14,3 +28,108 @@ class FrameTable(NamedTuple):
     is_source: np.ndarray  # (N,) bool: the driving frame is the source itself
     values: dict[str, np.ndarray]  # column -> (N,) float64, NaN where there is no value
     missing: dict[str, np.ndarray]  # column -> (N,) str: why there is none, "" where there is
+
+
+class Row(NamedTuple):
+    """One frame of the table."""
+
+    clip: str
+    identity: str
+    frame: str
+    is_source: bool
+    values: list[float]  # in the order of the columns
+    missing: dict[str, str]  # column -> reason
+
+
+def write_frames(path: Path, table: FrameTable) -> None:
+    """Writes a table as CSV in UTF-8, all of it or nothing; no digit is lost.
+
+    Frames must have names that differ within their clip.
+    """
+    columns = [column for column in COLUMNS if column in table.values]
+    values = [table.values[column].tolist() for column in columns]
+    reasons = [table.missing[column].tolist() for column in columns]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*KEYS, *columns, MISSING])
+    for i, is_source in enumerate(table.is_source.tolist()):
+        keys = [table.clips[i], table.identities[i], table.frames[i], int(is_source)]
+        cells = ["" if math.isnan(numbers[i]) else repr(numbers[i]) for numbers in values]
+        missing = {column: why[i] for column, why in zip(columns, reasons, strict=True) if why[i]}
+        details = json.dumps(missing, ensure_ascii=False) if missing else ""
+        writer.writerow([*keys, *cells, details])
+    write_text_whole(path, text.getvalue())
+
+
+def read_frames(path: Path) -> FrameTable:
+    """The table in a ``frames.csv``, equal to the one written.
+
+    Raises InputError, with the number of the line, where the file is damaged or another's.
+    """
+    rows: list[Row] = []
+    line = 1
+    try:
+        with path.open("rb") as file:
+            reader = csv.reader((text.decode("utf-8") for text in file), strict=True)
+            columns = read_header(next(reader, []))
+            line = 2
+            for cells in reader:
+                rows.append(read_row(cells, columns))
+                line = reader.line_num + 1
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path} is not a frames.csv of this evaluation, or is damaged: line {line}: {error}."
+        ) from error
+    uses = Counter((row.clip, row.frame) for row in rows)
+    if (twice := uses.most_common(1)) and twice[0][1] > 1:
+        clip, frame = twice[0][0]
+        raise InputError(f"{path} has frame {frame!r} of clip {clip!r} twice: names must differ.")
+    return to_table(rows, columns)
+
+
+def read_header(cells: list[str]) -> list[str]:
+    """The columns of values; ValueError where the header is another."""
+    columns = cells[len(KEYS) : -1]
+    if cells != [*KEYS, *columns, MISSING]:
+        expected = ",".join([*KEYS, "...", MISSING])
+        raise ValueError(f"the header must be {expected}, found {','.join(cells)[:200]!r}")
+    if unknown := [column for column in columns if column not in COLUMNS]:
+        raise ValueError(f"unknown column {unknown[0]!r}")
+    if len(set(columns)) < len(columns):
+        raise ValueError("a column is there twice")
+    return columns
+
+
+def read_row(cells: list[str], columns: list[str]) -> Row:
+    """One line; ValueError where it does not fit the columns."""
+    expected = len(KEYS) + len(columns) + 1
+    if len(cells) != expected:
+        raise ValueError(f"{expected} cells expected, found {len(cells)}")
+    clip, identity, frame, is_source, *numbers, details = cells
+    if is_source not in {"0", "1"}:
+        raise ValueError(f"is_source must be 0 or 1, found {is_source!r}")
+    missing = json.loads(details or "{}")
+    if not isinstance(missing, dict) or not missing.keys() <= set(columns):
+        raise ValueError(f"{MISSING} must name columns of this file, found {details!r}")
+    if not all(isinstance(reason, str) for reason in missing.values()):
+        raise ValueError(f"{MISSING} must give reasons as text, found {details!r}")
+    values = [float(number) if number else float("nan") for number in numbers]
+    return Row(clip, identity, frame, is_source == "1", values, missing)
+
+
+def to_table(rows: Sequence[Row], columns: list[str]) -> FrameTable:
+    values = np.array([row.values for row in rows], np.float64).reshape(len(rows), len(columns))
+    missing = {
+        column: np.array([row.missing.get(column, "") for row in rows], np.str_)
+        for column in columns
+    }
+    return FrameTable(
+        clips=np.array([row.clip for row in rows], np.str_),
+        identities=np.array([row.identity for row in rows], np.str_),
+        frames=np.array([row.frame for row in rows], np.str_),
+        is_source=np.array([row.is_source for row in rows], np.bool_),
+        values=dict(zip(columns, values.T.copy(), strict=True)),
+        missing=missing,
+    )
