@@ -15,14 +15,16 @@ from evaluation.metric import Unavailable
 
 NUM_LANDMARKS = 68
 
+Pictures = Sequence[np.ndarray] | np.ndarray  # (N, H, W, 3) uint8, RGB: of one size
+
 
 class Landmarks(Protocol):
-    """What finds landmarks: RGB uint8 frames (H, W, 3) of one size -> (N, 68, 2) pixels (x, y).
+    """What finds landmarks: (N, 68, 2) pixels (x, y), of the first face of each frame.
 
-    The first face of each frame; NaN where there is none.
+    NaN where there is no face.
     """
 
-    def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray: ...
+    def __call__(self, frames: Pictures) -> np.ndarray: ...
 
 
 class FaceAlignmentLandmarks:
@@ -40,7 +42,7 @@ class FaceAlignmentLandmarks:
             raise Unavailable(f"{type(error).__name__}: {error}") from error
         self.name = f"face-alignment {face_alignment.__version__}"
 
-    def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, frames: Pictures) -> np.ndarray:
         """The landmarks of each frame: (N, 68, 2)."""
         images = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
         boxes = self.network.face_detector.detect_from_batch(images)
@@ -63,9 +65,9 @@ class Remembered:
     def __init__(self, landmarks: Landmarks, capacity: int = 4) -> None:
         self.landmarks = landmarks
         self.capacity = capacity
-        self.found: OrderedDict[int, tuple[Sequence[np.ndarray], np.ndarray]] = OrderedDict()
+        self.found: OrderedDict[int, tuple[Pictures, np.ndarray]] = OrderedDict()
 
-    def __call__(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(self, frames: Pictures) -> np.ndarray:
         if id(frames) not in self.found:
             self.found[id(frames)] = (frames, self.landmarks(frames))  # held: its id stays its own
         self.found.move_to_end(id(frames))
