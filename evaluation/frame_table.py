@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,4 +132,24 @@ def to_table(rows: Sequence[Row], columns: list[str]) -> FrameTable:
         is_source=np.array([row.is_source for row in rows], np.bool_),
         values=dict(zip(columns, values.T.copy(), strict=True)),
         missing=missing,
+    )
+
+
+def empty_table(columns: Iterable[str]) -> FrameTable:
+    """A table without rows."""
+    return to_table([], list(columns))
+
+
+def joined(tables: Sequence[FrameTable]) -> FrameTable:
+    """The rows of tables with the same columns, one table below the other; at least one."""
+    first = tables[0]
+    return FrameTable(
+        *(np.concatenate([table[field] for table in tables]) for field in range(4)),
+        *(
+            {
+                column: np.concatenate([table[field][column] for table in tables])
+                for column in first.values
+            }
+            for field in (4, 5)
+        ),
     )
