@@ -44,7 +44,7 @@ class FaceAlignmentLandmarks:
 
     def __call__(self, frames: Pictures) -> np.ndarray:
         """The landmarks of each frame: (N, 68, 2)."""
-        images = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+        images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
         boxes = self.network.face_detector.detect_from_batch(images)
         return np.stack([self.find(*pair) for pair in zip(frames, boxes, strict=True)])
 

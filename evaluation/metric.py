@@ -1,5 +1,7 @@
 """What every metric is: a function of a batch of frames, with one value a frame."""
 
+import hashlib
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -28,3 +30,8 @@ class Metric(Protocol):
 
 class Unavailable(RuntimeError):
     """The network of a metric cannot be had; the message says why, and what to do."""
+
+
+def file_sha256(path: str | Path) -> str:
+    """The SHA-256 of a file, in hexadecimal: which weights a number was measured with."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
