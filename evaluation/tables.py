@@ -1,0 +1,214 @@
+"""A result as tables: beside the published numbers, and every metric with its interval."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from evaluation.columns import COLUMNS
+from evaluation.published import CONDITIONS, NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED_ROWS
+from evaluation.result import MeanResult, Result
+
+NOTHING = "\N{EN DASH}"  # where there is no number
+ARROWS = {"lower": "↓", "higher": "↑"}
+PROTOCOLS = {
+    "video": "every frame of each clip, from the clip's first frame",
+    "pairs": "a list of pairs of frames",
+    "folders": "two folders of frames or videos, paired by name",
+}
+METRIC_HEADER = ("metric", "mean", "95 % interval", "without source frames", "frames", "dropped")
+INTERVAL_NOTE = (
+    "Plain means over frames; intervals by bootstrap over clips. Arrows point to the better side."
+)
+
+
+class MetricRow(NamedTuple):
+    """A metric as it is printed."""
+
+    title: str
+    mean: str
+    interval: str
+    without_source_frames: str
+    frames: str
+    dropped: str
+    unavailable: str  # why, "" where it was computed; then all numbers are ""
+
+
+def metric_rows(result: Result) -> list[MetricRow]:
+    """Every metric of a result."""
+    rows = []
+    for name, metric in result["metrics"].items():
+        column = COLUMNS[name]
+        title = f"{column.title} {ARROWS[column.better]}"
+        if "unavailable" in metric:
+            rows.append(MetricRow(title, "", "", "", "", "", metric["unavailable"]))
+            continue
+        moved = metric["without_source_frames"]
+        rows.append(
+            MetricRow(
+                title,
+                number(metric["mean"], column.digits),
+                interval(metric, column.digits),
+                number(None if moved is None else moved["mean"], column.digits),
+                f"{metric['frames']:,}",
+                f"{sum(map(len, metric['dropped'].values())):,}",
+                unavailable="",
+            )
+        )
+    return rows
+
+
+def published_rows(result: Result) -> list[list[str]]:
+    """The published table with its header, and this result in the same columns as last row."""
+    header = ["", *(column.title for column in PUBLISHED_COLUMNS)]
+    rows = [
+        [
+            row.title,
+            *(
+                number(value, column.digits)
+                for value, column in zip(row.numbers, PUBLISHED_COLUMNS, strict=True)
+            ),
+        ]
+        for row in PUBLISHED_ROWS
+    ]
+    own = ["this result"]
+    for column in PUBLISHED_COLUMNS:
+        metric = result["metrics"].get(column.column)
+        mean = None if metric is None or "unavailable" in metric else metric["mean"]
+        own.append(number(None if mean is None else mean * column.scale, column.digits))
+    return [header, *rows, own]
+
+
+def fairness(result: Result) -> str:
+    """What was measured, and when the published numbers can be held against it."""
+    counts, pairs = result["counts"], result["coverage"]["pairs"]
+    persons = "cross identity" if result["cross_identity"] else "same identity"
+    text = (
+        f"The published numbers are of {CONDITIONS}. This result is of "
+        f"{PROTOCOLS[result['protocol']]}, {persons}: {counts['frames']:,} frames of "
+        f"{counts['clips']:,} clips. "
+    )
+    if result["cross_identity"]:
+        return text + "Without a true frame to compare with, the two cannot be compared."
+    if result["protocol"] != "pairs" or pairs is None:
+        return text + "These are other frames, so only orders of magnitude can be compared."
+    if pairs["used"] != NUM_PAIRS:
+        return text + (
+            f"It uses {pairs['used']:,} pairs, not the published {NUM_PAIRS:,}, so only orders "
+            "of magnitude can be compared."
+        )
+    return text + "The comparison is fair if this is the published list, on VoxCeleb1."
+
+
+def conventions() -> str:
+    """Which of our columns stand in the published table, and why."""
+    columns = [
+        f"{column.title} is {', '.join(filter(None, [COLUMNS[column.column].title, column.note]))}"
+        for column in PUBLISHED_COLUMNS
+        if column.title != COLUMNS[column.column].title
+    ]
+    return f"In the row of this result {'; '.join(columns)}."
+
+
+def markdown(result: Result) -> str:
+    """``table.md``: a document of both tables."""
+    own = "**{}**".format
+    published = [[escape_markdown(cell) for cell in row] for row in published_rows(result)]
+    published[-1] = [own(cell) for cell in published[-1]]
+    metrics = [METRIC_HEADER, *(metric_cells(row, escape_markdown) for row in metric_rows(result))]
+    parts = [
+        "# Evaluation",
+        "## Beside the published numbers",
+        escape_markdown(fairness(result)),
+        markdown_table(published),
+        escape_markdown(conventions()),
+        "## All metrics",
+        markdown_table(metrics),
+        escape_markdown(INTERVAL_NOTE),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def metric_cells(row: MetricRow, escape: Callable[[str], str]) -> list[str]:
+    """A row of the table of metrics; the reason of an unavailable one is in place of numbers."""
+    if row.unavailable:
+        return [escape(row.title), escape(f"unavailable: {row.unavailable}"), *[""] * 4]
+    return [escape(cell) for cell in row[: len(METRIC_HEADER)]]
+
+
+def markdown_table(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of escaped cells, the first being the header; numbers to the right."""
+    header, *body = rows
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *body])
+
+
+def latex(result: Result) -> str:
+    r"""``table.tex``: both tables with what to know about them, to ``\input`` in a document."""
+    published = [[escape_latex(cell) for cell in row] for row in published_rows(result)]
+    metrics = []
+    for row in metric_rows(result):
+        cells = metric_cells(row, escape_latex)
+        if row.unavailable:
+            width = len(METRIC_HEADER) - 1
+            cells = [cells[0], rf"\multicolumn{{{width}}}{{p{{0.6\linewidth}}}}{{{cells[1]}}}"]
+        metrics.append(cells)
+    header = [escape_latex(cell) for cell in METRIC_HEADER]
+    return "\n\n".join(
+        [
+            escape_latex(fairness(result)),
+            latex_table(published[0], published[1:-1], published[-1:]),
+            escape_latex(conventions()),
+            latex_table(header, metrics),
+            escape_latex(INTERVAL_NOTE) + "\n",
+        ]
+    )
+
+
+def latex_table(header: Sequence[str], *groups: Sequence[Sequence[str]]) -> str:
+    """Groups of rows of escaped cells, with a rule above each."""
+    lines = [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\hline", latex_row(header)]
+    for group in groups:
+        lines += [r"\hline", *map(latex_row, group)]
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"])
+
+
+def latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def number(value: float | None, digits: int) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def interval(metric: MeanResult, digits: int) -> str:
+    if metric["interval"] is None:
+        return NOTHING
+    low, high = metric["interval"]
+    return f"{number(low, digits)} to {number(high, digits)}"
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def escape_markdown(text: str) -> str:
+    """Text that stands for itself in a cell or a paragraph."""
+    return re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", one_line(text))
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    NOTHING: "--",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    **{character: "\\" + character for character in "&%$#_{}"},
+}
+
+
+def escape_latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in one_line(text))

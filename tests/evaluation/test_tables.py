@@ -1,0 +1,120 @@
+import re
+
+import pytest
+
+from evaluation.published import NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED_ROWS
+from evaluation.tables import (
+    NOTHING,
+    escape_latex,
+    escape_markdown,
+    fairness,
+    latex,
+    markdown,
+    metric_rows,
+)
+from tests.evaluation.tables import NAN, frame_table, random_table, result_of
+
+AWKWARD = r"100 % of $HOME\net_1.pth & <b>#2</b> | {a}~^" + "\nnext line"
+
+
+def reference_result(**changes):
+    columns = {column.column: [0.5, 1.0] for column in PUBLISHED_COLUMNS}
+    return result_of(frame_table(columns, ["a", "b"]), **changes)
+
+
+def pairs_result(used: int, cross_identity: bool = False):
+    coverage = {
+        "clips": {"listed": 2, "used": 2, "dropped": {}},
+        "pairs": {"rows": used, "duplicates": 0, "used": used, "missing": {}},
+    }
+    return reference_result(protocol="pairs", cross_identity=cross_identity, coverage=coverage)
+
+
+def markdown_rows(text: str) -> dict[str, list[str]]:
+    """The cells of all tables, by the first cell of their row."""
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_the_result_stands_below_the_published_rows_in_their_columns_and_units():
+    rows = markdown_rows(markdown(reference_result()))
+    assert rows["MCNet"] == ["0.0331", "82.5", "31.942", "0.174", "1.203", "0.1065"]
+    assert rows["**this result**"] == [
+        *("**0.7500**", "**75.0**", "**0.750**", "**0.750**", "**0.750**", "**0.7500**")
+    ]
+    assert all(len(row.numbers) == len(PUBLISHED_COLUMNS) for row in PUBLISHED_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("result", "verdict"),
+    [
+        (reference_result(), "only orders of magnitude"),
+        (pairs_result(used=NUM_PAIRS), "is fair if this is the published list, on VoxCeleb1"),
+        (pairs_result(used=2000), "2,000 pairs, not the published 2,083"),
+        (pairs_result(used=NUM_PAIRS, cross_identity=True), "cannot be compared"),
+    ],
+)
+def test_a_sentence_says_when_the_comparison_is_fair(result, verdict):
+    assert verdict in fairness(result)
+    assert fairness(result) in markdown(result).replace("\\", "")
+    assert fairness(result) in latex(result)
+
+
+def test_every_metric_has_a_row_with_its_digits():
+    table = frame_table(
+        {"psnr": [float("inf"), 30.0, 31.0], "akd": [NAN, 1.23456, NAN]},
+        ["a", "b", "b"],
+        is_source=[True, False, False],
+    )
+    rows = markdown_rows(markdown(result_of(table)))
+    assert rows["PSNR (dB) ↑"] == ["inf", "30.50 to inf", "30.50", "3", "0"]
+    assert rows["AKD (px at 256) ↓"] == ["1.235", NOTHING, "1.235", "1", "2"]
+    assert rows["FID ↓"] == ["17.25", NOTHING, NOTHING, "40", "0"]
+    assert rows["AED ↓"] == ["unavailable: no weights file was named", "", "", "", ""]
+
+
+def test_numbers_that_do_not_exist_are_not_invented():
+    result = result_of(frame_table({"akd": [NAN]}, ["a"]))
+    assert metric_rows(result)[0].mean == NOTHING
+    assert markdown_rows(markdown(result))["**this result**"] == [f"**{NOTHING}**"] * 6
+
+
+def test_text_stands_for_itself_in_markdown():
+    assert escape_markdown("a|b\n*c* `d` <e> [f](g) h_i \\") == (
+        r"a\|b \*c\* \`d\` \<e\> \[f\](g) h\_i " + r"\\"
+    )
+
+
+def test_text_stands_for_itself_in_latex():
+    assert escape_latex(AWKWARD) == (
+        r"100 \% of \$HOME\textbackslash{}net\_1.pth \& \textless{}b\textgreater{}\#2"
+        r"\textless{}/b\textgreater{} \textbar{} \{a\}\textasciitilde{}\textasciicircum{} next line"
+    )
+
+
+def test_awkward_reasons_break_no_table():
+    result = result_of(random_table(4))
+    result["metrics"]["aed"] = {"unavailable": AWKWARD}
+    for text, separator, width in [(markdown(result), r"(?<!\\)\|", 8), (latex(result), "", 0)]:
+        (line,) = [line for line in text.splitlines() if "unavailable" in line]
+        assert line.endswith("next line |  |  |  |  |" if separator else r"next line} \\")
+        assert not separator or len(re.split(separator, line)) == width
+
+
+def test_the_rows_of_a_latex_table_are_as_wide_as_it_says():
+    text = latex(result_of(random_table(4)))
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    for columns, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}\n(.*?)\\end", text, re.DOTALL):
+        for line in body.splitlines():
+            if line == r"\hline":
+                continue
+            assert line.endswith(r" \\")
+            spanned = int((re.search(r"\\multicolumn\{(\d)\}", line) or ["", 1])[1])
+            assert len(re.findall(r"(?<!\\)&", line)) + spanned == len(columns)
+    bare = re.sub(r"\\[%&#_$\\{}]", "", text)
+    assert not set("%#_~^") & set(bare)
+    assert bare.isascii()
