@@ -4,14 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.landmarks import Landmarks, has_face
+from evaluation.landmarks import NO_FACE, NO_REAL_FACE, Landmarks, has_face
 from evaluation.metric import Frames, Measured
 
 COLUMNS = ("akd", "akd_reference", "mkr")
 SIZE = 256  # distances are pixels of frames of this height
-
-NO_REAL_FACE = "no face in the real frame"
-NO_FACE = "no face in the result"
 
 
 class KeypointDistance:
@@ -37,10 +34,5 @@ class KeypointDistance:
         }
         values = {column: values[column].astype(np.float64) for column in self.columns}
         lacking = np.isnan(list(values.values())).any(axis=0)
-        return Measured(values, faceless(in_real | ~lacking, in_generated | ~lacking))
-
-
-def faceless(in_real: np.ndarray, in_generated: np.ndarray) -> list[str]:
-    """Why frames cannot be compared, "" where both have a face: both are (B,) bool."""
-    reasons = np.where(in_real, np.where(in_generated, "", NO_FACE), NO_REAL_FACE)
-    return [str(reason) for reason in reasons]
+        reasons = np.select([lacking & ~in_real, lacking], [NO_REAL_FACE, NO_FACE], default="")
+        return Measured(values, reasons.tolist())

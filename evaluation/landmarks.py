@@ -15,6 +15,9 @@ from evaluation.metric import Unavailable
 
 NUM_LANDMARKS = 68
 
+NO_REAL_FACE = "no face in the real frame"  # why a metric has no value
+NO_FACE = "no face in the result"
+
 Pictures = Sequence[np.ndarray] | np.ndarray  # (N, H, W, 3) uint8, RGB: of one size
 
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,12 +57,18 @@ def test_smaller_maps_are_centred_with_the_odd_row_below_and_the_odd_column_righ
     ]
 
 
-def test_files_of_other_weights_are_refused_in_a_sentence(tmp_path):
-    path = tmp_path / "openface.pth"
-    path.write_bytes(b"not weights")
-    for content in ({"layer1.weight": torch.zeros(64, 3, 7, 7)}, [1, 2], {"state_dict": {}}, None):
-        with pytest.raises(InputError, match="does not hold the OpenFace weights"):
-            OpenFace.load(path)
-        torch.save(content, path)
+@pytest.mark.parametrize(
+    "content", [{"layer1.weight": torch.zeros(64, 3, 7, 7)}, [1, 2], {"state_dict": {}}, Path(".")]
+)
+def test_a_file_of_something_else_is_refused_in_a_sentence(tmp_path, content):
+    torch.save(content, tmp_path / "openface.pth")
+    with pytest.raises(InputError, match=r"openface\.pth does not hold the OpenFace weights"):
+        OpenFace.load(tmp_path / "openface.pth")
+
+
+def test_a_damaged_or_missing_file_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(InputError, match="does not hold the OpenFace weights"):
-        OpenFace.load(tmp_path / "missing.pth")
+        OpenFace.load(tmp_path / "openface.pth")
+    (tmp_path / "openface.pth").write_bytes(b"not weights")
+    with pytest.raises(InputError, match="does not hold the OpenFace weights"):
+        OpenFace.load(tmp_path / "openface.pth")
