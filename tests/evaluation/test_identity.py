@@ -80,14 +80,15 @@ def test_a_face_in_the_place_of_the_template_is_not_changed():
     np.testing.assert_array_equal(align(frame, UPRIGHT)[:112, :112], frame[:112, :112])
 
 
-def test_a_turned_and_larger_face_comes_to_lie_upright():
-    turned = SimilarityTransform(scale=1.7, rotation=0.4, translation=(60, 20))
+def test_a_turned_and_smaller_face_comes_to_lie_upright():
+    turned = SimilarityTransform(scale=0.3, rotation=0.4, translation=(20, 5))
     landmarks = turned(UPRIGHT)
-    y, x = np.mgrid[:256, :256]
-    frame = np.stack([x, y, np.zeros_like(x)], axis=-1).astype(np.uint8)  # says where it is from
+    y, x = np.mgrid[:64, :64]
+    frame = np.stack([4 * x, 4 * y, 0 * x], axis=-1).astype(np.uint8)  # says where it is from
     face = align(frame, landmarks)
-    column, row = 70, 50
-    np.testing.assert_allclose(face[row, column, :2], turned((column, row))[0], atol=0.51)
+    for column, row in ((70, 50), (41, 92), (33, 60)):
+        place = turned((column, row))[0]
+        np.testing.assert_allclose(face[row, column, :2], 4 * place, atol=0.51)
     assert (align(frame, landmarks + 300) == 0).all()  # beyond the frame
 
 

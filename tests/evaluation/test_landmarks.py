@@ -75,3 +75,29 @@ def test_landmarks_of_the_same_array_are_found_once():
     assert remembered(source)[0, 0, 0] == 1  # asked for more recently than ``real``
     assert remembered(real)[0, 0, 0] == 4  # forgotten
     assert len(remembered.found) == 2
+
+
+def test_the_package_itself_aligns_the_boxes_of_a_batch(tmp_path, monkeypatch):
+    """Its own code with random weights, but for the boxes, which random weights scatter."""
+    monkeypatch.setattr("numba.config.DISABLE_JIT", True)  # compiling takes longer than the test
+    from face_alignment.api import FAN, models_urls
+    from face_alignment.detection.sfd import sfd_detector
+
+    torch.manual_seed(0)
+    urls = {models_urls["2DFAN-4"]: FAN(4), sfd_detector.models_urls["s3fd"]: sfd_detector.s3fd()}
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    for url, network in urls.items():
+        torch.save(network.state_dict(), folder / url.rsplit("/", 1)[1])
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    landmarks = FaceAlignmentLandmarks("cpu")
+
+    def boxes(images: torch.Tensor) -> list[list[np.ndarray]]:
+        return [[np.array([40.0, 30, 160, 170, 0.9])], []]
+
+    monkeypatch.setattr(landmarks.network.face_detector, "detect_from_batch", boxes)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 200, 190, 3), dtype=np.uint8)
+    found = landmarks(frames)
+    assert has_face(found).tolist() == [True, False]
+    assert found[0].std() > 1  # somewhere about the box
+    assert ((found[0] > -60) & (found[0] < 260)).all()
