@@ -35,7 +35,7 @@ class ExpressionDetector(Protocol):
     def __call__(self, frames: np.ndarray) -> Expressions: ...
 
 
-class PyFeat:
+class PyFeatDetector:
     """py-feat (Cheong et al. 2023), written for version 2.1.5.
 
     The pose is img2pose's, the 20 action units are those of py-feat's own classifiers. py-feat

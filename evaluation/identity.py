@@ -41,7 +41,7 @@ class Embedder(Protocol):
 class OpenFaceEmbedder:
     """OpenFace on whole pictures: it does not look for the face."""
 
-    def __init__(self, path: str | Path, device: str) -> None:
+    def __init__(self, path: str | Path, device: str | torch.device) -> None:
         """Raises InputError where ``path`` does not hold the weights."""
         self.network = openface.OpenFace.load(path).to(device)
         self.device = device

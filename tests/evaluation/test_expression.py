@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.expression import ExpressionDistance, Expressions, PyFeat
+from evaluation.expression import ExpressionDistance, Expressions, PyFeatDetector
 from evaluation.metric import Frames, Unavailable
 
 POSE = ["Pitch", "Roll", "Yaw"]
@@ -108,7 +108,7 @@ def fake_package(monkeypatch, version="2.1.5", **names) -> None:
 
 def test_py_feat_gives_degrees_and_presence_of_the_surest_face(monkeypatch, capsys):
     fake_package(monkeypatch, Detectorv1=FakeDetector)
-    detector = PyFeat("cpu")
+    detector = PyFeatDetector("cpu")
     assert (detector.name, detector.version) == ("py-feat", "2.1.5")
     black = np.zeros((8, 9, 3), np.uint8)
     found = detector(np.stack([black + 255, black, black + 255]))
@@ -125,10 +125,10 @@ def test_without_the_package_its_weights_or_this_version_it_is_unavailable(monke
 
     fake_package(monkeypatch, Detectorv1=offline)
     with pytest.raises(Unavailable, match="locate the file on the Hub"):
-        PyFeat("cpu")
+        PyFeatDetector("cpu")
     fake_package(monkeypatch, "0.6.2", Detector=FakeDetector)
     with pytest.raises(Unavailable, match=r"Detectorv1.*install py-feat>=2\.1\.5, not 0\.6\.2"):
-        PyFeat("cpu")
+        PyFeatDetector("cpu")
     monkeypatch.setitem(sys.modules, "feat", None)
     with pytest.raises(Unavailable, match="feat"):
-        PyFeat("cpu")
+        PyFeatDetector("cpu")
