@@ -59,8 +59,12 @@ class PyFeatDetector:
                 gaze_model=None,
                 device=device,
             )
-        except (ImportError, OSError) as error:  # a failed download is an OSError
-            raise Unavailable(f"{type(error).__name__}: {error}") from error
+        except ImportError as error:
+            raise Unavailable(f"{error}: pip install py-feat.") from error
+        except OSError as error:  # a failed download
+            raise Unavailable(
+                f"py-feat has no weights, which it downloads at its first use: {error}."
+            ) from error
         except AttributeError as error:
             raise Unavailable(
                 f"{error}: install py-feat>=2.1.5, not {feat.__version__}."

@@ -62,14 +62,14 @@ class ArcFaceEmbedder:
     It takes RGB in [-1, 1], (N, 3, 112, 112), where N may be any number or 1.
     """
 
-    def __init__(self, path: str | Path, device: str) -> None:
+    def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
         """Raises Unavailable without onnxruntime, InputError for a file of something else."""
         try:
             import onnxruntime
         except ImportError as error:
             raise Unavailable(f"{error}: pip install onnxruntime.") from error
         providers = ["CPUExecutionProvider"]
-        if device.startswith("cuda"):
+        if str(device).startswith("cuda"):
             providers.insert(0, "CUDAExecutionProvider")
         available = onnxruntime.get_available_providers()
         try:

@@ -41,8 +41,12 @@ class FaceAlignmentLandmarks:
             self.network: Any = face_alignment.FaceAlignment(
                 face_alignment.LandmarksType.TWO_D, flip_input=False, compile=False, device=device
             )
-        except (ImportError, OSError) as error:  # a failed download is an OSError
-            raise Unavailable(f"{type(error).__name__}: {error}") from error
+        except ImportError as error:
+            raise Unavailable(f"{error}: pip install face-alignment.") from error
+        except OSError as error:  # a failed download
+            raise Unavailable(
+                f"face-alignment has no weights, which it downloads at its first use: {error}."
+            ) from error
         self.name = f"face-alignment {face_alignment.__version__}"
 
     def __call__(self, frames: Pictures) -> np.ndarray:

@@ -130,5 +130,5 @@ def test_without_the_package_its_weights_or_this_version_it_is_unavailable(monke
     with pytest.raises(Unavailable, match=r"Detectorv1.*install py-feat>=2\.1\.5, not 0\.6\.2"):
         PyFeatDetector("cpu")
     monkeypatch.setitem(sys.modules, "feat", None)
-    with pytest.raises(Unavailable, match="feat"):
+    with pytest.raises(Unavailable, match="pip install py-feat"):
         PyFeatDetector("cpu")
