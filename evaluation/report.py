@@ -110,7 +110,7 @@ def metrics_section(result: Result) -> str:
         if row.unavailable:
             width = len(METRIC_HEADER) - 1
             reason = escape(f"unavailable: {row.unavailable}")
-            cells = f'<td class="reason" colspan="{width}">{reason}</td>'
+            cells = f'<td class="reason" colspan="{width}"><span>{reason}</span></td>'
         else:
             cells = "".join(f"<td>{escape(cell)}</td>" for cell in row[1 : len(METRIC_HEADER)])
         rows.append(f'<tr><th scope="row">{escape(row.title)}</th>{cells}</tr>')

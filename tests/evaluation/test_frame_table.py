@@ -26,7 +26,7 @@ def test_a_table_reads_back_equal(tmp_path):
     table = frame_table(
         values, AWKWARD, identities=AWKWARD[::-1], frames=AWKWARD, is_source=[True] + 5 * [False]
     )
-    table.missing["akd"][0] = 'no "face", 顔'
+    table.missing["akd"] = np.array(['no "face", 顔', "", "two\nlines", "", "", ""])
     write_frames(tmp_path / "frames.csv", table)
     assert_equal(read_frames(tmp_path / "frames.csv"), table)
     assert [path.name for path in tmp_path.iterdir()] == ["frames.csv"]
