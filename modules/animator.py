@@ -26,6 +26,7 @@ Fit = Literal["crop", "pad", "squash"]
 
 PUBLISHED_SIZE = 256  # published checkpoints do not say what they were trained on
 BATCH_SIZE = 4  # on a processor no larger one is faster
+NOT_FINITE = "The network produced values that are not finite: try --precision fp32."
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ class Animator:
         for frame in animator.animate(source, driving_frames):
             ...
 
-    Its methods ``encode``, ``detect`` and ``render`` are the steps of ``animate``.
+    Its methods ``encode``, ``detect`` and ``render`` (or ``predict``, to tensors) are the steps of
+    ``animate``.
     """
 
     def __init__(
@@ -121,14 +123,22 @@ class Animator:
         """The keypoints of frames of any size."""
         return self.model.detect(self.to_tensor(frames))
 
-    @torch.inference_mode()
     def render(self, encoded: Encoded, driving: Keypoints) -> np.ndarray:
-        """The source moved to the driving keypoints: uint8 (B, H, W, 3)."""
-        with self.autocast():
-            prediction = self.model.render(encoded, driving).prediction
-        levels = (prediction.float() * 255).round().to(torch.uint8)
-        frames: np.ndarray = levels.permute(0, 2, 3, 1).cpu().numpy()
+        """The source moved to the driving keypoints: uint8 (B, H, W, 3).
+
+        Raises InputError where a value is not finite.
+        """
+        prediction = self.predict(encoded, driving)
+        if not prediction.isfinite().all():
+            raise InputError(NOT_FINITE)
+        frames: np.ndarray = (prediction * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return frames
+
+    @torch.inference_mode()
+    def predict(self, encoded: Encoded, driving: Keypoints) -> Tensor:
+        """The same as a tensor on the device, finite or not: (B, 3, H, W) in [0, 1]."""
+        with self.autocast():
+            return self.model.render(encoded, driving).prediction.float()
 
     def autocast(self) -> torch.autocast:
         """Computes in the animator's precision (but keypoints in float32 always)."""
