@@ -142,14 +142,12 @@ def empty_table(columns: Iterable[str]) -> FrameTable:
 
 def joined(tables: Sequence[FrameTable]) -> FrameTable:
     """The rows of tables with the same columns, one table below the other; at least one."""
-    first = tables[0]
+    columns = tables[0].values
     return FrameTable(
-        *(np.concatenate([table[field] for table in tables]) for field in range(4)),
-        *(
-            {
-                column: np.concatenate([table[field][column] for table in tables])
-                for column in first.values
-            }
-            for field in (4, 5)
-        ),
+        clips=np.concatenate([table.clips for table in tables]),
+        identities=np.concatenate([table.identities for table in tables]),
+        frames=np.concatenate([table.frames for table in tables]),
+        is_source=np.concatenate([table.is_source for table in tables]),
+        values={c: np.concatenate([table.values[c] for table in tables]) for c in columns},
+        missing={c: np.concatenate([table.missing[c] for table in tables]) for c in columns},
     )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.frame_table import FrameTable, read_frames, write_frames
+from evaluation.frame_table import FrameTable, joined, read_frames, write_frames
 from modules.errors import InputError
 from tests.evaluation.tables import NAN, frame_table, random_table
 
@@ -89,3 +89,17 @@ def test_another_kind_of_file_is_refused(tmp_path, content):
 def test_an_absent_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         read_frames(tmp_path / "frames.csv")
+
+
+def test_joined_tables_stand_below_each_other():
+    table = random_table(5)
+    ends = [0, 4, 4, len(table.clips)]  # the one in the middle is empty
+    parts = [
+        FrameTable(
+            *(field[start:end] for field in table[:4]),
+            values={column: of[start:end] for column, of in table.values.items()},
+            missing={column: of[start:end] for column, of in table.missing.items()},
+        )
+        for start, end in zip(ends, ends[1:], strict=False)
+    ]
+    assert_equal(joined(parts), table)
