@@ -63,7 +63,7 @@ class PyFeatDetector:
             raise Unavailable(f"{error}: pip install py-feat.") from error
         except OSError as error:  # a failed download
             raise Unavailable(
-                f"py-feat has no weights, which it downloads at its first use: {error}."
+                f"py-feat has no weights, which it downloads at its first use: {error}"
             ) from error
         except AttributeError as error:
             raise Unavailable(

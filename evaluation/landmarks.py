@@ -45,7 +45,7 @@ class FaceAlignmentLandmarks:
             raise Unavailable(f"{error}: pip install face-alignment.") from error
         except OSError as error:  # a failed download
             raise Unavailable(
-                f"face-alignment has no weights, which it downloads at its first use: {error}."
+                f"face-alignment has no weights, which it downloads at its first use: {error}"
             ) from error
         self.name = f"face-alignment {face_alignment.__version__}"
 

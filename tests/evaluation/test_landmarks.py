@@ -51,7 +51,7 @@ def test_weights_that_cannot_be_downloaded_make_it_unavailable(monkeypatch):
         raise URLError("name resolution fails")
 
     monkeypatch.setitem(sys.modules, "face_alignment", fake_package(network))
-    with pytest.raises(Unavailable, match="has no weights.*name resolution fails"):
+    with pytest.raises(Unavailable, match=r"has no weights.*name resolution fails"):
         FaceAlignmentLandmarks("cpu")
 
 
