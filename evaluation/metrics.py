@@ -4,11 +4,17 @@ Pictures are 8-bit RGB, ``(H, W, 3)`` uint8, and values are counted in [0, 1]: t
 ``evaluation`` are those of scikit-image with its range and window spelled out.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
+
+from evaluation.metric import Frames, Measured
+from modules.errors import InputError
 
 
 class Scores(NamedTuple):
@@ -49,6 +55,62 @@ def ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
         use_sample_covariance=False,
     )
     return float(similarity)
+
+
+def psnr_reference(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """PSNR as published tables have it: difference and square wrap around in 8 bits, in dB.
+
+    Infinite where the wrapped squares are all zero, as those of a difference of 16 are.
+    """
+    error = np.square(prediction - truth).mean()  # uint8 up to the mean
+    return float(20 * np.log10(255 / np.sqrt(error))) if error else float("inf")
+
+
+def ssim_reference(prediction: np.ndarray, truth: np.ndarray) -> float:
+    """Structural similarity as published tables have it: uniform window of 7 x 7, sample
+    covariance, and a range of 2 for values in [0, 1]."""
+    similarity = structural_similarity(
+        truth / 255, prediction / 255, win_size=7, channel_axis=2, data_range=2
+    )
+    return float(similarity)
+
+
+PICTURE_METRICS = {
+    "l1": l1,
+    "psnr": psnr,
+    "psnr_reference": psnr_reference,
+    "ssim": ssim,
+    "ssim_reference": ssim_reference,
+}
+SMALLEST = {"ssim": 11, "ssim_reference": 7}  # the window: a Gaussian ends at 3.5 sigma
+
+
+class PictureMetrics:
+    """The columns of ``PICTURE_METRICS`` that are wanted, in as many threads as torch uses.
+
+    The filters of scikit-image let other threads run.
+    """
+
+    def __init__(self, columns: Sequence[str] = tuple(PICTURE_METRICS)) -> None:
+        self.columns = columns
+        self.smallest = max(SMALLEST.get(column, 1) for column in columns)
+        self.threads = ThreadPoolExecutor(torch.get_num_threads())
+
+    def __call__(self, frames: Frames) -> Measured:
+        """Raises InputError for frames smaller than the window of a wanted SSIM."""
+        height, width = frames.real.shape[1:3]
+        if min(height, width) < self.smallest:
+            raise InputError(
+                f"SSIM looks at windows of {self.smallest} x {self.smallest} pixels and a frame "
+                f"has {height} x {width}: give larger frames, or leave ssim out of --metrics."
+            )
+        values = {
+            column: np.array(
+                list(self.threads.map(PICTURE_METRICS[column], frames.generated, frames.real))
+            )
+            for column in self.columns
+        }
+        return Measured(values, missing=[""] * len(frames.real))
 
 
 def to_pictures(images: Tensor) -> np.ndarray:

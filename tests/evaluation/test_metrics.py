@@ -5,9 +5,27 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import gaussian_filter
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
 
-from evaluation.metrics import l1, psnr, score, ssim, to_pictures
+from evaluation.metric import Frames
+from evaluation.metrics import (
+    PICTURE_METRICS,
+    PictureMetrics,
+    l1,
+    psnr,
+    psnr_reference,
+    score,
+    ssim,
+    ssim_reference,
+    to_pictures,
+)
+from modules.errors import InputError
+from tests.evaluation.real_frames import needs_clips, real_frames
 
 
 @pytest.fixture
@@ -53,6 +71,90 @@ def test_ssim_follows_its_formula(pictures):
         similarity /= variance_x + variance_y + 0.03**2
         values.append(similarity[5:-5, 5:-5].mean())
     assert ssim(*pictures) == pytest.approx(np.mean(values), abs=1e-9)
+
+
+def test_psnr_reference_wraps_around_twice():
+    truth = np.zeros((8, 9, 3), dtype=np.uint8)
+    prediction = truth + np.uint8(20)  # 20 * 20 = 400, which is 144 in 8 bits
+    assert psnr_reference(prediction, truth) == pytest.approx(20 * math.log10(255 / 12))
+    assert psnr_reference(truth, prediction) == psnr_reference(prediction, truth)  # -20 is 236
+    assert psnr_reference(truth + np.uint8(16), truth) == math.inf  # 256 is 0
+    assert psnr_reference(truth, truth) == math.inf
+
+
+def test_psnr_reference_is_kind_to_pictures_that_differ_much():
+    random = np.random.default_rng(0)
+    prediction, truth = random.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    assert psnr(prediction, truth) < 10
+    assert 26 < psnr_reference(prediction, truth) < 32
+
+
+def test_ssim_reference_follows_its_formula(pictures):
+    """The definition, from the 49 pixels of every window."""
+    values = []
+    for channel in range(3):
+        x, y = (picture[..., channel].astype(float) / 255 for picture in pictures)
+        x, y = (sliding_window_view(z, (7, 7)).reshape(-1, 49) for z in (x, y))
+        mean_x, mean_y = x.mean(axis=1), y.mean(axis=1)
+        variance_x, variance_y = x.var(axis=1, ddof=1), y.var(axis=1, ddof=1)
+        covariance = ((x - mean_x[:, None]) * (y - mean_y[:, None])).sum(axis=1) / 48
+        similarity = (2 * mean_x * mean_y + 0.02**2) * (2 * covariance + 0.06**2)
+        similarity /= mean_x**2 + mean_y**2 + 0.02**2
+        similarity /= variance_x + variance_y + 0.06**2
+        values.append(similarity.mean())
+    assert ssim_reference(*pictures) == pytest.approx(np.mean(values), abs=1e-9)
+
+
+@needs_clips
+def test_psnr_and_ssim_agree_with_torchmetrics_on_real_frames():
+    """Picture by picture; its SSIM is averaged without the five pixels at the edges, where the
+    window leaves the picture: torchmetrics reflects there, scikit-image leaves them out."""
+    frames = real_frames(3)
+    found = PictureMetrics(["psnr", "ssim"])(frames).values
+    generated, real = (
+        torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
+        for images in (frames.generated, frames.real)
+    )
+    noise_ratio = peak_signal_noise_ratio(
+        generated, real, data_range=1.0, dim=(1, 2, 3), reduction="none"
+    )
+    _, similarity = structural_similarity_index_measure(
+        generated, real, sigma=1.5, data_range=1.0, reduction="none", return_full_image=True
+    )
+    np.testing.assert_allclose(found["psnr"], noise_ratio, rtol=1e-6)
+    inside = similarity[..., 5:-5, 5:-5].mean(dim=(1, 2, 3))
+    np.testing.assert_allclose(found["ssim"], inside, rtol=1e-9)
+    assert (inside < 0.99).all()
+
+
+def test_the_wanted_columns_are_those_of_each_frame(pictures):
+    prediction, truth = pictures
+    frames = Frames(None, np.stack([truth, truth]), np.stack([prediction, truth]))
+    for columns in (["psnr_reference", "l1"], list(PICTURE_METRICS)):
+        values, missing = PictureMetrics(columns)(frames)
+        assert list(values) == columns
+        assert missing == ["", ""]
+        for column, found in values.items():
+            function = PICTURE_METRICS[column]
+            assert found.tolist() == [function(prediction, truth), function(truth, truth)]
+
+
+def test_threads_change_nothing(monkeypatch, pictures):
+    frames = Frames(None, *(np.stack([picture] * 5) for picture in pictures))
+    alone = PictureMetrics()(frames).values
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    together = PictureMetrics()(frames).values
+    assert {c: v.tolist() for c, v in alone.items()} == {c: v.tolist() for c, v in together.items()}
+
+
+@pytest.mark.parametrize(("column", "window"), [("ssim", 11), ("ssim_reference", 7)])
+def test_frames_smaller_than_the_window_are_refused(column, window):
+    fitting = np.zeros((1, window, window + 3, 3), dtype=np.uint8)
+    assert PictureMetrics([column])(Frames(None, fitting, fitting)).values[column] == [1]
+    small = fitting[:, 1:]
+    with pytest.raises(InputError, match=f"{window} x {window} pixels .* {window - 1} x"):
+        PictureMetrics(["l1", column])(Frames(None, small, small))
+    assert PictureMetrics(["l1"])(Frames(None, small, small)).values["l1"] == [0]
 
 
 def test_images_become_rounded_8_bit_pictures():
