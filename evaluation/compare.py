@@ -20,8 +20,9 @@ Verdict = Literal["A better", "B better", "no difference shown", "not tested"]
 
 HEADER = ("metric", "A", "B", "B - A", "95 % interval", "frames", "verdict")
 NOTE = (
-    "Means are of the frames in both. A verdict says that the interval of the mean difference, by "
-    "bootstrap over clips, leaves out 0; of twenty rows one may say so by chance."
+    "Means are of the frames in both, but for FID, which is of all frames of each. A verdict says "
+    "that the interval of the mean difference, by bootstrap over clips, leaves out 0; of twenty "
+    "rows one may say so by chance."
 )
 
 
