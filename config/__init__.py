@@ -45,13 +45,13 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     """
     path = find_config(name)
     try:
-        settings = OmegaConf.merge(read(path), OmegaConf.from_dotlist(list(overrides)))
+        settings = merged(read(path), OmegaConf.from_dotlist(list(overrides)))
         bases = [path]
         while (base := settings.pop("base", None)) is not None:
             bases.append(find_config(str(base)))
             if bases[-1] in bases[:-1]:
                 raise InputError(f"{path} is its own base: {' <- '.join(map(str, bases))}.")
-            settings = OmegaConf.merge(read(bases[-1]), settings)
+            settings = merged(read(bases[-1]), settings)
     except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}.") from error
     return validate(OmegaConf.to_container(settings, resolve=True), origin=str(path))
@@ -63,6 +63,13 @@ def read(path: Path) -> DictConfig:
     if not isinstance(settings, DictConfig):
         raise InputError(f"{path} is not a configuration: it holds no sections.")
     return settings
+
+
+def merged(settings: DictConfig, changes: DictConfig) -> DictConfig:
+    """Settings with those that change."""
+    result = OmegaConf.merge(settings, changes)
+    assert isinstance(result, DictConfig)
+    return result
 
 
 def find_config(name: str) -> Path:

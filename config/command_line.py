@@ -3,12 +3,13 @@
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from modules.errors import InputError
 
-UsageError = (
+UsageError: Any = (
     typer.BadParameter.__base__
 )  # of the click that this typer uses: its own, or the package
 

@@ -70,10 +70,16 @@ class PicturesUnit(NamedTuple):
                 yield Dropped(name, str(error))
 
 
-def pair_folders(
-    real: Path, generated: Path, source: Path | None
-) -> tuple[list[Unit], dict[str, str]]:
-    """The units of all names in both folders, and what is missing of the other names.
+class Folders(NamedTuple):
+    """What folders have in common, and what they do not."""
+
+    units: list[Unit]
+    missing: dict[str, str]  # name -> where it is not
+    num_names: int  # in any of them
+
+
+def pair_folders(real: Path, generated: Path, source: Path | None) -> Folders:
+    """What is in all the folders, paired by name.
 
     Raises InputError where a folder is absent or holds nothing, or where no name is in both.
     """
@@ -105,7 +111,7 @@ def pair_folders(
     remaining = iter(pictures.items())
     while chunk := dict(islice(remaining, PICTURES_IN_A_UNIT)):
         clips.append(PicturesUnit(f"pictures from {next(iter(chunk))}", chunk))
-    return clips, missing
+    return Folders(clips, missing, len(names))
 
 
 def entries(folder: Path, option: str) -> Entries:

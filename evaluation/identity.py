@@ -15,7 +15,7 @@ from skimage.transform import estimate_transform, warp
 
 from evaluation import openface
 from evaluation.landmarks import NO_FACE, Landmarks, has_face
-from evaluation.metric import Frames, Measured, Unavailable, file_sha256
+from evaluation.metric import Frames, Measured, Unavailable
 from modules.errors import InputError
 
 COLUMNS = ("aed", "aed_reference")
@@ -45,7 +45,6 @@ class OpenFaceEmbedder:
         """Raises InputError where ``path`` does not hold the weights."""
         self.network = openface.OpenFace.load(path).to(device)
         self.device = device
-        self.sha256 = file_sha256(path)
 
     @torch.inference_mode()
     def embed(self, frames: np.ndarray) -> np.ndarray:
@@ -88,7 +87,6 @@ class ArcFaceEmbedder:
                 f"The network {path} takes {shapes}: give an ArcFace network that takes faces of "
                 f"(N, 3, {FACE_SIZE}, {FACE_SIZE}), where N may be any number or 1."
             )
-        self.sha256 = file_sha256(path)
 
     def embed(self, frames: np.ndarray) -> np.ndarray:
         """Vectors (N, D) of aligned faces (N, 112, 112, 3)."""

@@ -34,4 +34,8 @@ class Unavailable(RuntimeError):
 
 def file_sha256(path: str | Path) -> str:
     """The SHA-256 of a file, in hexadecimal: which weights a number was measured with."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

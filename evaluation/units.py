@@ -57,7 +57,7 @@ class Rows(NamedTuple):
     """A batch of rows with pictures of one size: RGB uint8, (B, H, W, 3)."""
 
     rows: list[Row]
-    source: np.ndarray | None  # (1, H, W, 3) where all rows have the same
+    source: np.ndarray | None  # (1, H, W, 3), and the same object as before, where all share it
     real: np.ndarray
     generated: np.ndarray | None
 
@@ -72,20 +72,31 @@ def read_units(units: Sequence[Unit], batch_size: int) -> Iterator[tuple[Unit, I
 
 def read_unit(unit: Unit, batch_size: int) -> Iterator[Item]:
     pending: list[Row] = []
+    shared: np.ndarray | None = None  # the source of all rows of the last batch
+
+    def batch() -> Rows:
+        nonlocal shared
+        rows = stack(pending)
+        if rows.source is not None and len(rows.source) == 1:
+            if shared is None or not np.array_equal(shared, rows.source):
+                shared = rows.source
+            rows = rows._replace(source=shared)
+        return rows
+
     try:
         for item in unit.read():
             if isinstance(item, Dropped):
                 yield item
                 continue
             if pending and (len(pending) == batch_size or shapes(item) != shapes(pending[0])):
-                yield stack(pending)
+                yield batch()
                 pending = []
             pending.append(item)
     except InputError as error:
         yield Dropped(unit.name, str(error), whole=True)
     else:
         if pending:
-            yield stack(pending)
+            yield batch()
     yield "end"
 
 

@@ -32,8 +32,10 @@ def save_video(path: Path, num_frames: int) -> None:
             writer.write(picture(20 * number, (32, 32)))
 
 
-def read(folder: Path, source: str | None = None) -> tuple[list[Row], list[Dropped], dict[str, str]]:
-    units, missing = pair_folders(
+def read(
+    folder: Path, source: str | None = None
+) -> tuple[list[Row], list[Dropped], dict[str, str]]:
+    units, missing, _ = pair_folders(
         folder / "real", folder / "generated", None if source is None else folder / source
     )
     items = [item for unit in units for item in unit.read()]
@@ -124,14 +126,14 @@ def test_corrupt_pictures_and_other_sizes_are_dropped_by_name(tmp_path):
 
 
 def test_folders_that_cannot_be_compared_are_refused_in_a_sentence(tmp_path):
-    with pytest.raises(InputError, match="--real .*real is no folder"):
+    with pytest.raises(InputError, match=r"--real .*real is no folder"):
         read(tmp_path)
     save(tmp_path / "real" / "a.png", 1)
     (tmp_path / "generated").mkdir()
-    with pytest.raises(InputError, match="--generated .*generated holds no pictures"):
+    with pytest.raises(InputError, match=r"--generated .*generated holds no pictures"):
         read(tmp_path)
     save(tmp_path / "generated" / "b.png", 1)
-    with pytest.raises(InputError, match="No name is in all of"):
+    with pytest.raises(InputError, match=r"No name is in all of"):
         read(tmp_path)
     save(tmp_path / "generated" / "a.png", 1)
     save(tmp_path / "generated" / "a.jpg", 1)

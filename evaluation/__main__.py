@@ -1,0 +1,145 @@
+"""Measures any two folders, compares two results, and makes lists of pairs.
+
+python -m evaluation --real DIR --generated DIR [--source DIR]
+python -m evaluation compare A/result.json B/result.json
+python -m evaluation pairs --root DIR --output pairs.csv
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from config.command_line import run
+from evaluation.command_line import (
+    BATCH_SIZE,
+    ArcFaceOption,
+    BatchOption,
+    DeviceOption,
+    MetricsOption,
+    OpenFaceOption,
+    SeedOption,
+    StrictOption,
+)
+from evaluation.make_pairs import Kind
+from modules.errors import InputError
+
+app = typer.Typer(add_completion=False)
+
+
+@app.callback(invoke_without_command=True)
+def folders(
+    context: typer.Context,
+    *,
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of the true (or driving) frames.")
+    ] = None,
+    generated: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    source: Annotated[Path | None, typer.Option(help="Folder of the sources, for CSIM.")] = None,
+    cross_identity: Annotated[
+        bool, typer.Option("--cross-identity", help="The driving frames show other people.")
+    ] = False,
+    metrics: MetricsOption = "all",
+    openface: OpenFaceOption = None,
+    arcface: ArcFaceOption = None,
+    device: DeviceOption = "auto",
+    batch_size: BatchOption = BATCH_SIZE,
+    seed: SeedOption = 0,
+    strict: StrictOption = False,
+    output: Annotated[Path, typer.Option(help="Folder of the result.")] = Path("results/folders"),
+) -> int:
+    """Measure results against true frames, or a command below."""
+    if context.invoked_subcommand is not None:
+        return 0
+    from evaluation.command_line import conditions, finish
+    from evaluation.evaluator import Evaluation, Request
+    from evaluation.folders import pair_folders
+    from evaluation.processes import joined_processes
+    from evaluation.suite import WeightFiles, build_suite, parse_metrics
+    from modules.device import pick_device
+
+    if real is None or generated is None:
+        raise InputError("Name two folders with --real and --generated, or a command: see --help.")
+    wanted = parse_metrics(metrics)
+    units, missing, num_names = pair_folders(real, generated, source)
+    if missing and strict:
+        raise InputError(f"{len(missing)} names do not pair: {'; '.join(missing.values())}")
+    with joined_processes() as processes:
+        chosen = pick_device(device)
+        suite = build_suite(
+            *(wanted, chosen, WeightFiles(openface, arcface)),
+            has_source=source is not None,
+            cross_identity=cross_identity,
+        )
+        request = Request(
+            protocol="folders",
+            cross_identity=cross_identity,
+            conditions={
+                "real": str(real),
+                "generated": str(generated),
+                "source": None if source is None else str(source),
+                "seed": seed,
+                **conditions(suite, chosen),
+            },
+            coverage={
+                "clips": {"listed": num_names, "used": 0, "dropped": missing},
+                "pairs": None,
+            },
+            seed=seed,
+            batch_size=batch_size,
+        )
+        result = Evaluation(units, None, suite, request, output=output, processes=processes).run()
+        return finish(result, output, strict)
+
+
+@app.command("compare")
+def compare_results(
+    *,
+    a: Annotated[Path, typer.Argument(help="The result.json of one evaluation.")],
+    b: Annotated[Path, typer.Argument(help="That of another, of the same frames.")],
+    seed: SeedOption = 0,
+    output: Annotated[Path | None, typer.Option(help="A JSON file for the comparison.")] = None,
+) -> int:
+    """Paired differences B - A of two evaluations, with intervals and a verdict for each metric."""
+    from evaluation.compare import compare, comparison_json, comparison_markdown
+    from modules.training_state import write_text_whole
+
+    comparison = compare(a, b, seed)
+    typer.echo(comparison_markdown(comparison))
+    if output is not None:
+        write_text_whole(output, json.dumps(comparison_json(comparison), indent=1))
+    return 0
+
+
+@app.command("pairs")
+def write_pairs(
+    *,
+    root: Annotated[Path, typer.Option(help="Folder of clips, with or without train and test.")],
+    output: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    kind: Annotated[
+        Kind, typer.Option(help="Frames of one person, of two, or whole clips of two.")
+    ] = "same",
+    count: Annotated[int, typer.Option(min=1, help="Rows.")] = 2083,
+    split: Literal["test", "train"] = "test",
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice.")] = 0,
+) -> int:
+    """Make a list of pairs from the clips of a folder."""
+    from datasets.clips import find_clips
+    from datasets.settings import DataConfig
+    from evaluation.make_pairs import make_pairs, write_pair_list
+
+    rows = make_pairs(find_clips(DataConfig(root=root), split), kind, count, seed)
+    write_pair_list(output, kind, rows)
+    typer.echo(f"Written: {output}, {len(rows)} pairs.")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(app, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

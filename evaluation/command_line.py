@@ -1,0 +1,65 @@
+"""What the commands that measure have in common: options, the conditions of a result, its end."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from evaluation.result import Result
+from evaluation.suite import Suite
+from evaluation.tables import markdown
+
+MetricsOption = Annotated[
+    str, typer.Option(help="all, or names with commas between them: l1,psnr,lpips_vgg.")
+]
+OpenFaceOption = Annotated[
+    Path | None, typer.Option("--openface", help="Weights of OpenFace nn4.small2, for AED.")
+]
+ArcFaceOption = Annotated[
+    Path | None, typer.Option("--arcface", help="An ArcFace network as ONNX, for CSIM.")
+]
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Stop where files are missing; exit 1 where anything is not measured."
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+BatchOption = Annotated[int, typer.Option(min=1, help="Frames in a batch.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Of the bootstrap intervals.")]
+
+BATCH_SIZE = 8
+PACKAGES = [
+    *("torch", "torchvision", "numpy", "scipy", "scikit-image", "pillow", "av"),
+    *("torchmetrics", "torch-fidelity", "face-alignment", "onnxruntime", "py-feat"),
+]
+
+
+def conditions(suite: Suite, device: torch.device) -> dict[str, Any]:
+    """What a result depends on besides its frames."""
+    versions = {"python": python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {"device": name, "networks": suite.networks, "versions": versions}
+
+
+def finish(result: Result | None, output: Path, strict: bool) -> int:
+    """Shows a result (None in all processes but the first); the exit code of the command."""
+    if result is None:
+        return 0
+    typer.echo(markdown(result))
+    typer.echo(f"Written: {output / 'report.html'} and the files beside it.")
+    unavailable = any("unavailable" in metric for metric in result["metrics"].values())
+    coverage = result["coverage"]
+    dropped = bool(coverage["clips"]["dropped"]) or any(
+        metric.get("dropped") for metric in result["metrics"].values()
+    )
+    missing = coverage["pairs"] is not None and bool(coverage["pairs"]["missing"])
+    return 1 if strict and (unavailable or dropped or missing) else 0

@@ -1,0 +1,268 @@
+"""An evaluation from its units to its report.
+
+Every process renders and measures its share of the units, batch by batch, while a thread reads the
+next; the first one then merges what all have left in ``parts/``.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from evaluation.columns import COLUMNS
+from evaluation.frame_table import FrameTable, empty_table, joined, write_frames
+from evaluation.frechet import frechet_distance
+from evaluation.metric import Frames, Unavailable
+from evaluation.parts import Features, Part, Parts
+from evaluation.processes import Processes
+from evaluation.report import Example, html
+from evaluation.result import (
+    ClipCoverage,
+    Coverage,
+    PairCoverage,
+    Result,
+    summarise,
+    write_result,
+)
+from evaluation.suite import Suite
+from evaluation.tables import latex, markdown
+from evaluation.units import Dropped, Rows, Unit, read_units
+from modules.errors import InputError
+from modules.training_state import write_text_whole
+
+NUM_EXAMPLES = 10  # of the best frames, and of the worst
+NOT_FINITE = "the generated frame is not finite"
+
+Render = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class Request(NamedTuple):
+    """What is evaluated, in the words of result.json."""
+
+    protocol: Literal["video", "pairs", "folders"]
+    cross_identity: bool
+    conditions: dict[str, Any]
+    coverage: Coverage  # as far as it is known before anything is read
+    seed: int  # of the bootstrap
+    batch_size: int
+
+
+class Evaluation:
+    """Units, what renders them (None: they bring their generated frames), and the metrics."""
+
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        render: Render | None,
+        suite: Suite,
+        request: Request,
+        *,
+        output: Path,
+        processes: Processes,
+    ) -> None:
+        self.units, self.render, self.suite, self.request = units, render, suite, request
+        self.output, self.processes = output, processes
+        self.parts = Parts(output / "parts", len(units))
+        per_frame = [column for column in COLUMNS if column in suite.columns]
+        self.ranked_by = per_frame[0] if per_frame else None
+        self.num_examples = math.ceil(NUM_EXAMPLES / max(len(units), 1))  # of each unit and end
+
+    def run(self) -> Result | None:
+        """The result, which the first process also writes to the output folder; None elsewhere.
+
+        Raises InputError where the folder holds another evaluation, or nothing can be measured.
+        """
+        if self.processes.is_main:
+            self.parts.begin(self.settings())
+        self.processes.wait_for_all()
+        self.measure_units()
+        self.processes.wait_for_all()
+        return self.merge() if self.processes.is_main else None
+
+    def settings(self) -> dict[str, Any]:
+        """What must be the same where an interrupted evaluation is continued."""
+        request = self.request
+        return {
+            "protocol": request.protocol,
+            "cross_identity": request.cross_identity,
+            **request.conditions,
+            "batch_size": request.batch_size,
+            "metrics": [*self.suite.columns, *(["fid"] if self.suite.features else [])],
+            "units": [unit.name for unit in self.units],
+        }
+
+    def measure_units(self) -> None:
+        """Measures this process's units, but for those that were finished before."""
+        numbers = [
+            number
+            for number in self.processes.share(range(len(self.units)))
+            if not self.parts.has(number)
+        ]
+        units = [self.units[number] for number in numbers]
+        recorder = Recorder(self.suite, self.ranked_by, self.num_examples)
+        remaining = iter(numbers)
+        hidden = None if self.processes.is_main else True
+        total = sum(unit.num_frames for unit in units) or None
+        with tqdm(total=total, unit="frame", disable=hidden) as progress:
+            for unit, item in read_units(units, self.request.batch_size):
+                progress.set_postfix_str(unit.name, refresh=False)
+                if isinstance(item, Rows):
+                    recorder.add(*self.measure(item))
+                    progress.update(len(item.rows))
+                elif isinstance(item, Dropped):
+                    recorder.drop(item)
+                else:
+                    self.parts.write(next(remaining), recorder.part())
+                    recorder = Recorder(self.suite, self.ranked_by, self.num_examples)
+
+    def measure(self, rows: Rows) -> tuple[FrameTable, Features | None, Frames]:
+        """All numbers of a batch, and the features of its frames."""
+        count = len(rows.rows)
+        generated, finite = rows.generated, np.ones(count, bool)
+        if generated is None:
+            assert self.render is not None
+            assert rows.source is not None
+            generated, finite = self.render(rows.source, rows.real)
+        everything = Frames(rows.source, rows.real, generated)
+        frames = everything if finite.all() else select(everything, finite)
+
+        values = {column: np.full(count, np.nan) for column in self.suite.columns}
+        missing = {
+            column: np.where(finite, "", NOT_FINITE).astype(object) for column in self.suite.columns
+        }
+        features = None
+        if finite.any():
+            for metric in self.suite.metrics:
+                measured = metric(frames)
+                for column, found in measured.values.items():
+                    values[column][finite] = found
+                    missing[column][finite] = np.where(np.isnan(found), measured.missing, "")
+            if self.suite.features is not None:
+                features = self.suite.features(frames.real), self.suite.features(frames.generated)
+        table = FrameTable(
+            clips=np.array([row.clip for row in rows.rows]),
+            identities=np.array([row.identity for row in rows.rows]),
+            frames=np.array([row.frame for row in rows.rows]),
+            is_source=np.array([row.is_source for row in rows.rows]),
+            values=values,
+            missing={column: reasons.astype(str) for column, reasons in missing.items()},
+        )
+        return table, features, everything
+
+    def merge(self) -> Result:
+        """Everything measured, as the files of the output folder."""
+        table, dropped = self.parts.table(), self.parts.dropped()
+        if len(table.frames) == 0:
+            first = next(iter(dropped.values()), "there is nothing to read")
+            raise InputError(f"No frame could be measured; the first reason: {first}")
+        request, unavailable = self.request, dict(self.suite.unavailable)
+        distance = None
+        num_features = sum(len(generated) for _, generated in self.parts.features())
+        if self.suite.features is not None:
+            try:
+                distance = frechet_distance(self.parts.features())
+            except Unavailable as error:
+                unavailable["fid"] = str(error)
+        result: Result = {
+            "protocol": request.protocol,
+            "cross_identity": request.cross_identity,
+            "conditions": request.conditions,
+            "coverage": with_dropped(request.coverage, dropped, table),
+            "duration_seconds": self.parts.seconds(),
+            **summarise(table, unavailable, distance, num_features, request.seed),
+        }
+        best: list[Example] = []
+        worst: list[Example] = []
+        if self.ranked_by is not None:
+            higher = COLUMNS[self.ranked_by].better == "higher"
+            best = self.parts.examples(NUM_EXAMPLES, largest=higher)
+            worst = self.parts.examples(NUM_EXAMPLES, largest=not higher)
+        write_frames(self.output / "frames.csv", table)
+        write_text_whole(self.output / "table.md", markdown(result))
+        write_text_whole(self.output / "table.tex", latex(result))
+        write_text_whole(
+            self.output / "report.html", html(result, table, best, worst, self.ranked_by)
+        )
+        write_result(self.output, result)
+        return result
+
+
+def select(frames: Frames, chosen: np.ndarray) -> Frames:
+    """The chosen (B,) frames of a batch."""
+    source = frames.source
+    if source is not None and len(source) > 1:
+        source = source[chosen]
+    return Frames(source, frames.real[chosen], frames.generated[chosen])
+
+
+def with_dropped(coverage: Coverage, dropped: dict[str, str], table: FrameTable) -> Coverage:
+    """The coverage, after what turned out to be unreadable."""
+    clips, pairs = coverage["clips"], coverage["pairs"]
+    clips = ClipCoverage(
+        listed=clips["listed"], used=len(set(table.clips.tolist())), dropped=dict(clips["dropped"])
+    )
+    if pairs is None:
+        clips["dropped"].update(dropped)
+        return Coverage(clips=clips, pairs=None)
+    return Coverage(
+        clips=clips,
+        pairs=PairCoverage(
+            rows=pairs["rows"],
+            duplicates=pairs["duplicates"],
+            used=len(table.frames),
+            missing={**pairs["missing"], **dropped},
+        ),
+    )
+
+
+class Recorder:
+    """What a unit comes to, batch by batch."""
+
+    def __init__(self, suite: Suite, ranked_by: str | None, num_examples: int) -> None:
+        self.ranked_by, self.num_examples = ranked_by, num_examples
+        self.start = time.monotonic()
+        self.tables = [empty_table(suite.columns)]
+        self.features: list[Features] = []
+        self.examples: list[Example] = []
+        self.dropped: dict[str, str] = {}
+
+    def add(self, table: FrameTable, features: Features | None, frames: Frames) -> None:
+        """A measured batch."""
+        self.tables.append(table)
+        if features is not None:
+            self.features.append(features)
+        if self.ranked_by is not None:
+            self.examples += examples(table, self.ranked_by, frames)
+            self.examples.sort(key=lambda example: example.value)
+            if len(self.examples) > 2 * self.num_examples:
+                kept = self.num_examples
+                self.examples = self.examples[:kept] + self.examples[-kept:]
+
+    def drop(self, dropped: Dropped) -> None:
+        """A frame, or the unit with all that came before."""
+        if dropped.whole:
+            self.tables, self.features, self.examples = self.tables[:1], [], []
+        self.dropped[dropped.name] = dropped.reason
+
+    def part(self) -> Part:
+        features = None
+        if self.features:
+            real, generated = zip(*self.features, strict=True)
+            features = np.concatenate(real), np.concatenate(generated)
+        seconds = time.monotonic() - self.start
+        return Part(joined(self.tables), features, self.dropped, self.examples, seconds)
+
+
+def examples(table: FrameTable, ranked_by: str, frames: Frames) -> Iterator[Example]:
+    """The frames of a batch that have a value to be ranked by."""
+    for i, value in enumerate(table.values[ranked_by].tolist()):
+        if not math.isnan(value):
+            source = None
+            if frames.source is not None:
+                source = frames.source[i if len(frames.source) > 1 else 0]
+            pictures = (source, frames.real[i], frames.generated[i])
+            yield Example(str(table.clips[i]), str(table.frames[i]), value, *pictures)

@@ -1,0 +1,97 @@
+"""Self-reenactment: what a network is given, and what it makes of it.
+
+The protocols of the papers: **video** (FOMM), where the first frame of a test clip is driven by
+every frame of it, and **pairs** (DaGAN, MCNet), where a list names two frames of one person.  Both
+take the driving keypoints as they are (absolute motion).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from datasets.clips import Clip, stream_clip
+from datasets.frame_finder import FrameRef, read_refs
+from datasets.pair_list import Pair
+from datasets.pictures import Picture
+from evaluation.metrics import to_pictures
+from evaluation.units import Dropped, Row, Unit
+from modules.animator import Animator
+from modules.errors import InputError
+
+Fit = Callable[[Picture], Picture]
+
+
+class ClipUnit(NamedTuple):
+    """A clip whose first frame is the source of all its frames."""
+
+    clip: Clip
+    fit: Fit
+
+    @property
+    def name(self) -> str:
+        return self.clip.name
+
+    @property
+    def num_frames(self) -> int:
+        return self.clip.num_frames
+
+    def read(self) -> Iterator[Row]:
+        source = None
+        for number, image in enumerate(stream_clip(self.clip)):
+            real = self.fit(image)
+            source = real if source is None else source
+            frame, is_source = f"{number:07d}", number == 0
+            yield Row(self.clip.name, self.clip.identity, frame, is_source, source, real, None)
+
+
+class PairsUnit(NamedTuple):
+    """The pairs of one driving clip."""
+
+    name: str
+    pairs: Sequence[Pair]
+    fit: Fit
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.pairs)
+
+    def read(self) -> Iterator[Row | Dropped]:
+        for pair in self.pairs:
+            assert isinstance(pair.driving, FrameRef)
+            try:
+                source, real = (self.fit(image) for image in read_refs([pair.source, pair.driving]))
+            except InputError as error:
+                yield Dropped(pair.name, str(error))
+                continue
+            is_source = pair.source == pair.driving
+            yield Row(self.name, pair.driving.identity, pair.name, is_source, source, real, None)
+
+
+def pair_units(pairs: Sequence[Pair], fit: Fit) -> list[Unit]:
+    """Pairs of pictures, those of one driving clip together."""
+    clips: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        assert isinstance(pair.driving, FrameRef)
+        clips.setdefault(pair.driving.clip, []).append(pair)
+    return [PairsUnit(name, members, fit) for name, members in clips.items()]
+
+
+class Renderer:
+    """Batches of driving frames -> the frames that the network makes of their sources."""
+
+    def __init__(self, animator: Animator) -> None:
+        self.animator = animator
+        self.source: np.ndarray | None = None  # encoded last
+
+    def __call__(self, source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``source`` (1 or B, H, W, 3), ``driving`` (B, H, W, 3); RGB uint8.
+
+        Returns the generated frames (B, H, W, 3), RGB uint8, and which of them are finite (B,).
+        """
+        if source is not self.source:
+            self.source, self.encoded = source, self.animator.encode(*source)
+        prediction = self.animator.predict(self.encoded, self.animator.detect(list(driving)))
+        finite = torch.isfinite(prediction).flatten(1).all(dim=1)
+        return to_pictures(prediction.nan_to_num(0)), finite.cpu().numpy()

@@ -1,0 +1,185 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from evaluation.evaluator import NOT_FINITE, Evaluation, Request
+from evaluation.frame_table import read_frames
+from evaluation.metric import Frames, Measured
+from evaluation.processes import Processes
+from evaluation.result import read_result
+from evaluation.suite import Suite
+from evaluation.units import Dropped, Row
+from modules.errors import InputError
+
+ALONE = Processes(rank=0, world_size=1)
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8)
+
+
+class Clip(NamedTuple):
+    """A clip whose frames are numbers from a seed."""
+
+    seed: int
+    num_frames: int = 3
+    breaks_at: int | None = None
+    error: Exception = InputError("It is damaged.")
+
+    @property
+    def name(self) -> str:
+        return f"p{self.seed % 2}#{self.seed}"
+
+    def read(self) -> Iterator[Row | Dropped]:
+        source = noise(self.seed)
+        for i in range(self.num_frames):
+            if i == self.breaks_at:
+                raise self.error
+            real = source if i == 0 else noise(100 * self.seed + i)
+            yield Row(self.name, self.name[:2], f"{i:07d}", i == 0, source, real, None)
+
+
+def render(source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half-way from the source to the driving frame; the first pixel tells what is not finite."""
+    generated = ((source.astype(int) + driving) // 2).astype(np.uint8)
+    return generated, driving[:, 0, 0, 0] < 250
+
+
+class Difference:
+    """A metric that knows nothing of frames that begin dark."""
+
+    def __call__(self, frames: Frames) -> Measured:
+        difference = np.abs(frames.real.astype(float) - frames.generated).mean(axis=(1, 2, 3)) / 255
+        dark = frames.real[:, 0, 0, 1] < 30
+        values = np.where(dark, np.nan, difference)
+        return Measured({"l1": values}, ["too dark" if is_dark else "" for is_dark in dark])
+
+
+def features(frames: np.ndarray) -> np.ndarray:
+    return frames[:, :2, 0].reshape(len(frames), -1).astype(np.float32)
+
+
+def evaluation(
+    units: list[Clip], output: Path, processes: Processes = ALONE, precision: str = "fp32"
+) -> Evaluation:
+    suite = Suite([Difference()], ["l1"], features, {"akd": "no weights"}, {})
+    clips = {"listed": len(units), "used": 0, "dropped": {}}
+    request = Request(
+        protocol="video",
+        cross_identity=False,
+        conditions={"precision": precision},
+        coverage={"clips": clips, "pairs": None},
+        seed=0,
+        batch_size=2,
+    )
+    return Evaluation(units, render, suite, request, output=output, processes=processes)
+
+
+def result_of(output: Path) -> dict[str, object]:
+    result = dict(read_result(output / "result.json"))
+    del result["duration_seconds"]
+    return result
+
+
+CLIPS = [Clip(seed, num_frames=2 + seed % 4) for seed in range(1, 9)]
+
+
+def test_the_numbers_are_those_of_a_plain_loop(tmp_path):
+    result = evaluation(CLIPS, tmp_path).run()
+    expected, real, generated = [], [], []
+    not_finite, dark = 0, 0
+    for clip in CLIPS:
+        for row in clip.read():
+            if row.real[0, 0, 0] >= 250:
+                not_finite += 1
+                continue
+            middle = (row.source.astype(int) + row.real) // 2
+            real.append(row.real)
+            generated.append(middle)
+            if row.real[0, 0, 1] < 30:
+                dark += 1
+            else:
+                expected.append(np.abs(row.real - middle.astype(float)).mean() / 255)
+    assert not_finite
+    assert dark
+    assert result["metrics"]["l1"]["mean"] == pytest.approx(np.mean(expected), rel=1e-12)
+    dropped = result["metrics"]["l1"]["dropped"]
+    assert {reason: len(names) for reason, names in dropped.items()} == {
+        NOT_FINITE: not_finite,
+        "too dark": dark,
+    }
+    assert result["metrics"]["fid"]["frames"] == len(real)
+    means = [np.mean([features(np.stack([x])) for x in side], axis=0) for side in (real, generated)]
+    assert result["metrics"]["fid"]["mean"] > np.square(means[0] - means[1]).sum()
+    assert result["metrics"]["akd"] == {"unavailable": "no weights"}
+    assert result["counts"] == {
+        "frames": sum(clip.num_frames for clip in CLIPS),
+        "clips": len(CLIPS),
+        "identities": 2,
+    }
+
+
+def test_every_file_of_the_result_is_written(tmp_path):
+    evaluation(CLIPS, tmp_path).run()
+    for name in ("result.json", "frames.csv", "table.md", "table.tex", "report.html"):
+        assert (tmp_path / name).stat().st_size > 100
+    table = read_frames(tmp_path / "frames.csv")
+    assert table.clips.tolist() == [clip.name for clip in CLIPS for _ in range(clip.num_frames)]
+    page = (tmp_path / "report.html").read_text()
+    worst = max((v, i) for i, v in enumerate(table.values["l1"]) if not np.isnan(v))[1]
+    assert f"{table.frames[worst]}" in page
+
+
+def test_an_interrupted_evaluation_goes_on_to_the_same_result(tmp_path):
+    evaluation(CLIPS, tmp_path / "whole").run()
+    broken = CLIPS.copy()
+    broken[5] = CLIPS[5]._replace(breaks_at=2, error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        evaluation(broken, tmp_path / "cut").run()
+    parts = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cut/parts/0*")}
+    assert len(parts) == 5
+    evaluation(CLIPS, tmp_path / "cut").run()
+    assert all(path.stat().st_mtime_ns == time for path, time in parts.items())
+    assert result_of(tmp_path / "cut") == result_of(tmp_path / "whole")
+    whole, cut = (tmp_path / name / "frames.csv" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+
+
+def test_several_processes_come_to_the_same_result(tmp_path):
+    evaluation(CLIPS, tmp_path / "one").run()
+    for rank in (2, 1):
+        evaluation(CLIPS, tmp_path / "three", Processes(rank, 3)).measure_units()
+    assert len(list(tmp_path.glob("three/parts/0*"))) == 5
+    first = evaluation(CLIPS, tmp_path / "three", Processes(0, 3))
+    first.measure_units()
+    first.merge()
+    assert result_of(tmp_path / "three") == result_of(tmp_path / "one")
+
+
+def test_a_damaged_clip_is_dropped_whole_and_named(tmp_path):
+    clips = [CLIPS[0], CLIPS[1]._replace(breaks_at=2), CLIPS[2]]
+    result = evaluation(clips, tmp_path).run()
+    assert result["coverage"]["clips"] == {
+        "listed": 3,
+        "used": 2,
+        "dropped": {CLIPS[1].name: "It is damaged."},
+    }
+    assert list(result["by_clip"]) == [CLIPS[0].name, CLIPS[2].name]
+
+
+def test_nothing_measured_is_a_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"No frame could be measured.*It is damaged"):
+        evaluation([CLIPS[0]._replace(breaks_at=0)], tmp_path).run()
+
+
+def test_another_evaluation_in_the_folder_is_left_alone(tmp_path):
+    evaluation(CLIPS[:2], tmp_path).run()
+    before = result_of(tmp_path)
+    with pytest.raises(InputError, match="another precision"):
+        evaluation(CLIPS[:2], tmp_path, precision="bf16").run()
+    with pytest.raises(InputError, match="another units"):
+        evaluation(CLIPS[:3], tmp_path).run()
+    assert result_of(tmp_path) == before
