@@ -1,18 +1,17 @@
 """Animates a portrait: a source picture moves as the face in a driving video does.
 
     python animate.py --checkpoint C --source PICTURE --driving VIDEO --output result.mp4
+    python animate.py --checkpoint C --pairs CSV --root DIR --output FOLDER
 
 From Python: ``Animator`` takes frames from memory, ``animate_file`` from files, and
-``animate_pairs`` goes through a list of files with one network.
+``animate_pairs`` goes through a list with one network.
 """
 
-import itertools
 import logging
 import sys
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -21,27 +20,17 @@ from tqdm import tqdm
 from config import load_config
 from config.command_line import run
 from datasets.pair_list import read_pair_list
-from datasets.video import frames_at, open_writer, probe, read_frames, read_image
-from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks
-from evaluation.metric import Unavailable
-from modules.animator import BATCH_SIZE, Animator, Fit, Motion, batches
+from datasets.video import open_writer, probe, read_frames, read_image
+from evaluation.animate_pairs import animate_pairs, report
+from evaluation.animation import BestFrame, Options, animated, initial_frame
+from evaluation.pair_folder import Format
+from modules.animator import BATCH_SIZE, Animator, Fit, Motion
 from modules.errors import InputError
-from modules.motion_transfer import shape_distances
 
-BestFrame = int | Literal["auto"]
+__all__ = ["Animator", "Options", "animate_file", "animate_pairs", "report"]
 
 app = typer.Typer(add_completion=False)
 logger = logging.getLogger(__name__)
-
-
-class Options(NamedTuple):
-    """How a source is animated, whatever the files."""
-
-    motion: Motion = "relative"
-    adapt_scale: bool = False  # relative motion grows with the source's face
-    best_frame: BestFrame = 0  # the driving frame that relative motion counts from
-    panels: bool = False  # source, driving and result side by side
-    batch_size: int = BATCH_SIZE
 
 
 def animate_file(
@@ -53,113 +42,16 @@ def animate_file(
     or a folder of PNG where it ends in "/".
     """
     portrait, video = animator.fit(read_image(source)), probe(driving)
-    initial = None
-    if options.motion == "relative" and options.best_frame != 0:
-        initial = initial_frame(animator, portrait, driving, options.best_frame)
-    # Two readers of one stream: the writer's is at most a batch behind the network's.
-    driving_frames, frames = itertools.tee(read_frames(driving))
-    results = animator.animate(
-        portrait,
-        (frame.image for frame in frames),
-        motion=options.motion,
-        adapt_scale=options.adapt_scale,
-        initial=initial,
-        batch_size=options.batch_size,
-    )
+    options = options._replace(motion=options.motion or "relative")
+    initial = initial_frame(animator, portrait, driving, options)
+    results = animated(animator, portrait, read_frames(driving), initial, options)
     progress = tqdm(results, total=video.num_frames, unit="frame", disable=None)
     with open_writer(output, video.rate, driving if video.has_audio else None) as writer:
-        for frame, result in zip(driving_frames, progress, strict=True):
+        for frame, result in progress:
             shown = [portrait, animator.fit(frame.image)] if options.panels else []
             time = frame.time if video.variable_rate else None
             writer.write(np.hstack([*shown, result]), time)
     logger.info("Written: %s", output)
-
-
-def initial_frame(
-    animator: Animator, portrait: np.ndarray, driving: Path, best_frame: BestFrame
-) -> np.ndarray | None:
-    """The driving frame that relative motion counts from; None for the first.
-
-    "auto" is the frame whose facial landmarks are arranged most like the source's or, where no
-    face is found, the network's own keypoints.
-    """
-    if best_frame != "auto":
-        (image,) = frames_at(driving, [best_frame])
-        return image
-    ways = {
-        "facial landmarks": landmark_detector(str(animator.device)),
-        "the network's own keypoints": lambda frames: (
-            animator.detect(frames).positions.cpu().numpy()
-        ),
-    }
-    for way, landmarks in ways.items():
-        if landmarks and (found := nearest_frame(animator, portrait, driving, landmarks)):
-            number, image = found
-            logger.info("Best frame by %s: %d.", way, number)
-            return image
-    logger.warning(
-        "No driving frame can be compared with the source: motion counts from the first."
-    )
-    return None
-
-
-@cache
-def landmark_detector(device: str) -> Landmarks | None:
-    """What finds facial landmarks, or None where its weights cannot be had."""
-    try:
-        return FaceAlignmentLandmarks(device)
-    except Unavailable as error:
-        logger.warning("No facial landmarks (%s).", error)
-        return None
-
-
-def nearest_frame(
-    animator: Animator, portrait: np.ndarray, driving: Path, landmarks: Landmarks
-) -> tuple[int, np.ndarray] | None:
-    """The number and picture of the driving frame whose landmarks are most like the source's.
-
-    None where the source, or every driving frame, is without landmarks.
-    """
-    (target,) = landmarks([portrait])
-    if np.isnan(target).any():
-        return None
-    nearest, found = np.inf, None
-    start = 0
-    for batch in batches((frame.image for frame in read_frames(driving)), BATCH_SIZE):
-        distances = shape_distances(landmarks([animator.fit(image) for image in batch]), target)
-        i = int(distances.argmin())
-        if distances[i] < nearest:
-            nearest, found = distances[i], (start + i, batch[i])
-        start += len(batch)
-    return found
-
-
-def animate_pairs(animator: Animator, pairs: Path, output: Path, options: Options) -> list[str]:
-    """Animates every pair of a CSV file into a folder; returns what failed, a sentence each.
-
-    The results are named after their pairs: a video, or a folder of one PNG where the driving
-    file is a picture.
-    """
-    todo = read_pair_list(pairs)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output} cannot be made a folder: {error.strerror}.") from error
-    failures = []
-    for number, (name, pair) in enumerate(todo.items(), start=1):
-        logger.info("Pair %d of %d: %s", number, len(todo), name)
-        try:
-            best_frame = options.best_frame
-            if pair.best_frame:
-                best_frame = parse_best_frame(pair.best_frame)
-            ending = "/" if probe(pair.driving).num_frames == 1 else ".mp4"
-            animate_file(
-                *(animator, pair.source, pair.driving, f"{output / name}{ending}"),
-                options._replace(best_frame=best_frame),
-            )
-        except InputError as error:
-            failures.append(f"{name}: {error}")
-    return failures
 
 
 def parse_best_frame(text: str) -> BestFrame:
@@ -175,13 +67,28 @@ def parse_best_frame(text: str) -> BestFrame:
 def command(
     *,
     checkpoint: Annotated[Path, typer.Option(help="Ours (a folder) or a published .pth.tar.")],
-    output: Annotated[str, typer.Option(help=".mp4, .gif, or FOLDER/ for PNG frames.")],
+    output: Annotated[
+        str, typer.Option(help=".mp4, .gif, or FOLDER/ for PNG frames; of --pairs, a folder.")
+    ],
     source: Annotated[Path | None, typer.Option(help="The picture to animate.")] = None,
     driving: Annotated[Path | None, typer.Option(help="Video, folder or picture.")] = None,
     pairs: Annotated[
-        Path | None, typer.Option(help="CSV source,driving[,best_frame] instead of one pair.")
+        Path | None,
+        typer.Option(help="CSV source,driving[,best_frame] (or source,driving,frame, of clips)."),
     ] = None,
-    motion: Motion = "relative",
+    root: Annotated[
+        Path | None, typer.Option(help="Where the clips of --pairs are: the folder of test/.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Render nothing where files of --pairs are missing.")
+    ] = False,
+    format: Annotated[
+        Format, typer.Option(help="Of --pairs driven by clips: png is exact, mp4 for watching.")
+    ] = "png",
+    motion: Annotated[
+        Motion | None,
+        typer.Option(help="relative if left out; for --pairs, what their protocol prescribes."),
+    ] = None,
     adapt_scale: Annotated[
         bool, typer.Option("--adapt-scale", help="Scale relative motion to the source's face.")
     ] = False,
@@ -201,8 +108,8 @@ def command(
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the result; as trained if left out.")
     ] = None,
-) -> None:
-    """Animate a source picture by a driving video."""
+) -> int:
+    """Animate a source picture by a driving video, or a list of pairs."""
     if (pairs is None) == (source is None or driving is None):
         raise InputError("Give either --source and --driving, or --pairs.")
     if motion == "absolute" and (adapt_scale or best_frame != "0"):
@@ -211,6 +118,11 @@ def command(
             "--motion relative."
         )
     options = Options(motion, adapt_scale, parse_best_frame(best_frame), panels, batch_size)
+    if pairs is None and (root is not None or strict or format != "png"):
+        raise InputError("--root, --strict and --format belong to --pairs.")
+    pair_list = read_pair_list(pairs, root) if pairs else None
+    if pair_list and strict:
+        pair_list.require_all()
     settings = load_config(config) if config else None
     animator = Animator.from_checkpoint(
         checkpoint,
@@ -220,12 +132,16 @@ def command(
         device=device,
         precision=precision,
     )
-    if pairs is None:
+    if pair_list is None:
+        assert source is not None
+        assert driving is not None
         animate_file(animator, source, driving, output, options)
-        return
-    if failures := animate_pairs(animator, pairs, Path(output), options):
-        typer.echo("\n".join([f"{len(failures)} pairs failed:", *failures]), err=True)
-        raise typer.Exit(1)
+        return 0
+    folder = Path(output)
+    problems = animate_pairs(
+        animator, pair_list, folder, options, format=format, checkpoint=checkpoint
+    )
+    return report(problems, folder)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

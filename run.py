@@ -38,11 +38,12 @@ def command(
     pairs: Annotated[
         Path | None, typer.Option(help="CSV source,driving[,best_frame] to animate.")
     ] = None,
+    root: Annotated[Path | None, typer.Option(help="Where the clips of the pairs are.")] = None,
 ) -> int:
     """Train, or animate a list of pairs."""
     overrides = overrides or []
     if mode == "animate":
-        return animate_list(config, checkpoint, overrides, pairs, output)
+        return animate_list(config, checkpoint, overrides, pairs=pairs, root=root, output=output)
     if config is None:
         raise InputError("Training needs --config, demo.yaml say.")
     return train_run(config, checkpoint, overrides + ([f"name={name}"] if name else []), output)
@@ -95,21 +96,23 @@ def animate_list(
     config_name: str | None,
     checkpoint: str | None,
     overrides: list[str],
+    *,
     pairs: Path | None,
+    root: Path | None,
     output: Path | None,
 ) -> int:
     """Animate the rows of a CSV file with one network; 1 if some of them failed."""
-    from animate import Animator, Options, animate_pairs
+    from animate import Animator, Options, animate_pairs, report
     from config import load_config
+    from datasets.pair_list import read_pair_list
 
     if checkpoint is None or pairs is None or output is None:
         raise InputError("--mode animate needs --checkpoint, --pairs and --output.")
+    pair_list = read_pair_list(pairs, root)
     config = load_config(config_name, overrides) if config_name else None
     animator = Animator.from_checkpoint(checkpoint, config=config and config.model)
-    failures = animate_pairs(animator, pairs, output, Options())
-    for failure in failures:
-        typer.echo(failure, err=True)
-    return 1 if failures else 0
+    problems = animate_pairs(animator, pair_list, output, Options(), checkpoint=checkpoint)
+    return report(problems, output)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

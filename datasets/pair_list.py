@@ -1,57 +1,261 @@
-"""Lists of pairs of files: CSV with the columns ``source,driving[,best_frame]``."""
+"""Lists of pairs: CSV files, ours and the published ones as they are.
+
+``source,driving[,best_frame]`` names pictures (or videos), with ``best_frame`` the driving picture,
+or the number of the driving frame, that relative motion counts from.  ``source,driving,frame`` is
+the form of FOMM: names of clips, of which the source gives its first frame and the driving clip
+moves it; ``frame`` is such a number too.
+"""
 
 import csv
-from collections import Counter
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from datasets.clips import CLIP_SUFFIXES, Clip
+from datasets.frame_finder import (
+    CELEBV_FOLDER,
+    FrameFinder,
+    FrameRef,
+    count_frames,
+    frame_number,
+    read_refs,
+)
+from datasets.pictures import PICTURE_SUFFIXES
 from modules.errors import InputError
 
+__all__ = ["FrameRef", "Pair", "PairList", "read_pair_list", "read_refs"]
 
-class PairPaths(NamedTuple):
-    """A row of the list."""
+ENDINGS = PICTURE_SUFFIXES | CLIP_SUFFIXES
+MAX_NAME = 100  # bytes of one side's name: file systems allow 255 for both
+SHOWN = 3  # rows in a sentence about many
 
-    source: Path
-    driving: Path
+
+class Pair(NamedTuple):
+    """A source picture, and what moves it."""
+
+    name: str  # unique in its list; a file may be called so
+    source: FrameRef
+    driving: FrameRef | Clip  # one picture, or all frames of a clip
+    best_frame: FrameRef | Literal["auto"] | None  # what relative motion counts from
+
+    @property
+    def identity(self) -> str:
+        """The driving person."""
+        return self.driving.identity
+
+    @property
+    def same_identity(self) -> bool:
+        """Whether source and driving show one person, by the names of their clips."""
+        return self.source.identity == self.identity
+
+    @property
+    def motion(self) -> Literal["relative", "absolute"]:
+        """What the protocols prescribe.
+
+        Absolute where the person is the same, and where it is not known what to count from; a
+        whole clip can count from its first frame.
+        """
+        known = self.best_frame is not None or isinstance(self.driving, Clip)
+        return "relative" if known and not self.same_identity else "absolute"
+
+
+class PairList(NamedTuple):
+    """The different pairs of a list, and the rows that cannot be used."""
+
+    path: Path
+    root: Path | None  # where clips were looked for
+    sha256: str  # of the file
+    num_rows: int
+    num_duplicates: int  # rows that repeat an earlier one
+    pairs: list[Pair]
+    missing: dict[str, str]  # "line 7: SOURCE, DRIVING" -> reason
+
+    def require_all(self) -> None:
+        """Raises InputError, naming each row that cannot be used, where there are any."""
+        if self.missing:
+            rows = "\n".join(f"{row}: {reason}" for row, reason in self.missing.items())
+            raise InputError(
+                f"{len(self.missing)} of the {self.num_rows} rows of {self.path} cannot be used:\n"
+                + rows
+            )
+
+
+class Row(NamedTuple):
+    """The cells of a row that count."""
+
+    source: str
+    driving: str
     best_frame: str  # "" where the row has none
+    surplus: str  # cells beyond the header
 
 
-def read_pair_list(path: Path) -> dict[str, PairPaths]:
-    """The different pairs of a CSV file, each under a name of its own, made from its files'.
+def read_pair_list(path: Path, root: Path | None = None) -> PairList:
+    """The pairs of a CSV file, found under ``root``, beside the list or in the working directory.
 
-    Paths are those seen from the CSV file's folder, or else from the working directory.
+    Rows that cannot be used are listed in ``missing``.  Raises InputError where the file is no
+    list of pairs, where ``root`` is no folder, and where no row can be used.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            header, cells = rows.fieldnames or [], list(rows)
+        content = path.read_bytes()
+        rows = read_rows(content, path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a CSV file of pairs: {error}.") from error
+    finder = FrameFinder(root, path.parent)
+    lines: dict[Row, int] = {}
+    for line, row in rows:
+        lines.setdefault(row, line)  # a repeated row is none of its own
+    resolved = [resolve(row, name, finder) for name, row in unique_names(lines).items()]
+    found = without_ends_passed(resolved)
+
+    pairs: dict[tuple[object, ...], Pair] = {}
+    missing: dict[str, str] = {}
+    for (row, line), result in zip(lines.items(), found, strict=True):
+        if isinstance(result, Pair):
+            pairs.setdefault(result[1:], result)  # nor is the same pair by other paths
+        else:
+            missing[f"line {line}: {row.source}, {row.driving}"] = result
+    if not pairs:
+        shown = "; ".join(f"{row}: {reason}" for row, reason in list(missing.items())[:SHOWN])
+        raise InputError(f"None of the {len(rows)} rows of {path} can be used: {shown}")
+    return PairList(
+        path,
+        root,
+        sha256=hashlib.sha256(content).hexdigest(),
+        num_rows=len(rows),
+        num_duplicates=len(rows) - len(pairs) - len(missing),
+        pairs=list(pairs.values()),
+        missing=missing,
+    )
+
+
+def read_rows(content: bytes, path: Path) -> list[tuple[int, Row]]:
+    """The rows of a list with their lines."""
+    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    header = [name.strip() for name in reader.fieldnames or []]
     if not {"source", "driving"} <= set(header):
         raise InputError(
-            f"{path} must start with the line source,driving or source,driving,best_frame: "
-            f"found {','.join(header)!r}."
+            f"{path} must start with the line source,driving or source,driving,best_frame (or "
+            f"source,driving,frame, of clips): found {','.join(header)[:200]!r}."
         )
-    if not cells:
+    reader.fieldnames = header
+    rows = [(reader.line_num, read_row(row)) for row in reader]
+    if not rows:
         raise InputError(f"{path} lists no pairs.")
+    return rows
 
-    named: dict[str, PairPaths] = {}
-    uses: Counter[str] = Counter()
-    for pair in dict.fromkeys(read_row(row, path.parent) for row in cells):
-        name = f"{pair.source.stem}--{pair.driving.stem}"
-        uses[name] += 1
-        named[name if uses[name] == 1 else f"{name}-{uses[name]}"] = pair
+
+def read_row(cells: Mapping[str | None, str | list[str] | None]) -> Row:
+    """A row, which has None where it is shorter than the header, and a list where longer."""
+    texts = {
+        name: (",".join(cell) if isinstance(cell, list) else cell or "").strip()
+        for name, cell in cells.items()
+    }
+    best_frame = texts.get("best_frame") or texts.get("frame", "")
+    return Row(texts["source"], texts["driving"], best_frame, texts.get(None, "").strip(","))
+
+
+def resolve(row: Row, name: str, finder: FrameFinder) -> Pair | str:
+    """The pair of a row, or the reason why it is none."""
+    if row.surplus:
+        return f"It has more cells than the header has names: {row.surplus!r}."
+    try:
+        source, driving = finder.find(row.source), finder.find(row.driving)
+        if isinstance(source, Clip):
+            source = finder.first_frame(source)
+        if isinstance(driving, Clip) and driving.path.suffix.lower() in PICTURE_SUFFIXES:
+            raise InputError(f"{driving.path} is a strip: only single frames of it can drive.")
+        return Pair(name, source, driving, find_best_frame(row.best_frame, driving, finder))
+    except InputError as error:
+        return str(error)
+
+
+def find_best_frame(
+    text: str, driving: FrameRef | Clip, finder: FrameFinder
+) -> FrameRef | Literal["auto"] | None:
+    """The frame that a cell names: by its number in the driving clip, or by its path."""
+    if not text:
+        return None
+    if text == "auto":
+        if isinstance(driving, FrameRef):
+            raise InputError("The best frame can be auto only where a whole clip drives.")
+        return "auto"
+    if re.fullmatch(r"[0-9]{1,18}(\.0)?", text):  # pandas writes 7.0 where other rows have none
+        in_file = isinstance(driving, Clip) or driving.number is not None
+        clip_file = driving.path if in_file else driving.path.parent
+        return finder.frame(clip_file, int(text.partition(".")[0]))
+    if os.path.splitext(text)[1].lower() in PICTURE_SUFFIXES:
+        found = finder.find(text)
+        if isinstance(found, FrameRef):
+            return found
+    raise InputError(f"The best frame is auto, a picture or the number of a frame: found {text!r}.")
+
+
+def without_ends_passed(found: list[Pair | str]) -> list[Pair | str]:
+    """The same, with a reason in place of each pair that asks for frames its videos do not have.
+
+    Every video is opened once.
+    """
+    videos = {ref.path for pair in found if isinstance(pair, Pair) for ref in refs_of(pair)}
+    with ThreadPoolExecutor() as pool:
+        lengths = dict(zip(videos, pool.map(length_or_reason, videos), strict=True))
+    checked: list[Pair | str] = []
+    for pair in found:
+        result = pair
+        for ref in refs_of(pair) if isinstance(pair, Pair) else []:
+            length = lengths[ref.path]
+            assert ref.number is not None
+            if isinstance(length, str):
+                result = length
+            elif ref.number >= length:
+                result = f"{ref.path} holds {length} frames: there is no frame {ref.number}."
+        checked.append(result)
+    return checked
+
+
+def refs_of(pair: Pair) -> list[FrameRef]:
+    """The frames of videos that a pair names."""
+    refs = (pair.source, pair.driving, pair.best_frame)
+    return [ref for ref in refs if isinstance(ref, FrameRef) and ref.number is not None]
+
+
+def length_or_reason(video: Path) -> int | str:
+    try:
+        return count_frames(video)
+    except InputError as error:
+        return str(error)
+
+
+def unique_names(rows: Iterable[Row]) -> dict[str, Row]:
+    """The rows under names of their own, made from the list alone: data that come do not matter."""
+    named: dict[str, Row] = {}
+    taken: set[str] = set()  # in small letters, as some file systems see names
+    for row in rows:
+        base = f"{side_name(row.source)}--{side_name(row.driving)}"
+        name, count = base, 1
+        while name.casefold() in taken:
+            count += 1
+            name = f"{base}-{count}"
+        taken.add(name.casefold())
+        named[name] = row
     return named
 
 
-def read_row(row: dict[str, str | None], folder: Path) -> PairPaths:
-    """A row, which has None where it is shorter than the header."""
-    source, driving, best_frame = (
-        (row.get(name) or "").strip() for name in ("source", "driving", "best_frame")
-    )
-    return PairPaths(find(source, folder), find(driving, folder), best_frame)
+def side_name(text: str) -> str:
+    """A path as a part of a file name: its last part, after its folder's where that is a number."""
+    *folders, last = [""] + [part for part in re.split(r"[/\\]", text) if part not in ("", ".")]
+    name = without_ending(last)
+    if frame_number(name) is not None:
+        folders = [folder for folder in folders if folder != CELEBV_FOLDER]
+        name = f"{without_ending(folders[-1])}-{name}" if folders[-1] else name
+    safe = re.sub(r"[^\w#.=+-]+", "_", name).encode()[-MAX_NAME:].decode(errors="ignore")
+    return safe.lstrip(".") or "_"
 
 
-def find(name: str, folder: Path) -> Path:
-    beside = folder / name
-    return beside if beside.exists() else Path(name)
+def without_ending(name: str) -> str:
+    stem, ending = os.path.splitext(name)
+    return stem if ending.lower() in ENDINGS else name

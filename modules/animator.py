@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from modules.motion_transfer import movement_scale, transfer_motion
 
 Motion = Literal["relative", "absolute"]
 Fit = Literal["crop", "pad", "squash"]
+Item = TypeVar("Item")
 
 PUBLISHED_SIZE = 256  # published checkpoints do not say what they were trained on
 BATCH_SIZE = 4  # on a processor no larger one is faster
@@ -187,8 +188,8 @@ class Animator:
         )
 
 
-def batches(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[list[np.ndarray]]:
-    """``frames`` in lists of ``batch_size``, the last of which may be shorter."""
-    iterator = iter(frames)
+def batches(items: Iterable[Item], batch_size: int) -> Iterator[list[Item]]:
+    """``items`` in lists of ``batch_size``, the last of which may be shorter."""
+    iterator = iter(items)
     while batch := list(itertools.islice(iterator, batch_size)):
         yield batch

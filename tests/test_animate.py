@@ -1,3 +1,4 @@
+import json
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-import animate
-from animate import Animator, main
+from animate import Animator, Options, animate_pairs, main
+from datasets.pair_list import read_pair_list
 from datasets.video import VideoWriter, probe, read_frames
+from evaluation import animation
+from evaluation.metric import Unavailable
 from modules.checkpoints import save_weights
 from modules.compensation import MemoryConfig
 from modules.dense_motion import DenseMotionConfig
@@ -282,7 +285,7 @@ class FacesIn:
 
 
 def best_frame_by(monkeypatch, files, landmarks, caplog) -> list[str]:
-    monkeypatch.setattr(animate, "landmark_detector", lambda device: landmarks)
+    monkeypatch.setattr(animation, "landmark_detector", lambda device: landmarks)
     with caplog.at_level(logging.INFO):
         assert call(files | {"--best-frame": "auto"}) == 0
     return caplog.messages
@@ -304,13 +307,13 @@ def test_without_landmarks_the_keypoints_of_the_network_choose(monkeypatch, file
 
 def test_landmark_weights_that_cannot_be_had_are_said(monkeypatch, caplog):
     def unavailable(device: str) -> None:
-        raise animate.Unavailable("URLError: name resolution fails")
+        raise Unavailable("URLError: name resolution fails")
 
-    monkeypatch.setattr(animate, "FaceAlignmentLandmarks", unavailable)
-    animate.landmark_detector.cache_clear()
-    assert animate.landmark_detector("cpu") is None
+    monkeypatch.setattr(animation, "FaceAlignmentLandmarks", unavailable)
+    animation.landmark_detector.cache_clear()
+    assert animation.landmark_detector("cpu") is None
     assert "name resolution fails" in caplog.text
-    animate.landmark_detector.cache_clear()
+    animation.landmark_detector.cache_clear()
 
 
 # Errors
@@ -359,41 +362,221 @@ def test_a_driving_video_that_breaks_off_leaves_nothing_behind(files, tmp_path, 
     assert set(tmp_path.iterdir()) == before
 
 
+# Values that are not finite
+
+
+def test_values_that_are_not_finite_are_predicted_but_not_rendered(animator):
+    broken = Animator(MCNet(TINY), (SIZE, SIZE), device="cpu", precision="fp32")
+    broken.model.generator.decoder.final.bias.data[0] = torch.nan
+    (picture,) = moving_square(1)
+    encoded, driving = broken.encode(picture), broken.detect([picture])
+    prediction = broken.predict(encoded, driving)
+    assert prediction.shape == (1, 3, SIZE, SIZE)
+    assert not prediction.isfinite().all()
+    with pytest.raises(InputError, match="not finite"):
+        broken.render(encoded, driving)
+
+
+def test_predictions_are_the_frames_before_rounding(animator):
+    first, second = moving_square(2)
+    encoded, driving = animator.encode(first), animator.detect([first, second])
+    prediction = animator.predict(encoded, driving).permute(0, 2, 3, 1).numpy()
+    assert prediction.min() >= 0
+    assert np.abs(prediction * 255 - animator.render(encoded, driving)).max() <= 0.51
+
+
 # Pairs
 
 
-def test_pairs_go_on_after_a_bad_one_and_list_it(files, tmp_path, capsys):
-    write_picture(tmp_path / "still.png")
-    (tmp_path / "pairs.csv").write_text(
-        "source,driving,best_frame\n"  # three names over rows of two
-        "source.png,driving.mp4\n"
-        "source.png,driving.mp4\n"  # a repeated row
-        "source.png,absent.mp4\n"
-        "source.png,driving.mp4,2\n"
-        "source.png,driving.mp4,x\n"
-        "source.png,still.png\n"
-    )
-    assert call(pair_options(files)) == 1
-    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
-        "source--driving-2.mp4",
-        "source--driving.mp4",
-        "source--still",
-    ]
+class Listed:
+    """A list under a data root, and the command that animates it."""
+
+    def __init__(self, files: dict[str, str], folder: Path) -> None:
+        self.output, self.folder, self.files = folder / "results", folder, files
+        test = folder / "root" / "test"
+        for name, num_frames, seed in (("id1#a", 6, 0), ("id2#b", 5, 3), ("id2#c", 4, 2)):
+            frames = moving_square(num_frames, seed=seed)
+            (test / name).mkdir(parents=True)
+            for number, frame in enumerate(frames):
+                Image.fromarray(frame).save(test / name / f"{number:07d}.png")
+
+    def animate(self, rows: str, header: str = "source,driving,best_frame", **more) -> int:
+        (self.folder / "pairs.csv").write_text(f"{header}\n{rows}")
+        options = {name: self.files[name] for name in ("--checkpoint", "--device")}
+        options |= {"--pairs": f"{self.folder}/pairs.csv", "--root": f"{self.folder}/root"}
+        options |= {"--output": str(self.output), "--precision": "fp32"}
+        return call(options | {f"--{name}": value for name, value in more.items()})
+
+    def pictures(self, name: str) -> tuple[np.ndarray, ...]:
+        kinds = ("source", "driving", "generated")
+        return tuple(np.asarray(Image.open(self.output / kind / f"{name}.png")) for kind in kinds)
+
+    def frame(self, clip: str, number: int) -> np.ndarray:
+        path = self.folder / "root" / "test" / clip / f"{number:07d}.png"
+        return np.asarray(Image.open(path))
+
+    def record(self) -> dict:
+        return json.loads((self.output / "pairs.json").read_text())
+
+
+@pytest.fixture
+def listed(files, tmp_path) -> Listed:
+    return Listed(files, tmp_path)
+
+
+STILLS = (
+    "/x/test/id1#a/0000000.png,/x/test/id1#a/0000005.png\n"
+    "/x/test/id1#a/0000000.png,/x/test/id2#b/0000004.png\n"
+    "/x/test/id1#a/0000000.png,/x/test/id2#b/0000004.png,/x/test/id2#b/0000001.png\n"
+    "/x/test/id2#c/0000001.png,/x/test/id2#b/0000003.png,2\n"
+    "/x/test/id2#c/0000001.png,/x/test/id1#a/0000003.png\n"
+)
+NAMES = [
+    "id1#a-0000000--id1#a-0000005",
+    "id1#a-0000000--id2#b-0000004",
+    "id1#a-0000000--id2#b-0000004-2",
+    "id2#c-0000001--id2#b-0000003",
+    "id2#c-0000001--id1#a-0000003",
+]
+
+
+def test_pictures_move_as_their_protocol_prescribes(listed, animator):
+    """Absolute for one person; for two relative to the best frame where there is one."""
+    assert listed.animate(STILLS, **{"batch-size": "3"}) == 0
+    a0, c1 = listed.frame("id1#a", 0), listed.frame("id2#c", 1)
+    expected = {
+        NAMES[0]: (a0, listed.frame("id1#a", 5), None),
+        NAMES[1]: (a0, listed.frame("id2#b", 4), None),
+        NAMES[2]: (a0, listed.frame("id2#b", 4), listed.frame("id2#b", 1)),
+        NAMES[3]: (c1, listed.frame("id2#b", 3), None),
+        NAMES[4]: (c1, listed.frame("id1#a", 3), None),
+    }
+    results = {}
+    for name, (source, driving, initial) in expected.items():
+        written = listed.pictures(name)
+        motion = "absolute" if initial is None else "relative"
+        (result,) = animator.animate(source, [driving], motion=motion, initial=initial)
+        np.testing.assert_array_equal(written[0], source)
+        np.testing.assert_array_equal(written[1], driving)
+        assert np.abs(written[2].astype(int) - result).max() <= 1  # batches round in other ways
+        assert listed.record()["pairs"][name]["motion"] == motion
+        results[name] = written[2]
+    assert (results[NAMES[1]] != results[NAMES[2]]).any()
+
+
+def test_a_clip_drives_relative_to_its_best_frame_or_its_first(listed, animator):
+    rows = "id1#a,id2#b,2\nid1#a,id2#c,\nid2#c,id2#b,\n"
+    assert listed.animate(rows, header="source,driving,frame") == 0
+    for name, source, driving, motion, best in (
+        ("id1#a--id2#b", "id1#a", "id2#b", "relative", 2),
+        ("id1#a--id2#c", "id1#a", "id2#c", "relative", 0),
+        ("id2#c--id2#b", "id2#c", "id2#b", "absolute", 0),
+    ):
+        portrait = listed.frame(source, 0)
+        frames = images(listed.folder / "root" / "test" / driving)
+        results = animator.animate(portrait, frames, motion=motion, initial=frames[best])
+        np.testing.assert_array_equal(images(listed.output / "generated" / name), list(results))
+        np.testing.assert_array_equal(images(listed.output / "driving" / name), frames)
+        (source_picture,) = images(listed.output / "source" / f"{name}.png")
+        np.testing.assert_array_equal(source_picture, portrait)
+        assert listed.record()["pairs"][name]["motion"] == motion
+
+
+def test_the_motion_can_be_chosen_for_all_pairs(listed, capsys):
+    rows = "id1#a,id2#b\nid1#a/0000000.png,id2#b/0000001.png\n"
+    assert listed.animate(rows, motion="absolute") == 0
+    assert {pair["motion"] for pair in listed.record()["pairs"].values()} == {"absolute"}
+    listed.output = listed.folder / "relative"
+    assert listed.animate(rows, motion="relative") == 1
+    assert "needs a best_frame" in capsys.readouterr().err
+
+
+def test_clips_can_be_written_for_watching(listed):
+    assert listed.animate("id1#a,id2#b\n", format="mp4", panels=None) == 0
+    sizes = {"driving": SIZE, "generated": SIZE, "panels": 3 * SIZE}
+    for kind, width in sizes.items():
+        video = probe(listed.output / kind / "id1#a--id2#b.mp4")
+        assert (video.num_frames, video.size) == (5, (SIZE, width))
+
+
+def test_driving_frames_are_written_as_the_network_saw_them(listed, animator):
+    wide = listed.folder / "root" / "test" / "id3#w"
+    wide.mkdir()
+    write_picture(wide / "0000000.png", height=48, width=80)
+    assert listed.animate("id1#a/0000000.png,id3#w/0000000.png\n") == 0
+    _, driving, _ = listed.pictures("id1#a-0000000--id3#w-0000000")
+    expected = animator.fit(np.asarray(Image.open(wide / "0000000.png")))
+    np.testing.assert_array_equal(driving, expected)
+
+
+def test_pairs_go_on_after_bad_ones_and_name_them(listed, capsys):
+    (listed.folder / "root" / "test" / "id2#b" / "0000003.png").write_text("no picture")
+    assert listed.animate(STILLS + "id1#a/0000009.png,id1#a/0000000.png\nid1#a,absent\n") == 1
     complaint = capsys.readouterr().err
-    assert "2 pairs failed" in complaint
-    assert "absent.mp4" in complaint
-    assert "'x'" in complaint
+    assert "3 pairs are missing or failed" in complaint
+    assert "no frame 9" in complaint
+    record = listed.record()
+    assert record["finished"]
+    assert (record["rows"], record["duplicates"]) == (7, 0)
+    assert list(record["failed"]) == [NAMES[3]]
+    assert "0000003.png is not a readable picture" in record["failed"][NAMES[3]]
+    assert [row.split(":")[0] for row in record["missing"]] == ["line 7", "line 8"]
+    results = sorted(path.stem for path in (listed.output / "generated").iterdir())
+    assert results == sorted(set(NAMES) - {NAMES[3]})
 
 
-def test_pairs_that_all_work_end_well(files, tmp_path):
-    (tmp_path / "pairs.csv").write_text("source,driving\nsource.png,driving.mp4\n")
-    assert call(pair_options(files)) == 0
+def test_a_strict_list_with_missing_files_renders_nothing(listed, capsys):
+    assert listed.animate(STILLS + "id1#a,absent\nabsent,id1#a\n", strict=None) == 2
+    complaint = capsys.readouterr().err
+    assert "line 7: id1#a, absent" in complaint
+    assert "line 8: absent, id1#a" in complaint
+    assert not listed.output.exists()
+    assert listed.animate(STILLS, strict=None) == 0
 
 
-def pair_options(files: dict[str, str]) -> dict[str, str]:
-    folder = Path(files["--checkpoint"])
-    options = {name: files[name] for name in ("--checkpoint", "--device")}
-    return options | {"--pairs": str(folder / "pairs.csv"), "--output": str(folder / "results")}
+def test_an_interrupted_list_goes_on_where_it_stopped(listed, monkeypatch):
+    assert listed.animate(STILLS + "id1#a,id2#b\n", **{"batch-size": "2"}) == 0
+    whole = {path: path.read_bytes() for path in listed.output.rglob("*.png")}
+    for path in listed.output.glob(f"generated/{NAMES[2]}.png"):
+        path.unlink()
+    rendered = []
+    render = Animator.render
+    monkeypatch.setattr(
+        Animator, "render", lambda *args: rendered.append(len(args[2][0])) or render(*args)
+    )
+    assert listed.animate(STILLS + "id1#a,id2#b\n", **{"batch-size": "2"}) == 0
+    assert rendered == [1]  # relative motion, by itself between absolute
+    assert {path: path.read_bytes() for path in listed.output.rglob("*.png")} == whole
+
+
+def test_results_of_other_settings_are_not_mixed(listed, capsys):
+    assert listed.animate(STILLS) == 0
+    assert listed.animate(STILLS, fit="pad") == 2
+    assert "holds results of another fit" in capsys.readouterr().err
+    assert listed.animate(STILLS + "id1#a,id2#b\n") == 2
+    assert "another pairs_sha256" in capsys.readouterr().err
+
+
+def test_a_driving_clip_that_breaks_off_leaves_no_part_of_a_result(listed):
+    (listed.folder / "root" / "test" / "id2#c" / "0000003.png").write_text("no picture")
+    rows = "id1#a,id2#c\nid1#a,id2#b\n"
+    assert listed.animate(rows, **{"batch-size": "2"}) == 1
+    for kind in ("driving", "generated"):
+        results = [path.name for path in (listed.output / kind).iterdir()]
+        assert results == ["id1#a--id2#b"]
+
+
+def test_options_of_lists_are_refused_for_a_single_animation(files, capsys):
+    assert call(files | {"--strict": None}) == 2
+    assert "belong to --pairs" in capsys.readouterr().err
+
+
+def test_pairs_can_be_animated_from_python(listed, animator, tmp_path):
+    (tmp_path / "pairs.csv").write_text(f"source,driving,best_frame\n{STILLS}")
+    pair_list = read_pair_list(tmp_path / "pairs.csv", tmp_path / "root")
+    problems = animate_pairs(animator, pair_list, listed.output, Options(adapt_scale=True))
+    assert problems == {}
+    assert len(list((listed.output / "generated").iterdir())) == len(STILLS.splitlines())
 
 
 # The published path

@@ -70,7 +70,7 @@ def test_a_list_of_pairs_is_animated_and_failures_are_told(finished, tmp_path, c
     command += ["--pairs", str(tmp_path / "pairs.csv"), "--output", str(tmp_path / "out")]
     assert main(command) == 1
     assert "missing.png" in capsys.readouterr().err
-    assert len(list((tmp_path / "out").glob("*.mp4"))) == 1
+    assert [len(list(path.iterdir())) for path in (tmp_path / "out" / "generated").iterdir()] == [5]
 
 
 @pytest.mark.parametrize(

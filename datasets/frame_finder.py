@@ -1,0 +1,246 @@
+"""Finds the files that the lists of others mean: frames of clips, and whole clips.
+
+A published list names a frame ``/data/xyz/vox/test/CLIP/0000012.png``, with folders of another
+machine before it.  Here it may be a file in a folder CLIP, or frame 12 of the video CLIP.mp4.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.clips import CLIP_SUFFIXES, Clip, clip_name, frames_of, identity_of, open_clip
+from datasets.pictures import FRAME_SUFFIXES, PICTURE_SUFFIXES, Picture, frame_paths, read_image
+from datasets.video_file import open_video
+from modules.errors import InputError
+
+SPLITS = ("test", "train")
+CELEBV_FOLDER = "Image"  # CelebV keeps the frames of NAME in NAME/Image
+FRAME_NAME = re.compile(r"(?:frame|image|img)?[-_]?([0-9]{1,18})", re.IGNORECASE)
+
+Parts = tuple[str, ...]
+
+
+class FrameRef(NamedTuple):
+    """One picture: a file, or a frame of a video or strip."""
+
+    clip: str
+    name: str  # of the frame within the clip, "0000012"
+    path: Path
+    number: int | None  # in the video or strip; None where ``path`` is the picture
+
+    @property
+    def identity(self) -> str:
+        """The person that it shows."""
+        return identity_of(self.clip)
+
+    def read(self) -> Picture:
+        """The picture, RGB uint8 (H, W, 3).  Raises InputError where it is unreadable."""
+        return read_refs([self])[0]
+
+
+def read_refs(refs: Sequence[FrameRef]) -> list[Picture]:
+    """The pictures of ``refs``; each file is opened once."""
+    numbers: dict[Path, list[int]] = {}
+    for path, number in dict.fromkeys((ref.path, ref.number) for ref in refs):
+        if number is not None:
+            numbers.setdefault(path, []).append(number)
+    pictures: dict[tuple[Path, int | None], Picture] = {}
+    for path, wanted in numbers.items():
+        for number, picture in zip(wanted, frames_of(path, wanted), strict=True):
+            pictures[path, number] = picture
+    for ref in refs:
+        if ref.number is None and (ref.path, None) not in pictures:
+            pictures[ref.path, None] = read_image(ref.path)
+    return [pictures[ref.path, ref.number] for ref in refs]
+
+
+class FrameFinder:
+    """Files under a data root, its splits ``test`` and ``train``, or beside a list.
+
+    What it has learned of the folders is kept: a list of thousands of rows reads each once.
+    """
+
+    def __init__(self, root: Path | None, beside: Path) -> None:
+        """Raises InputError where ``root`` is no folder."""
+        if root is not None and not root.is_dir():
+            raise InputError(f"The data root {root} is no folder: give the one with the clips.")
+        self.root = root
+        self.roots = [] if root is None else [*(root / split for split in SPLITS), root]
+        self.elsewhere = [beside, Path()]
+        self.present: dict[Path, bool] = {}
+        self.clip_files: dict[Path, dict[str, list[Path]]] = {}
+        self.frames: dict[Path, dict[int, list[Path]]] = {}
+        self.clips: dict[Path, Clip | InputError] = {}
+
+    def find(self, text: str) -> FrameRef | Clip:
+        """The picture or the whole clip that ``text`` names.
+
+        The longest end of the path that is found under the root or a split counts; else the
+        path is one seen from the list's folder or the working directory.  That a video has so
+        many frames is not checked.  Raises InputError where nothing is found.
+        """
+        parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
+        if not parts:
+            raise InputError("The cell is empty.")
+        for base, end in self._places(text, parts):
+            if (found := self._at(base, end)) is not None:
+                return found
+        places = "beside the list or in the working directory"
+        if self.root is None:
+            raise InputError(f"{text} is not {places}: name the folder of the clips by --root.")
+        raise InputError(f"{text} is not under {self.root}, {places}.")
+
+    def first_frame(self, clip: Clip) -> FrameRef:
+        """The first frame of a clip."""
+        if clip.path.is_dir():
+            return _picture(frame_paths(clip.path)[0], clip.path)
+        return _numbered(clip.path, 0)
+
+    def frame(self, clip_file: Path, number: int) -> FrameRef:
+        """The frame of this number: of a folder by the names in it.  Raises InputError."""
+        if not clip_file.is_dir():
+            return _numbered(clip_file, number)
+        return self._in_folder(clip_file, f"{number:07d}", number)
+
+    def _places(self, text: str, parts: list[str]) -> Iterator[tuple[Path, list[str]]]:
+        """Where to look for what, the longest end of the path first."""
+        for start in range(len(parts) - _least_parts(parts) + 1):
+            if ".." not in parts[start:]:
+                yield from ((root, parts[start:]) for root in self.roots)
+        for folder in self.elsewhere:
+            yield (Path("/") if text.startswith("/") else folder), parts
+
+    def _at(self, base: Path, parts: list[str]) -> FrameRef | Clip | None:
+        """What ``base/parts`` names; None where nothing there has such a name."""
+        exact = self._walk(base, parts)
+        stem, suffix = os.path.splitext(parts[-1])
+        names_picture = suffix.lower() in PICTURE_SUFFIXES
+        if exact is not None:
+            return _picture(exact) if names_picture and exact.is_file() else self._clip(exact)
+        if not names_picture:
+            clip = self._clip_file(base, parts)
+            return None if clip is None else self._clip(clip)
+        clip, number = self._clip_file(base, parts[:-1]), frame_number(stem)
+        if clip is None or number is None or (clip.is_dir() and not self._numbers(clip)):
+            return None
+        return self._in_folder(clip, stem, number) if clip.is_dir() else _numbered(clip, number)
+
+    def _walk(self, base: Path, parts: list[str]) -> Path | None:
+        """``base/parts`` where it exists, asked for part by part: most miss at the first."""
+        path = base
+        for part in parts:
+            path = path / part
+            if path not in self.present:
+                self.present[path] = os.path.exists(path)
+            if not self.present[path]:
+                return None
+        return path
+
+    def _clip_file(self, base: Path, parts: list[str]) -> Path | None:
+        """The folder, video or strip of a clip; a folder comes before files of its name."""
+        folder = self._walk(base, parts[:-1]) if parts else None
+        if folder is None:
+            return None
+        if folder not in self.clip_files:
+            self.clip_files[folder] = _clip_files(folder)
+        name = parts[-1]
+        files = self.clip_files[folder].get(_without_ending(name), [])
+        return min(files, key=lambda file: (not file.is_dir(), file.name != name), default=None)
+
+    def _clip(self, path: Path) -> Clip:
+        if path not in self.clips:
+            try:
+                clip, name = open_clip(path), _folder_name(path)
+                self.clips[path] = clip._replace(name=name, identity=identity_of(name))
+            except InputError as error:
+                self.clips[path] = error
+        found = self.clips[path]
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def _numbers(self, folder: Path) -> dict[int, list[Path]]:
+        """The frames of a folder by the numbers in their names."""
+        if folder not in self.frames:
+            self.frames[folder] = {}
+            for path in map(Path, os.scandir(folder)):
+                number = frame_number(path.stem)
+                if number is not None and path.suffix.lower() in FRAME_SUFFIXES:
+                    self.frames[folder].setdefault(number, []).append(path)
+        return self.frames[folder]
+
+    def _in_folder(self, folder: Path, stem: str, number: int) -> FrameRef:
+        """The frame of this number, whatever the ending and the zeros; ``stem`` if it is there."""
+        paths = self._numbers(folder).get(number, [])
+        paths = [path for path in paths if path.stem == stem] or paths
+        if not paths:
+            raise InputError(f"{folder} has no frame {number}.")
+        if len(paths) > 1:
+            names = " and ".join(sorted(path.name for path in paths))
+            raise InputError(f"{folder} has two frames of one number: {names}.")
+        return _picture(paths[0], folder)
+
+
+def frame_number(stem: str) -> int | None:
+    """The number in the name of a frame, ``0000012`` or ``frame_12``; None in other names."""
+    match = FRAME_NAME.fullmatch(stem)
+    return int(match[1]) if match else None
+
+
+def count_frames(path: Path) -> int:
+    """How many frames a video or strip holds; no frame is decoded.  Raises InputError."""
+    if path.suffix.lower() in FRAME_SUFFIXES:
+        return open_clip(path).num_frames
+    with open_video(path) as video:
+        return len(video.index().times)
+
+
+def _clip_files(folder: Path) -> dict[str, list[Path]]:
+    """The folders, videos and strips in a folder by name, in which no ending of a video counts.
+
+    A folder of frames may be named ``CLIP.mp4``, after the video that they came from.
+    """
+    files: dict[str, list[Path]] = {}
+    if folder.is_dir():
+        for path in sorted(map(Path, os.scandir(folder)), key=_kind_and_name):
+            if path.suffix.lower() in CLIP_SUFFIXES or path.is_dir():
+                files.setdefault(_without_ending(path.name), []).append(path)
+    return files
+
+
+def _without_ending(name: str) -> str:
+    stem, ending = os.path.splitext(name)
+    return stem if ending.lower() in CLIP_SUFFIXES else name
+
+
+def _kind_and_name(path: Path) -> tuple[bool, str]:
+    return path.suffix.lower() in FRAME_SUFFIXES, path.name  # videos before strips
+
+
+def _picture(path: Path, folder: Path | None = None) -> FrameRef:
+    """A file: a frame of its folder where its name is a number, else a clip of its own."""
+    if folder is None and frame_number(path.stem) is not None:
+        folder = path.parent
+    return FrameRef(path.stem if folder is None else _folder_name(folder), path.stem, path, None)
+
+
+def _numbered(path: Path, number: int) -> FrameRef:
+    return FrameRef(clip_name(path), f"{number:07d}", path, number)
+
+
+def _folder_name(path: Path) -> str:
+    """The name of the clip in a folder or file, as ``datasets.clips`` has it."""
+    path = Path(os.path.abspath(path))
+    return clip_name(path.parent if path.name == CELEBV_FOLDER else path)
+
+
+def _least_parts(parts: list[str]) -> int:
+    """How many parts at the end of a path tell its file from those of other clips."""
+    if "#" in parts[-1]:
+        return 1
+    is_frame = os.path.splitext(parts[-1])[1].lower() in PICTURE_SUFFIXES
+    folders = parts[:-1] if is_frame else parts
+    in_celebv = folders[-1:] == [CELEBV_FOLDER]
+    return min(1 + is_frame + in_celebv, len(parts))

@@ -1,0 +1,138 @@
+"""A list of pairs, animated with one network into a folder that the evaluation reads."""
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from datasets.clips import Clip
+from datasets.pair_list import FrameRef, Pair, PairList, read_refs
+from datasets.video import probe, read_frames
+from evaluation.animation import Options, animated, initial_frame
+from evaluation.metric import file_sha256
+from evaluation.pair_folder import RECORD, Format, PairFolder
+from modules.animator import Animator, Motion, batches
+from modules.checkpoints import weights_file
+from modules.errors import InputError
+from modules.motion_transfer import movement_scale, transfer_motion
+
+SHOWN = 5  # problems that are told where there may be thousands
+
+
+def animate_pairs(
+    animator: Animator,
+    pair_list: PairList,
+    output: Path,
+    options: Options,
+    *,
+    format: Format = "png",
+    checkpoint: str | Path | None = None,
+) -> dict[str, str]:
+    """Animates every pair of a list into a folder (see ``evaluation.pair_folder``).
+
+    The folder of an earlier call with the same list, data root, checkpoint and settings is
+    continued.  Returns the rows that are missing and the pairs that failed, with the reasons.
+    """
+    settings: dict[str, Any] = {
+        "pairs_sha256": pair_list.sha256,
+        "root": None if pair_list.root is None else str(pair_list.root),
+        "checkpoint_sha256": None if checkpoint is None else file_sha256(weights_file(checkpoint)),
+        "size": list(animator.size),
+        "fit": animator.how_to_fit,
+        "precision": str(animator.precision).removeprefix("torch."),
+        "motion": options.motion or "as the protocol prescribes",
+        "adapt_scale": options.adapt_scale,
+        "best_frame": options.best_frame,
+    }
+    folder = PairFolder(output, settings, format, options.panels)
+    motions = {pair.name: options.motion or pair.motion for pair in pair_list.pairs}
+    folder.record(pair_list, motions, failed=None)
+    failed: dict[str, str] = {}
+    with tqdm(total=len(pair_list.pairs), unit="pair", disable=None) as progress:
+        for pairs in rendered_together(pair_list.pairs, motions, options):
+            if not all(map(folder.is_done, pairs)):
+                how = options._replace(motion=motions[pairs[0].name])
+                failed.update(animate_or_reasons(animator, pairs, folder, how))
+            progress.update(len(pairs))
+    folder.record(pair_list, motions, failed)
+    return {**pair_list.missing, **failed}
+
+
+def rendered_together(
+    pairs: Sequence[Pair], motions: dict[str, Motion], options: Options
+) -> Iterator[list[Pair]]:
+    """The pairs in order: clips alone, pictures that move alike in batches."""
+    size = 1 if options.adapt_scale else options.batch_size  # each pair has a scale of its own
+    kinds = itertools.groupby(
+        pairs, lambda pair: (isinstance(pair.driving, Clip), motions[pair.name])
+    )
+    for (is_clip, _), alike in kinds:
+        yield from batches(alike, 1 if is_clip else size)
+
+
+def animate_or_reasons(
+    animator: Animator, pairs: list[Pair], folder: PairFolder, options: Options
+) -> dict[str, str]:
+    """Writes some pairs; returns why some cannot be, which does not stop the others."""
+    try:
+        if isinstance(pairs[0].driving, Clip):
+            animate_clip(animator, pairs[0], pairs[0].driving, folder, options)
+        else:
+            animate_stills(animator, pairs, folder, options)
+    except InputError as error:
+        if len(pairs) == 1:
+            return {pairs[0].name: str(error)}
+        reasons = [animate_or_reasons(animator, [pair], folder, options) for pair in pairs]
+        return {name: reason for each in reasons for name, reason in each.items()}
+    return {}
+
+
+def animate_clip(
+    animator: Animator, pair: Pair, clip: Clip, folder: PairFolder, options: Options
+) -> None:
+    """Writes a source picture animated by all frames of a clip."""
+    portrait, video = animator.fit(pair.source.read()), probe(clip.path)
+    if isinstance(pair.best_frame, FrameRef):
+        initial = pair.best_frame.read() if options.motion == "relative" else None
+    else:
+        options = options._replace(best_frame=pair.best_frame or options.best_frame)
+        initial = initial_frame(animator, portrait, clip.path, options)
+    audio_from = clip.path if video.has_audio else None
+    with folder.clip_writer(pair, portrait, video.rate, audio_from) as write:
+        for frame, result in animated(animator, portrait, read_frames(clip.path), initial, options):
+            time = frame.time if video.variable_rate else None
+            write(animator.fit(frame.image), result, time)
+
+
+def animate_stills(
+    animator: Animator, pairs: Sequence[Pair], folder: PairFolder, options: Options
+) -> None:
+    """Writes pairs of pictures, rendered as one batch."""
+    drivings = [pair.driving for pair in pairs if isinstance(pair.driving, FrameRef)]
+    best_frames = [pair.best_frame for pair in pairs if isinstance(pair.best_frame, FrameRef)]
+    images = read_refs([*(pair.source for pair in pairs), *drivings])
+    sources, images = images[: len(pairs)], images[len(pairs) :]
+    encoded, driving = animator.encode(*sources), animator.detect(images)
+    if options.motion == "relative":
+        if len(best_frames) < len(pairs):
+            raise InputError("Relative motion by a single picture needs a best_frame.")
+        initial = animator.detect(read_refs(best_frames))
+        scale = movement_scale(encoded.keypoints, initial) if options.adapt_scale else 1.0
+        driving = transfer_motion(encoded.keypoints, driving, initial, scale=scale)
+    results = animator.render(encoded, driving)
+    for pair, source, image, result in zip(pairs, sources, images, results, strict=True):
+        folder.write_still(pair, animator.fit(source), animator.fit(image), result)
+
+
+def report(problems: dict[str, str], output: Path) -> int:
+    """Names the first rows that are missing or failed; the exit code of the command."""
+    if problems:
+        first = [f"{name}: {reason}" for name, reason in list(problems.items())[:SHOWN]]
+        more = len(problems) - len(first)
+        rest = [f"and {more} more: all are in {output / RECORD}"] if more else []
+        lines = [f"{len(problems)} pairs are missing or failed:", *first, *rest]
+        print("\n".join(lines), file=sys.stderr)
+    return 1 if problems else 0

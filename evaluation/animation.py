@@ -1,0 +1,120 @@
+"""A portrait animated by all frames of a file: absolute motion, or relative to the best frame.
+
+Relative motion counts from a driving frame, best from the one most like the source.
+"""
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from datasets.video import Frame, frames_at, read_frames
+from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks
+from evaluation.metric import Unavailable
+from modules.animator import BATCH_SIZE, Animator, Motion, batches
+from modules.motion_transfer import shape_distances
+
+BestFrame = int | Literal["auto"]
+
+logger = logging.getLogger(__name__)
+
+
+class Options(NamedTuple):
+    """How a source is animated, whatever the files."""
+
+    motion: Motion | None = None  # None: relative, and for pairs what their protocol prescribes
+    adapt_scale: bool = False  # relative motion grows with the source's face
+    best_frame: BestFrame = 0  # the driving frame that relative motion counts from
+    panels: bool = False  # source, driving and result side by side
+    batch_size: int = BATCH_SIZE
+
+
+def animated(
+    animator: Animator,
+    portrait: np.ndarray,
+    frames: Iterable[Frame],
+    initial: np.ndarray | None,
+    options: Options,
+) -> Iterator[tuple[Frame, np.ndarray]]:
+    """Each driving frame with what the portrait becomes by it."""
+    # Two readers of one stream: the one returned is at most a batch behind the network's.
+    frames, given = itertools.tee(frames)
+    results = animator.animate(
+        portrait,
+        (frame.image for frame in given),
+        motion=options.motion or "relative",
+        adapt_scale=options.adapt_scale,
+        initial=initial,
+        batch_size=options.batch_size,
+    )
+    return zip(frames, results, strict=True)
+
+
+def initial_frame(
+    animator: Animator, portrait: np.ndarray, driving: Path, options: Options
+) -> np.ndarray | None:
+    """The driving frame that relative motion counts from; None for the first."""
+    if options.motion == "absolute" or options.best_frame == 0:
+        return None
+    if options.best_frame == "auto":
+        return find_best_frame(animator, portrait, driving)
+    (image,) = frames_at(driving, [options.best_frame])
+    return image
+
+
+def find_best_frame(animator: Animator, portrait: np.ndarray, driving: Path) -> np.ndarray | None:
+    """The driving frame whose facial landmarks are arranged most like the source's.
+
+    Where no face is found, the network's own keypoints stand for the landmarks; None where not
+    even they can be compared.
+    """
+    ways: dict[str, Landmarks | None] = {
+        "facial landmarks": landmark_detector(str(animator.device)),
+        "the network's own keypoints": lambda frames: (
+            animator.detect(frames).positions.cpu().numpy()
+        ),
+    }
+    for way, landmarks in ways.items():
+        if landmarks and (found := nearest_frame(animator, portrait, driving, landmarks)):
+            number, image = found
+            logger.info("Best frame by %s: %d.", way, number)
+            return image
+    logger.warning(
+        "No driving frame can be compared with the source: motion counts from the first."
+    )
+    return None
+
+
+@cache
+def landmark_detector(device: str) -> Landmarks | None:
+    """What finds facial landmarks, or None where its weights cannot be had."""
+    try:
+        return FaceAlignmentLandmarks(device)
+    except Unavailable as error:
+        logger.warning("No facial landmarks (%s).", error)
+        return None
+
+
+def nearest_frame(
+    animator: Animator, portrait: np.ndarray, driving: Path, landmarks: Landmarks
+) -> tuple[int, np.ndarray] | None:
+    """The number and picture of the driving frame whose landmarks are most like the source's.
+
+    None where the source, or every driving frame, is without landmarks.
+    """
+    (target,) = landmarks([portrait])
+    if np.isnan(target).any():
+        return None
+    nearest, found = np.inf, None
+    start = 0
+    for batch in batches((frame.image for frame in read_frames(driving)), BATCH_SIZE):
+        distances = shape_distances(landmarks([animator.fit(image) for image in batch]), target)
+        i = int(distances.argmin())
+        if distances[i] < nearest:
+            nearest, found = distances[i], (start + i, batch[i])
+        start += len(batch)
+    return found
