@@ -220,8 +220,12 @@ def _kind_and_name(path: Path) -> tuple[bool, str]:
 
 
 def _picture(path: Path, folder: Path | None = None) -> FrameRef:
-    """A file: a frame of its folder where its name is a number, else a clip of its own."""
-    if folder is None and frame_number(path.stem) is not None:
+    """A file: a frame of its folder, or a clip of its own where its name is no number.
+
+    In a folder named as a clip, person#clip, pictures of all names are frames.
+    """
+    named_as_clip = "#" in path.parent.name and "#" not in path.stem
+    if folder is None and (named_as_clip or frame_number(path.stem) is not None):
         folder = path.parent
     return FrameRef(path.stem if folder is None else _folder_name(folder), path.stem, path, None)
 

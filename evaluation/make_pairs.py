@@ -1,0 +1,146 @@
+"""New lists of pairs, drawn from clips by a seed, in the forms that are published.
+
+``same`` takes two frames of one clip, ``cross`` the frames of two people, and ``clips`` names a
+clip for the source and one of another person for the driving side.  The people take turns, and so
+do the clips of each.
+"""
+
+import csv
+import io
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from datasets.clips import Clip
+from datasets.frame_finder import frame_number
+from datasets.pictures import FRAME_SUFFIXES, frame_paths
+from modules.errors import InputError
+from modules.training_state import write_text_whole
+
+Kind = Literal["same", "cross", "clips"]
+Draw = Callable[[Clip], tuple[str, ...]]  # a row with this clip as the source
+
+HEADERS: dict[Kind, tuple[str, ...]] = {
+    "same": ("source", "driving"),
+    "cross": ("source", "driving"),
+    "clips": ("source", "driving", "frame"),
+}
+
+
+def make_pairs(clips: Sequence[Clip], kind: Kind, count: int, seed: int) -> list[tuple[str, ...]]:
+    """``count`` different rows under the header of ``kind``, the same for the same seed.
+
+    Raises InputError where the clips do not allow so many.
+    """
+    (name, uses), *_ = Counter(clip.name for clip in clips).most_common(1) or [("", 0)]
+    if uses > 1:
+        raise InputError(f"{uses} clips are called {name}: give each a name of its own.")
+    random = np.random.default_rng(seed)
+    people = by_person(clips, random)
+    if kind != "same" and len(people) < 2:
+        raise InputError(f"Pairs of two people need clips of two: found {len(people)}.")
+    left = num_pairs(clips, kind)
+    if count > sum(left.values()):
+        raise InputError(
+            f"{len(clips)} clips of {len(people)} people give {sum(left.values())} different "
+            f"pairs of the kind {kind}: ask for no more, found {count}."
+        )
+    draw = drawing(people, kind, random)
+    rows: dict[tuple[str, ...], None] = {}
+    turns = deque(people.values())
+    while len(rows) < count:
+        own = turns.popleft()
+        clip = own.popleft()
+        if left[clip.name]:
+            row = draw(clip)
+            while row in rows:
+                row = draw(clip)
+            rows[row] = None
+            left[clip.name] -= 1
+            own.append(clip)
+        if own:
+            turns.append(own)
+    return list(rows)
+
+
+def write_pair_list(path: Path, kind: Kind, rows: Sequence[tuple[str, ...]]) -> None:
+    """Writes rows of a kind as a CSV file, whole.  Raises InputError where that fails."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([HEADERS[kind], *rows])
+    try:
+        write_text_whole(path, text.getvalue())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def by_person(clips: Sequence[Clip], random: np.random.Generator) -> dict[str, deque[Clip]]:
+    """The clips of each person, all in an order of chance."""
+    people: dict[str, deque[Clip]] = {}
+    for index in random.permutation(len(clips)):
+        people.setdefault(clips[index].identity, deque()).append(clips[index])
+    return people
+
+
+def num_pairs(clips: Sequence[Clip], kind: Kind) -> dict[str, int]:
+    """How many rows there are with each clip as the source."""
+    if kind == "same":
+        return {clip.name: clip.num_frames * (clip.num_frames - 1) for clip in clips}
+    driving: Counter[str] = Counter()  # a person's frames, or clips, that can drive
+    for clip in clips:
+        driving[clip.identity] += clip.num_frames if kind == "cross" else can_drive(clip)
+    total = driving.total()
+    return {
+        clip.name: (clip.num_frames if kind == "cross" else 1) * (total - driving[clip.identity])
+        for clip in clips
+    }
+
+
+def drawing(people: dict[str, deque[Clip]], kind: Kind, random: np.random.Generator) -> Draw:
+    """What draws rows; in the long run it draws every row that there is."""
+    clips = {person: list(own) for person, own in people.items()}
+    if kind == "clips":
+        clips = {person: [clip for clip in own if can_drive(clip)] for person, own in clips.items()}
+    persons = [person for person, own in clips.items() if own]
+
+    def other(source: Clip) -> Clip:
+        others = [person for person in persons if person != source.identity]
+        own = clips[others[random.integers(len(others))]]
+        return own[random.integers(len(own))]
+
+    @cache
+    def names(clip: Clip) -> list[str]:
+        return frame_names(clip)
+
+    def frames(clip: Clip, number: int) -> tuple[str, ...]:
+        indices = random.choice(clip.num_frames, size=number, replace=False)
+        return tuple(f"{clip.name}/{names(clip)[index]}" for index in indices)
+
+    def same(source: Clip) -> tuple[str, ...]:
+        return frames(source, 2)
+
+    def cross(source: Clip) -> tuple[str, ...]:
+        return frames(source, 1) + frames(other(source), 1)
+
+    def whole(source: Clip) -> tuple[str, ...]:
+        driving = other(source)
+        first = frame_number(Path(names(driving)[0]).stem)
+        return source.name, driving.name, "" if first is None else str(first)
+
+    draws: dict[Kind, Draw] = {"same": same, "cross": cross, "clips": whole}
+    return draws[kind]
+
+
+def can_drive(clip: Clip) -> bool:
+    """Whether a whole clip can be driving: not so a strip."""
+    return clip.path.is_dir() or clip.path.suffix.lower() not in FRAME_SUFFIXES
+
+
+def frame_names(clip: Clip) -> list[str]:
+    """The files in a folder; numbers, written as if they were files, of a video or strip."""
+    if clip.path.is_dir():
+        return [path.name for path in frame_paths(clip.path)]
+    return [f"{number:07d}.png" for number in range(clip.num_frames)]
