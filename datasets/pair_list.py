@@ -252,8 +252,10 @@ def side_name(text: str) -> str:
     if frame_number(name) is not None:
         folders = [folder for folder in folders if folder != CELEBV_FOLDER]
         name = f"{without_ending(folders[-1])}-{name}" if folders[-1] else name
-    safe = re.sub(r"[^\w#.=+-]+", "_", name).encode()[-MAX_NAME:].decode(errors="ignore")
-    return safe.lstrip(".") or "_"
+    safe = re.sub(r"[^\w#.=+-]+", "_", name).lstrip(".").encode()
+    if len(safe) > MAX_NAME:  # the person stands first, the frame last
+        safe = safe[: MAX_NAME // 2] + b"..." + safe[-MAX_NAME // 2 :]
+    return safe.decode(errors="ignore") or "_"
 
 
 def without_ending(name: str) -> str:

@@ -265,9 +265,13 @@ def test_names_are_fit_for_file_systems(tmp_path):
     write_picture(tmp_path / f"{'ö' * 120}.png")
     write_picture(tmp_path / "..png.png")
     rows = f"ä b:c?.png,{'ö' * 120}.png\n..png.png,ä b:c?.png\n"
+    write_picture(tmp_path / ("id7#" + "x" * 200) / "0000012.png")
+    rows += f"id7#{'x' * 200}/0000012.png,..png.png\n"
     names = [pair.name for pair in read(tmp_path, rows).pairs]
     assert names[0].startswith("ä_b_c_--ö")
     assert names[1] == "png--ä_b_c_"
+    assert names[2].startswith("id7#xx")
+    assert names[2].endswith("x-0000012--png")
     assert all(len(name.encode()) < 250 for name in names)
 
 
