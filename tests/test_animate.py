@@ -12,7 +12,7 @@ from PIL import Image
 
 from animate import Animator, Options, animate_pairs, main
 from datasets.pair_list import read_pair_list
-from datasets.video import VideoWriter, probe, read_frames
+from datasets.video import FolderWriter, VideoWriter, probe, read_frames
 from evaluation import animation
 from evaluation.metric import Unavailable
 from modules.checkpoints import save_weights
@@ -547,6 +547,17 @@ def test_an_interrupted_list_goes_on_where_it_stopped(listed, monkeypatch):
     assert listed.animate(STILLS + "id1#a,id2#b\n", **{"batch-size": "2"}) == 0
     assert rendered == [1]  # relative motion, by itself between absolute
     assert {path: path.read_bytes() for path in listed.output.rglob("*.png")} == whole
+
+
+def test_generated_frames_appear_last(listed, monkeypatch):
+    """A pair whose generated frames are there is whole."""
+    order = []
+    finish = FolderWriter._finish
+    monkeypatch.setattr(
+        FolderWriter, "_finish", lambda self: order.append(self.path.parent.name) or finish(self)
+    )
+    assert listed.animate("id1#a,id2#c\n", panels=None) == 0
+    assert order == ["driving", "panels", "generated"]
 
 
 def test_results_of_other_settings_are_not_mixed(listed, capsys):
