@@ -1,12 +1,14 @@
-"""Trains MCNet from a configuration, or animates a list of pairs.
+"""Trains MCNet from a configuration, or does what another script does.
 
 python run.py --config demo.yaml
 torchrun --nproc_per_node 8 run.py --config vox.yaml
-python run.py --mode animate --checkpoint C --pairs pairs.csv --output FOLDER
+python run.py --mode reconstruction ...  # the options of reconstruction.py
+python run.py --mode animate ...         # the options of animate.py
 """
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +17,8 @@ import typer
 from config.command_line import run
 from datasets.settings import DataConfig
 from modules.errors import InputError
+
+Mode = Literal["train", "reconstruction", "animate"]
 
 app = typer.Typer(add_completion=False)
 
@@ -25,28 +29,24 @@ def command(
     config: Annotated[
         str | None, typer.Option(help="A file, or the name of one in config/.")
     ] = None,
-    mode: Literal["train", "animate"] = "train",
+    mode: Annotated[
+        Mode, typer.Option(help="The others take the options of reconstruction.py and animate.py.")
+    ] = "train",
     checkpoint: Annotated[
-        str | None,
-        typer.Option(help="'last' resumes the run; a path begins from those weights, or animates."),
+        str | None, typer.Option(help="'last' resumes the run; a path begins from those weights.")
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="train.batch_size=4, say; repeatable.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the run, instead of the config's.")] = None,
     output: Annotated[Path | None, typer.Option(help="Folder; runs/NAME if left out.")] = None,
-    pairs: Annotated[
-        Path | None, typer.Option(help="CSV source,driving[,best_frame] to animate.")
-    ] = None,
-    root: Annotated[Path | None, typer.Option(help="Where the clips of the pairs are.")] = None,
 ) -> int:
-    """Train, or animate a list of pairs."""
-    overrides = overrides or []
-    if mode == "animate":
-        return animate_list(config, checkpoint, overrides, pairs=pairs, root=root, output=output)
+    """Train, and animate an unseen face with the result."""
+    assert mode == "train"  # main takes the others
     if config is None:
         raise InputError("Training needs --config, demo.yaml say.")
-    return train_run(config, checkpoint, overrides + ([f"name={name}"] if name else []), output)
+    named = [f"name={name}"] if name else []
+    return train_run(config, checkpoint, [*(overrides or []), *named], output)
 
 
 def train_run(
@@ -92,31 +92,22 @@ def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
     animate_file(animator, source, driving, str(output), Options(panels=True))
 
 
-def animate_list(
-    config_name: str | None,
-    checkpoint: str | None,
-    overrides: list[str],
-    *,
-    pairs: Path | None,
-    root: Path | None,
-    output: Path | None,
-) -> int:
-    """Animate the rows of a CSV file with one network; 1 if some of them failed."""
-    from animate import Animator, Options, animate_pairs, report
-    from config import load_config
-    from datasets.pair_list import read_pair_list
-
-    if checkpoint is None or pairs is None or output is None:
-        raise InputError("--mode animate needs --checkpoint, --pairs and --output.")
-    pair_list = read_pair_list(pairs, root)
-    config = load_config(config_name, overrides) if config_name else None
-    animator = Animator.from_checkpoint(checkpoint, config=config and config.model)
-    problems = animate_pairs(animator, pair_list, output, Options(), checkpoint=checkpoint)
-    return report(problems, output)
+def split_mode(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The value of ``--mode``, and the arguments without it."""
+    for index, argument in enumerate(arguments):
+        if argument.startswith("--mode="):
+            return argument.removeprefix("--mode="), arguments[:index] + arguments[index + 1 :]
+        if argument == "--mode" and arguments[index + 1 :]:
+            return arguments[index + 1], arguments[:index] + arguments[index + 2 :]
+    return None, arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run(app, argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    mode, others = split_mode(arguments)
+    if mode in ("animate", "reconstruction"):
+        return import_module(mode).main(others)
+    return run(app, arguments)
 
 
 if __name__ == "__main__":

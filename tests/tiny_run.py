@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from accelerate.state import AcceleratorState
 
-from config import Config, load_config
+from config import Config, load_config, to_settings
 from datasets.video import VideoWriter
+from modules.checkpoints import WEIGHTS, save_weights
+from modules.mcnet import MCNet
 from modules.training_state import find_checkpoint
 from train import Training
 
@@ -61,6 +64,15 @@ def write_config(path: Path, root: Path) -> str:
     data = {**SETTINGS["data"], "root": str(root)}
     path.write_text(yaml.safe_dump({**SETTINGS, "data": data}))
     return str(path)
+
+
+def write_checkpoint(folder: Path, root: Path) -> Path:
+    """A checkpoint of a network that has not been trained, with its configuration."""
+    folder.mkdir(parents=True)
+    config = load_config(write_config(folder / "tiny.yaml", root))
+    torch.manual_seed(0)
+    save_weights(folder / WEIGHTS, MCNet(config.model), to_settings(config))
+    return folder
 
 
 def begin(config: Config, folder: Path, checkpoint: str | None = None) -> Training:

@@ -1,0 +1,214 @@
+"""``reconstruction.py`` as a user calls it, and ``python -m evaluation`` on what it is given."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from animate import Animator
+from datasets.video import read_frames
+from evaluation.__main__ import main as evaluate
+from evaluation.metrics import PICTURE_METRICS, psnr
+from reconstruction import main
+from tests.tiny_run import SIZE, write_checkpoint, write_clips
+
+PICTURES = ",".join(PICTURE_METRICS)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return write_clips(tmp_path_factory.mktemp("data") / "clips", num_frames=7)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(root, tmp_path_factory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("runs") / "tiny", root)
+
+
+def command(checkpoint: Path, output: Path, *options: object) -> list[str]:
+    fixed = ["--checkpoint", checkpoint, "--metrics", PICTURES, "--output", output]
+    return list(map(str, [*fixed, "--device", "cpu", "--batch-size", 3, *options]))
+
+
+def result_of(output: Path) -> dict[str, Any]:
+    result = json.loads((output / "result.json").read_text())
+    assert result.pop("duration_seconds") > 0
+    return result
+
+
+def write_pairs(path: Path, rows: str) -> Path:
+    path.write_text(f"source,driving,best_frame\n{rows}")
+    return path
+
+
+def test_the_video_protocol_drives_the_first_frame_by_all(checkpoint, root, tmp_path):
+    assert main(command(checkpoint, tmp_path / "out")) == 0
+    animator = Animator.from_checkpoint(checkpoint, device="cpu", precision="fp32")
+    expected = []
+    clips = sorted(root.glob("test/*.mp4"))
+    for clip in clips:
+        frames = [frame.image for frame in read_frames(clip)]
+        results = animator.animate(frames[0], frames, motion="absolute")
+        expected += [psnr(made, true) for made, true in zip(results, frames, strict=True)]
+    result = result_of(tmp_path / "out")
+    found = result["metrics"]["psnr"]
+    assert found["mean"] == pytest.approx(np.mean(expected), rel=1e-3)  # batches round differently
+    moved = np.array(expected).reshape(len(clips), -1)[:, 1:]
+    assert found["without_source_frames"]["mean"] == pytest.approx(moved.mean(), rel=1e-3)
+    assert found["frames"] == 7 * len(clips)
+    assert found["without_source_frames"]["frames"] == 6 * len(clips)
+    assert result["protocol"] == "video"
+    assert result["coverage"]["clips"] == {"listed": len(clips), "used": len(clips), "dropped": {}}
+    conditions = result["conditions"]
+    assert len(conditions["checkpoint_sha256"]) == 64
+    assert conditions["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert (conditions["precision"], conditions["size"]) == ("fp32", f"{SIZE} x {SIZE}")
+
+
+def test_the_pairs_protocol_measures_the_pairs_of_a_published_list(
+    checkpoint, tmp_path, root, capsys
+):
+    rows = [
+        "/data/x/vox/test/id3#a#0#5/0000000.png,/data/x/vox/test/id3#a#0#5/0000004.png",
+        "/data/x/vox/test/id3#a#0#5/0000000.png,/data/x/vox/test/id3#a#0#5/0000004.png",
+        "/data/x/vox/test/id4#a#0#5/0000002.png,/data/x/vox/test/id4#a#0#5/0000001.png",
+        "/data/x/vox/test/id4#a#0#5/0000002.png,/data/x/vox/test/id4#a#0#5/0000099.png",
+        "/data/x/vox/test/id3#a#0#5/0000002.png,/data/x/vox/test/id4#a#0#5/0000001.png",
+    ]
+    pairs = write_pairs(tmp_path / "pairs.csv", "\n".join(rows))
+    options = ["--protocol", "pairs", "--pairs", pairs, "--root", root]
+    assert main(command(checkpoint, tmp_path / "out", *options)) == 0
+    result = result_of(tmp_path / "out")
+    coverage = result["coverage"]["pairs"]
+    assert (coverage["rows"], coverage["duplicates"], coverage["used"]) == (5, 1, 2)
+    reasons = " ".join(coverage["missing"].values())
+    assert len(coverage["missing"]) == 2
+    assert "0000099" in " ".join(coverage["missing"]) + reasons
+    assert "two people" in reasons
+    animator = Animator.from_checkpoint(checkpoint, device="cpu", precision="fp32")
+    clip = [frame.image for frame in read_frames(root / "test" / "id3#a#0#5.mp4")]
+    (made,) = animator.animate(clip[0], clip[4:5], motion="absolute")
+    assert result["by_clip"]["id3#a#0#5"]["metrics"]["psnr"] == pytest.approx(
+        psnr(made, clip[4]), rel=1e-3
+    )
+    assert main(command(checkpoint, tmp_path / "strict", *options, "--strict")) == 2
+    assert "0000099" in capsys.readouterr().err
+    assert not (tmp_path / "strict").exists()
+
+
+def run_script(*arguments: object, **environment: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def test_two_processes_and_a_killed_one_come_to_the_same_result(checkpoint, tmp_path):
+    script = "reconstruction.py"
+    alone = run_script(script, *command(checkpoint, tmp_path / "alone"))
+    _, errors = alone.communicate()
+    assert alone.returncode == 0, errors
+
+    port = str(29600 + os.getpid() % 300)
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port]
+    several = run_script(*launcher, script, *command(checkpoint, tmp_path / "several"))
+    killed = run_script(script, *command(checkpoint, tmp_path / "killed"))
+    first = tmp_path / "killed" / "parts" / "000000"
+    while not first.exists() and killed.poll() is None:
+        time.sleep(0.001)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    _, errors = several.communicate()
+    assert several.returncode == 0, errors
+    assert main(command(checkpoint, tmp_path / "killed")) == 0
+
+    expected = result_of(tmp_path / "alone")
+    assert result_of(tmp_path / "several") == expected
+    assert result_of(tmp_path / "killed") == expected
+    frames = [tmp_path / name / "frames.csv" for name in ("alone", "several", "killed")]
+    assert len({path.read_bytes() for path in frames}) == 1
+
+
+def test_what_cannot_be_had_is_said_and_strict_makes_it_an_error(checkpoint, tmp_path, capsys):
+    options = ["--metrics", "l1,aed", "--limit", "1"]
+    assert main(command(checkpoint, tmp_path / "out", *options)) == 0
+    result = result_of(tmp_path / "out")
+    assert "--openface" in result["metrics"]["aed"]["unavailable"]
+    assert result["metrics"]["l1"]["frames"] == 7
+    assert "unavailable" in capsys.readouterr().out
+    assert main(command(checkpoint, tmp_path / "out", *options, "--strict")) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--metrics", "l1,beauty"], "No metric is called 'beauty'"),
+        (["--protocol", "pairs"], "needs --pairs"),
+        (["--pairs", "pairs.csv"], "belongs to --protocol pairs"),
+        (["--protocol", "pairs", "--pairs", "nothing.csv"], "nothing.csv"),
+        (["--root", "nowhere"], "nowhere does not exist"),
+        (["--openface", "nothing.pth", "--metrics", "aed"], "nothing.pth"),
+        (["--checkpoint", "nothing"], "no checkpoint nothing"),
+        (["--set", "data.size=64"], "name one"),
+        (["--config", "vox.yaml"], "has 4 keypoints and the config 15"),
+        (["--device", "gpu"], "No device is called 'gpu'"),
+    ],
+)
+def test_a_mistake_is_one_sentence(options, sentence, checkpoint, tmp_path, capsys):
+    assert main([*command(checkpoint, tmp_path / "out"), *options]) == 2
+    assert sentence in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_folder_against_itself_is_without_fault(tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    for name in ("a", "b"):
+        picture = generator.integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    output = tmp_path.parent / f"{tmp_path.name}-out"
+    options = ["--real", tmp_path, "--generated", tmp_path, "--metrics", PICTURES]
+    assert evaluate([*map(str, options), "--output", str(output)]) == 0
+    metrics = json.loads((output / "result.json").read_text())["metrics"]
+    assert {name: metric["mean"] for name, metric in metrics.items()} == {
+        "l1": 0,
+        "psnr": "inf",
+        "psnr_reference": "inf",
+        "ssim": 1,
+        "ssim_reference": 1,
+    }
+    assert "inf" in capsys.readouterr().out
+
+
+def test_results_are_compared_and_lists_are_made(checkpoint, root, tmp_path, capsys):
+    csv = tmp_path / "pairs.csv"
+    made = ["pairs", "--root", root, "--output", csv, "--count", 4, "--seed", 3]
+    assert evaluate(list(map(str, made))) == 0
+    for name, precision in (("a", "fp32"), ("b", "bf16")):
+        options = ["--protocol", "pairs", "--pairs", csv, "--precision", precision]
+        assert main(command(checkpoint, tmp_path / name, *options)) == 0
+    results = [str(tmp_path / name / "result.json") for name in ("a", "b")]
+    assert evaluate(["compare", *results, "--output", str(tmp_path / "compared.json")]) == 0
+    assert "precision" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "compared.json").read_text())["rows"]
+    assert [row["column"] for row in rows] == list(PICTURE_METRICS)
+    assert all(row["frames"] == 4 for row in rows)
+    assert evaluate(["compare", results[0], str(tmp_path / "nothing.json")]) == 2
+
+
+def test_folders_that_do_not_pair_are_a_sentence(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert evaluate(["--real", str(tmp_path / "empty")]) == 2
+    assert "--real and --generated" in capsys.readouterr().err
+    both = ["--real", str(tmp_path / "empty"), "--generated", str(tmp_path / "empty")]
+    assert evaluate(both) == 2
+    assert "holds no pictures" in capsys.readouterr().err
