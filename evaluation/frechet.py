@@ -33,7 +33,7 @@ class InceptionFeatures:
             raise Unavailable(f"{error}: pip install torch-fidelity.") from error
         with downloaded(URL_INCEPTION_V3, "the Inception network of FID") as self.weights:
             network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], verbose=False)
-        self.network = network.to(device)
+        self.network = network.to(device).eval()
         self.device = device
 
     @torch.no_grad()

@@ -130,7 +130,7 @@ def test_inception_features_are_those_of_torch_fidelity(inception):
     assert features.dtype == np.float32
     assert inception.weights.name == FILE
     weights = str(inception.weights)
-    theirs = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], weights)
+    theirs = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], weights).eval()
     for frame, found in zip(frames, features, strict=True):
         (expected,) = theirs(torch.from_numpy(frame).permute(2, 0, 1)[None])
         np.testing.assert_allclose(found, expected[0], rtol=1e-3, atol=1e-5)

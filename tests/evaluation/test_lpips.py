@@ -127,6 +127,7 @@ def test_only_the_wanted_columns_are_computed(random_backbones):
     measure.distance.net.register_forward_hook(lambda *call: passes.append(call))
     assert list(measure(random_frames(1)).values) == ["lpips_alex"]
     assert len(passes) == 1
+    assert measure.distance.all_scores == []  # nothing is kept from frame to frame
 
 
 def test_frames_too_small_for_the_network_are_refused(alex):
@@ -155,6 +156,8 @@ def test_a_damaged_file_is_named(random_backbones, offline, damage):
     with pytest.raises(Unavailable, match=f"to {file}") as caught:
         Lpips("alex")
     assert "\n" not in str(caught.value)
+    if damage == "other keys":
+        assert "(RuntimeError: Error(s) in loading state_dict for AlexNet): " in str(caught.value)
 
 
 def test_a_missing_package_makes_it_unavailable(monkeypatch):
