@@ -28,6 +28,7 @@ from modules.checkpoints import BEST, WEIGHTS, load_strictly, read_weights, save
 from modules.discriminator import Discriminator
 from modules.distributed import start_processes
 from modules.errors import InputError
+from modules.files import write_text_whole, written_whole
 from modules.logbook import Logbook, Meter
 from modules.mcnet import MCNet
 from modules.objective import Objective
@@ -39,8 +40,6 @@ from modules.training_state import (
     checkpoints,
     keep_last,
     read_state,
-    write_text_whole,
-    written_whole,
 )
 
 log = logging.getLogger(__name__)

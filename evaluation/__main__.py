@@ -105,7 +105,7 @@ def compare_results(
 ) -> int:
     """Paired differences B - A of two evaluations, with intervals and a verdict for each metric."""
     from evaluation.compare import compare, comparison_json, comparison_markdown
-    from modules.training_state import write_text_whole
+    from modules.files import write_text_whole
 
     comparison = compare(a, b, seed)
     typer.echo(comparison_markdown(comparison))

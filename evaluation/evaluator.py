@@ -32,7 +32,7 @@ from evaluation.suite import Suite
 from evaluation.tables import latex, markdown
 from evaluation.units import Dropped, Rows, Unit, read_units
 from modules.errors import InputError
-from modules.training_state import write_text_whole
+from modules.files import write_text_whole
 
 NUM_EXAMPLES = 10  # of the best frames, and of the worst
 NOT_FINITE = "the generated frame is not finite"

@@ -13,7 +13,7 @@ import numpy as np
 
 from evaluation.columns import COLUMNS
 from modules.errors import InputError
-from modules.training_state import write_text_whole
+from modules.files import write_text_whole
 
 KEYS = ["clip", "identity", "frame", "is_source"]  # before the columns of values
 MISSING = "missing"  # after them: {column: reason} as JSON, empty where no value is missing

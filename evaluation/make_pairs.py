@@ -19,7 +19,7 @@ from datasets.clips import Clip
 from datasets.frame_finder import frame_number
 from datasets.pictures import FRAME_SUFFIXES, frame_paths
 from modules.errors import InputError
-from modules.training_state import write_text_whole
+from modules.files import write_text_whole
 
 Kind = Literal["same", "cross", "clips"]
 Draw = Callable[[Clip], tuple[str, ...]]  # a row with this clip as the source

@@ -23,7 +23,7 @@ from datasets.pair_list import FrameRef, Pair, PairList
 from datasets.pictures import Picture
 from datasets.writers import open_writer
 from modules.errors import InputError
-from modules.training_state import write_text_whole
+from modules.files import write_text_whole
 
 Format = Literal["png", "mp4"]
 

@@ -16,7 +16,7 @@ from datasets.pictures import Picture, read_image
 from evaluation.frame_table import FrameTable, joined, read_frames, write_frames
 from evaluation.report import Example
 from modules.errors import InputError
-from modules.training_state import write_text_whole, written_whole
+from modules.files import write_text_whole, written_whole
 
 SETTINGS = "settings.json"
 

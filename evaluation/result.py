@@ -25,7 +25,7 @@ from evaluation.columns import COLUMNS
 from evaluation.frame_table import FrameTable
 from evaluation.statistics import estimate, group_means
 from modules.errors import InputError
-from modules.training_state import write_text_whole
+from modules.files import write_text_whole
 
 RESULT_FILE = "result.json"
 FRAMES_FILE = "frames.csv"  # beside it

@@ -124,15 +124,25 @@ def markdown(result: Result) -> str:
         "## All metrics",
         markdown_table(metrics),
         escape_markdown(INTERVAL_NOTE),
+        *map(escape_markdown, reasons(result)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def metric_cells(row: MetricRow, escape: Callable[[str], str]) -> list[str]:
-    """A row of the table of metrics; the reason of an unavailable one is in place of numbers."""
+    """A row of the table of metrics; ``reasons`` says why one is unavailable."""
     if row.unavailable:
-        return [escape(row.title), escape(f"unavailable: {row.unavailable}"), *[""] * 4]
+        return [escape(row.title), "unavailable", *[""] * 4]
     return [escape(cell) for cell in row[: len(METRIC_HEADER)]]
+
+
+def reasons(result: Result) -> list[str]:
+    """A sentence for every reason for which metrics are unavailable."""
+    titles: dict[str, list[str]] = {}
+    for name, metric in result["metrics"].items():
+        if "unavailable" in metric:
+            titles.setdefault(metric["unavailable"], []).append(COLUMNS[name].title)
+    return [f"Unavailable: {'; '.join(those)}: {reason}" for reason, those in titles.items()]
 
 
 def markdown_table(rows: Iterable[Sequence[str]]) -> str:
@@ -145,22 +155,20 @@ def markdown_table(rows: Iterable[Sequence[str]]) -> str:
 def latex(result: Result) -> str:
     r"""``table.tex``: both tables with what to know about them, to ``\input`` in a document."""
     published = [[escape_latex(cell) for cell in row] for row in published_rows(result)]
-    metrics = []
-    for row in metric_rows(result):
-        cells = metric_cells(row, escape_latex)
-        if row.unavailable:
-            width = len(METRIC_HEADER) - 1
-            cells = [cells[0], rf"\multicolumn{{{width}}}{{p{{0.6\linewidth}}}}{{{cells[1]}}}"]
-        metrics.append(cells)
+    metrics = [metric_cells(row, escape_latex) for row in metric_rows(result)]
     header = [escape_latex(cell) for cell in METRIC_HEADER]
-    return "\n\n".join(
-        [
-            escape_latex(fairness(result)),
-            latex_table(published[0], published[1:-1], published[-1:]),
-            escape_latex(conventions()),
-            latex_table(header, metrics),
-            escape_latex(INTERVAL_NOTE) + "\n",
-        ]
+    return (
+        "\n\n".join(
+            [
+                escape_latex(fairness(result)),
+                latex_table(published[0], published[1:-1], published[-1:]),
+                escape_latex(conventions()),
+                latex_table(header, metrics),
+                escape_latex(INTERVAL_NOTE),
+                *map(escape_latex, reasons(result)),
+            ]
+        )
+        + "\n"
     )
 
 

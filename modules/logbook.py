@@ -11,7 +11,7 @@ import imageio.v3 as imageio
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from modules.training_state import write_text_whole
+from modules.files import write_text_whole
 
 
 class Logbook:

@@ -5,10 +5,7 @@ RUN/checkpoints/step-00001234/weights.safetensors   moving average, the weights 
 RUN/checkpoints/best/weights.safetensors            the moving average that validated best
 """
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -47,35 +44,6 @@ def find_checkpoint(run: Path, checkpoint: str | None) -> Path | None:
     raise InputError(
         f"{run} already holds a run: resume it with --checkpoint last, or choose another --name."
     )
-
-
-@contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder to write into; at the end it is flushed to the disk and renamed."""
-    temporary = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    yield temporary
-    for path in [*temporary.iterdir(), temporary]:
-        flush(path)
-    temporary.rename(folder)
-    flush(folder.parent)
-
-
-def write_text_whole(path: Path, text: str) -> None:
-    """Write a small file, all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
-def flush(path: Path) -> None:
-    """Wait until a file or folder has reached the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def keep_last(run: Path, count: int) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from modules.errors import InputError
+from modules.files import written_whole
 from modules.training_state import (
     STATE_FILE,
     checkpoint_folder,
@@ -13,7 +14,6 @@ from modules.training_state import (
     find_checkpoint,
     keep_last,
     read_state,
-    written_whole,
 )
 
 

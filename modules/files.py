@@ -1,0 +1,36 @@
+"""Files and folders that are there whole or not at all, whenever the process is ended."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A temporary folder to write into; at the end it is flushed to the disk and renamed."""
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    for path in [*temporary.iterdir(), temporary]:
+        flush(path)
+    temporary.rename(folder)
+    flush(folder.parent)
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a small file in UTF-8, all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file or folder has reached the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
