@@ -20,9 +20,9 @@ Verdict = Literal["A better", "B better", "no difference shown", "not tested"]
 
 HEADER = ("metric", "A", "B", "B - A", "95 % interval", "frames", "verdict")
 NOTE = (
-    "Means are of the frames in both, but for FID, which is of all frames of each. A verdict says "
-    "that the interval of the mean difference, by bootstrap over clips, leaves out 0; of twenty "
-    "rows one may say so by chance."
+    "Means are of the frames in both that the source does not drive itself, but for FID, which is "
+    "of all frames of each. A verdict says that the interval of the mean difference, by bootstrap "
+    "over clips, leaves out 0; of twenty rows one may say so by chance."
 )
 
 
@@ -128,12 +128,16 @@ def has_numbers(result: Result, column: str) -> bool:
 
 
 def common_rows(a: FrameTable, b: FrameTable) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of frames with the same clip and name in both tables, (N,) each."""
+    """The rows of frames with the same clip and name in both tables, (N,) each.
+
+    Without those that the source drives itself: a network may return it as it is, and the infinite
+    PSNR of one such frame would outweigh all others.
+    """
     places = {key: i for i, key in enumerate(zip(b.clips.tolist(), b.frames.tolist(), strict=True))}
     pairs = [
         (i, places[key])
         for i, key in enumerate(zip(a.clips.tolist(), a.frames.tolist(), strict=True))
-        if key in places
+        if key in places and not a.is_source[i]
     ]
     rows_a, rows_b = np.array(pairs, np.int64).reshape(len(pairs), 2).T
     return rows_a, rows_b

@@ -73,7 +73,9 @@ def published_rows(result: Result) -> list[list[str]]:
     own = ["this result"]
     for column in PUBLISHED_COLUMNS:
         metric = result["metrics"].get(column.column)
-        mean = None if metric is None or "unavailable" in metric else metric["mean"]
+        mean = None
+        if metric is not None and "unavailable" not in metric:
+            mean = (metric["without_source_frames"] or metric)["mean"]
         own.append(number(None if mean is None else mean * column.scale, column.digits))
     return [header, *rows, own]
 
@@ -87,6 +89,8 @@ def fairness(result: Result) -> str:
         f"{PROTOCOLS[result['protocol']]}, {persons}: {counts['frames']:,} frames of "
         f"{counts['clips']:,} clips. "
     )
+    if any(metric.get("without_source_frames") for metric in result["metrics"].values()):
+        text += "Frames that the source drives itself are left out of its row. "
     if result["cross_identity"]:
         return text + "Without a true frame to compare with, the two cannot be compared."
     if result["protocol"] != "pairs" or pairs is None:

@@ -89,6 +89,13 @@ def test_frames_are_paired_by_name_and_where_both_have_a_value(tmp_path):
     assert (found.num_common_frames, found.num_frames_a, found.num_frames_b) == (4, 4, 5)
 
 
+def test_frames_that_the_source_drives_itself_are_left_out(tmp_path):
+    a = frame_table({"psnr": [INF, 30.0]}, ["p", "p"], is_source=[True, False])
+    b = frame_table({"psnr": [50.0, 31.0]}, ["p", "p"], is_source=[True, False])
+    found = compare(written(tmp_path / "a", a), written(tmp_path / "b", b), seed=0)
+    assert (found.rows[0].difference, found.num_common_frames) == (1, 1)
+
+
 def test_infinite_values_that_are_equal_do_not_differ(tmp_path):
     a = frame_table({"psnr": [INF, 30.0, 20.0]}, ["p", "q", "r"])
     b = frame_table({"psnr": [INF, 31.0, 21.0]}, ["p", "q", "r"])

@@ -49,6 +49,13 @@ def test_the_result_stands_below_the_published_rows_in_their_columns_and_units()
     assert all(len(row.numbers) == len(PUBLISHED_COLUMNS) for row in PUBLISHED_ROWS)
 
 
+def test_frames_that_the_source_drives_itself_do_not_flatter_the_result():
+    table = frame_table({"l1": [0.0, 0.5, 0.7]}, ["a"] * 3, is_source=[True, False, False])
+    text = markdown(result_of(table))
+    assert markdown_rows(text)["**this result**"][0] == "**0.6000**"
+    assert "left out of its row" in text
+
+
 @pytest.mark.parametrize(
     ("result", "verdict"),
     [
