@@ -40,10 +40,14 @@ class Processes(NamedTuple):
 
 @contextmanager
 def joined_processes() -> Iterator[Processes]:
-    """Joins the processes that torchrun started, if it did; each takes its own GPU."""
+    """Joins the processes that torchrun started, if it did; each takes its own GPU.
+
+    What is computed in float32 there is computed so, without TensorFloat32.
+    """
     processes = Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     if not processes.is_main:
         logging.disable(logging.INFO)
     if processes.world_size > 1:
