@@ -18,6 +18,7 @@ from animate import Animator
 from datasets.video import read_frames
 from evaluation.__main__ import main as evaluate
 from evaluation.metrics import PICTURE_METRICS, psnr
+from evaluation.openface import OpenFace
 from reconstruction import main
 from tests.tiny_run import SIZE, write_checkpoint, write_clips
 
@@ -170,23 +171,43 @@ def test_a_mistake_is_one_sentence(options, sentence, checkpoint, tmp_path, caps
     assert sentence in capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_a_folder_against_itself_is_without_fault(tmp_path, capsys):
+class BrightestPoints:
+    """Landmarks that follow the picture: where its brightest pixels are."""
+
+    name = "the brightest pixels"
+
+    def __init__(self, device: str) -> None:
+        pass
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        brightest = frames.sum(axis=-1).reshape(len(frames), -1).argsort(axis=1)[:, -68:]
+        return np.stack([brightest % frames.shape[2], brightest // frames.shape[2]], axis=-1) * 1.0
+
+
+def test_a_folder_against_itself_is_without_fault(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("evaluation.suite.FaceAlignmentLandmarks", BrightestPoints)
     generator = np.random.default_rng(0)
-    for name in ("a", "b"):
-        picture = generator.integers(0, 256, (32, 32, 3), np.uint8)
-        Image.fromarray(picture).save(tmp_path / f"{name}.png")
-    output = tmp_path.parent / f"{tmp_path.name}-out"
-    options = ["--real", tmp_path, "--generated", tmp_path, "--metrics", PICTURES]
-    assert evaluate([*map(str, options), "--output", str(output)]) == 0
-    metrics = json.loads((output / "result.json").read_text())["metrics"]
-    assert {name: metric["mean"] for name, metric in metrics.items()} == {
-        "l1": 0,
-        "psnr": "inf",
-        "psnr_reference": "inf",
-        "ssim": 1,
-        "ssim_reference": 1,
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b", "c"):
+            picture = generator.integers(0, 256, (32, 32, 3), np.uint8)
+            Image.fromarray(picture).save(tmp_path / folder / f"{name}.png")
+    torch.manual_seed(0)
+    torch.save(OpenFace().state_dict(), tmp_path / "openface.pth")
+    fixed = ["--metrics", f"{PICTURES},akd,akd_reference,mkr,aed,aed_reference"]
+    fixed += ["--openface", str(tmp_path / "openface.pth"), "--device", "cpu"]
+    for generated in ("one", "other"):
+        folders = ["--real", str(tmp_path / "one"), "--generated", str(tmp_path / generated)]
+        assert evaluate([*folders, *fixed, "--output", str(tmp_path / f"out-{generated}")]) == 0
+    means = {
+        generated: {name: metric["mean"] for name, metric in result_of(path)["metrics"].items()}
+        for generated in ("one", "other")
+        for path in [tmp_path / f"out-{generated}"]
     }
+    perfect = {"psnr": "inf", "psnr_reference": "inf", "ssim": 1, "ssim_reference": 1}
+    assert means["one"] == {name: perfect.get(name, 0) for name in means["one"]}
     assert "inf" in capsys.readouterr().out
+    assert all(means["other"][name] != mean for name, mean in means["one"].items() if name != "mkr")
 
 
 def test_results_are_compared_and_lists_are_made(checkpoint, root, tmp_path, capsys):
