@@ -147,7 +147,7 @@ class Evaluation:
             clips=np.array([row.clip for row in rows.rows]),
             identities=np.array([row.identity for row in rows.rows]),
             frames=np.array([row.frame for row in rows.rows]),
-            is_source=np.array([row.is_source for row in rows.rows]),
+            is_source=is_source(rows),
             values=values,
             missing={column: reasons.astype(str) for column, reasons in missing.items()},
         )
@@ -189,6 +189,13 @@ class Evaluation:
         )
         write_result(self.output, result)
         return result
+
+
+def is_source(rows: Rows) -> np.ndarray:
+    """Which driving frames (B,) show the source itself, as the first of a clip and its like do."""
+    if rows.source is None or rows.source.shape[1:] != rows.real.shape[1:]:
+        return np.zeros(len(rows.rows), bool)
+    return (rows.source == rows.real).all(axis=(1, 2, 3))
 
 
 def select(frames: Frames, chosen: np.ndarray) -> Frames:

@@ -164,4 +164,4 @@ def row(clip: str, frame: str, real: Picture, generated: Picture, source: Pictur
             f"Frame {frame} of {clip} is {width} x {height} pixels, the generated one "
             f"{other_width} x {other_height}."
         )
-    return Row(clip, identity_of(clip), frame, False, source, real, generated)
+    return Row(clip, identity_of(clip), frame, source, real, generated)

@@ -42,8 +42,8 @@ class ClipUnit(NamedTuple):
         for number, image in enumerate(stream_clip(self.clip)):
             real = self.fit(image)
             source = real if source is None else source
-            frame, is_source = f"{number:07d}", number == 0
-            yield Row(self.clip.name, self.clip.identity, frame, is_source, source, real, None)
+            frame = f"{number:07d}"
+            yield Row(self.clip.name, self.clip.identity, frame, source, real, None)
 
 
 class PairsUnit(NamedTuple):
@@ -65,8 +65,7 @@ class PairsUnit(NamedTuple):
             except InputError as error:
                 yield Dropped(pair.name, str(error))
                 continue
-            is_source = pair.source == pair.driving
-            yield Row(self.name, pair.driving.identity, pair.name, is_source, source, real, None)
+            yield Row(self.name, pair.driving.identity, pair.name, source, real, None)
 
 
 def pair_units(pairs: Sequence[Pair], fit: Fit) -> list[Unit]:

@@ -23,7 +23,6 @@ class Row(NamedTuple):
     clip: str
     identity: str
     frame: str  # its name within the clip
-    is_source: bool  # the driving frame is the source itself
     source: Picture | None
     real: Picture
     generated: Picture | None  # None: to be rendered from source and real

@@ -14,6 +14,7 @@ from evaluation.suite import Suite
 from evaluation.units import Dropped, Row
 from modules.errors import InputError
 
+STILL = (0, 3)  # frames that show the source again
 ALONE = Processes(rank=0, world_size=1)
 
 
@@ -38,8 +39,8 @@ class Clip(NamedTuple):
         for i in range(self.num_frames):
             if i == self.breaks_at:
                 raise self.error
-            real = source if i == 0 else noise(100 * self.seed + i)
-            yield Row(self.name, self.name[:2], f"{i:07d}", i == 0, source, real, None)
+            real = source if i in STILL else noise(100 * self.seed + i)
+            yield Row(self.name, self.name[:2], f"{i:07d}", source, real, None)
 
 
 def render(source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +121,12 @@ def test_the_numbers_are_those_of_a_plain_loop(tmp_path):
         "clips": len(CLIPS),
         "identities": 2,
     }
+
+
+def test_driving_frames_that_show_the_source_are_marked(tmp_path):
+    evaluation(CLIPS, tmp_path).run()
+    table = read_frames(tmp_path / "frames.csv")
+    assert table.is_source.tolist() == [i in STILL for clip in CLIPS for i in range(clip.num_frames)]
 
 
 def test_every_file_of_the_result_is_written(tmp_path):

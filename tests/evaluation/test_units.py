@@ -13,7 +13,7 @@ PICTURE = np.zeros((4, 6, 3), np.uint8)
 
 def row(frame: int, height: int = 4, source: np.ndarray | None = PICTURE) -> Row:
     real = np.full((height, 6, 3), frame, np.uint8)
-    return Row("clip", "person", str(frame), frame == 0, source, real, None)
+    return Row("clip", "person", str(frame), source, real, None)
 
 
 class Unit(NamedTuple):
