@@ -15,6 +15,7 @@ from evaluation.units import Dropped, Row
 from modules.errors import InputError
 
 STILL = (0, 3)  # frames that show the source again
+BRIGHT = 230  # of the first pixel: what is rendered then is not finite
 ALONE = Processes(rank=0, world_size=1)
 
 
@@ -46,7 +47,7 @@ class Clip(NamedTuple):
 def render(source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Half-way from the source to the driving frame; the first pixel tells what is not finite."""
     generated = ((source.astype(int) + driving) // 2).astype(np.uint8)
-    return generated, driving[:, 0, 0, 0] < 250
+    return generated, driving[:, 0, 0, 0] < BRIGHT
 
 
 class Difference:
@@ -94,7 +95,7 @@ def test_the_numbers_are_those_of_a_plain_loop(tmp_path):
     not_finite, dark = 0, 0
     for clip in CLIPS:
         for row in clip.read():
-            if row.real[0, 0, 0] >= 250:
+            if row.real[0, 0, 0] >= BRIGHT:
                 not_finite += 1
                 continue
             middle = (row.source.astype(int) + row.real) // 2
@@ -126,7 +127,8 @@ def test_the_numbers_are_those_of_a_plain_loop(tmp_path):
 def test_driving_frames_that_show_the_source_are_marked(tmp_path):
     evaluation(CLIPS, tmp_path).run()
     table = read_frames(tmp_path / "frames.csv")
-    assert table.is_source.tolist() == [i in STILL for clip in CLIPS for i in range(clip.num_frames)]
+    numbers = [i for clip in CLIPS for i in range(clip.num_frames)]
+    assert table.is_source.tolist() == [i in STILL for i in numbers]
 
 
 def test_every_file_of_the_result_is_written(tmp_path):
