@@ -57,6 +57,6 @@ def describe(error: Exception) -> str | None:
             "The GPU is out of memory: lower train.batch_size (training), or --batch-size or "
             "--size (animation)."
         )
-    if isinstance(error, PermissionError):
-        return f"{error.filename} cannot be accessed: permission denied."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be accessed: {error.strerror}."
     return None

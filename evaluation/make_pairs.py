@@ -71,10 +71,7 @@ def write_pair_list(path: Path, kind: Kind, rows: Sequence[tuple[str, ...]]) -> 
     """Writes rows of a kind as a CSV file, whole.  Raises InputError where that fails."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([HEADERS[kind], *rows])
-    try:
-        write_text_whole(path, text.getvalue())
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+    write_text_whole(path, text.getvalue())
 
 
 def by_person(clips: Sequence[Clip], random: np.random.Generator) -> dict[str, deque[Clip]]:

@@ -63,7 +63,7 @@ class PairFolder:
             earlier = dict(record["conditions"])
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{self.folder / RECORD} is no record of pairs: name another folder."
             ) from error

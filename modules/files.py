@@ -3,8 +3,10 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from modules.errors import InputError
 
 
 @contextmanager
@@ -21,10 +23,15 @@ def written_whole(folder: Path) -> Iterator[Path]:
 
 
 def write_text_whole(path: Path, text: str) -> None:
-    """Write a small file in UTF-8, all of it or nothing."""
+    """Write a small file in UTF-8, all of it or nothing.  Raises InputError where that fails."""
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def flush(path: Path) -> None:

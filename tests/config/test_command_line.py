@@ -30,7 +30,8 @@ def test_the_code_of_the_command_is_returned():
     [
         (InputError("This is not that."), "This is not that.\n"),
         (torch.cuda.OutOfMemoryError(), "The GPU is out of memory: lower train.batch_size"),
-        (PermissionError(13, "denied", "a.mp4"), "a.mp4 cannot be accessed: permission denied.\n"),
+        (PermissionError(13, "Denied", "a.mp4"), "a.mp4 cannot be accessed: Denied.\n"),
+        (IsADirectoryError(21, "Is a directory", "a"), "a cannot be accessed: Is a directory.\n"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_code_2(capsys, error, sentence):
