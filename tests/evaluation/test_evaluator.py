@@ -16,6 +16,7 @@ from modules.errors import InputError
 
 STILL = (0, 3)  # frames that show the source again
 BRIGHT = 230  # of the first pixel: what is rendered then is not finite
+DARK = 80  # of the first pixel: such frames have no value
 ALONE = Processes(rank=0, world_size=1)
 
 
@@ -55,7 +56,7 @@ class Difference:
 
     def __call__(self, frames: Frames) -> Measured:
         difference = np.abs(frames.real.astype(float) - frames.generated).mean(axis=(1, 2, 3)) / 255
-        dark = frames.real[:, 0, 0, 1] < 30
+        dark = frames.real[:, 0, 0, 1] < DARK
         values = np.where(dark, np.nan, difference)
         return Measured({"l1": values}, ["too dark" if is_dark else "" for is_dark in dark])
 
@@ -101,7 +102,7 @@ def test_the_numbers_are_those_of_a_plain_loop(tmp_path):
             middle = (row.source.astype(int) + row.real) // 2
             real.append(row.real)
             generated.append(middle)
-            if row.real[0, 0, 1] < 30:
+            if row.real[0, 0, 1] < DARK:
                 dark += 1
             else:
                 expected.append(np.abs(row.real - middle.astype(float)).mean() / 255)
