@@ -7,6 +7,7 @@ next; the first one then merges what all have left in ``parts/``.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -32,7 +33,7 @@ from evaluation.suite import Suite
 from evaluation.tables import latex, markdown
 from evaluation.units import Dropped, Rows, Unit, read_units
 from modules.errors import InputError
-from modules.files import write_text_whole
+from modules.files import state_of, write_text_whole
 
 NUM_EXAMPLES = 10  # of the best frames, and of the worst
 NOT_FINITE = "the generated frame is not finite"
@@ -76,12 +77,11 @@ class Evaluation:
 
         Raises InputError where the folder holds another evaluation, or nothing can be measured.
         """
-        if self.processes.is_main:
-            self.parts.begin(self.settings())
-        self.processes.wait_for_all()
-        self.measure_units()
-        self.processes.wait_for_all()
-        return self.merge() if self.processes.is_main else None
+        with self.parts.begun(self.settings()) if self.processes.is_main else nullcontext():
+            self.processes.wait_for_all()
+            self.measure_units()
+            self.processes.wait_for_all()
+            return self.merge() if self.processes.is_main else None
 
     def settings(self) -> dict[str, Any]:
         """What must be the same where an interrupted evaluation is continued."""
@@ -92,7 +92,8 @@ class Evaluation:
             **request.conditions,
             "batch_size": request.batch_size,
             "metrics": [*self.suite.columns, *(["fid"] if self.suite.features else [])],
-            "units": [unit.name for unit in self.units],
+            "list of names": [unit.name for unit in self.units],
+            "state of the files": state_of(file for unit in self.units for file in unit.files),
         }
 
     def measure_units(self) -> None:

@@ -28,6 +28,10 @@ class Entry(NamedTuple):
     generated: Path
     source: Path | None
 
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in self if path is not None]
+
 
 class ClipUnit(NamedTuple):
     """Two videos or folders of frames of one name."""
@@ -35,6 +39,10 @@ class ClipUnit(NamedTuple):
     name: str
     entry: Entry
     num_frames: int = 0
+
+    @property
+    def files(self) -> list[Path]:
+        return self.entry.files
 
     def read(self) -> Iterator[Row]:
         """Frames of the same names in the same order, or an InputError."""
@@ -59,6 +67,10 @@ class PicturesUnit(NamedTuple):
     @property
     def num_frames(self) -> int:
         return len(self.entries)
+
+    @property
+    def files(self) -> list[Path]:
+        return [file for entry in self.entries.values() for file in entry.files]
 
     def read(self) -> Iterator[Row | Dropped]:
         for name, entry in self.entries.items():

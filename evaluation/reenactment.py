@@ -5,7 +5,8 @@ every frame of it, and **pairs** (DaGAN, MCNet), where a list names two frames o
 take the driving keypoints as they are (absolute motion).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,10 @@ class ClipUnit(NamedTuple):
     def num_frames(self) -> int:
         return self.clip.num_frames
 
+    @property
+    def files(self) -> list[Path]:
+        return [self.clip.path]
+
     def read(self) -> Iterator[Row]:
         source = None
         for number, image in enumerate(stream_clip(self.clip)):
@@ -56,6 +61,11 @@ class PairsUnit(NamedTuple):
     @property
     def num_frames(self) -> int:
         return len(self.pairs)
+
+    @property
+    def files(self) -> Iterable[Path]:
+        refs = (ref for pair in self.pairs for ref in (pair.source, pair.driving))
+        return dict.fromkeys(ref.path for ref in refs)
 
     def read(self) -> Iterator[Row | Dropped]:
         for pair in self.pairs:

@@ -5,8 +5,9 @@ measures by itself, and what is done again after an interruption.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -45,6 +46,11 @@ class Unit(Protocol):
     @property
     def num_frames(self) -> int:
         """Of the progress bar; 0 where it is not known."""
+        ...
+
+    @property
+    def files(self) -> Iterable[Path]:
+        """The pictures, videos and folders of frames that it reads."""
         ...
 
     def read(self) -> Iterator[Row | Dropped]:

@@ -1,8 +1,9 @@
 """Files and folders that are there whole or not at all, whenever the process is ended."""
 
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def write_text_whole(path: Path, text: str) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def state_of(paths: Iterable[Path]) -> str:
+    """A hash of the names, sizes and times of files, and of those in folders."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            status = file.lstat() if not file.exists() else file.stat()
+            digest.update(os.fsencode(f"{file} {status.st_size} {status.st_mtime_ns}\n"))
+    return digest.hexdigest()
 
 
 def flush(path: Path) -> None:

@@ -31,10 +31,15 @@ class Clip(NamedTuple):
     num_frames: int = 3
     breaks_at: int | None = None
     error: Exception = InputError("It is damaged.")
+    file: Path | None = None
 
     @property
     def name(self) -> str:
         return f"p{self.seed % 2}#{self.seed}"
+
+    @property
+    def files(self) -> list[Path]:
+        return [] if self.file is None else [self.file]
 
     def read(self) -> Iterator[Row | Dropped]:
         source = noise(self.seed)
@@ -190,6 +195,17 @@ def test_another_evaluation_in_the_folder_is_left_alone(tmp_path):
     before = result_of(tmp_path)
     with pytest.raises(InputError, match="another precision"):
         evaluation(CLIPS[:2], tmp_path, precision="bf16").run()
-    with pytest.raises(InputError, match="another units"):
+    with pytest.raises(InputError, match="another list of names"):
         evaluation(CLIPS[:3], tmp_path).run()
     assert result_of(tmp_path) == before
+
+
+def test_numbers_of_files_that_have_changed_are_not_taken_over(tmp_path):
+    file = tmp_path / "clip"
+    file.write_text("before")
+    clips = [CLIPS[0]._replace(file=file), CLIPS[1]]
+    evaluation(clips, tmp_path / "out").run()
+    evaluation(clips, tmp_path / "out").run()
+    file.write_text("changed")
+    with pytest.raises(InputError, match="another state of the files: name another --output"):
+        evaluation(clips, tmp_path / "out").run()

@@ -27,7 +27,6 @@ def parts(tmp_path):
 
 
 def test_what_is_written_comes_back_in_the_order_of_the_units(parts):
-    parts.begin({})
     parts.write(1, part("b", [0.3, 0.25], dropped={"x": "damaged"}))
     assert not parts.has(0)
     parts.write(0, part("a", [0.1]))
@@ -43,7 +42,6 @@ def test_what_is_written_comes_back_in_the_order_of_the_units(parts):
 
 
 def test_examples_are_the_extremes_of_all_parts_in_order(parts):
-    parts.begin({})
     parts.write(0, part("a", [0.1, 0.4]))
     parts.write(1, part("b", [0.3, 0.2]))
     assert [example.value for example in parts.examples(2, largest=True)] == [0.4, 0.3]
@@ -58,7 +56,6 @@ def test_examples_are_the_extremes_of_all_parts_in_order(parts):
 
 
 def test_a_part_may_lack_features_sources_and_frames(parts):
-    parts.begin({})
     empty = part("a", [])
     parts.write(0, empty._replace(features=None))
     without = part("b", [0.5])
@@ -68,23 +65,58 @@ def test_a_part_may_lack_features_sources_and_frames(parts):
     assert parts.examples(1, largest=True)[0].source is None
 
 
+def begin(parts: Parts, settings: dict[str, object]) -> None:
+    with parts.begun(settings):
+        pass
+
+
 def test_parts_of_other_settings_are_kept_and_refused(parts):
-    parts.begin({"precision": "fp32", "units": ["a", "b"]})
+    settings = {"precision": "fp32", "names": ["a", "b"]}
+    begin(parts, settings)
     parts.write(0, part("a", [0.1]))
-    parts.begin({"precision": "fp32", "units": ["a", "b"]})
+    begin(parts, settings)
     with pytest.raises(InputError, match=r"another precision \(fp32, now bf16\): name another"):
-        parts.begin({"precision": "bf16", "units": ["a", "b"]})
+        begin(parts, settings | {"precision": "bf16"})
+    with pytest.raises(InputError, match=r"another names: name another"):
+        begin(parts, settings | {"names": [f"{number:07d}" for number in range(500)]})
     assert parts.has(0)
 
 
-def test_damaged_settings_are_a_sentence(parts):
-    parts.begin({})
-    (parts.folder / "settings.json").write_text("{")
-    with pytest.raises(InputError, match="is damaged: delete"):
-        parts.begin({})
+def test_one_evaluation_at_a_time(parts):
+    with parts.begun({}):
+        other = Parts(parts.folder, num_units=2)
+        with pytest.raises(InputError, match=f"at work in {parts.folder.parent}: wait"):
+            begin(other, {})
+    begin(other, {})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", ""])
+def test_damaged_settings_are_a_sentence(parts, text):
+    begin(parts, {"precision": "fp32"})
+    (parts.folder / "settings.json").write_text(text)
+    with pytest.raises(InputError, match=r"is damaged: delete|another precision"):
+        begin(parts, {"precision": "fp32"})
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"PK\xff"])
+@pytest.mark.parametrize(
+    "name", ["frames.csv", "part.json", "features.npz", "example-0-generated.png"]
+)
+def test_a_damaged_part_is_a_sentence(parts, name, content):
+    parts.write(0, part("a", [0.1]))
+    parts.write(1, part("b", [0.2]))
+    (parts.path(1) / name).write_bytes(content)
+    read = {
+        "frames.csv": parts.table,
+        "part.json": parts.seconds,
+        "features.npz": lambda: list(parts.features()),
+        "example-0-generated.png": lambda: parts.examples(2, largest=True),
+    }[name]
+    with pytest.raises(InputError, match="parts/000001 is damaged: delete it, and run this again"):
+        read()
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be made"):
-        Parts(tmp_path / "file" / "parts", 1).begin({})
+        begin(Parts(tmp_path / "file" / "parts", 1), {})

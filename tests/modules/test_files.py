@@ -1,9 +1,11 @@
 """Files are there whole or not at all."""
 
+import os
+
 import pytest
 
 from modules.errors import InputError
-from modules.files import write_text_whole, written_whole
+from modules.files import state_of, write_text_whole, written_whole
 
 
 def test_text_replaces_what_was_there_in_utf_8(tmp_path):
@@ -35,3 +37,21 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         fail()
     assert not (tmp_path / "other").exists()
+
+
+def test_the_state_of_files_changes_with_any_of_them(tmp_path):
+    video, frames = tmp_path / "a.mp4", tmp_path / "b"
+    frames.mkdir()
+    video.write_text("video")
+    (frames / "0.png").write_text("frame")
+    (frames / "gone.png").symlink_to(tmp_path / "absent")
+    states = [state_of([video, frames])]
+    assert state_of([video, frames]) == states[0]
+    (frames / "0.png").write_text("longer")
+    states.append(state_of([video, frames]))
+    os.utime(video, ns=(0, 0))
+    states.append(state_of([video, frames]))
+    (frames / "1.png").write_text("frame")
+    states.append(state_of([video, frames]))
+    states.append(state_of([frames]))
+    assert len(set(states)) == 5
