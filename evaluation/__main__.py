@@ -66,7 +66,8 @@ def folders(
     wanted = parse_metrics(metrics)
     units, missing, num_names = pair_folders(real, generated, source)
     if missing and strict:
-        raise InputError(f"{len(missing)} names do not pair: {'; '.join(missing.values())}")
+        reasons = [f"{name}: {reason}" for name, reason in missing.items()]
+        raise InputError(f"{len(missing)} names do not pair: {' '.join(reasons)}")
     with joined_processes() as processes:
         chosen = pick_device(device)
         suite = build_suite(

@@ -4,7 +4,7 @@ In a folder every video, every folder of frames and every picture is an entry, n
 ending.  Pictures whose names are numbers are the frames of one clip instead.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -135,9 +135,14 @@ def entries(folder: Path, option: str) -> Entries:
         raise InputError(f"{option} {folder} holds no pictures, videos or folders of frames.")
     if all(is_picture(path) and path.stem.isdecimal() for path in paths):
         return {"frames": folder}
+    return by_name(paths, clip_name)
+
+
+def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> Entries:
+    """Paths by their names, in order.  Raises InputError where two have one."""
     found: Entries = {}
     for path in paths:
-        name = clip_name(path)
+        name = name_of(path)
         if name in found:
             raise InputError(f"{found[name]} and {path} have the same name: remove one of them.")
         found[name] = path
@@ -156,12 +161,15 @@ def is_picture(path: Path) -> bool:
 def named_frames(path: Path) -> Iterator[tuple[str, Picture]]:
     """The frames of a video, a folder or a picture; numbers are written with seven digits."""
     if path.is_dir():
-        for file in frame_paths(path):
-            name = f"{int(file.stem):07d}" if file.stem.isdecimal() else file.stem
+        for name, file in by_name(frame_paths(path), frame_name).items():
             yield name, read_image(file)
     else:
         for number, frame in enumerate(read_frames(path)):
             yield f"{number:07d}", frame.image
+
+
+def frame_name(file: Path) -> str:
+    return f"{int(file.stem):07d}" if file.stem.isdecimal() else file.stem
 
 
 def first_frame(path: Path) -> Picture:

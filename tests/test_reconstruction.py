@@ -233,3 +233,11 @@ def test_folders_that_do_not_pair_are_a_sentence(tmp_path, capsys):
     both = ["--real", str(tmp_path / "empty"), "--generated", str(tmp_path / "empty")]
     assert evaluate(both) == 2
     assert "holds no pictures" in capsys.readouterr().err
+    for folder, name in (("one", "a"), ("one", "b"), ("other", "b"), ("other", "c")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / folder / f"{name}.png")
+    both = ["--real", str(tmp_path / "one"), "--generated", str(tmp_path / "other"), "--strict"]
+    assert evaluate(both) == 2
+    error = capsys.readouterr().err
+    assert "a: It is not in" in error
+    assert "c: It is not in" in error

@@ -100,6 +100,15 @@ def test_clips_whose_frames_differ_are_never_paired_by_position(
         read(tmp_path)
 
 
+@pytest.mark.parametrize("double", ["1.png", "0000001.jpg"])
+def test_two_frames_of_one_number_are_refused_by_name(tmp_path, double):
+    for side in ("real", "generated"):
+        save_clip(tmp_path / side / "a", {0: 1, 1: 2})
+        save(tmp_path / side / "a" / double, 3)
+    with pytest.raises(InputError, match=rf"real.*(0000001.png|{double}) have the same name"):
+        read(tmp_path)
+
+
 def test_names_in_one_folder_only_are_listed(tmp_path):
     for name in ("a", "b"):
         save(tmp_path / "real" / f"{name}.png", 1)
