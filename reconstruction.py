@@ -16,7 +16,7 @@ import typer
 
 from config import Config, load_config, validate
 from config.command_line import run
-from datasets.clips import Clip, survey_clips
+from datasets.clips import Clip, require_own_names, survey_clips
 from datasets.pair_list import Pair, read_pair_list
 from datasets.settings import DataConfig
 from evaluation.command_line import (
@@ -134,6 +134,7 @@ def video_work(data: DataConfig, options: Options, animator: Animator) -> Work:
     if options.pairs is not None:
         raise InputError("--pairs belongs to --protocol pairs.")
     clips, unreadable = survey_clips(data, "test")
+    require_own_names(clips)
     listed = len(clips) + len(unreadable)
     if unreadable and options.strict:
         reasons = "; ".join(unreadable.values())

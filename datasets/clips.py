@@ -5,6 +5,7 @@ side by side. The part of its name before the first ``#`` is the person that it 
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,6 +78,13 @@ def survey_clips(config: DataConfig, split: Split) -> tuple[list[Clip], dict[str
         [found for found in opened.values() if isinstance(found, Clip)],
         {path.name: str(found) for path, found in opened.items() if isinstance(found, InputError)},
     )
+
+
+def require_own_names(clips: Sequence[Clip]) -> None:
+    """Raises InputError where two clips have one name, which results and lists tell them by."""
+    (name, uses), *_ = Counter(clip.name for clip in clips).most_common(1) or [("", 0)]
+    if uses > 1:
+        raise InputError(f"{uses} clips are called {name}: give each a name of its own.")
 
 
 def open_clip(path: Path) -> Clip:

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.clips import Clip
+from datasets.clips import Clip, require_own_names
 from datasets.frame_finder import frame_number
 from datasets.pictures import FRAME_SUFFIXES, frame_paths
 from modules.errors import InputError
@@ -36,9 +36,7 @@ def make_pairs(clips: Sequence[Clip], kind: Kind, count: int, seed: int) -> list
 
     Raises InputError where the clips do not allow so many.
     """
-    (name, uses), *_ = Counter(clip.name for clip in clips).most_common(1) or [("", 0)]
-    if uses > 1:
-        raise InputError(f"{uses} clips are called {name}: give each a name of its own.")
+    require_own_names(clips)
     random = np.random.default_rng(seed)
     people = by_person(clips, random)
     if kind != "same" and len(people) < 2:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,6 +170,14 @@ def test_what_cannot_be_had_is_said_and_strict_makes_it_an_error(checkpoint, tmp
 def test_a_mistake_is_one_sentence(options, sentence, checkpoint, tmp_path, capsys):
     assert main([*command(checkpoint, tmp_path / "out"), *options]) == 2
     assert sentence in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_clips_of_one_name_are_not_taken_for_one(checkpoint, root, tmp_path, capsys):
+    (tmp_path / "data" / "test").mkdir(parents=True)
+    for name in ("id3#a.mp4", "id3#a.mov"):
+        shutil.copy(root / "test" / "id3#a#0#5.mp4", tmp_path / "data" / "test" / name)
+    assert main([*command(checkpoint, tmp_path / "out"), "--root", str(tmp_path / "data")]) == 2
+    assert "2 clips are called id3#a" in capsys.readouterr().err
 
 
 class BrightestPoints:
