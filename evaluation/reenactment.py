@@ -75,7 +75,14 @@ class PairsUnit(NamedTuple):
             except InputError as error:
                 yield Dropped(pair.name, str(error))
                 continue
-            yield Row(self.name, pair.driving.identity, pair.name, source, real, None)
+            yield Row(self.name, pair.driving.identity, frame_name(pair), source, real, None)
+
+
+def frame_name(pair: Pair) -> str:
+    """A name for the driving frame among all pairs of its clip."""
+    assert isinstance(pair.driving, FrameRef)
+    inside = pair.source.clip == pair.driving.clip
+    return f"{pair.driving.name} from {pair.source.name}" if inside else pair.name
 
 
 def pair_units(pairs: Sequence[Pair], fit: Fit) -> list[Unit]:

@@ -1,15 +1,18 @@
 """What only a GPU shows: the results of the CPU, in every precision."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from animate import Animator
 from config import load_config
+from reconstruction import main as reconstruct
 from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
 from tests.tiny import tiny_model
-from tests.tiny_run import begin, write_clips, write_config
+from tests.tiny_run import begin, write_checkpoint, write_clips, write_config
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,6 +43,18 @@ def test_training_is_finite_in_every_precision(tmp_path, precision):
     assert training.optimisation.skipped < 6
     after = training.optimisation.model.parameters()
     assert any(not torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+def test_an_evaluation_comes_to_the_numbers_of_the_cpu(tmp_path):
+    root = write_clips(tmp_path / "clips")
+    checkpoint = write_checkpoint(tmp_path / "tiny", root)
+    means = {}
+    for device in ("cpu", "cuda"):
+        options = ["--checkpoint", checkpoint, "--metrics", "l1,ssim", "--device", device]
+        assert reconstruct([*map(str, options), "--output", str(tmp_path / device)]) == 0
+        metrics = json.loads((tmp_path / device / "result.json").read_text())["metrics"]
+        means[device] = [metrics[name]["mean"] for name in ("l1", "ssim")]
+    assert means["cuda"] == pytest.approx(means["cpu"], rel=1e-3)
 
 
 @pytest.mark.parametrize(("precision", "levels"), [("fp32", 0.1), ("bf16", 1.5), ("fp16", 1.5)])
