@@ -14,7 +14,6 @@ from torchvision.models import AlexNet_Weights, VGG16_Weights
 
 from evaluation.hub import downloaded
 from evaluation.metric import Frames, Measured, Unavailable
-from modules.errors import InputError
 
 BACKBONES = {"alex": AlexNet_Weights.DEFAULT, "vgg": VGG16_Weights.DEFAULT}
 COLUMNS = {"alex": ("lpips_alex", "lpips_alex_reference"), "vgg": ("lpips_vgg",)}
@@ -47,15 +46,14 @@ class Lpips:
         self.device = device
 
     def __call__(self, frames: Frames) -> Measured:
-        """Raises InputError for frames too small for the network."""
-        height, width = frames.real.shape[1:3]
-        if min(height, width) < self.smallest:
-            raise InputError(
-                f"LPIPS needs frames of at least {self.smallest} x {self.smallest} pixels and one "
-                f"has {height} x {width}: give larger frames, or leave it out of --metrics."
-            )
+        """No value where frames are too small for the network."""
+        count = len(frames.real)
+        if min(frames.real.shape[1:3]) < self.smallest:
+            reason = f"the frame is smaller than {self.smallest} x {self.smallest}"
+            values = {column: np.full(count, np.nan) for column in self.columns}
+            return Measured(values, missing=[reason] * count)
         chunks: dict[str, list[np.ndarray]] = {column: [] for column in self.columns}
-        for start in range(0, len(frames.real), CHUNK):
+        for start in range(0, count, CHUNK):
             real = self.images(frames.real[start : start + CHUNK])
             generated = self.images(frames.generated[start : start + CHUNK])
             for column, found in chunks.items():
@@ -64,7 +62,7 @@ class Lpips:
                 else:
                     found.append(self.distances(2 * generated - 1, 2 * real - 1))
         values = {column: np.concatenate(found) for column, found in chunks.items()}
-        return Measured(values, missing=[""] * len(frames.real))
+        return Measured(values, missing=[""] * count)
 
     def images(self, frames: np.ndarray) -> Tensor:
         """Frames (B, H, W, 3) uint8 as (B, 3, H, W) in [0, 1]."""

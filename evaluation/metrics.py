@@ -14,7 +14,6 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from evaluation.metric import Frames, Measured
-from modules.errors import InputError
 
 
 class Scores(NamedTuple):
@@ -83,6 +82,7 @@ PICTURE_METRICS = {
     "ssim_reference": ssim_reference,
 }
 SMALLEST = {"ssim": 11, "ssim_reference": 7}  # the window: a Gaussian ends at 3.5 sigma
+TOO_SMALL = "the frame is smaller than the window of SSIM"
 
 
 class PictureMetrics:
@@ -93,24 +93,19 @@ class PictureMetrics:
 
     def __init__(self, columns: Sequence[str] = tuple(PICTURE_METRICS)) -> None:
         self.columns = columns
-        self.smallest = max(SMALLEST.get(column, 1) for column in columns)
         self.threads = ThreadPoolExecutor(torch.get_num_threads())
 
     def __call__(self, frames: Frames) -> Measured:
-        """Raises InputError for frames smaller than the window of a wanted SSIM."""
-        height, width = frames.real.shape[1:3]
-        if min(height, width) < self.smallest:
-            raise InputError(
-                f"SSIM looks at windows of {self.smallest} x {self.smallest} pixels and a frame "
-                f"has {height} x {width}: give larger frames, or leave ssim out of --metrics."
-            )
-        values = {
-            column: np.array(
-                list(self.threads.map(PICTURE_METRICS[column], frames.generated, frames.real))
-            )
-            for column in self.columns
-        }
-        return Measured(values, missing=[""] * len(frames.real))
+        """No value where frames are smaller than the window."""
+        values = {column: self.measure(column, frames) for column in self.columns}
+        reasons = np.where(np.isnan(list(values.values())).any(axis=0), TOO_SMALL, "")
+        return Measured(values, reasons.tolist())
+
+    def measure(self, column: str, frames: Frames) -> np.ndarray:
+        if min(frames.real.shape[1:3]) < SMALLEST.get(column, 1):
+            return np.full(len(frames.real), np.nan)
+        scores = self.threads.map(PICTURE_METRICS[column], frames.generated, frames.real)
+        return np.array(list(scores))
 
 
 def to_pictures(images: Tensor) -> np.ndarray:

@@ -12,7 +12,6 @@ from torchvision.models import alexnet, vgg16
 
 from evaluation.lpips import CHUNK, Lpips
 from evaluation.metric import Frames, Unavailable
-from modules.errors import InputError
 from tests.evaluation.real_frames import needs_clips, real_frames
 
 FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
@@ -130,10 +129,11 @@ def test_only_the_wanted_columns_are_computed(random_backbones):
     assert measure.distance.all_scores == []  # nothing is kept from frame to frame
 
 
-def test_frames_too_small_for_the_network_are_refused(alex):
+def test_frames_too_small_for_the_network_have_no_value(alex):
     assert np.isfinite(alex(random_frames(1, 31, 40)).values["lpips_alex"]).all()
-    with pytest.raises(InputError, match="at least 31 x 31 pixels and one has 30 x 40"):
-        alex(random_frames(1, 30, 40))
+    values, missing = alex(random_frames(2, 30, 40))
+    assert all(np.isnan(found).tolist() == [True, True] for found in values.values())
+    assert missing == ["the frame is smaller than 31 x 31"] * 2
 
 
 @pytest.mark.parametrize("network", ["alex", "vgg"])

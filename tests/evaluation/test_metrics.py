@@ -24,7 +24,6 @@ from evaluation.metrics import (
     ssim_reference,
     to_pictures,
 )
-from modules.errors import InputError
 from tests.evaluation.real_frames import needs_clips, real_frames
 
 
@@ -148,13 +147,14 @@ def test_threads_change_nothing(monkeypatch, pictures):
 
 
 @pytest.mark.parametrize(("column", "window"), [("ssim", 11), ("ssim_reference", 7)])
-def test_frames_smaller_than_the_window_are_refused(column, window):
+def test_frames_smaller_than_the_window_have_no_ssim(column, window):
     fitting = np.zeros((1, window, window + 3, 3), dtype=np.uint8)
     assert PictureMetrics([column])(Frames(None, fitting, fitting)).values[column] == [1]
     small = fitting[:, 1:]
-    with pytest.raises(InputError, match=f"{window} x {window} pixels .* {window - 1} x"):
-        PictureMetrics(["l1", column])(Frames(None, small, small))
-    assert PictureMetrics(["l1"])(Frames(None, small, small)).values["l1"] == [0]
+    values, missing = PictureMetrics(["l1", column])(Frames(None, small, small))
+    assert np.isnan(values[column]).tolist() == [True]
+    assert "smaller than the window" in missing[0]
+    assert values["l1"] == [0]
 
 
 def test_images_become_rounded_8_bit_pictures():
