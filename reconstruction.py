@@ -40,6 +40,7 @@ from evaluation.suite import WeightFiles, build_suite, parse_metrics
 from evaluation.units import Unit
 from modules.animator import Animator
 from modules.checkpoints import read_config, weights_file
+from modules.device import precision_name
 from modules.errors import InputError
 
 Protocol = Literal["video", "pairs"]
@@ -106,7 +107,7 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
                 **facts,
                 "motion": "absolute",
                 "size": f"{width} x {height}",
-                "precision": options.precision,
+                "precision": precision_name(animator.precision),
                 "limit": options.limit,
                 "seed": options.seed,
                 **conditions(suite, animator.device),

@@ -16,6 +16,7 @@ from evaluation.metric import file_sha256
 from evaluation.pair_folder import RECORD, Format, PairFolder
 from modules.animator import Animator, Motion, batches
 from modules.checkpoints import weights_file
+from modules.device import precision_name
 from modules.errors import InputError
 from modules.motion_transfer import movement_scale, transfer_motion
 
@@ -42,7 +43,7 @@ def animate_pairs(
         "checkpoint_sha256": None if checkpoint is None else file_sha256(weights_file(checkpoint)),
         "size": list(animator.size),
         "fit": animator.how_to_fit,
-        "precision": str(animator.precision).removeprefix("torch."),
+        "precision": precision_name(animator.precision),
         "motion": options.motion or "as the protocol prescribes",
         "adapt_scale": options.adapt_scale,
         "best_frame": options.best_frame,

@@ -51,6 +51,11 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     return PRECISIONS[name]
 
 
+def precision_name(precision: torch.dtype) -> str:
+    """What a precision is called here: fp32, bf16 or fp16."""
+    return next(name for name, dtype in PRECISIONS.items() if dtype == precision)
+
+
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether the hardware of ``device`` multiplies bfloat16 natively."""
     if device.type == "cuda":
