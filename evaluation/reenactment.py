@@ -5,6 +5,7 @@ every frame of it, and **pairs** (DaGAN, MCNet), where a list names two frames o
 take the driving keypoints as they are (absolute motion).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -68,18 +69,20 @@ class PairsUnit(NamedTuple):
         return dict.fromkeys(ref.path for ref in refs)
 
     def read(self) -> Iterator[Row | Dropped]:
+        uses = Counter(map(frame_name, self.pairs))
         for pair in self.pairs:
             assert isinstance(pair.driving, FrameRef)
+            name = frame_name(pair) if uses[frame_name(pair)] == 1 else pair.name
             try:
                 source, real = (self.fit(image) for image in read_refs([pair.source, pair.driving]))
             except InputError as error:
                 yield Dropped(pair.name, str(error))
                 continue
-            yield Row(self.name, pair.driving.identity, frame_name(pair), source, real, None)
+            yield Row(self.name, pair.driving.identity, name, source, real, None)
 
 
 def frame_name(pair: Pair) -> str:
-    """A name for the driving frame among all pairs of its clip."""
+    """A name for the driving frame among the pairs of its clip: two may differ in best_frame."""
     assert isinstance(pair.driving, FrameRef)
     inside = pair.source.clip == pair.driving.clip
     return f"{pair.driving.name} from {pair.source.name}" if inside else pair.name
