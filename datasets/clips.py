@@ -13,7 +13,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from datasets.pictures import FRAME_SUFFIXES, Picture, picture_size, read_image
+from datasets.pictures import (
+    FRAME_SUFFIXES,
+    Picture,
+    picture_size,
+    read_image,
+    require_text,
+)
 from datasets.settings import DataConfig
 from datasets.video import frames_at, probe, read_frames
 from modules.errors import InputError
@@ -117,11 +123,14 @@ def frames_of(path: Path, indices: Sequence[int]) -> list[Picture]:
 
 
 def _clip_paths(folder: Path) -> list[Path]:
-    return sorted(
+    paths = sorted(
         path
         for path in folder.iterdir()
         if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
     )
+    for path in paths:
+        require_text(path)
+    return paths
 
 
 def _split_by_identity(paths: list[Path], split: Split, config: DataConfig) -> list[Path]:

@@ -47,6 +47,16 @@ def frame_paths(folder: Path) -> list[Path]:
     return sorted(frames, key=_natural_order)
 
 
+def require_text(path: Path) -> None:
+    """Raises InputError where a name is not one line of UTF-8, which tables and lists need."""
+    try:
+        readable = path.name.encode() and len(path.name.splitlines()) == 1
+    except UnicodeEncodeError:
+        readable = False
+    if not readable:
+        raise InputError(f"The name of {str(path)!a} is not one line of UTF-8: rename it.")
+
+
 def over_white(rgba: NDArray[np.uint8]) -> Picture:
     """The picture that a viewer with a white page shows."""
     colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.clips import clip_name, identity_of
-from datasets.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image
+from datasets.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image, require_text
 from datasets.video import read_frames
 from evaluation.units import Dropped, Row, Unit
 from modules.errors import InputError
@@ -139,9 +139,10 @@ def entries(folder: Path, option: str) -> Entries:
 
 
 def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> Entries:
-    """Paths by their names, in order.  Raises InputError where two have one."""
+    """Paths by their names, in order.  Raises InputError where two have one, or one is no text."""
     found: Entries = {}
     for path in paths:
+        require_text(path)
         name = name_of(path)
         if name in found:
             raise InputError(f"{found[name]} and {path} have the same name: remove one of them.")

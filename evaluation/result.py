@@ -245,9 +245,12 @@ def in_order(names: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 
 def write_result(folder: Path, result: Result) -> None:
-    """Writes ``result.json`` into a folder, all of it or nothing."""
-    text = json.dumps(without_infinity(result), indent=1, allow_nan=False)
-    write_text_whole(folder / RESULT_FILE, text + "\n")
+    """Writes ``result.json`` into a folder, all of it or nothing.
+
+    In paths ``?`` stands for bytes that are no UTF-8, which JSON does not hold.
+    """
+    text = json.dumps(without_infinity(result), indent=1, allow_nan=False, ensure_ascii=False)
+    write_text_whole(folder / RESULT_FILE, text.encode(errors="replace").decode() + "\n")
 
 
 def without_infinity(value: Any) -> Any:

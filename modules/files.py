@@ -24,10 +24,13 @@ def written_whole(folder: Path) -> Iterator[Path]:
 
 
 def write_text_whole(path: Path, text: str) -> None:
-    """Write a small file in UTF-8, all of it or nothing.  Raises InputError where that fails."""
+    """Write a small file in UTF-8, all of it or nothing.  Raises InputError where that fails.
+
+    Bytes in a path that are no UTF-8 are written as their numbers.
+    """
     temporary = path.with_name(f".{path.name}.new")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(temporary, path)
     except OSError as error:
         with suppress(OSError):

@@ -126,3 +126,10 @@ def test_real_clips_are_all_readable():
     assert (len(train), len(test)) == (219, 27)
     assert not {clip.identity for clip in train} & {clip.identity for clip in test}
     assert all(clip.num_frames == int(clip.name[-6:]) - int(clip.name[-13:-7]) for clip in test)
+
+
+def test_a_clip_whose_name_is_no_text_is_one_sentence(tmp_path):
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "id1#a\rb.mp4").write_bytes(b"")
+    with pytest.raises(InputError, match="not one line of UTF-8: rename it"):
+        find_clips(DataConfig(root=tmp_path), "test")

@@ -1,8 +1,11 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.pictures import read_image
+from datasets.pictures import read_image, require_text
 from modules.errors import InputError
 from tests.datasets.conftest import moving_bar
 
@@ -56,3 +59,14 @@ def test_a_broken_picture_is_one_sentence_that_names_it(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"^[^\n]*face\.png is not a readable[^\n]*\.$"):
             read_image(path)
+
+
+@pytest.mark.parametrize("name", [b"a\xff.mp4", b"a\nb.mp4", b"a\rb.mp4", "a\u2028b".encode()])
+def test_names_that_are_no_text_are_told(name):
+    with pytest.raises(InputError, match=r"^The name of '/data/a\\.* is not one line of UTF-8"):
+        require_text(Path("/data") / os.fsdecode(name))
+
+
+def test_names_in_any_writing_are_text():
+    for name in ("id1#\u017barna 'x' \"y\".mp4", "\u5c71\u3000\u7530#a", "a\tb"):
+        require_text(Path("/data") / name)

@@ -109,6 +109,13 @@ def test_two_frames_of_one_number_are_refused_by_name(tmp_path, double):
         read(tmp_path)
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    for side in ("real", "generated"):
+        save(tmp_path / side / "a\rb.png", 1)
+    with pytest.raises(InputError, match="not one line of UTF-8: rename it"):
+        read(tmp_path)
+
+
 def test_names_in_one_folder_only_are_listed(tmp_path):
     for name in ("a", "b"):
         save(tmp_path / "real" / f"{name}.png", 1)

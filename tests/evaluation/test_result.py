@@ -81,6 +81,14 @@ def test_a_result_reads_back_equal_infinite_numbers_too(tmp_path):
     assert stored["by_clip"]["c"]["metrics"]["psnr"] is None
 
 
+def test_paths_that_are_no_utf_8_and_all_letters_read_back(tmp_path):
+    result = result_of(random_table(3))
+    result["conditions"] |= {"real": "clips\udcff", "source": "Ångström"}
+    write_result(tmp_path, result)
+    conditions = read_result(tmp_path / "result.json")["conditions"]
+    assert (conditions["real"], conditions["source"]) == ("clips?", "Ångström")
+
+
 def change(text: str, *keys: str, value: object) -> str:
     """JSON with another value at a place."""
     result = inner = json.loads(text)

@@ -11,8 +11,8 @@ from modules.files import state_of, write_text_whole, written_whole
 def test_text_replaces_what_was_there_in_utf_8(tmp_path):
     path = tmp_path / "table.md"
     path.write_text("before")
-    write_text_whole(path, "Fréchet ↓")
-    assert path.read_bytes().decode("utf-8") == "Fréchet ↓"
+    write_text_whole(path, "Fréchet ↓ \udcff")  # the last from a path that is no UTF-8
+    assert path.read_bytes().decode("utf-8") == "Fréchet ↓ \\udcff"
     assert [entry.name for entry in tmp_path.iterdir()] == ["table.md"]
 
 
