@@ -10,23 +10,22 @@ class Column(NamedTuple):
     better: Literal["lower", "higher"]
     digits: int  # after the point, in tables
     needs_truth: bool = True  # compares with the real frame as the truth: same identity only
-    reference: bool = False  # the published scripts' convention, right or wrong
 
 
 COLUMNS = {
     "l1": Column("L1", "lower", 4),
     "psnr": Column("PSNR (dB)", "higher", 2),
-    "psnr_reference": Column("PSNR, 8-bit wrap-around (dB)", "higher", 2, reference=True),
+    "psnr_reference": Column("PSNR, 8-bit wrap-around (dB)", "higher", 2),
     "ssim": Column("SSIM", "higher", 4),
-    "ssim_reference": Column("SSIM, range 2", "higher", 4, reference=True),
+    "ssim_reference": Column("SSIM, range 2", "higher", 4),
     "lpips_alex": Column("LPIPS (AlexNet)", "lower", 4),
-    "lpips_alex_reference": Column("LPIPS (AlexNet), unscaled", "lower", 4, reference=True),
+    "lpips_alex_reference": Column("LPIPS (AlexNet), unscaled", "lower", 4),
     "lpips_vgg": Column("LPIPS (VGG)", "lower", 4),
     "akd": Column("AKD (px at 256)", "lower", 3),
-    "akd_reference": Column("AKD, mean coordinate (px at 256)", "lower", 3, reference=True),
+    "akd_reference": Column("AKD, mean coordinate (px at 256)", "lower", 3),
     "mkr": Column("MKR", "lower", 4, needs_truth=False),
     "aed": Column("AED", "lower", 4),
-    "aed_reference": Column("AED, squared", "lower", 4, reference=True),
+    "aed_reference": Column("AED, squared", "lower", 4),
     "csim": Column("CSIM", "higher", 4, needs_truth=False),
     "pose_rmse": Column("Pose RMSE (degrees)", "lower", 3, needs_truth=False),
     "au_hamming": Column("Action units that differ", "lower", 4, needs_truth=False),
