@@ -21,7 +21,7 @@ def offline(monkeypatch):
 
 
 def test_metrics_come_in_the_order_of_the_columns():
-    assert parse_metrics("all") == list(COLUMNS)
+    assert parse_metrics("all") == parse_metrics("l1, all") == list(COLUMNS)
     assert parse_metrics("fid, l1,akd") == ["l1", "akd", "fid"]
     with pytest.raises(InputError, match=r"No metric is called 'psnrr'.*psnr_reference"):
         parse_metrics("psnrr")
