@@ -70,7 +70,6 @@ class Evaluation:
         self.parts = Parts(output / "parts", len(units))
         per_frame = [column for column in COLUMNS if column in suite.columns]
         self.ranked_by = per_frame[0] if per_frame else None
-        self.num_examples = math.ceil(NUM_EXAMPLES / max(len(units), 1))  # of each unit and end
 
     def run(self) -> Result | None:
         """The result, which the first process also writes to the output folder; None elsewhere.
@@ -104,7 +103,8 @@ class Evaluation:
             if not self.parts.has(number)
         ]
         units = [self.units[number] for number in numbers]
-        recorder = Recorder(self.suite, self.ranked_by, self.num_examples)
+        recorder = Recorder(self.suite, self.ranked_by)
+        extremes = Extremes(NUM_EXAMPLES)
         remaining = iter(numbers)
         hidden = None if self.processes.is_main else True
         total = sum(unit.num_frames for unit in units) or None
@@ -117,8 +117,10 @@ class Evaluation:
                 elif isinstance(item, Dropped):
                     recorder.drop(item)
                 else:
-                    self.parts.write(next(remaining), recorder.part())
-                    recorder = Recorder(self.suite, self.ranked_by, self.num_examples)
+                    part = recorder.part()
+                    shown = extremes.among(part.examples)
+                    self.parts.write(next(remaining), part._replace(examples=shown))
+                    recorder = Recorder(self.suite, self.ranked_by)
 
     def measure(self, rows: Rows) -> tuple[FrameTable, Features | None, Frames]:
         """All numbers of a batch, and the features of its frames."""
@@ -230,8 +232,8 @@ def with_dropped(coverage: Coverage, dropped: dict[str, str], table: FrameTable)
 class Recorder:
     """What a unit comes to, batch by batch."""
 
-    def __init__(self, suite: Suite, ranked_by: str | None, num_examples: int) -> None:
-        self.ranked_by, self.num_examples = ranked_by, num_examples
+    def __init__(self, suite: Suite, ranked_by: str | None) -> None:
+        self.ranked_by = ranked_by
         self.start = time.monotonic()
         self.tables = [empty_table(suite.columns)]
         self.features: list[Features] = []
@@ -245,10 +247,7 @@ class Recorder:
             self.features.append(features)
         if self.ranked_by is not None:
             self.examples += examples(table, self.ranked_by, frames)
-            self.examples.sort(key=lambda example: example.value)
-            if len(self.examples) > 2 * self.num_examples:
-                kept = self.num_examples
-                self.examples = self.examples[:kept] + self.examples[-kept:]
+            self.examples = Extremes(NUM_EXAMPLES).among(self.examples)
 
     def drop(self, dropped: Dropped) -> None:
         """A frame, or the unit with all that came before."""
@@ -263,6 +262,29 @@ class Recorder:
             features = np.concatenate(real), np.concatenate(generated)
         seconds = time.monotonic() - self.start
         return Part(joined(self.tables), features, self.dropped, self.examples, seconds)
+
+
+class Extremes:
+    """Which examples may be among the best and the worst of all; of equal ones the first."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.lowest: list[float] = []  # so far, the lowest first
+        self.highest: list[float] = []  # the same with minus signs
+
+    def among(self, examples: list[Example]) -> list[Example]:
+        """Those that belong to the ``count`` lowest or highest of all that were given so far."""
+        values = [example.value for example in examples]
+        self.lowest, low = smallest(self.lowest, values, self.count)
+        self.highest, high = smallest(self.highest, [-value for value in values], self.count)
+        return [example for i, example in enumerate(examples) if i in low | high]
+
+
+def smallest(before: list[float], values: list[float], count: int) -> tuple[list[float], set[int]]:
+    """The ``count`` smallest of all in order, and which of ``values`` are among them."""
+    pool = before + values
+    order = sorted(range(len(pool)), key=pool.__getitem__)[:count]
+    return [pool[i] for i in order], {i - len(before) for i in order}
 
 
 def examples(table: FrameTable, ranked_by: str, frames: Frames) -> Iterator[Example]:

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from evaluation.evaluator import NOT_FINITE, Evaluation, Request
+from evaluation.evaluator import NOT_FINITE, NUM_EXAMPLES, Evaluation, Request
 from evaluation.frame_table import read_frames
 from evaluation.metric import Frames, Measured
+from evaluation.parts import Parts
 from evaluation.processes import Processes
 from evaluation.result import read_result
 from evaluation.suite import Suite
@@ -146,6 +147,31 @@ def test_every_file_of_the_result_is_written(tmp_path):
     page = (tmp_path / "report.html").read_text()
     worst = max((v, i) for i, v in enumerate(table.values["l1"]) if not np.isnan(v))[1]
     assert f"{table.frames[worst]}" in page
+
+
+def examples_of(output: Path, num_clips: int) -> list[list[tuple[str, str, float]]]:
+    """The best and the worst frames: clip, name and value."""
+    parts = Parts(output / "parts", num_clips)
+    ends = (parts.examples(NUM_EXAMPLES, largest=largest) for largest in (False, True))
+    return [[(e.clip, e.frame, e.value) for e in end] for end in ends]
+
+
+def test_the_frames_that_are_shown_are_the_best_and_worst_of_all(tmp_path):
+    clips = [Clip(seed, num_frames=30) for seed in (2, 5, 7, 9, 4)]
+    evaluation(clips, tmp_path / "one").run()
+    table = read_frames(tmp_path / "one" / "frames.csv")
+    rows = zip(
+        table.clips.tolist(), table.frames.tolist(), table.values["l1"].tolist(), strict=True
+    )
+    rows = [row for row in rows if not np.isnan(row[2])]
+    best, worst = examples_of(tmp_path / "one", len(clips))
+    assert best == sorted(rows, key=lambda row: row[2])[:NUM_EXAMPLES]
+    assert worst == sorted(rows, key=lambda row: -row[2])[:NUM_EXAMPLES]
+    for rank in (1, 0):
+        evaluation(clips, tmp_path / "two", Processes(rank, 2)).measure_units()
+    assert examples_of(tmp_path / "two", len(clips)) == [best, worst]
+    pictures = list(tmp_path.glob("one/parts/*/example-*-real.png"))
+    assert len(pictures) < len(clips) * 2 * NUM_EXAMPLES
 
 
 def test_an_interrupted_evaluation_goes_on_to_the_same_result(tmp_path):
