@@ -288,11 +288,11 @@ def smallest(before: list[float], values: list[float], count: int) -> tuple[list
 
 
 def examples(table: FrameTable, ranked_by: str, frames: Frames) -> Iterator[Example]:
-    """The frames of a batch that have a value to be ranked by."""
+    """The frames of a batch that have a value to be ranked by, which do not keep the batch."""
     for i, value in enumerate(table.values[ranked_by].tolist()):
         if not math.isnan(value):
             source = None
             if frames.source is not None:
-                source = frames.source[i if len(frames.source) > 1 else 0]
-            pictures = (source, frames.real[i], frames.generated[i])
+                source = frames.source[i].copy() if len(frames.source) > 1 else frames.source[0]
+            pictures = (source, frames.real[i].copy(), frames.generated[i].copy())
             yield Example(str(table.clips[i]), str(table.frames[i]), value, *pictures)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from evaluation.evaluator import NOT_FINITE, NUM_EXAMPLES, Evaluation, Request
+from evaluation.evaluator import NOT_FINITE, NUM_EXAMPLES, Evaluation, Request, examples
 from evaluation.frame_table import read_frames
 from evaluation.metric import Frames, Measured
 from evaluation.parts import Parts
@@ -14,6 +14,7 @@ from evaluation.result import read_result
 from evaluation.suite import Suite
 from evaluation.units import Dropped, Row
 from modules.errors import InputError
+from tests.evaluation.tables import frame_table
 
 STILL = (0, 3)  # frames that show the source again
 BRIGHT = 230  # of the first pixel: what is rendered then is not finite
@@ -172,6 +173,14 @@ def test_the_frames_that_are_shown_are_the_best_and_worst_of_all(tmp_path):
     assert examples_of(tmp_path / "two", len(clips)) == [best, worst]
     pictures = list(tmp_path.glob("one/parts/*/example-*-real.png"))
     assert len(pictures) < len(clips) * 2 * NUM_EXAMPLES
+
+
+def test_frames_to_be_shown_do_not_keep_their_batch_in_memory():
+    table = frame_table({"l1": [0.1, 0.2]}, ["a", "a"])
+    frames = Frames(*np.zeros((3, 2, 4, 4, 3), np.uint8))
+    for example in examples(table, "l1", frames):
+        for picture in (example.source, example.real, example.generated):
+            assert picture.base is None
 
 
 def test_an_interrupted_evaluation_goes_on_to_the_same_result(tmp_path):
