@@ -28,6 +28,8 @@ def write_text_whole(path: Path, text: str) -> None:
 
     Bytes in a path that are no UTF-8 are written as their numbers.
     """
+    if not path.name:
+        raise InputError(f"{path} does not name a file: add a name.")
     temporary = path.with_name(f".{path.name}.new")
     try:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -1,6 +1,7 @@
 """Files are there whole or not at all."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,8 @@ def test_a_text_that_cannot_be_written_is_a_sentence_and_leaves_nothing(tmp_path
         with pytest.raises(InputError, match=f"{path} cannot be written: "):
             write_text_whole(path, "text")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+    with pytest.raises(InputError, match="does not name a file"):
+        write_text_whole(Path(), "text")
 
 
 def test_a_failure_leaves_the_folder_as_it_was(tmp_path):
