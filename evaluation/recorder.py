@@ -1,0 +1,85 @@
+"""What a unit comes to, batch by batch, and which of its frames are worth looking at."""
+
+import math
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from evaluation.frame_table import FrameTable, empty_table, joined
+from evaluation.metric import Frames
+from evaluation.parts import Features, Part
+from evaluation.report import Example
+from evaluation.suite import Suite
+from evaluation.units import Dropped
+
+NUM_EXAMPLES = 10  # of the best frames, and of the worst
+
+
+class Recorder:
+    """What a unit comes to, batch by batch."""
+
+    def __init__(self, suite: Suite, ranked_by: str | None) -> None:
+        self.ranked_by = ranked_by
+        self.start = time.monotonic()
+        self.tables = [empty_table(suite.columns)]
+        self.features: list[Features] = []
+        self.examples: list[Example] = []
+        self.dropped: dict[str, str] = {}
+
+    def add(self, table: FrameTable, features: Features | None, frames: Frames) -> None:
+        """A measured batch."""
+        self.tables.append(table)
+        if features is not None:
+            self.features.append(features)
+        if self.ranked_by is not None:
+            self.examples += examples(table, self.ranked_by, frames)
+            self.examples = Extremes(NUM_EXAMPLES).among(self.examples)
+
+    def drop(self, dropped: Dropped) -> None:
+        """A frame, or the unit with all that came before."""
+        if dropped.whole:
+            self.tables, self.features, self.examples = self.tables[:1], [], []
+        self.dropped[dropped.name] = dropped.reason
+
+    def part(self) -> Part:
+        features = None
+        if self.features:
+            real, generated = zip(*self.features, strict=True)
+            features = np.concatenate(real), np.concatenate(generated)
+        seconds = time.monotonic() - self.start
+        return Part(joined(self.tables), features, self.dropped, self.examples, seconds)
+
+
+class Extremes:
+    """Which examples may be among the best and the worst of all; of equal ones the first."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.lowest: list[float] = []  # so far, the lowest first
+        self.highest: list[float] = []  # the same with minus signs
+
+    def among(self, examples: list[Example]) -> list[Example]:
+        """Those that belong to the ``count`` lowest or highest of all that were given so far."""
+        values = [example.value for example in examples]
+        self.lowest, low = smallest(self.lowest, values, self.count)
+        self.highest, high = smallest(self.highest, [-value for value in values], self.count)
+        return [example for i, example in enumerate(examples) if i in low | high]
+
+
+def smallest(before: list[float], values: list[float], count: int) -> tuple[list[float], set[int]]:
+    """The ``count`` smallest of all in order, and which of ``values`` are among them."""
+    pool = before + values
+    order = sorted(range(len(pool)), key=pool.__getitem__)[:count]
+    return [pool[i] for i in order], {i - len(before) for i in order}
+
+
+def examples(table: FrameTable, ranked_by: str, frames: Frames) -> Iterator[Example]:
+    """The frames of a batch that have a value to be ranked by, which do not keep the batch."""
+    for i, value in enumerate(table.values[ranked_by].tolist()):
+        if not math.isnan(value):
+            source = None
+            if frames.source is not None:
+                source = frames.source[i].copy() if len(frames.source) > 1 else frames.source[0]
+            pictures = (source, frames.real[i].copy(), frames.generated[i].copy())
+            yield Example(str(table.clips[i]), str(table.frames[i]), value, *pictures)
