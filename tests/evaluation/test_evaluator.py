@@ -5,12 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from evaluation.evaluator import NOT_FINITE, Evaluation, Request, examples
+from evaluation.evaluator import NOT_FINITE, Evaluation, Request
 from evaluation.frame_table import read_frames
 from evaluation.metric import Frames, Measured
 from evaluation.parts import Parts
 from evaluation.processes import Processes
-from evaluation.recorder import NUM_EXAMPLES
+from evaluation.recorder import NUM_EXAMPLES, examples
 from evaluation.result import read_result
 from evaluation.suite import Suite
 from evaluation.units import Dropped, Row
