@@ -14,6 +14,8 @@ from typing import NamedTuple, TypeVar
 import torch
 import torch.distributed as dist
 
+from modules.errors import InputError
+
 T = TypeVar("T")
 
 LONGEST_WAIT = timedelta(days=7)  # of the quickest process for the slowest
@@ -34,8 +36,12 @@ class Processes(NamedTuple):
         return items[self.rank :: self.world_size]
 
     def wait_for_all(self) -> None:
+        """Raises InputError where another process ends instead of coming."""
         if self.world_size > 1:
-            dist.barrier()
+            try:
+                dist.barrier()
+            except RuntimeError as error:
+                raise InputError("Another process has ended: its message says why.") from error
 
 
 @contextmanager
