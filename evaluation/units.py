@@ -4,18 +4,15 @@ A unit is a clip, the pairs of one driving clip, or a handful of pictures: what 
 measures by itself, and what is done again after an interruption.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from datasets.background import ahead
 from datasets.pictures import Picture
 from modules.errors import InputError
-
-T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -72,7 +69,8 @@ Item = Rows | Dropped | Literal["end"]
 
 def read_units(units: Sequence[Unit], batch_size: int) -> Iterator[tuple[Unit, Item]]:
     """The batches of unit after unit, each unit ended by "end"; the next are read meanwhile."""
-    return ahead((unit, item) for unit in units for item in read_unit(unit, batch_size))
+    with ahead((unit, item) for unit in units for item in read_unit(unit, batch_size)) as items:
+        yield from items
 
 
 def read_unit(unit: Unit, batch_size: int) -> Iterator[Item]:
@@ -123,12 +121,3 @@ def stack(rows: list[Row]) -> Rows:
         np.stack([row.real for row in rows]),
         np.stack(generated) if generated else None,
     )
-
-
-def ahead(items: Iterator[T], count: int = 3) -> Iterator[T]:
-    """The same items; a thread prepares the next ``count`` while one is in use."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = deque(thread.submit(next, items, None) for _ in range(count))
-        while (item := coming.popleft().result()) is not None:
-            coming.append(thread.submit(next, items, None))
-            yield item

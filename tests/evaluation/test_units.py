@@ -1,11 +1,9 @@
-import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pytest
 
-from evaluation.units import Dropped, Row, Rows, ahead, read_units
+from evaluation.units import Dropped, Row, Rows, read_units
 from modules.errors import InputError
 
 PICTURE = np.zeros((4, 6, 3), np.uint8)
@@ -80,28 +78,3 @@ def test_an_error_drops_the_whole_unit_and_no_other():
         ("b", [5]),
         ("b", "end"),
     ]
-
-
-def test_the_next_items_are_prepared_while_one_is_in_use():
-    prepared = threading.Semaphore(0)
-
-    def count() -> Iterator[int]:
-        for number in range(6):
-            prepared.release()
-            yield number
-
-    numbers = ahead(count(), count=2)
-    assert next(numbers) == 0
-    for _ in range(3):  # the one in use and two more
-        assert prepared.acquire(timeout=10)
-    assert not prepared.acquire(timeout=0.1)
-    assert list(numbers) == [1, 2, 3, 4, 5]
-
-
-def test_a_mistake_of_ours_in_the_thread_is_not_swallowed():
-    def broken() -> Iterator[int]:
-        yield 1
-        raise RuntimeError("a mistake")
-
-    with pytest.raises(RuntimeError, match="a mistake"):
-        list(ahead(broken()))
