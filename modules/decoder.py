@@ -20,7 +20,7 @@ class Decoder(nn.Module):
             self.residual.append(nn.Sequential(*blocks))
             self.up.append(UpBlock(channels, width))
             channels = 2 * width  # the level's own feature is concatenated
-        self.final = nn.Conv2d(widths[0], 3, kernel_size=7, padding=3)
+        self.final: nn.Module = nn.Conv2d(widths[0], 3, kernel_size=7, padding=3)
 
     def forward(self, pyramid: list[Tensor], warped_source: Tensor, occlusion: Tensor) -> Tensor:
         """Warped (and compensated) features, finest first; (B, 3, H, W); (B, 1, h, w), 1 = visible.
@@ -36,6 +36,6 @@ class Decoder(nn.Module):
             x = up(residual(x))
             skip = skipped.pop()
             x = x if skip is None else torch.cat([x, skip], dim=1)
-        x = x * (1 - visible) + finest
+        x = x * (1 - visible).to(x.dtype) + finest
         painted = self.final(x).float().sigmoid()
         return painted * (1 - visible) + warped_source * visible

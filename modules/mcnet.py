@@ -67,12 +67,7 @@ class MCNet(nn.Module):
 
     def detect(self, image: Tensor) -> Keypoints:
         """(B, 3, H, W) in [0, 1] -> its keypoints.  Raises InputError for impossible sizes."""
-        if any(side % self.size_multiple for side in image.shape[-2:]):
-            height, width = image.shape[-2:]
-            raise InputError(
-                f"The network takes images whose sides are multiples of {self.size_multiple}: "
-                f"found {height} x {width} pixels."
-            )
+        require_multiple(image, self.size_multiple)
         return self.detector(image)
 
     def encode(self, source: Tensor) -> Encoded:
@@ -96,6 +91,16 @@ class MCNet(nn.Module):
     def forward(self, source: Tensor, driving: Tensor, noise: Tensor | None = None) -> Rendered:
         """Both (B, 3, H, W) in [0, 1]: the source with the pose of the driving frame."""
         return self.render(self.encode(source), self.detect(driving), noise)
+
+
+def require_multiple(image: Tensor, multiple: int) -> None:
+    """Raises InputError where a side of (B, 3, H, W) is not a multiple of ``multiple``."""
+    height, width = image.shape[-2:]
+    if height % multiple or width % multiple:
+        raise InputError(
+            f"The network takes images whose sides are multiples of {multiple}: "
+            f"found {height} x {width} pixels."
+        )
 
 
 def expand(one: Tensor, batch: int) -> Tensor:

@@ -1,6 +1,9 @@
 """A network small enough for tests, and inputs for it."""
 
+from typing import TypeVar
+
 import torch
+from torch import nn
 
 from modules.compensation import MemoryConfig
 from modules.dense_motion import DenseMotionConfig
@@ -8,6 +11,8 @@ from modules.generator import GeneratorConfig
 from modules.geometry import Keypoints
 from modules.keypoint_detector import KeypointDetectorConfig
 from modules.mcnet import MCNet, ModelConfig
+
+Network = TypeVar("Network", bound=nn.Module)
 
 TINY = ModelConfig(
     num_kp=4,
@@ -21,6 +26,19 @@ TINY = ModelConfig(
 def tiny_model(config: ModelConfig = TINY, seed: int = 0) -> MCNet:
     torch.manual_seed(seed)
     return MCNet(config)
+
+
+def randomise_norms(network: Network, seed: int = 0) -> Network:
+    """Batch norms as a training might leave them, instead of as they begin: doing nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            shape = module.weight.shape
+            module.weight.data = 0.5 + torch.rand(shape, generator=generator)
+            module.bias.data = 0.3 * torch.randn(shape, generator=generator)
+            module.running_mean = 0.3 * torch.randn(shape, generator=generator)
+            module.running_var = 0.5 + torch.rand(shape, generator=generator)
+    return network
 
 
 def random_images(batch: int = 2, size: tuple[int, int] = (32, 48), seed: int = 0) -> torch.Tensor:

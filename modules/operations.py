@@ -1,0 +1,109 @@
+"""Operations of the fast form that a processor and a GPU do best in different ways.
+
+On a processor convolutions are faster than matrix products (in PyTorch, on channels-last features),
+and what fits into the cache is faster than what is computed in one piece.  On a GPU the fewest and
+largest matrix products win.
+
+B samples, C channels, H x W positions of a level, S x S positions of the memory.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from modules.geometry import resize
+
+ATTENTION_QUERIES = 2**11  # at once on a processor: their logits stay in its cache
+
+
+def warp_visible(feature: Tensor, deformation: Tensor, occlusion: Tensor) -> Tensor:
+    """``feature`` (1 or B, C, H, W) deformed by (B, h, w, 2) and darkened by (B, 1, h, w).
+
+    What the generator's ``warp_visible`` gives.  A position is a row of C channels in a table; the
+    result is a sum of four neighbouring rows, weighted by their shares and by the occlusion.
+    """
+    channels, height, width = feature.shape[1:]
+    x, y = resize(deformation.permute(0, 3, 1, 2), (height, width)).unbind(dim=1)  # (B, H, W)
+    x, y = (x + 1) * ((width - 1) / 2), (y + 1) * ((height - 1) / 2)
+    visible = resize(occlusion, (height, width))[:, 0]
+    left, top = x.floor(), y.floor()
+    right_share, bottom_share = x - left, y - top
+    top_weight, bottom_weight = visible * (1 - bottom_share), visible * bottom_share
+    weights = torch.stack(
+        [
+            top_weight * (1 - right_share),
+            top_weight * right_share,
+            bottom_weight * (1 - right_share),
+            bottom_weight * right_share,
+        ],
+        dim=-1,
+    )  # (B, H, W, 4)
+    columns = torch.stack([left, left + 1, left, left + 1], dim=-1)
+    rows = torch.stack([top, top, top + 1, top + 1], dim=-1)
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    places = (rows * width + columns).where(inside, 0).long()
+    if len(feature) > 1:
+        starts = torch.arange(len(feature), device=feature.device) * (height * width)
+        places = places + starts[:, None, None, None]
+    warped = F.embedding_bag(
+        places.flatten(0, 2),
+        feature.permute(0, 2, 3, 1).reshape(-1, channels),
+        per_sample_weights=weights.where(inside, 0).to(feature.dtype).flatten(0, 2),
+        mode="sum",
+    )
+    return warped.view(len(x), height, width, channels).permute(0, 3, 1, 2)
+
+
+def attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """``softmax(query keys) values``, for (B, C, H, W) and the memory's (B, C, S, S): (B, C, H, W).
+
+    Logits are not divided by anything.
+    """
+    if query.device.type == "cpu":
+        return attend_by_convolutions(query, keys, values)
+    return attend_by_products(query, keys, values)
+
+
+def attend_by_products(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """For all samples at once; heads of several hundred channels are too wide for fused kernels."""
+    q, k, v = (x.flatten(2).mT for x in (query, keys, values))  # (B, positions, C)
+    found = (q @ k.mT).softmax(dim=-1) @ v
+    return found.mT.unflatten(2, query.shape[2:])
+
+
+def attend_by_convolutions(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """As 1 x 1 convolutions with keys and values for kernels, a few rows of queries at once."""
+    found = torch.empty_like(query)
+    rows = max(ATTENTION_QUERIES // query.shape[3], 1)
+    for one, key, value, out in zip(query.split(1), keys, values, found.split(1), strict=True):
+        k = key.flatten(1).T[:, :, None, None]  # (S S, C, 1, 1)
+        v = value.flatten(1)[:, :, None, None].contiguous()  # (C, S S, 1, 1)
+        for some, part in zip(one.split(rows, dim=2), out.split(rows, dim=2), strict=True):
+            logits = F.conv2d(some, k).permute(0, 2, 3, 1)  # contiguous
+            part.copy_(F.conv2d(logits.softmax(dim=-1).permute(0, 3, 1, 2), v))
+    return found
+
+
+def convolve_each(x: Tensor, kernels: Tensor, biases: Tensor) -> Tensor:
+    """Each of (B, C, S, S) by a 3 x 3 kernel of its own, (B, O, 3, 3, C), and a bias, (B, O).
+
+    A grouped convolution would be slow on either device.
+    """
+    if x.device.type == "cpu":
+        return convolve_one_by_one(x, kernels, biases)
+    return convolve_by_products(x, kernels, biases)
+
+
+def convolve_one_by_one(x: Tensor, kernels: Tensor, biases: Tensor) -> Tensor:
+    samples = zip(x.split(1), kernels.permute(0, 1, 4, 2, 3), biases, strict=True)
+    return torch.cat([F.conv2d(one, kernel, bias, padding=1) for one, kernel, bias in samples])
+
+
+def convolve_by_products(x: Tensor, kernels: Tensor, biases: Tensor) -> Tensor:
+    """One product for a sample: of its kernel and of what the kernel sees at every position."""
+    height, width = x.shape[2:]
+    padded = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)  # (B, S + 2, S + 2, C)
+    shifted = [padded[:, u : u + height, v : v + width] for u in range(3) for v in range(3)]
+    seen = torch.stack(shifted, dim=3).flatten(3).flatten(1, 2)  # (B, S S, 9 C)
+    convolved = torch.baddbmm(biases[:, None], seen, kernels.flatten(2).mT)  # (B, S S, O)
+    return convolved.mT.unflatten(2, (height, width))

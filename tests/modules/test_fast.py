@@ -1,0 +1,161 @@
+"""The inference form against the network that it is made from."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from modules.errors import InputError
+from modules.fast import FastMCNet, fast_form
+from modules.geometry import Keypoints
+from modules.mcnet import MCNet, ModelConfig
+from tests.golden import GOLDEN, needs_golden, published_model
+from tests.modules.test_golden import to_image
+from tests.tiny import TINY, random_images, randomise_norms, tiny_model
+
+GREY_LEVELS = 255
+ROUNDING = 1.5  # grey levels on average, which half precision may cost an untrained network
+
+
+def lively_model(config: ModelConfig = TINY) -> MCNet:
+    """A tiny network in which no part is neutral, as parts of an untrained one are."""
+    model = randomise_norms(tiny_model(config)).eval()
+    torch.nn.init.normal_(model.detector.jacobians.weight, std=0.05)
+    if model.generator.memory is not None:
+        nn.init.constant_(model.generator.memory.meta_memory.noise_strength, 0.3)
+        nn.init.normal_(model.generator.memory.meta_memory.bias)
+        nn.init.normal_(model.generator.memory.meta_memory.key_value_conv.bias)
+        for layer in model.generator.memory.project:
+            nn.init.normal_(layer.bias)
+    return model
+
+
+def without(**parts: object) -> ModelConfig:
+    return TINY.model_copy(update=parts)
+
+
+def memory_from(identity: str) -> ModelConfig:
+    assert TINY.memory is not None
+    return without(memory=TINY.memory.model_copy(update={"identity": identity}))
+
+
+CONFIGS = {
+    "both": TINY,
+    "keypoints": memory_from("keypoints"),
+    "feature": memory_from("feature"),
+    "no memory": without(memory=None),
+}
+
+
+def render(network: FastMCNet, source: torch.Tensor, driving: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return network.render(network.encode(source), network.detect(driving))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_it_makes_the_pictures_of_the_network(config):
+    model = lively_model(config)
+    source, driving = random_images(batch=3, seed=1), random_images(batch=3, seed=2)
+    expected = model(source, driving).prediction
+    found = render(fast_form(model, torch.float32), source, driving)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_one_source_serves_any_number_of_driving_frames():
+    model = lively_model()
+    source, driving = random_images(batch=1, seed=1), random_images(batch=3, seed=2)
+    expected = model(source.expand(3, -1, -1, -1), driving).prediction
+    found = render(fast_form(model, torch.float32), source, driving)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_near(precision):
+    model = lively_model()
+    source, driving = random_images(seed=1), random_images(seed=2)
+    expected = model(source, driving).prediction
+    network = fast_form(model, precision)
+    difference = (render(network, source, driving) - expected).abs().mean()
+    assert 0 < difference * GREY_LEVELS < ROUNDING
+
+
+@torch.no_grad()
+def test_keypoints_are_those_of_the_network_in_any_precision():
+    model, image = lively_model(), random_images()
+    expected = model.detect(image)
+    for precision in (torch.float32, torch.bfloat16):
+        found = fast_form(model, precision).detect(image)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_weights_are_held_in_the_precision():
+    network = fast_form(lively_model(), torch.bfloat16)
+    for part in (network.motion.hourglass, network.encoder, network.decoder):
+        convs = [module for module in part.modules() if isinstance(module, nn.Conv2d)]
+        assert convs
+        assert {conv.weight.dtype for conv in convs} == {torch.bfloat16}
+    assert {value.dtype for value in network.detector.parameters()} == {torch.float32}
+
+
+def test_the_network_is_left_as_it_was():
+    model = lively_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fast_form(model, torch.bfloat16)
+    torch.testing.assert_close(dict(model.state_dict()), before, atol=0, rtol=0)
+
+
+def test_a_network_in_training_is_taken_as_it_would_be_used():
+    model = lively_model()
+    image = random_images()
+    expected = fast_form(model, torch.float32).detect(image)
+    found = fast_form(model.train(), torch.float32).detect(image)
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
+def test_impossible_sizes_are_refused():
+    with pytest.raises(InputError, match="multiples of 8"):
+        fast_form(tiny_model(), torch.float32).detect(random_images(size=(32, 44)))
+
+
+def test_no_layer_of_the_plain_decoder_is_left():
+    network = fast_form(tiny_model(), torch.float32)
+    kinds = {type(module).__name__ for module in network.modules()}
+    assert "UpBlock" not in kinds
+    assert "DoubledBlock" in kinds
+    norms = [name for name, module in network.named_modules() if type(module) is nn.BatchNorm2d]
+    assert norms
+    assert all(name.startswith("decoder.residual") for name in norms)
+
+
+@needs_golden
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("precision", "mean", "largest"),
+    [
+        (torch.float32, 1e-5, 1e-4),
+        (torch.bfloat16, 1.5 / 255, 0.5),
+        (torch.float16, 1.5 / 255, 0.5),
+    ],
+)
+def test_the_published_network_keeps_its_prediction(precision, mean, largest):
+    arrays = np.load(GOLDEN / "seed0.npz")
+    source, driving = (to_image(arrays[name]) for name in ("source", "driving"))
+    prediction = render(fast_form(published_model(), precision), source, driving)
+    difference = (prediction - torch.from_numpy(arrays["prediction"])).abs()
+    assert difference.mean() < mean
+    assert difference.max() < largest
+
+
+def test_equal_keypoints_leave_the_visible_source():
+    """Of all pixels the visible ones come from the source, whatever the precision."""
+    network = fast_form(lively_model(), torch.bfloat16)
+    nn.init.constant_(network.motion.mask_and_occlusion.bias[-1:], 50.0)
+    source = random_images(batch=1)
+    with torch.inference_mode():
+        encoded = network.encode(source)
+        same = Keypoints(*encoded.keypoints)
+        torch.testing.assert_close(network.render(encoded, same), source, atol=1e-4, rtol=0)
