@@ -1,0 +1,1 @@
+"""How fast the network animates and trains, and at what cost, against its plain form."""

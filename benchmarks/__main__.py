@@ -1,0 +1,165 @@
+"""Measures how fast the network animates and trains here, against its plain form.
+
+python -m benchmarks inference [--sweep]
+python -m benchmarks training
+python -m benchmarks data [--root DIR]
+python -m benchmarks memory
+python -m benchmarks table RESULT.json ...
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from config.command_line import run
+
+if TYPE_CHECKING:
+    from benchmarks.report import Result
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+ConfigOption = Annotated[str, typer.Option(help="A file, or the name of one in config/.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="train.precision=fp32, say; repeatable.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+CheckpointOption = Annotated[
+    Path | None, typer.Option(help="Weights that fit the config; random if left out.")
+]
+SecondsOption = Annotated[
+    float, typer.Option(min=0, help="Time for the measurements of a table; three are made anyway.")
+]
+OutputOption = Annotated[Path | None, typer.Option(help="A JSON file for the result.")]
+
+SECONDS = 30.0
+
+
+@app.command()
+def inference(
+    *,
+    config: ConfigOption = "vox.yaml",
+    overrides: SetOption = None,
+    checkpoint: CheckpointOption = None,
+    device: DeviceOption = "auto",
+    seconds: SecondsOption = SECONDS,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Also sizes from 128 to 512, and more batches.")
+    ] = False,
+    output: OutputOption = None,
+) -> int:
+    """Frames a second of the fast form, by precision and batch, and of whole animations."""
+    from benchmarks.inference import benchmark
+    from benchmarks.subject import Subject
+    from config import load_config
+    from modules.device import pick_device
+
+    settings = load_config(config, overrides or [])
+    return finish(
+        benchmark(Subject(settings, pick_device(device), checkpoint), seconds, sweep), output
+    )
+
+
+@app.command()
+def training(
+    *,
+    config: ConfigOption = "vox.yaml",
+    overrides: SetOption = None,
+    device: DeviceOption = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Pairs; on a processor 2, else the config's.")
+    ] = None,
+    seconds: SecondsOption = SECONDS,
+    output: OutputOption = None,
+) -> int:
+    """Samples a second of the training step, its parts and its memory."""
+
+    from benchmarks.training import benchmark, training_config
+    from modules.device import pick_device
+
+    chosen = pick_device(device)
+    if batch_size is None and chosen.type == "cpu":
+        batch_size = 2
+    settings = training_config(config, batch_size, overrides or [])
+    return finish(benchmark(settings, chosen, seconds), output)
+
+
+@app.command()
+def data(
+    *,
+    config: ConfigOption = "vox.yaml",
+    overrides: SetOption = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of prepared clips; some are generated if left out.")
+    ] = None,
+    seconds: SecondsOption = SECONDS,
+    output: OutputOption = None,
+) -> int:
+    """Frames a second out of the training's loader, and what each step of its work costs."""
+    from benchmarks.data import benchmark, generate_clips
+    from config import load_config
+
+    with TemporaryDirectory() as folder:
+        clips = root or Path(folder) / "clips"
+        settings = load_config(config, [*(overrides or []), f"data.root={clips}"])
+        if root is None:
+            generate_clips(clips, settings)
+        result = benchmark(settings, seconds)
+    return finish(result, output)
+
+
+@app.command()
+def memory(
+    *,
+    config: ConfigOption = "lite.yaml",
+    overrides: SetOption = None,
+    checkpoint: CheckpointOption = None,
+    device: DeviceOption = "auto",
+    short: Annotated[float, typer.Option(min=0.1, help="Seconds of the one clip.")] = 6,
+    long: Annotated[float, typer.Option(min=0.1, help="Seconds of the other.")] = 60,
+    output: OutputOption = None,
+) -> int:
+    """Peak memory of animating a short and a long clip, and of single batches.
+
+    The smaller the network, the more would what a clip leaves behind stand out.
+    """
+    from benchmarks.memory import benchmark
+    from benchmarks.subject import Subject
+    from config import load_config
+    from modules.device import pick_device
+
+    settings = load_config(config, overrides or [])
+    subject = Subject(settings, pick_device(device), checkpoint)
+    return finish(benchmark(subject, (short, long)), output)
+
+
+@app.command()
+def table(
+    *, results: Annotated[list[Path], typer.Argument(help="Files that --output has written.")]
+) -> int:
+    """The Markdown of saved results."""
+    from benchmarks.report import markdown, read
+
+    typer.echo("\n\n".join(markdown(read(path)) for path in results))
+    return 0
+
+
+def finish(result: "Result", output: Path | None) -> int:
+    """Shows a result and saves it where that is asked for."""
+    from benchmarks.report import markdown, save
+
+    typer.echo(markdown(result))
+    if output is not None:
+        save(result, output)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(app, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Frames a second that reach the training step, and what each of them costs on the way."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks.hardware import describe, usable_cores
+from benchmarks.report import Result, Row, Table
+from benchmarks.subject import SEED
+from benchmarks.timing import Call, Spread, take_turns
+from config import Config
+from datasets.augmentation import AugmentationConfig, augment, jitter
+from datasets.clips import Clip, clip_frames, find_clips
+from datasets.pairs import PairDataset, PairSampler, collate
+from datasets.pictures import Picture
+from datasets.synthetic import SyntheticConfig, generate
+from modules.errors import InputError
+
+CPU = torch.device("cpu")
+JITTER = ("brightness", "contrast", "saturation", "hue")
+PARTS_NOTE = (
+    "One thread. A whole pair is decoded, resized where its clip has another size, made tensors "
+    "and augmented; a step of the augmentation is left out where the config gives it no strength."
+)
+WINDOWS = 5  # in which the frames are counted
+PEOPLE, CLIP_FRAMES = 8, 25  # of the generated clips
+
+
+def generate_clips(root: Path, config: Config) -> None:
+    """Clips of heads of the configured size, with a key frame every 12 frames."""
+    height, width = config.data.frame_size
+    if height != width:
+        raise InputError(
+            f"Generated clips are square and the frames {width} x {height}: name clips with --root."
+        )
+    people = SyntheticConfig(
+        train_identities=PEOPLE, test_identities=1, frames=CLIP_FRAMES, size=height, seed=SEED
+    )
+    generate(root, people)
+
+
+def benchmark(config: Config, seconds: float) -> Result:
+    """The loader with several numbers of workers, and the parts of its work in one thread."""
+    clips = find_clips(config.data, "train")
+    dataset = PairDataset(clips, config.data, config.seed)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker
+    try:
+        tables = [loader_table(dataset, config, seconds), parts_table(dataset, config, seconds)]
+    finally:
+        torch.set_num_threads(num_threads)
+    height, width = config.data.frame_size
+    return Result(
+        benchmark="data",
+        settings={
+            "config": config.name,
+            "clips": len(clips),
+            "frames": f"{width} x {height}",
+            "batch": config.train.batch_size,
+        },
+        hardware=describe(CPU),
+        tables=tables,
+    )
+
+
+def loader_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
+    """Frames a second out of the loader that train.py makes."""
+    rows: list[Row] = []
+    counts = sorted({0, usable_cores(), config.train.workers})
+    for workers in counts:
+        rate = frames_per_second(dataset, config, workers, seconds / len(counts))
+        cores = min(max(workers, 1), usable_cores())
+        rows.append(
+            {
+                "workers": workers,
+                "cores used": cores,
+                "frames/s": rate,
+                "frames/s of a core": rate.median / cores,
+                "frames/s of 2 cores": 2 * rate.median / cores,
+            }
+        )
+    return Table(title="Loader", rows=rows, note="No worker: the training process loads itself.")
+
+
+def frames_per_second(dataset: PairDataset, config: Config, workers: int, seconds: float) -> Spread:
+    """The rate at which the loader goes on once its workers have begun."""
+    batch_size = config.train.batch_size
+    loader = DataLoader(
+        dataset,
+        batch_sampler=PairSampler(len(dataset), batch_size, config.seed),
+        num_workers=workers,
+        collate_fn=collate,
+    )
+    batches = iter(loader)
+    ahead = 1 + 2 * max(1, workers)  # prepared while nobody waited
+    for _ in islice(batches, 2 * ahead):
+        pass
+    rates = []
+    for _ in range(WINDOWS):
+        began, count = time.perf_counter(), 0
+        while count == 0 or time.perf_counter() - began < seconds / WINDOWS:
+            next(batches)
+            count += 1
+        rates.append(2 * batch_size * count / (time.perf_counter() - began))
+    return Spread.of(rates)
+
+
+def parts_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
+    """What a pair costs in one thread, and its steps apart."""
+    draws = np.random.default_rng(SEED)
+    keys = chain.from_iterable(PairSampler(len(dataset), 1, SEED))
+    pair = dataset[next(keys)]
+    images = torch.stack([pair.source, pair.driving])
+    augmentation = config.data.augmentation
+    calls: dict[str, Call] = {
+        "whole pair": lambda: dataset[next(keys)],
+        "decode": lambda: decode_two(dataset.clips, draws),
+        "augment": lambda: augment(pair.source, pair.driving, augmentation, draws),
+        **{
+            f"augment: {step}": partial(jitter, images, alone(step, augmentation), draws)
+            for step in JITTER
+        },
+        "collate": lambda: collate([pair]),
+    }
+    took = {name: spread.times(0.5) for name, spread in take_turns(calls, seconds, CPU).items()}
+    rows: list[Row] = [
+        {"part": part, "ms a frame": spread.times(1e3), "frames/s": 1 / spread.median}
+        for part, spread in took.items()
+    ]
+    return Table(title="Parts of the loading", rows=rows, note=PARTS_NOTE)
+
+
+def decode_two(clips: Sequence[Clip], draws: np.random.Generator) -> list[Picture]:
+    """Two random frames of a random clip."""
+    clip = clips[int(draws.integers(len(clips)))]
+    return clip_frames(clip, sorted(draws.integers(clip.num_frames, size=2).tolist()))
+
+
+def alone(step: str, augmentation: AugmentationConfig) -> AugmentationConfig:
+    """An augmentation with one step of the colour jitter."""
+    others = {name: 0.0 for name in JITTER if name != step}
+    return augmentation.model_copy(update=others)

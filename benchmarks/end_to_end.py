@@ -1,0 +1,59 @@
+"""A whole animation from file to file: how much of its time the network computes."""
+
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from animate import Animator, Options, Timing, animate_file
+from benchmarks.clips import head_frames, write_clip
+from benchmarks.report import Row, Table
+from benchmarks.subject import Subject
+from modules.device import pick_precision, precision_name
+
+SECONDS = 10.0  # of video
+NOTE = (
+    "A picture and an mp4 to an mp4 by a network that is already loaded, in the precision that "
+    "the hardware multiplies fastest."
+)
+
+
+def end_to_end_table(subject: Subject) -> Table:
+    """An animation as animate.py makes it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_files(folder, subject, SECONDS)
+        timing = animate_files(folder, subject)
+    row: Row = {
+        "precision": precision_of(subject),
+        "clip, s": SECONDS,
+        "frames": timing.num_frames,
+        "wall, s": timing.seconds,
+        "network, s": timing.network_seconds,
+        "network / wall": timing.network_seconds / timing.seconds,
+        "frames/s": timing.num_frames / timing.seconds,
+    }
+    return Table(title="Whole animation", rows=[row], note=NOTE)
+
+
+def precision_of(subject: Subject) -> str:
+    """What "auto" tries: with random weights its check might end in float32."""
+    return precision_name(pick_precision("auto", subject.device))
+
+
+def write_files(folder: Path, subject: Subject, seconds: float) -> None:
+    """A picture to animate, and a clip that drives it."""
+    Image.fromarray(head_frames(1, subject.size)[0]).save(folder / "source.png")
+    write_clip(folder / "driving.mp4", seconds, subject.size)
+
+
+def animate_files(folder: Path, subject: Subject) -> Timing:
+    """Animates what ``write_files`` has written."""
+    animator = Animator(
+        subject.network(),
+        subject.size,
+        device=str(subject.device),
+        precision=precision_of(subject),
+    )
+    source, driving = folder / "source.png", folder / "driving.mp4"
+    return animate_file(animator, source, driving, str(folder / "result.mp4"), Options())

@@ -1,0 +1,226 @@
+"""Frames a second of the fast form against the plain one, and how far apart their pictures are."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from benchmarks.counting import Counts, count_flops, count_parts
+from benchmarks.end_to_end import end_to_end_table
+from benchmarks.hardware import Peaks, describe, measure_peaks, peak_table
+from benchmarks.plain import plain_frame, plainly
+from benchmarks.report import Result, Row, Table
+from benchmarks.subject import Subject
+from benchmarks.timing import Spread, take_turns
+from modules.device import precision_name
+from modules.fast import FastEncoded, FastMCNet, fast_form
+from modules.mcnet import MCNet
+
+Step = Literal["encode", "detect", "render"]
+
+PLAIN = "plain"
+STEPS: tuple[Step, ...] = get_args(Step)
+SWEEP_SIDES = (128, 256, 384, 512)  # of frames, in pixels
+SWEEP_BATCHES = {"cpu": (1, 2, 4, 8), "cuda": (1, 4, 16, 64), "mps": (1, 2, 4, 8)}
+FRAMES_NOTE = (
+    "A driving frame is detected and rendered; the plain form encodes the source again for each. "
+    "The differences are from the plain form's frames, in grey levels of 255. The share of the "
+    "peak counts what the plain network asks for (of a driving frame alone in the fast form), "
+    "the executed share what the form computes."
+)
+
+
+class Way(NamedTuple):
+    """A way of making frames, or of a step to them."""
+
+    form: str
+    precision: torch.dtype
+    batch: int  # driving frames at once
+    call: Callable[[], Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.form} {precision_name(self.precision)} {self.batch}"
+
+
+class Contest(NamedTuple):
+    """A network in its plain form and in the fast one of every precision."""
+
+    subject: Subject
+    plain: MCNet
+    fast: dict[torch.dtype, FastMCNet]
+
+
+def benchmark(subject: Subject, seconds: float, sweep: bool) -> Result:
+    """Every way of making frames, its steps, and a whole animation; ``seconds`` for each table."""
+    model = subject.network()
+    counts = count_parts(model, subject.size)
+    peaks = measure_peaks(subject.device, subject.precisions, seconds / 5)
+    contest = Contest(subject, model, {one: fast_form(model, one) for one in subject.precisions})
+    tables = [
+        peak_table(peaks),
+        parts_table(counts),
+        frames_table(contest, counts, peaks, seconds),
+        steps_table(contest, seconds),
+        end_to_end_table(subject),
+    ]
+    if sweep:
+        tables += [sizes_table(contest, seconds), batches_table(contest, seconds)]
+    return Result(
+        benchmark="inference",
+        settings=subject.settings,
+        hardware=describe(subject.device),
+        tables=tables,
+    )
+
+
+def parts_table(counts: Counts) -> Table:
+    """Parameters and operations by part."""
+    rows: list[Row] = [
+        {
+            "part": part.name,
+            "parameters, million": part.parameters / 1e6,
+            "GFLOP": part.flops / 1e9,
+            "needed for": part.needed_for,
+        }
+        for part in counts.parts
+    ]
+    totals = {
+        "a source": counts.source_flops,
+        "a driving frame": counts.driving_flops,
+        "both, as in every frame of the plain form": counts.frame_flops,
+    }
+    rows += [{"part": f"total of {name}", "GFLOP": flops / 1e9} for name, flops in totals.items()]
+    rows[-1]["parameters, million"] = counts.parameters / 1e6
+    return Table(
+        title="Parameters and operations",
+        rows=rows,
+        note="Convolutions, matrix products and attention; a multiplication with its addition is "
+        "two operations.",
+    )
+
+
+def ways_to_frames(
+    contest: Contest, source: Tensor, driving: Tensor, batches: Iterable[int]
+) -> Iterator[Way]:
+    """The plain way first, then the fast ones."""
+    yield Way(PLAIN, torch.float32, 1, partial(plain_frame, contest.plain, source, driving[:1]))
+    for precision, fast in contest.fast.items():
+        encoded = fast.encode(source)
+        for batch in batches:
+            yield Way(
+                "fast", precision, batch, partial(fast_frames, fast, encoded, driving[:batch])
+            )
+
+
+@torch.inference_mode()
+def fast_frames(fast: FastMCNet, encoded: FastEncoded, driving: Tensor) -> Tensor:
+    """The predictions for driving frames of an encoded source: (B, 3, H, W) in [0, 1]."""
+    return fast.render(encoded, fast.detect(driving))
+
+
+@torch.inference_mode()
+def frames_table(contest: Contest, counts: Counts, peaks: Peaks, seconds: float) -> Table:
+    """Every way at the configured size: time, ratio, share of the peak, difference."""
+    subject = contest.subject
+    pictures = subject.pictures(1 + max(subject.batches))
+    source, driving = pictures[:1], pictures[1:]
+    ways = list(ways_to_frames(contest, source, driving, subject.batches))
+    expected = torch.cat([plain_frame(contest.plain, source, one) for one in driving.split(1)])
+    took = per_frame(ways, seconds, subject.device)
+    rows: list[Row] = []
+    for way in ways:
+        asked = counts.frame_flops if way.form == PLAIN else counts.driving_flops
+        executed = count_flops(way.call) / way.batch
+        difference = (way.call() - expected[: way.batch]).abs() * 255
+        of_peak = 100 / took[way.name].median / peaks[way.precision].flops
+        rows.append(
+            speed(way, took)
+            | {
+                "of the peak, %": asked * of_peak,
+                "executed, GFLOP": executed / 1e9,
+                "executed, % of the peak": executed * of_peak,
+                "mean difference": difference.mean().item(),
+                "largest difference": difference.max().item(),
+            }
+        )
+    return Table(title="Frames", rows=rows, note=FRAMES_NOTE)
+
+
+def per_frame(ways: list[Way], seconds: float, device: torch.device) -> dict[str, Spread]:
+    """Seconds of a frame, made every way in turn."""
+    took = take_turns({way.name: way.call for way in ways}, seconds, device)
+    return {way.name: took[way.name].times(1 / way.batch) for way in ways}
+
+
+def speed(way: Way, took: dict[str, Spread]) -> Row:
+    """The columns that say how fast a way is."""
+    plain = next(spread for name, spread in took.items() if name.startswith(PLAIN))
+    spread = took[way.name]
+    return {
+        "form": way.form,
+        "precision": precision_name(way.precision),
+        "batch": way.batch,
+        "ms a frame": spread.times(1e3),
+        "frames/s": 1 / spread.median,
+        "times the plain": plain.median / spread.median,
+    }
+
+
+@torch.inference_mode()
+def steps_table(contest: Contest, seconds: float) -> Table:
+    """The three steps apart: the plain form's frame by frame, the fast form's by the batch."""
+    subject = contest.subject
+    batch = subject.batches[0 if subject.device.type == "cpu" else -1]
+    pictures = subject.pictures(1 + batch)
+    source, driving = pictures[:1], pictures[1:]
+    rows: list[Row] = []
+    for step in STEPS:
+        plain = partial(plainly, step_of(contest.plain, step, source, driving[:1]))
+        ways = [Way(PLAIN, torch.float32, 1, plain)]
+        ways += [
+            Way("fast", precision, 1 if step == "encode" else batch, call)
+            for precision, fast in contest.fast.items()
+            for call in [step_of(fast, step, source, driving)]
+        ]
+        took = per_frame(ways, seconds / len(STEPS), subject.device)
+        rows += [{"step": step, **speed(way, took)} for way in ways]
+    note = "Encoding is of the source, with its keypoints; the other two are of a driving frame."
+    return Table(title="Steps", rows=rows, note=note)
+
+
+def step_of(network: Any, step: Step, source: Tensor, driving: Tensor) -> Callable[[], Any]:
+    """A step of either form, on what the steps before it have made."""
+    if step == "encode":
+        return partial(network.encode, source)
+    if step == "detect":
+        return partial(network.detect, driving)
+    return partial(network.render, network.encode(source), network.detect(driving))
+
+
+@torch.inference_mode()
+def sizes_table(contest: Contest, seconds: float) -> Table:
+    """How the time of a frame grows with its size."""
+    subject, rows = contest.subject, []
+    for side in SWEEP_SIDES:
+        size = (side, side)
+        pictures = subject.pictures(1 + subject.batches[-1], size)
+        flops = count_parts(contest.plain, size).driving_flops
+        ways = list(ways_to_frames(contest, pictures[:1], pictures[1:], subject.batches[-1:]))
+        took = per_frame(ways, seconds / len(SWEEP_SIDES), subject.device)
+        columns: Row = {"frame": f"{side} x {side}", "driving frame, GFLOP": flops / 1e9}
+        rows += [columns | speed(way, took) for way in ways]
+    return Table(title="By size of frames", rows=rows)
+
+
+@torch.inference_mode()
+def batches_table(contest: Contest, seconds: float) -> Table:
+    """How the time of a frame falls with the number of driving frames at once."""
+    subject = contest.subject
+    batches = SWEEP_BATCHES[subject.device.type]
+    pictures = subject.pictures(1 + max(batches))
+    ways = list(ways_to_frames(contest, pictures[:1], pictures[1:], batches))
+    took = per_frame(ways, seconds, subject.device)
+    return Table(title="By batch", rows=[speed(way, took) for way in ways])

@@ -1,0 +1,80 @@
+"""How much memory an animation holds: by the length of the clip, by the form, by the batch."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.end_to_end import animate_files, write_files
+from benchmarks.hardware import describe
+from benchmarks.plain import plain_frame
+from benchmarks.processes import Usage, memory_columns, usage_of
+from benchmarks.report import Result, Row, Table
+from benchmarks.subject import Subject
+from modules.device import precision_name
+from modules.fast import fast_form
+
+SHORT, LONG = 6, 60  # seconds of video
+BATCHES = {"cpu": (1, 4, 16), "mps": (1, 4, 16), "cuda": (1, 16, 64)}
+
+
+def benchmark(subject: Subject, seconds: tuple[float, float]) -> Result:
+    """Single batches, and animations of two lengths in seconds, each in a process of its own."""
+    return Result(
+        benchmark="memory",
+        settings=subject.settings,
+        hardware=describe(subject.device),
+        tables=[batches_table(subject), clips_table(subject, seconds)],
+    )
+
+
+def clips_table(subject: Subject, seconds: tuple[float, float]) -> Table:
+    """Peak and time of whole animations."""
+    rows: list[Row] = []
+    usages: list[Usage] = []
+    for length in seconds:
+        with tempfile.TemporaryDirectory() as name:
+            write_files(Path(name), subject, length)
+            usages.append(usage_of(animate_files, Path(name), subject))
+        timing = usages[-1].result
+        rows.append(
+            {
+                "clip, s": length,
+                **memory_columns(usages[-1]),
+                "times the first": usages[-1].peak / usages[0].peak,
+                "animated in, s": timing.seconds,
+                "frames/s": timing.num_frames / timing.seconds,
+            }
+        )
+    return Table(title="Whole animations", rows=rows, note="From file to file, each in a process.")
+
+
+def batches_table(subject: Subject) -> Table:
+    """Peak of a batch of driving frames, in every precision, beside the plain form's frame."""
+    usage = usage_of(render_plain, subject)
+    rows: list[Row] = [{"form": "plain", "precision": "fp32", "batch": 1, **memory_columns(usage)}]
+    for precision in subject.precisions:
+        for batch in BATCHES[subject.device.type]:
+            usage = usage_of(render_fast, subject, precision, batch)
+            rows.append(
+                {
+                    "form": "fast",
+                    "precision": precision_name(precision),
+                    "batch": batch,
+                    **memory_columns(usage),
+                }
+            )
+    note = "The making of the form and one batch, which includes the trained network it is made of."
+    return Table(title="One batch of frames", rows=rows, note=note)
+
+
+def render_plain(subject: Subject) -> None:
+    source, driving = subject.pictures(2).split(1)
+    plain_frame(subject.network(), source, driving)
+
+
+@torch.inference_mode()
+def render_fast(subject: Subject, precision: torch.dtype, batch: int) -> None:
+    pictures = subject.pictures(1 + batch)
+    fast = fast_form(subject.network(), precision)
+    fast.render(fast.encode(pictures[:1]), fast.detect(pictures[1:]))

@@ -1,0 +1,109 @@
+"""The plain forms that every figure is held against, written for clarity alone.
+
+Float32, channels first, every frame in full, every parameter and every loss by itself; with the
+kernels that PyTorch takes unasked.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from modules.discriminator import Discriminator
+from modules.losses import adversarial_discriminator
+from modules.mcnet import MCNet
+from modules.objective import Draws, Objective
+from modules.training_config import TrainConfig
+
+Result = TypeVar("Result")
+
+
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """PyTorch's own settings, whatever a fast path has asked for: no search for faster kernels,
+    TF32 on CUDA in convolutions alone."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = False, True, False
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def plainly(call: Callable[[], Result]) -> Result:
+    """The result of a call with ``plain_kernels``."""
+    with plain_kernels():
+        return call()
+
+
+@torch.inference_mode()
+def plain_frame(model: MCNet, source: Tensor, driving: Tensor) -> Tensor:
+    """The prediction for one driving frame, everything computed: (1, 3, H, W) in [0, 1]."""
+    with plain_kernels():
+        return model(source, driving).prediction
+
+
+class PlainTraining:
+    """The training step of ``Optimisation``, with one process and one batch."""
+
+    def __init__(
+        self, objective: Objective, discriminator: Discriminator | None, config: TrainConfig
+    ) -> None:
+        self.objective, self.discriminator, self.config = objective, discriminator, config
+        self.device = next(objective.parameters()).device
+        model = objective.model
+        self.networks: dict[str, list[nn.Parameter]] = {
+            "generator": [*model.generator.parameters(), *model.dense_motion.parameters()],
+            "detector": [*model.detector.parameters()],
+        }
+        if discriminator is not None:
+            self.networks["discriminator"] = [*discriminator.parameters()]
+        self.optimisers = [
+            torch.optim.Adam(
+                parameters,
+                lr=getattr(config.learning_rate, name),
+                betas=config.betas,
+                foreach=False,
+                fused=False,
+            )
+            for name, parameters in self.networks.items()
+        ]
+        self.average = {name: value.clone() for name, value in model.state_dict().items()}
+        self.steps = 0
+
+    def take_step(self, source: Tensor, driving: Tensor, draws: Draws) -> dict[str, float]:
+        """One step on pairs (B, 3, H, W) in [0, 1]; returns the weighted losses."""
+        source, driving = source.to(self.device), driving.to(self.device)
+        draws = Draws(*(part.to(self.device) for part in draws))
+        with plain_kernels():
+            step = self.objective(source, driving, draws, self.discriminator)
+            losses: dict[str, Tensor] = dict(step.losses)
+            torch.autograd.backward(torch.stack(list(losses.values())).sum())
+            if self.discriminator is not None:
+                self.discriminator.zero_grad()  # what the generator's losses left there
+                positions = step.driving_keypoints.positions.detach()
+                fake = self.discriminator(step.rendered.prediction.detach(), positions)
+                real = self.discriminator(driving, positions)
+                losses["discriminator"] = adversarial_discriminator(real, fake)
+                torch.autograd.backward(losses["discriminator"])
+            for parameters in self.networks.values():
+                nn.utils.clip_grad_norm_(parameters, self.config.clip, foreach=False)
+            for optimiser in self.optimisers:
+                optimiser.step()
+                optimiser.zero_grad()
+            self.update_average()
+        return {name: loss.item() for name, loss in losses.items()}
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Move the average of the weights towards those of the network."""
+        decay = min(self.config.average_decay, (1 + self.steps) / (10 + self.steps))
+        for name, value in self.objective.model.state_dict().items():
+            if value.is_floating_point():
+                self.average[name] = decay * self.average[name] + (1 - decay) * value
+            else:
+                self.average[name] = value.clone()
+        self.steps += 1

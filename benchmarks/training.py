@@ -1,0 +1,209 @@
+"""Samples a second of the training step against a plain one of the same objective."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+
+from benchmarks.counting import counter
+from benchmarks.hardware import Peaks, describe, measure_peaks, peak_table
+from benchmarks.plain import PlainTraining
+from benchmarks.processes import memory_columns, usage_of
+from benchmarks.report import Result, Row, Table, Value
+from benchmarks.subject import SEED, Subject
+from benchmarks.timing import Call, take_turns
+from config import Config, load_config
+from modules.device import PRECISIONS
+from modules.discriminator import Discriminator
+from modules.distributed import start_processes
+from modules.errors import InputError
+from modules.mcnet import MCNet
+from modules.objective import Objective, draw
+from modules.optimisation import Batch, Optimisation, Report
+
+PLAIN_NOTE = (
+    "The plain step computes the same objective in float32, channels first, with an optimiser "
+    "that goes from parameter to parameter. The share of the peak counts the operations of the "
+    "plain step, backward pass included."
+)
+PARTS_NOTE = (
+    "Of the training step above: the backward pass is what gradients take more than the losses, "
+    "the optimiser (with clipping and moving average) what a step takes more than gradients."
+)
+MEMORY_NOTE = (
+    "Each way takes one step in a process of its own, the first, which fills Adam's state."
+)
+
+
+def training_config(name: str, batch_size: int | None, overrides: Sequence[str]) -> Config:
+    """The configuration of a run whose steps are one batch each.
+
+    Random weights of VGG-19, unless an override names others, cost as much as trained ones.
+    """
+    changes = ["loss.vgg=random", *overrides, "train.accumulate=1"]
+    if batch_size is not None:
+        changes.append(f"train.batch_size={batch_size}")
+    return load_config(name, changes)
+
+
+class Networks(NamedTuple):
+    """What is trained, before the first step."""
+
+    objective: Objective
+    discriminator: Discriminator | None
+
+
+def build(config: Config) -> Networks:
+    """Networks with random weights, always the same."""
+    torch.manual_seed(SEED)
+    model, discriminator = MCNet(config.model), None
+    if config.loss.adversarial > 0:
+        discriminator = Discriminator(config.discriminator, config.model.num_kp)
+    return Networks(Objective(model, config.loss), discriminator)
+
+
+def start(config: Config, accelerator: Accelerator) -> Optimisation:
+    """The training as train.py sets it up."""
+    return Optimisation(*build(config), config.train, SEED, accelerator)
+
+
+def start_plain(config: Config, device: torch.device) -> PlainTraining:
+    """The plain training of the same networks."""
+    objective, discriminator = build(config)
+    return PlainTraining(
+        objective.to(device),
+        None if discriminator is None else discriminator.to(device),
+        config.train,
+    )
+
+
+def benchmark(config: Config, device: torch.device, seconds: float) -> Result:
+    """Both trainings in turn, the parts of ours, and what each holds in memory.
+
+    Raises InputError where training would choose another device.
+    """
+    accelerator = start_processes(config.train)
+    if accelerator.device.type != device.type:
+        raise InputError(
+            f"Training takes the device {accelerator.device.type} here, not {device.type}: leave "
+            'the option --device out (CUDA_VISIBLE_DEVICES="" hides the GPUs from it).'
+        )
+    precision = PRECISIONS[config.train.precision]
+    peaks = measure_peaks(device, dict.fromkeys([torch.float32, precision]), seconds / 5)
+    batch = random_batch(config, device)
+    plain, training = start_plain(config, device), start(config, accelerator)
+    tables = [
+        peak_table(peaks),
+        speed_table(plain, training, batch, peaks, seconds),
+        parts_table(training, batch, seconds),
+    ]
+    del plain, training
+    tables.append(memory_table(config))
+    settings: dict[str, Value] = {
+        **Subject(config, device).settings,
+        "batch": config.train.batch_size,
+        "precision": config.train.precision,
+        "VGG-19": config.loss.vgg,
+    }
+    hardware = describe(device)
+    return Result(benchmark="training", settings=settings, hardware=hardware, tables=tables)
+
+
+def random_batch(config: Config, device: torch.device) -> Batch:
+    """Pairs as they come from the loader."""
+    pictures = Subject(config, torch.device("cpu")).pictures(2 * config.train.batch_size)
+    source, driving = (pictures.pin_memory() if device.type == "cuda" else pictures).chunk(2)
+    return source, driving
+
+
+def plain_step(plain: PlainTraining, batch: Batch) -> dict[str, float]:
+    generator = torch.Generator().manual_seed(plain.steps)
+    return plain.take_step(*batch, draw(plain.objective.model, len(batch[0]), generator))
+
+
+def training_step(training: Optimisation, batch: Batch) -> Report:
+    return training.take_step([batch], rate_factor=1.0, interrupt=False)
+
+
+def speed_table(
+    plain: PlainTraining, training: Optimisation, batch: Batch, peaks: Peaks, seconds: float
+) -> Table:
+    """Time of a step, ratio, share of the peak."""
+    with counter() as counted:
+        plain_step(plain, batch)
+    flops, batch_size = counted.get_total_flops(), len(batch[0])
+    calls: dict[str, Call] = {
+        "plain": partial(plain_step, plain, batch),
+        "ours": partial(training_step, training, batch),
+    }
+    took = take_turns(calls, seconds, training.device)
+    rows: list[Row] = []
+    for name, precision in (("plain", "fp32"), ("ours", training.config.precision)):
+        median, peak = took[name].median, peaks[PRECISIONS[precision]].flops
+        rows.append(
+            {
+                "training": name,
+                "precision": precision,
+                "ms a step": took[name].times(1e3),
+                "samples/s": batch_size / median,
+                "times the plain": took["plain"].median / median,
+                "GFLOP a sample": flops / batch_size / 1e9,
+                "of the peak, %": 100 * flops / median / peak,
+            }
+        )
+    return Table(title="Training steps", rows=rows, note=PLAIN_NOTE)
+
+
+def parts_table(training: Optimisation, batch: Batch, seconds: float) -> Table:
+    """Forward pass, backward pass and optimiser, from what nested calls take."""
+    calls: dict[str, Call] = {
+        "losses": partial(losses, training, batch),
+        "gradients": partial(training.accumulate_gradients, batch, index=0, exchange=True),
+        "step": partial(training_step, training, batch),
+    }
+    took = {name: s.median for name, s in take_turns(calls, seconds, training.device).items()}
+    parts = {
+        "forward": took["losses"],
+        "backward": took["gradients"] - took["losses"],
+        "optimiser": took["step"] - took["gradients"],
+    }
+    rows: list[Row] = [
+        {"part": part, "ms": 1e3 * time, "of the step, %": 100 * time / took["step"]}
+        for part, time in parts.items()
+    ]
+    return Table(title="Parts of a training step", rows=rows, note=PARTS_NOTE)
+
+
+def losses(training: Optimisation, batch: Batch) -> object:
+    """The forward pass of a step."""
+    source, driving = (
+        images.to(training.device, memory_format=torch.channels_last, non_blocking=True)
+        for images in batch
+    )
+    draws = training.draws(len(source), 0)
+    return training.wrapped["objective"](source, driving, draws, training.discriminator)
+
+
+def memory_table(config: Config) -> Table:
+    """The most memory that a step holds, each way."""
+    usages = {
+        "plain": usage_of(first_step, config, True),
+        "ours": usage_of(first_step, config, False),
+    }
+    return Table(
+        title="Memory of a training step",
+        rows=[{"training": name, **memory_columns(usage)} for name, usage in usages.items()],
+        note=MEMORY_NOTE,
+    )
+
+
+def first_step(config: Config, plain: bool) -> None:
+    """One step of a new training."""
+    accelerator = start_processes(config.train)
+    batch = random_batch(config, accelerator.device)
+    if plain:
+        plain_step(start_plain(config, accelerator.device), batch)
+    else:
+        training_step(start(config, accelerator), batch)

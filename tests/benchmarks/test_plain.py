@@ -1,0 +1,70 @@
+from copy import deepcopy
+
+import pytest
+import torch
+
+from benchmarks.plain import plain_frame, plain_kernels, plainly
+from benchmarks.training import build, random_batch, start, start_plain, training_config
+from modules.checkpoints import State
+from modules.distributed import start_processes
+from tests.tiny import random_images, tiny_model
+
+CPU = torch.device("cpu")
+
+
+def test_a_plain_frame_is_the_networks():
+    model = tiny_model().eval()
+    source, driving = random_images(batch=2).split(1)
+    with torch.no_grad():
+        expected = model(source, driving).prediction
+    torch.testing.assert_close(plain_frame(model, source, driving), expected)
+
+
+def test_plain_kernels_are_those_of_pytorch_and_end_with_the_call():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+
+    def settings() -> tuple[bool, bool, bool]:
+        return cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+
+    before = settings()
+    try:
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, True
+        assert plainly(settings) == (False, True, False)
+        with pytest.raises(KeyError), plain_kernels():
+            raise KeyError
+        assert settings() == (True, False, True)
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("fresh_accelerator")
+@pytest.mark.parametrize("adversarial", [0, 1])
+def test_the_plain_training_takes_the_same_steps(config, adversarial):
+    changes = ["train.precision=fp32", f"loss.adversarial={adversarial}"]
+    settings = training_config(config, None, changes)
+    training = start(settings, start_processes(settings.train))
+    plain = start_plain(settings, CPU)
+    before = deepcopy(plain.objective.model.state_dict())
+    batch = random_batch(settings, CPU)
+    for _ in range(3):
+        losses = plain.take_step(*batch, training.draws(len(batch[0]), 0))
+        report = training.take_step([batch], rate_factor=1.0, interrupt=False)
+        assert losses == pytest.approx(report.losses, rel=1e-2)
+    assert_moved_alike(before, plain.objective.model.state_dict(), training.model.state_dict())
+    assert_moved_alike(before, plain.average, training.average.state_dict())
+    assert plain.average["detector.heatmaps.bias"].ne(before["detector.heatmaps.bias"]).all()
+
+
+def assert_moved_alike(before: State, one: State, other: State) -> None:
+    """Adam magnifies what is rounded differently, so single weights may differ."""
+    moved, apart = (
+        sum((values[name] - one[name]).abs().double().sum().item() for name in one)
+        for values in (before, other)
+    )
+    assert apart < 0.02 * moved
+
+
+def test_both_trainings_begin_with_the_same_weights(config):
+    settings = training_config(config, None, [])
+    one, other = (build(settings).objective.model.state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
