@@ -1,10 +1,12 @@
 """One open video file, read through PyAV: where its frames are, and the frames themselves."""
 
 import os
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -30,8 +32,17 @@ SHORTFALL = 0.5  # seconds from the last packet of a whole file to its stated en
 class Index(NamedTuple):
     """Where the frames of a file are: known without decoding."""
 
-    times: list[int]  # in ticks, of all frames in the order in which they are shown
-    keys: list[int]  # of the frames at which decoding can begin
+    times: Sequence[int]  # in ticks, of all frames in the order in which they are shown
+    keys: Sequence[int]  # of the frames at which decoding can begin
+
+    def key_before(self, time: int) -> int:
+        """Where to begin decoding for the frame at ``time``."""
+        return self.keys[max(bisect_right(self.keys, time) - 1, 0)]
+
+
+# What this process has read, by path, size and time of the last change: 2 kB for 10 s of video
+_indices: dict[tuple[Path, int, int], Index] = {}
+MAX_INDICES = 2**15
 
 
 class VideoFile:
@@ -53,7 +64,18 @@ class VideoFile:
         self.tick = Fraction(self.stream.time_base or 1) if self.timed else 1 / self.rate
 
     def index(self) -> Index:
-        """Where the frames are; reads the file to its end."""
+        """Where the frames are; the first call for a file reads it to its end."""
+        status = self.path.stat()
+        state = self.path, status.st_size, status.st_mtime_ns
+        index = _indices.get(state)
+        if index is None:
+            index = self._read_index()
+            if len(_indices) >= MAX_INDICES:
+                _indices.clear()
+            _indices[state] = index
+        return index
+
+    def _read_index(self) -> Index:
         times: list[int] = []
         keys: list[int] = []
         for packet in self._packets():
@@ -64,7 +86,7 @@ class VideoFile:
                 if not packet.is_discard:  # else an edit list cuts its frame away
                     times.append(time)
         times.sort()
-        return Index(times, sorted(keys) or times[:1])
+        return Index(array("q", times), array("q", sorted(keys) or times[:1]))
 
     def decode(self, start: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
         """The frames and their times, from the key frame at ``start`` on; at least one."""
@@ -72,42 +94,59 @@ class VideoFile:
             self.container.seek(start, stream=self.stream)
         number = 0
         for packet in self._packets():
-            for frame in self.stream.decode(packet):
-                if frame.is_corrupt:
-                    raise self._damaged("one of its frames cannot be decoded")
+            for frame in self._whole(self.stream.decode(packet)):
                 yield self._time(frame, number), frame
                 number += 1
         if number == 0:
             raise InputError(f"{self.path} holds no frames: give a video with at least one.")
 
     def frames_at(self, numbers: Sequence[int]) -> list[Picture]:
+        """The frames with these numbers."""
+        return [upright(frame) for frame in self.decode_at(numbers)]
+
+    def decode_at(self, numbers: Sequence[int]) -> list[av.VideoFrame]:
         """The frames with these numbers, begun at the key frames before them where possible."""
         if self.container.format.name in SEEKABLE:
             return self._seek(numbers)
-        found: dict[int, Picture] = {}
+        found: dict[int, av.VideoFrame] = {}
         for number, (_, frame) in enumerate(self.decode()):
             if number in numbers:
-                found[number] = upright(frame)
+                found[number] = frame
             if number == max(numbers):
                 break
         self._check_range(numbers, number + 1)
         return [found[number] for number in numbers]
 
-    def _seek(self, numbers: Sequence[int]) -> list[Picture]:
+    def _seek(self, numbers: Sequence[int]) -> list[av.VideoFrame]:
         index = self.index()
         self._check_range(numbers, len(index.times))
         wanted = [index.times[number] for number in numbers]
-        found: dict[int, Picture] = {}
-        position: int | None = None
-        for time in sorted(set(wanted)):
-            key = index.keys[max(bisect_right(index.keys, time) - 1, 0)]
-            if position is None or key > position:
-                frames = self.decode(key)
-            position, frame = next((item for item in frames if item[0] >= time), (None, None))
-            if position != time or frame is None:
-                raise self._damaged(f"its frame {index.times.index(time)} is missing")
-            found[time] = upright(frame)
+        found: dict[int, av.VideoFrame] = {}
+        for key, times in groupby(sorted(set(wanted)), index.key_before):
+            found |= {frame.pts: frame for frame in self._decode_towards(set(times), key)}
+        if missing := set(wanted) - found.keys():
+            raise self._damaged(f"its frame {index.times.index(min(missing))} is missing")
         return [found[time] for time in wanted]
+
+    def _decode_towards(self, times: set[int], key: int) -> Iterator[av.VideoFrame]:
+        """The frames at ``times``, all after the same ``key``, and those that they depend on."""
+        decoder, missing = self.stream.codec_context, set(times)
+        self.container.seek(key, stream=self.stream)
+        for packet in self._packets():
+            if not packet.size:  # the end of the file
+                break
+            decoder.skip_frame = "DEFAULT" if packet.pts in missing else "NONREF"
+            yield from self._whole(self.stream.decode(packet))
+            missing.discard(cast(int, packet.pts))
+            if not missing:
+                break
+        decoder.skip_frame = "DEFAULT"
+        yield from self._whole(self.stream.decode(None))  # what is held back to be put in order
+
+    def _whole(self, frames: list[av.VideoFrame]) -> list[av.VideoFrame]:
+        if any(frame.is_corrupt for frame in frames):
+            raise self._damaged("one of its frames cannot be decoded")
+        return frames
 
     def _check_range(self, numbers: Sequence[int], num_frames: int) -> None:
         if not all(0 <= number < num_frames for number in numbers):

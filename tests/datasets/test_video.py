@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets import video_file
 from datasets.video import frames_at, probe, read_frames
+from datasets.video_file import VideoFile, open_video
 from modules.errors import InputError
 from tests.datasets.conftest import distance, encode, encode_with_sound, moving_bar, write_clip
 
@@ -34,6 +36,64 @@ def test_frames_by_number_equal_those_of_reading_on(tmp_path, name):
     for numbers in ([0], [29], [3, 20], [20, 3], [7, 7], [11, 12, 13], range(30)):
         expected = [frames[number] for number in numbers]
         np.testing.assert_array_equal(frames_at(path, list(numbers)), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "settings"),
+    [
+        ("clip.mp4", "libx264", {"options": {"g": "12", "bf": "5", "x264-params": "b-pyramid=2"}}),
+        ("clip.mp4", "libx264", {"options": {"x264-params": "open-gop=1:keyint=9:bframes=4"}}),
+        ("clip.mp4", "libx265", {"options": {"x265-params": "keyint=12:log-level=none"}}),
+        ("clip.mp4", "mpeg4", {"max_b_frames": 2}),
+        ("clip.mkv", "libvpx-vp9", {}),
+        ("clip.mov", "mjpeg", {"pix_fmt": "yuvj420p"}),
+    ],
+)
+def test_every_frame_by_number_is_the_same_in_every_codec(tmp_path, name, codec, settings):
+    path = encode(tmp_path / name, codec, **settings)
+    frames = [frame.image for frame in read_frames(path)]
+    assert len(frames) == 30
+    for number in range(30):
+        other = (7 * number) % 30
+        expected = [frames[number], frames[other]]
+        np.testing.assert_array_equal(frames_at(path, [number, other]), expected)
+
+
+def test_no_more_is_decoded_than_two_frames_need(clip, monkeypatch):
+    with open_video(clip) as video:
+        numbers = {frame.pts: number for number, (_, frame) in enumerate(video.decode())}
+    decoded = []
+    decode = VideoFile._whole
+    monkeypatch.setattr(
+        VideoFile, "_whole", lambda self, frames: decoded.extend(frames) or decode(self, frames)
+    )
+    frames_at(clip, [16, 18])
+    decoded = [numbers[frame.pts] for frame in decoded]
+    assert {16, 18} <= set(decoded) <= set(range(12, 24))
+    assert len(decoded) == len(set(decoded)) < 9
+
+
+def test_the_index_of_a_file_is_read_once_until_the_file_changes(clip, monkeypatch):
+    read, reads = VideoFile._read_index, []
+    monkeypatch.setattr(
+        VideoFile, "_read_index", lambda self: reads.append(self.path) or read(self)
+    )
+    assert probe(clip).num_frames == 30
+    frames_at(clip, [3, 29])
+    assert len(reads) == 1
+    write_clip(clip, num_frames=10)
+    with pytest.raises(InputError, match="10 frames"):
+        frames_at(clip, [29])
+    assert probe(clip).num_frames == 10
+    assert len(reads) == 2
+
+
+def test_the_indices_kept_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_file, "MAX_INDICES", 2)
+    for number in range(5):
+        path = write_clip(tmp_path / f"{number}.mp4", num_frames=2 + number)
+        assert probe(path).num_frames == 2 + number
+        assert len(video_file._indices) <= 2
 
 
 def test_probing_tells_what_is_in_a_video(clip, tmp_path):
