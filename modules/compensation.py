@@ -29,6 +29,15 @@ class MemoryConfig(Section):
     temperature: PositiveFloat = 4.0  # divides the attention logits
 
 
+class LevelMemory(NamedTuple):
+    """What a level finds in the bank."""
+
+    identity: Tensor  # (B, C)
+    memory: Tensor  # (B, C, S, S), conditioned on the identity
+    keys: Tensor  # (B, C, S, S)
+    values: Tensor  # (B, C, S, S)
+
+
 class Compensation(NamedTuple):
     """A level's way through the memory."""
 
@@ -36,29 +45,34 @@ class Compensation(NamedTuple):
     projected: Tensor  # (B, C, H, W): the lacking half of the warped feature, in memory channels
     identity: Tensor  # (B, C)
     memory: Tensor  # (B, C, S, S), conditioned on the identity
-    query: Tensor  # (B, C, H, W)
     keys: Tensor  # (B, C, S, S)
     values: Tensor  # (B, C, S, S)
+    query: Tensor  # (B, C, H, W)
     read: Tensor  # (B, C, H, W): what the attention found in the memory
     compensated: Tensor  # (B, 2 c, H, W)
 
 
 def split_channels(feature: Tensor) -> tuple[Tensor, Tensor]:
-    """Even channels, which are kept, and odd channels, which are rebuilt: (B, c, H, W) each."""
-    kept, lacking = feature.unflatten(1, (-1, 2)).unbind(dim=2)
-    return kept, lacking
+    """Even channels, which are kept, and odd channels, which are rebuilt: (B, c, H, W) each.
+
+    As in ``merge_channels`` the channels stand last meanwhile, which is the layout of all features
+    in training, and of the gradients that come back.
+    """
+    kept, lacking = feature.movedim(1, -1).unflatten(-1, (-1, 2)).unbind(dim=-1)
+    return kept.movedim(-1, 1), lacking.movedim(-1, 1)
 
 
 def merge_channels(kept: Tensor, rebuilt: Tensor) -> Tensor:
     """Undo ``split_channels``: (B, 2 c, H, W)."""
-    return torch.stack([kept, rebuilt], dim=2).flatten(1, 2)
+    pairs = torch.stack([kept.movedim(1, -1), rebuilt.movedim(1, -1)], dim=-1)
+    return pairs.flatten(-2).movedim(-1, 1)
 
 
 def read_memory(query: Tensor, keys: Tensor, values: Tensor, temperature: float) -> Tensor:
     """Attention of every position of a level over all positions of the memory: (B, C, H, W)."""
-    q, k, v = (x.flatten(2).transpose(1, 2) for x in (query, keys, values))  # (B, positions, C)
-    found = F.scaled_dot_product_attention(q, k, v, scale=1 / temperature)
-    return found.transpose(1, 2).unflatten(2, query.shape[2:])
+    q, k, v = (x.flatten(2).mT for x in (query / temperature, keys, values))  # (B, positions, C)
+    attention = (q @ k.mT).softmax(dim=-1)  # (B, H W, S S)
+    return (attention @ v).mT.unflatten(2, query.shape[2:])
 
 
 class MemoryCompensation(nn.Module):
@@ -92,26 +106,42 @@ class MemoryCompensation(nn.Module):
         self, pyramid: list[Tensor], source_positions: Tensor, noise: Tensor | None = None
     ) -> list[Compensation]:
         """Warped features, the source's keypoint positions (B, K, 2), noise (B, levels, S, S)."""
-        level_noise = [None] * len(pyramid) if noise is None else noise.unbind(dim=1)
+        halves = [split_channels(warped) for warped in pyramid]
+        projected = [
+            project(lacking) for project, (_, lacking) in zip(self.project, halves, strict=True)
+        ]
+        memories = self.memories(projected, source_positions, noise)
         return [
-            self.compensate(level, warped, source_positions, noise)
-            for level, (warped, noise) in enumerate(zip(pyramid, level_noise, strict=True))
+            self.compensate(warped, kept, feature, memory, restore)
+            for warped, (kept, _), feature, memory, restore in zip(
+                pyramid, halves, projected, memories, self.restore, strict=True
+            )
         ]
 
-    def compensate(
-        self, level: int, warped: Tensor, source_positions: Tensor, noise: Tensor | None
-    ) -> Compensation:
-        kept, lacking = split_channels(warped)
-        projected = self.project[level](lacking)
-        identity = self.identity(projected, source_positions)
+    def memories(
+        self, projected: list[Tensor], source_positions: Tensor, noise: Tensor | None
+    ) -> list[LevelMemory]:
+        """The memory of every level: one bank serves them all, and in one batch."""
+        identity = torch.cat([self.identity(level, source_positions) for level in projected])
+        pooled = torch.cat([level.mean(dim=(2, 3)) for level in projected])
+        if noise is not None:
+            noise = noise.transpose(0, 1).flatten(0, 1)  # level after level, as the others
         memory = self.meta_memory.condition(identity, noise)
-        keys, values = self.meta_memory.keys_and_values(memory, projected)
+        keys, values = self.meta_memory.keys_and_values(memory, pooled)
+        levels = (part.chunk(len(projected)) for part in (identity, memory, keys, values))
+        return [LevelMemory(*parts) for parts in zip(*levels, strict=True)]
 
+    def compensate(
+        self,
+        warped: Tensor,
+        kept: Tensor,
+        projected: Tensor,
+        memory: LevelMemory,
+        restore: nn.Module,
+    ) -> Compensation:
+        """What one level reads from its memory, and makes of it."""
         query = F.relu(self.query(projected))
-        read = read_memory(query, keys, values, self.temperature)
+        read = read_memory(query, memory.keys, memory.values, self.temperature)
         difference = F.relu(self.difference(projected - read))
-        rebuilt = self.restore[level](difference + projected)
-        compensated = merge_channels(kept, rebuilt)
-        return Compensation(
-            warped, projected, identity, memory, query, keys, values, read, compensated
-        )
+        compensated = merge_channels(kept, restore(difference + projected))
+        return Compensation(warped, projected, *memory, query, read, compensated)

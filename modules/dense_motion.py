@@ -99,9 +99,9 @@ class DenseMotionNetwork(nn.Module):
             motions = sparse_motions(source_kp, driving_kp, size)
             heatmaps = motion_heatmaps(source_kp, driving_kp, size, self.variance)
 
-        copies = source[:, None].expand(-1, motions.shape[1], -1, -1, -1).flatten(0, 1)
-        candidates = sample(copies, motions.flatten(0, 1), align_corners=False)
-        candidates = candidates.unflatten(0, motions.shape[:2])  # (B, K + 1, 3, H, W)
+        candidates = sample(source, motions.flatten(1, 2), align_corners=False)
+        candidates = candidates.unflatten(2, motions.shape[1:3])  # (B, 3, K + 1, H, W)
+        candidates = candidates.movedim(1, 2)
 
         evidence = torch.cat([heatmaps[:, :, None], candidates], dim=2).flatten(1, 2)
         feature = self.hourglass(evidence)

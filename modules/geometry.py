@@ -63,7 +63,7 @@ def sample(
 ) -> Tensor:
     """``image`` (B, C, H, W) looked up at every source coordinate of ``field`` (B, h, w, 2).
 
-    Bilinear; (B, C, h, w) in the type of ``image``.
+    Bilinear; (B, C, h, w) in the type and memory layout of ``image``.
     """
     dtype = torch.promote_types(image.dtype, torch.float32)
     with full_precision(image):
@@ -74,7 +74,13 @@ def sample(
             padding_mode=padding,
             align_corners=align_corners,
         )
-    return sampled.to(image.dtype)
+    return sampled.to(image.dtype, memory_format=memory_layout(image))
+
+
+def memory_layout(image: Tensor) -> torch.memory_format:
+    """Of (B, C, H, W): channels last, where it is laid out so, or else channels first."""
+    last = torch.channels_last
+    return last if image.is_contiguous(memory_format=last) else torch.contiguous_format
 
 
 def resize(maps: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -94,10 +100,11 @@ class AntiAliasedDownsample(nn.Module):
     """Every ``factor``-th pixel, from the first, of the image blurred by a Gaussian.
 
     Sigma is ``(factor - 1) / 2``, the kernel ``2 round(4 sigma) + 1`` wide with sum 1, the
-    padding zero.  A factor of 1 returns the image.
+    padding zero.  The kernel is the product of a column and a row, which blur one after the
+    other, in at least float32.  A factor of 1 returns the image.
     """
 
-    kernel: Tensor
+    line: Tensor
 
     def __init__(self, factor: int) -> None:
         super().__init__()
@@ -106,14 +113,16 @@ class AntiAliasedDownsample(nn.Module):
         radius = round(4 * sigma)
         offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
         line = torch.exp(-offsets.square() / (2 * sigma**2)) if radius else torch.ones(1)
-        kernel = torch.outer(line, line)
-        self.register_buffer("kernel", (kernel / kernel.sum()).float(), persistent=False)
+        self.register_buffer("line", (line / line.sum()).float(), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H / factor, W / factor)."""
         if self.factor == 1:
             return image
-        channels = image.shape[1]
-        weight = self.kernel.to(image.dtype).expand(channels, 1, -1, -1)
-        padding = self.kernel.shape[-1] // 2
-        return F.conv2d(image, weight, padding=padding, stride=self.factor, groups=channels)
+        x = image.to(torch.promote_types(image.dtype, torch.float32))
+        row = self.line.to(x.dtype).expand(x.shape[1], 1, 1, -1)
+        padding, channels = len(self.line) // 2, len(row)
+        with full_precision(x):
+            x = F.conv2d(x, row.mT, None, (self.factor, 1), (padding, 0), groups=channels)
+            x = F.conv2d(x, row, None, (1, self.factor), (0, padding), groups=channels)
+        return x

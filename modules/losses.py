@@ -26,13 +26,26 @@ class ImagePyramid(nn.Module):
         return [downsample(image) for downsample in self.downsample]
 
 
+def sum_of_differences(ones: list[Tensor], others: list[Tensor]) -> Tensor:
+    """Mean absolute difference of each pair of tensors, summed over the pairs.
+
+    Subtracted in the type of the tensors, and added up in at least float32: autocast would copy
+    all of them into float32 before.
+    """
+    means = []
+    for one, other in zip(ones, others, strict=True):
+        with full_precision(one):
+            dtype = torch.promote_types(one.dtype, torch.float32)
+            means.append((one - other).abs().mean(dtype=dtype))
+    return torch.stack(means).sum()
+
+
 def pixel(prediction: list[Tensor], real: list[Tensor]) -> Tensor:
     """Mean absolute difference of two image pyramids, summed over scales.
 
     Not a term of the paper: coarse scales pull a small, untrained network into place.
     """
-    differences = [F.l1_loss(one, other) for one, other in zip(prediction, real, strict=True)]
-    return torch.stack(differences).sum()
+    return sum_of_differences(prediction, real)
 
 
 def perceptual(prediction: list[Tensor], real: list[Tensor], network: PerceptualNetwork) -> Tensor:
@@ -40,13 +53,12 @@ def perceptual(prediction: list[Tensor], real: list[Tensor], network: Perceptual
 
     No gradient flows into the real images (Johnson et al., ECCV 2016; scales as in FOMM).
     """
-    differences = []
+    scales = []
     for one, other in zip(prediction, real, strict=True):
         with torch.no_grad():
             expected = network(other)
-        features = network(one)
-        differences += [F.l1_loss(*pair) for pair in zip(features, expected, strict=True)]
-    return torch.stack(differences).sum()
+        scales.append(sum_of_differences(network(one), expected))
+    return torch.stack(scales).sum()
 
 
 def equivariance_value(
@@ -90,11 +102,11 @@ def memory_consistency(compensations: list[Compensation]) -> Tensor:
     The values learn to look like the features (which get no gradient), so that the bank stores
     faces.
     """
-    differences = [
-        F.l1_loss(level.values, resize(level.projected.detach(), level.values.shape[-2:]))
-        for level in compensations
+    values = [level.values for level in compensations]
+    projected = [
+        resize(level.projected.detach(), level.values.shape[-2:]) for level in compensations
     ]
-    return torch.stack(differences).sum()
+    return sum_of_differences(values, projected)
 
 
 def adversarial_generator(fake: Judgement) -> Tensor:
@@ -109,8 +121,4 @@ def adversarial_discriminator(real: Judgement, fake: Judgement) -> Tensor:
 
 def feature_matching(real: Judgement, fake: Judgement) -> Tensor:
     """Mean absolute differences of the discriminator's features, summed over blocks."""
-    differences = [
-        F.l1_loss(one, other.detach())
-        for one, other in zip(fake.features, real.features, strict=True)
-    ]
-    return torch.stack(differences).sum()
+    return sum_of_differences(fake.features, [feature.detach() for feature in real.features])

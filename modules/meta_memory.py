@@ -64,9 +64,9 @@ class DynamicConv(nn.Module):
             nn.Linear(in_channels, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, num_kernels)
         )
 
-    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
-        """(B, C, S, S), mixed by the spatial mean of ``feature`` (B, C, H, W)."""
-        logits = self.mixture(feature.mean(dim=(2, 3))).float()
+    def forward(self, x: Tensor, pooled: Tensor) -> Tensor:
+        """(B, C, S, S), mixed by the spatial mean of a feature (B, C)."""
+        logits = self.mixture(pooled).float()
         mixture = (logits / self.temperature).softmax(dim=-1)  # (B, num_kernels)
         weights = torch.einsum("bn,noihw->boihw", mixture, self.weight)
         biases = mixture @ self.bias
@@ -103,7 +103,10 @@ class MetaMemory(nn.Module):
         memory = memory + self.noise_strength * noise[:, None] + self.bias[:, None, None]
         return F.leaky_relu(memory, negative_slope=0.2) * math.sqrt(2)
 
-    def keys_and_values(self, memory: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of a memory for a projected feature (B, C, H, W): each (B, C, S, S)."""
-        keys, values = F.relu(self.key_value_conv(memory, projected)).chunk(2, dim=1)
+    def keys_and_values(self, memory: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a memory (B, C, S, S), for the spatial mean of the projected feature.
+
+        Each (B, C, S, S).
+        """
+        keys, values = F.relu(self.key_value_conv(memory, pooled)).chunk(2, dim=1)
         return keys, values

@@ -46,9 +46,34 @@ def test_every_level_keeps_its_shape_and_half_of_its_channels():
 
 def test_a_level_does_not_depend_on_the_others():
     compensation = make_compensation()
-    together = compensation(PYRAMID, POSITIONS)[1].compensated
-    alone = compensation.compensate(1, PYRAMID[1], POSITIONS, None).compensated
-    torch.testing.assert_close(together, alone)
+    torch.nn.init.ones_(compensation.meta_memory.noise_strength)
+    noise = torch.randn(2, 2, 6, 6)
+    together = compensation(PYRAMID, POSITIONS, noise)[1].compensated
+    other = compensation([PYRAMID[0] + 1, PYRAMID[1]], POSITIONS, noise)[1].compensated
+    torch.testing.assert_close(together, other, atol=1e-5, rtol=1e-5)
+
+
+def test_each_level_and_sample_reads_the_bank_by_its_own_identity_and_noise():
+    compensation = make_compensation()
+    bank = compensation.meta_memory
+    torch.nn.init.ones_(bank.noise_strength)
+    noise = torch.randn(2, 2, 6, 6)
+    for level, found in enumerate(compensation(PYRAMID, POSITIONS, noise)):
+        identity = compensation.identity(found.projected, POSITIONS)
+        memory = bank.condition(identity, noise[:, level])
+        keys, values = bank.keys_and_values(memory, found.projected.mean(dim=(2, 3)))
+        expected = identity, memory, keys, values
+        ours = found.identity, found.memory, found.keys, found.values
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_channels_last_features_and_their_gradients_stay_so():
+    last = torch.channels_last
+    feature = PYRAMID[0].contiguous(memory_format=last).requires_grad_()
+    merged = merge_channels(*split_channels(feature))
+    assert merged.is_contiguous(memory_format=last)
+    merged.square().sum().backward()
+    assert feature.grad.is_contiguous(memory_format=last)
 
 
 def test_samples_do_not_depend_on_each_other():

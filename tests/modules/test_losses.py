@@ -70,7 +70,7 @@ def test_the_published_form_counts_close_pairs_and_does_not_train():
 
 def make_compensation(values: torch.Tensor, projected: torch.Tensor) -> Compensation:
     empty = torch.empty(0)
-    return Compensation(empty, projected, empty, empty, empty, empty, values, empty, empty)
+    return Compensation(empty, projected, empty, empty, empty, values, empty, empty, empty)
 
 
 def test_memory_values_are_drawn_to_the_features_and_not_back():

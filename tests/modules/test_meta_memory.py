@@ -23,13 +23,13 @@ def test_a_dynamic_convolution_mixes_its_kernels():
     torch.manual_seed(0)
     conv = DynamicConv(in_channels=4, out_channels=6, num_kernels=3, temperature=2.0)
     torch.nn.init.normal_(conv.bias)
-    x, feature = torch.randn(2, 4, 5, 5), torch.randn(2, 4, 8, 9)
-    mixture = (conv.mixture(feature.mean(dim=(2, 3))) / 2.0).softmax(dim=-1)
+    x, pooled = torch.randn(2, 4, 5, 5), torch.randn(2, 4)
+    mixture = (conv.mixture(pooled) / 2.0).softmax(dim=-1)
     each = torch.stack(
         [F.conv2d(x, w, b, padding=1) for w, b in zip(conv.weight, conv.bias, strict=True)], dim=1
     )
     expected = (mixture[:, :, None, None, None] * each).sum(dim=1)
-    torch.testing.assert_close(conv(x, feature), expected)
+    torch.testing.assert_close(conv(x, pooled), expected)
 
 
 def make_memory() -> MetaMemory:
@@ -63,7 +63,7 @@ def test_given_noise_is_the_same_for_all_channels_and_is_scaled_by_its_strength(
 
 def test_keys_and_values_are_not_negative():
     memory = make_memory()
-    keys, values = memory.keys_and_values(torch.randn(2, 5, 6, 6), torch.randn(2, 5, 8, 9))
+    keys, values = memory.keys_and_values(torch.randn(2, 5, 6, 6), torch.randn(2, 5))
     assert keys.shape == values.shape == (2, 5, 6, 6)
     assert keys.min() >= 0
     assert values.min() >= 0
