@@ -9,9 +9,10 @@ From Python: ``Animator`` takes frames from memory, ``animate_file`` from files,
 
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
@@ -19,39 +20,68 @@ from tqdm import tqdm
 
 from config import load_config
 from config.command_line import run
+from datasets.background import behind
 from datasets.pair_list import read_pair_list
-from datasets.video import open_writer, probe, read_frames, read_image
+from datasets.video import Frame, open_writer, probe, read_image
 from evaluation.animate_pairs import animate_pairs, report
-from evaluation.animation import BestFrame, Options, animated, initial_frame
+from evaluation.animation import WAITING, BestFrame, Options, animated, initial_frame
 from evaluation.pair_folder import Format
-from modules.animator import BATCH_SIZE, Animator, Fit, Motion
+from modules.animator import Animator, Fit, Motion
 from modules.errors import InputError
 
-__all__ = ["Animator", "Options", "animate_file", "animate_pairs", "report"]
+__all__ = ["Animator", "Options", "Timing", "animate_file", "animate_pairs", "report"]
 
 app = typer.Typer(add_completion=False)
 logger = logging.getLogger(__name__)
 
 
+class Timing(NamedTuple):
+    """How long an animation took from file to file, and for how long the network computed."""
+
+    num_frames: int
+    seconds: float
+    network_seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_frames} frames in {self.seconds:.1f} s "
+            f"({self.num_frames / self.seconds:.1f} frames/s), "
+            f"{self.network_seconds / self.seconds:.0%} of it in the network"
+        )
+
+
 def animate_file(
     animator: Animator, source: Path, driving: Path, output: str, options: Options
-) -> None:
+) -> Timing:
     """Writes the picture ``source``, animated by the video, folder or picture ``driving``.
 
     ``output`` is a .mp4 or .gif with the rate (and, in a .mp4, the sound) of the driving video,
     or a folder of PNG where it ends in "/".
     """
+    began, computed_before = time.perf_counter(), animator.busy.seconds
     portrait, video = animator.fit(read_image(source)), probe(driving)
     options = options._replace(motion=options.motion or "relative")
     initial = initial_frame(animator, portrait, driving, options)
-    results = animated(animator, portrait, read_frames(driving), initial, options)
-    progress = tqdm(results, total=video.num_frames, unit="frame", disable=None)
     with open_writer(output, video.rate, driving if video.has_audio else None) as writer:
-        for frame, result in progress:
-            shown = [portrait, animator.fit(frame.image)] if options.panels else []
-            time = frame.time if video.variable_rate else None
-            writer.write(np.hstack([*shown, result]), time)
+
+        def write(frame: Frame, result: np.ndarray) -> None:
+            shown = [portrait, frame.image] if options.panels else []
+            writer.write(np.hstack([*shown, result]), frame.time if video.variable_rate else None)
+
+        with (
+            behind(write, WAITING) as hand_over,
+            animated(animator, portrait, driving, initial, options) as results,
+        ):
+            for frame, result in tqdm(results, total=video.num_frames, unit="frame", disable=None):
+                hand_over(frame, result)
     logger.info("Written: %s", output)
+    timing = Timing(
+        num_frames=writer.num_frames,
+        seconds=time.perf_counter() - began,
+        network_seconds=animator.busy.seconds - computed_before,
+    )
+    logger.info("%s.", timing)
+    return timing
 
 
 def parse_best_frame(text: str) -> BestFrame:
@@ -100,7 +130,9 @@ def command(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Frames rendered at once.")] = BATCH_SIZE,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Frames rendered at once; else by the device.")
+    ] = None,
     config: Annotated[
         str | None, typer.Option(help="For weights that are neither ours nor as published.")
     ] = None,

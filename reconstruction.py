@@ -34,13 +34,12 @@ from evaluation.command_line import (
 from evaluation.evaluator import Evaluation, Request
 from evaluation.metric import file_sha256
 from evaluation.processes import joined_processes
-from evaluation.reenactment import ClipUnit, Renderer, pair_units
+from evaluation.reenactment import ClipUnit, Renderer, first_pictures, pair_units
 from evaluation.result import ClipCoverage, Coverage, PairCoverage
 from evaluation.suite import WeightFiles, build_suite, parse_metrics
 from evaluation.units import Unit
 from modules.animator import Animator
 from modules.checkpoints import read_config, weights_file
-from modules.device import precision_name
 from modules.errors import InputError
 
 Protocol = Literal["video", "pairs"]
@@ -107,7 +106,7 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
                 **facts,
                 "motion": "absolute",
                 "size": f"{width} x {height}",
-                "precision": precision_name(animator.precision),
+                "precision": animator.settled_precision(first_pictures(units)),
                 "limit": options.limit,
                 "seed": options.seed,
                 **conditions(suite, animator.device),

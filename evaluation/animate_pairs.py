@@ -2,21 +2,22 @@
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from datasets.background import behind
 from datasets.clips import Clip
 from datasets.pair_list import FrameRef, Pair, PairList, read_refs
+from datasets.pictures import Picture
 from datasets.video import probe, read_frames
-from evaluation.animation import Options, animated, initial_frame
+from evaluation.animation import WAITING, Options, animated, initial_frame
 from evaluation.metric import file_sha256
 from evaluation.pair_folder import RECORD, Format, PairFolder
 from modules.animator import Animator, Motion, batches
 from modules.checkpoints import weights_file
-from modules.device import precision_name
 from modules.errors import InputError
 from modules.motion_transfer import movement_scale, transfer_motion
 
@@ -43,7 +44,7 @@ def animate_pairs(
         "checkpoint_sha256": None if checkpoint is None else file_sha256(weights_file(checkpoint)),
         "size": list(animator.size),
         "fit": animator.how_to_fit,
-        "precision": precision_name(animator.precision),
+        "precision": animator.settled_precision(readable(pair_list.pairs)),
         "motion": options.motion or "as the protocol prescribes",
         "adapt_scale": options.adapt_scale,
         "best_frame": options.best_frame,
@@ -53,7 +54,10 @@ def animate_pairs(
     folder.record(pair_list, motions, failed=None)
     failed: dict[str, str] = {}
     with tqdm(total=len(pair_list.pairs), unit="pair", disable=None) as progress:
-        for pairs in rendered_together(pair_list.pairs, motions, options):
+        batch_size = options.batch_size or animator.batch_size
+        if options.adapt_scale:  # each pair has a scale of its own
+            batch_size = 1
+        for pairs in rendered_together(pair_list.pairs, motions, batch_size):
             if not all(map(folder.is_done, pairs)):
                 how = options._replace(motion=motions[pairs[0].name])
                 failed.update(animate_or_reasons(animator, pairs, folder, how))
@@ -62,16 +66,31 @@ def animate_pairs(
     return {**pair_list.missing, **failed}
 
 
+def readable(pairs: Iterable[Pair]) -> Iterator[tuple[Picture, Picture]]:
+    """The source and the first driving frame of each pair whose files can be read."""
+    for pair in pairs:
+        try:
+            source, driving = pair.source.read(), first_picture(pair.driving)
+        except InputError:
+            continue
+        yield source, driving
+
+
+def first_picture(driving: FrameRef | Clip) -> Picture:
+    if isinstance(driving, FrameRef):
+        return driving.read()
+    return next(read_frames(driving.path)).image
+
+
 def rendered_together(
-    pairs: Sequence[Pair], motions: dict[str, Motion], options: Options
+    pairs: Sequence[Pair], motions: dict[str, Motion], batch_size: int
 ) -> Iterator[list[Pair]]:
     """The pairs in order: clips alone, pictures that move alike in batches."""
-    size = 1 if options.adapt_scale else options.batch_size  # each pair has a scale of its own
     kinds = itertools.groupby(
         pairs, lambda pair: (isinstance(pair.driving, Clip), motions[pair.name])
     )
     for (is_clip, _), alike in kinds:
-        yield from batches(alike, 1 if is_clip else size)
+        yield from batches(alike, 1 if is_clip else batch_size)
 
 
 def animate_or_reasons(
@@ -102,10 +121,13 @@ def animate_clip(
         options = options._replace(best_frame=pair.best_frame or options.best_frame)
         initial = initial_frame(animator, portrait, clip.path, options)
     audio_from = clip.path if video.has_audio else None
-    with folder.clip_writer(pair, portrait, video.rate, audio_from) as write:
-        for frame, result in animated(animator, portrait, read_frames(clip.path), initial, options):
-            time = frame.time if video.variable_rate else None
-            write(animator.fit(frame.image), result, time)
+    with (
+        folder.clip_writer(pair, portrait, video.rate, audio_from) as write,
+        behind(write, WAITING) as hand_over,
+        animated(animator, portrait, clip.path, initial, options) as results,
+    ):
+        for frame, result in results:
+            hand_over(frame.image, result, frame.time if video.variable_rate else None)
 
 
 def animate_stills(

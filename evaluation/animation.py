@@ -5,20 +5,24 @@ Relative motion counts from a driving frame, best from the one most like the sou
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from datasets.background import ahead
 from datasets.video import Frame, frames_at, read_frames
 from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks
 from evaluation.metric import Unavailable
-from modules.animator import BATCH_SIZE, Animator, Motion, batches
+from modules.animator import Animator, Motion, batches
 from modules.motion_transfer import shape_distances
 
 BestFrame = int | Literal["auto"]
+
+WAITING = 32  # frames that may wait to be written
 
 logger = logging.getLogger(__name__)
 
@@ -30,28 +34,34 @@ class Options(NamedTuple):
     adapt_scale: bool = False  # relative motion grows with the source's face
     best_frame: BestFrame = 0  # the driving frame that relative motion counts from
     panels: bool = False  # source, driving and result side by side
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None  # frames rendered at once; None: what suits the device
 
 
+@contextmanager
 def animated(
     animator: Animator,
     portrait: np.ndarray,
-    frames: Iterable[Frame],
+    driving: Path,
     initial: np.ndarray | None,
     options: Options,
-) -> Iterator[tuple[Frame, np.ndarray]]:
-    """Each driving frame with what the portrait becomes by it."""
-    # Two readers of one stream: the one returned is at most a batch behind the network's.
-    frames, given = itertools.tee(frames)
-    results = animator.animate(
-        portrait,
-        (frame.image for frame in given),
-        motion=options.motion or "relative",
-        adapt_scale=options.adapt_scale,
-        initial=initial,
-        batch_size=options.batch_size,
-    )
-    return zip(frames, results, strict=True)
+) -> Iterator[Iterator[tuple[Frame, np.ndarray]]]:
+    """Each frame of a file, brought to the network's size, with what the portrait becomes by it.
+
+    A thread reads two batches ahead of the network.
+    """
+    fitted = (frame._replace(image=animator.fit(frame.image)) for frame in read_frames(driving))
+    with ahead(fitted, 2 * (options.batch_size or animator.batch_size)) as frames:
+        # Two readers of one stream: the one returned is at most two batches behind the network's.
+        returned, given = itertools.tee(frames)
+        results = animator.animate(
+            portrait,
+            (frame.image for frame in given),
+            motion=options.motion or "relative",
+            adapt_scale=options.adapt_scale,
+            initial=initial,
+            batch_size=options.batch_size,
+        )
+        yield zip(returned, results, strict=True)
 
 
 def initial_frame(
@@ -111,7 +121,8 @@ def nearest_frame(
         return None
     nearest, found = np.inf, None
     start = 0
-    for batch in batches((frame.image for frame in read_frames(driving)), BATCH_SIZE):
+    images = (frame.image for frame in read_frames(driving))
+    for batch in batches(images, animator.batch_size):
         distances = shape_distances(landmarks([animator.fit(image) for image in batch]), target)
         i = int(distances.argmin())
         if distances[i] < nearest:

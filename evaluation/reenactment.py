@@ -18,7 +18,7 @@ from datasets.frame_finder import FrameRef, read_refs
 from datasets.pair_list import Pair
 from datasets.pictures import Picture
 from evaluation.metrics import to_pictures
-from evaluation.units import Dropped, Row, Unit
+from evaluation.units import Dropped, Row, Rows, Unit, read_units
 from modules.animator import Animator
 from modules.errors import InputError
 
@@ -95,6 +95,13 @@ def pair_units(pairs: Sequence[Pair], fit: Fit) -> list[Unit]:
         assert isinstance(pair.driving, FrameRef)
         clips.setdefault(pair.driving.clip, []).append(pair)
     return [PairsUnit(name, members, fit) for name, members in clips.items()]
+
+
+def first_pictures(units: Sequence[Unit]) -> Iterator[tuple[Picture, Picture]]:
+    """The source and the first driving frame of each unit, as far as they can be read."""
+    for _, item in read_units(units, batch_size=1):
+        if isinstance(item, Rows) and item.source is not None:
+            yield item.source[0], item.real[0]
 
 
 class Renderer:

@@ -1,13 +1,14 @@
 """The network with pictures going in and coming out.
 
-It streams: the source is encoded once, driving frames are taken, rendered and yielded in batches.
+It streams: the source is encoded once, driving frames are taken, rendered and yielded in batches,
+each of which is begun before the one before it is waited for.
 """
 
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,21 +16,34 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from modules.checkpoints import load_model, read_config
-from modules.device import pick_device, pick_precision
+from modules.device import pick_device, precision_name
 from modules.errors import InputError
+from modules.fast import FastEncoded
 from modules.geometry import Keypoints
-from modules.mcnet import Encoded, MCNet, ModelConfig
+from modules.inference import Inference
+from modules.mcnet import MCNet, ModelConfig
 from modules.motion_transfer import movement_scale, transfer_motion
+from modules.transfer import BusyTime, Download, Transfer
 
 Motion = Literal["relative", "absolute"]
 Fit = Literal["crop", "pad", "squash"]
 Item = TypeVar("Item")
 
 PUBLISHED_SIZE = 256  # published checkpoints do not say what they were trained on
-BATCH_SIZE = 4  # on a processor no larger one is faster
-NOT_FINITE = "The network produced values that are not finite: try --precision fp32."
+BATCH_SIZES = {"cpu": 4, "cuda": 16, "mps": 4}  # on a processor no larger one is faster
+NOT_FINITE = (
+    "The network produced values that are not finite, in float32 too: use another checkpoint."
+)
 
 logger = logging.getLogger(__name__)
+
+
+class Begun(NamedTuple):
+    """A batch of frames that the device may still be computing."""
+
+    encoded: FastEncoded
+    driving: Keypoints
+    results: Download
 
 
 class Animator:
@@ -62,8 +76,10 @@ class Animator:
         self.how_to_fit: Fit = fit
         self.reported: set[tuple[int, int]] = set()  # sizes of pictures that were made to fit
         self.device = pick_device(device)
-        self.precision = pick_precision(precision, self.device)
-        self.model = model.to(self.device).eval()
+        self.batch_size = BATCH_SIZES[self.device.type]
+        self.network = Inference(model, self.device, precision)
+        self.transfer = Transfer(self.device)
+        self.busy = BusyTime(self.device)
 
     @classmethod
     def from_checkpoint(
@@ -95,61 +111,105 @@ class Animator:
         motion: Motion = "relative",
         adapt_scale: bool = False,
         initial: np.ndarray | None = None,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
     ) -> Iterator[np.ndarray]:
         """The source re-enacted: one frame for each driving frame, as they are asked for.
 
         Relative motion counts from the driving frame ``initial``, or else from the first, and
         with ``adapt_scale`` grows with the source's face.  No frame depends on the one before.
+        Frames are taken up to two batches before the one that is yielded.
         """
         encoded = self.encode(source)
         start = None if initial is None else self.detect([initial])
-        for batch in batches(frames, batch_size):
+        scale: float | None = None
+        begun: Begun | None = None
+        for batch in batches(frames, batch_size or self.batch_size):
             driving = self.detect(batch)
             if start is None:
                 start = Keypoints(*(part[:1] for part in driving))
             if motion == "relative":
-                scale = movement_scale(encoded.keypoints, start) if adapt_scale else 1.0
+                if scale is None:
+                    scale = movement_scale(encoded.keypoints, start) if adapt_scale else 1.0
                 driving = transfer_motion(encoded.keypoints, driving, start, scale=scale)
-            yield from self.render(encoded, driving)
+            before, begun = begun, self.begin(encoded, driving)
+            if before is not None:
+                yield from self.finish(before)
+        if begun is not None:
+            yield from self.finish(begun)
 
     @torch.inference_mode()
-    def encode(self, *sources: np.ndarray) -> Encoded:
+    def encode(self, *sources: np.ndarray) -> FastEncoded:
         """All that depends on the sources alone; one serves any number of driving frames."""
-        with self.autocast():
-            return self.model.encode(self.to_tensor(sources))
+        with self.busy.counted():
+            return self.network.encode(self.to_tensor(sources))
 
     @torch.inference_mode()
     def detect(self, frames: Sequence[np.ndarray]) -> Keypoints:
         """The keypoints of frames of any size."""
-        return self.model.detect(self.to_tensor(frames))
+        with self.busy.counted():
+            return self.network.detect(self.to_tensor(frames))
 
-    def render(self, encoded: Encoded, driving: Keypoints) -> np.ndarray:
+    def render(self, encoded: FastEncoded, driving: Keypoints) -> np.ndarray:
         """The source moved to the driving keypoints: uint8 (B, H, W, 3).
 
-        Raises InputError where a value is not finite.
+        Raises InputError where a value is not finite, in float32 either.
         """
-        prediction = self.predict(encoded, driving)
-        if not prediction.isfinite().all():
+        return self.finish(self.begin(encoded, driving))
+
+    @torch.inference_mode()
+    def begin(self, encoded: FastEncoded, driving: Keypoints) -> Begun:
+        """The same, of which ``finish`` gives the frames: a GPU is not waited for."""
+        with self.busy.counted():
+            prediction = self.network.render(encoded, driving)
+            return Begun(encoded, driving, self.to_pictures(prediction))
+
+    @torch.inference_mode()
+    def finish(self, begun: Begun) -> np.ndarray:
+        """The frames of a batch that was begun."""
+        frames, finite = begun.results.wait()
+        if not finite and self.precision != torch.float32:
+            with self.busy.counted():
+                prediction = self.network.render_again(begun.encoded, begun.driving)
+                results = self.to_pictures(prediction)
+            frames, finite = results.wait()
+        if not finite:
             raise InputError(NOT_FINITE)
-        frames: np.ndarray = (prediction * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return frames
 
     @torch.inference_mode()
-    def predict(self, encoded: Encoded, driving: Keypoints) -> Tensor:
-        """The same as a tensor on the device, finite or not: (B, 3, H, W) in [0, 1]."""
-        with self.autocast():
-            return self.model.render(encoded, driving).prediction.float()
+    def predict(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
+        """What ``render`` rounds, on the device, finite or not: (B, 3, H, W) in [0, 1]."""
+        with self.busy.counted():
+            prediction = self.network.render(encoded, driving)
+            if self.precision != torch.float32 and not prediction.isfinite().all():
+                prediction = self.network.render_again(encoded, driving)
+            return prediction
 
-    def autocast(self) -> torch.autocast:
-        """Computes in the animator's precision (but keypoints in float32 always)."""
-        reduced = self.precision != torch.float32
-        return torch.autocast(self.device.type, dtype=self.precision, enabled=reduced)
+    @property
+    def precision(self) -> torch.dtype:
+        """The type to multiply in; "auto" is not decided before a frame is rendered."""
+        return self.network.precision
+
+    def settled_precision(self, pictures: Iterable[tuple[np.ndarray, np.ndarray]]) -> str:
+        """The name of the precision: "auto" is decided, if need be, by the first of ``pictures``.
+
+        These are sources, each with a driving frame.
+        """
+        if not self.network.is_settled:
+            for source, driving in itertools.islice(pictures, 1):
+                with torch.inference_mode():
+                    self.network.settle(self.encode(source), self.detect([driving]))
+        return precision_name(self.precision)
 
     def to_tensor(self, images: Sequence[np.ndarray]) -> Tensor:
         """Pictures of any size as a batch for the network: (B, 3, H, W) in [0, 1]."""
-        fitted = torch.from_numpy(np.stack([self.fit(image) for image in images]))
-        return fitted.to(self.device).permute(0, 3, 1, 2).float() / 255
+        fitted = self.transfer.upload(np.stack([self.fit(image) for image in images]))
+        return fitted.permute(0, 3, 1, 2).float() / 255
+
+    def to_pictures(self, prediction: Tensor) -> Download:
+        """(B, 3, H, W) in [0, 1] -> pictures (B, H, W, 3), and whether all values are finite."""
+        pictures = (prediction * 255).round().byte().permute(0, 2, 3, 1).contiguous()
+        return self.transfer.download(pictures, prediction.isfinite().all())
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """``image`` brought to the network's size."""

@@ -47,7 +47,6 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
         name = "bf16" if multiplies_bf16(device) else "fp32"
     if name not in PRECISIONS:
         raise InputError(f"No precision is called {name!r}: choose auto, {', '.join(PRECISIONS)}.")
-    logger.info("Precision: %s.", name)
     return PRECISIONS[name]
 
 

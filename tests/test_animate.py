@@ -1,6 +1,8 @@
 import json
 import logging
+import threading
 from collections.abc import Iterator
+from copy import deepcopy
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from animate import Animator, Options, animate_pairs, main
+from animate import Animator, Options, Timing, animate_file, animate_pairs, main
 from datasets.pair_list import read_pair_list
 from datasets.video import FolderWriter, VideoWriter, probe, read_frames
 from evaluation import animation
 from evaluation.metric import Unavailable
+from modules import inference
 from modules.checkpoints import save_weights
 from modules.compensation import MemoryConfig
 from modules.dense_motion import DenseMotionConfig
@@ -66,17 +69,22 @@ def images(path: Path) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def animator() -> Animator:
+def model() -> MCNet:
     torch.manual_seed(0)
-    return Animator(MCNet(TINY), (SIZE, SIZE), device="cpu", precision="fp32")
+    return MCNet(TINY)
+
+
+@pytest.fixture(scope="module")
+def animator(model) -> Animator:
+    return Animator(model, (SIZE, SIZE), device="cpu", precision="fp32")
 
 
 @pytest.fixture
-def files(animator, tmp_path) -> dict[str, str]:
+def files(model, tmp_path) -> dict[str, str]:
     """The options of a command that works."""
     save_weights(
         tmp_path / "weights.safetensors",
-        animator.model,
+        model,
         config={"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}},
     )
     return {
@@ -224,10 +232,40 @@ def test_frames_are_read_only_as_they_are_needed(animator):
     results = animator.animate(next(moving_square(1)), frames(), batch_size=4)
     assert read == []
     next(results)
-    assert len(read) == 4
+    assert len(read) == 8  # the next batch is begun before the first is waited for
     for _ in range(4):
         next(results)
-    assert len(read) == 8
+    assert len(read) == 12
+
+
+def test_batches_are_begun_one_ahead_and_come_in_order(animator, monkeypatch):
+    steps = []
+    begin, finish = Animator.begin, Animator.finish
+
+    def noted(name, step):
+        return lambda *args: steps.append(name) or step(*args)
+
+    monkeypatch.setattr(Animator, "begin", noted("begin", begin))
+    monkeypatch.setattr(Animator, "finish", noted("finish", finish))
+    frames = list(moving_square(5))
+    results = list(animator.animate(frames[0], frames, motion="absolute", batch_size=2))
+    assert steps == ["begin", "begin", "finish", "begin", "finish", "finish"]
+    encoded = animator.encode(frames[0])
+    for frame, result in zip(frames, results, strict=True):
+        (alone,) = animator.render(encoded, animator.detect([frame]))
+        assert np.abs(alone.astype(int) - result).max() <= 1
+
+
+def test_an_animation_says_how_long_the_network_took(files, animator, caplog):
+    source, driving, output = (files[name] for name in ("--source", "--driving", "--output"))
+    with caplog.at_level(logging.INFO):
+        timing = animate_file(animator, Path(source), Path(driving), output, Options())
+    assert timing.num_frames == 5
+    assert 0 < timing.network_seconds < timing.seconds
+    assert caplog.messages[-1] == f"{timing}."
+    assert str(Timing(250, 20.0, 19.4)) == (
+        "250 frames in 20.0 s (12.5 frames/s), 97% of it in the network"
+    )
 
 
 # Sizes
@@ -241,11 +279,11 @@ def test_what_is_done_to_a_picture_of_another_shape_is_said(files, tmp_path, cap
     assert any("Pictures of 80 x 48 pixels are" in m and fit in m for m in caplog.messages)
 
 
-def test_a_wide_picture_is_cropped_to_its_centre_and_padded_with_black(animator):
+def test_a_wide_picture_is_cropped_to_its_centre_and_padded_with_black(animator, model):
     picture = np.zeros((SIZE, 3 * SIZE, 3), np.uint8)
     picture[:, SIZE : 2 * SIZE] = 200
     assert (animator.fit(picture) == 200).all()
-    padded = Animator(animator.model, (SIZE, SIZE), fit="pad", device="cpu").fit(picture + 50)
+    padded = Animator(model, (SIZE, SIZE), fit="pad", device="cpu").fit(picture + 50)
     assert padded.shape == (SIZE, SIZE, 3)
     assert (padded[[0, -1]] == 0).all()
     assert (padded[SIZE // 2] > 0).all()
@@ -362,12 +400,87 @@ def test_a_driving_video_that_breaks_off_leaves_nothing_behind(files, tmp_path, 
     assert set(tmp_path.iterdir()) == before
 
 
+def worker_threads() -> list[str]:
+    """Besides them there is tqdm's."""
+    return [thread.name for thread in threading.enumerate() if "Executor" in thread.name]
+
+
+@pytest.mark.parametrize("output", ["result.mp4", "result/"])
+@pytest.mark.parametrize("step", ["_add", "_finish"])
+def test_an_output_that_cannot_be_written_leaves_nothing_behind(
+    files, tmp_path, monkeypatch, capsys, *, output, step
+):
+    before = set(tmp_path.iterdir())
+    kind = FolderWriter if output.endswith("/") else VideoWriter
+    possible = getattr(kind, step)
+
+    def full(writer, *args):
+        if writer.num_frames >= 3:
+            raise OSError(28, "No space left on device")
+        possible(writer, *args)
+
+    monkeypatch.setattr(kind, step, full)
+    assert call(files | {"--output": f"{tmp_path}/{output}"}) == 2
+    assert "cannot be written: No space left on device" in capsys.readouterr().err
+    assert set(tmp_path.iterdir()) == before
+    assert worker_threads() == []
+
+
+def test_an_interruption_leaves_nothing_behind(files, tmp_path, monkeypatch):
+    before = set(tmp_path.iterdir())
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Animator, "finish", interrupted)
+    assert call(files) == 130
+    assert set(tmp_path.iterdir()) == before
+    assert worker_threads() == []
+
+
+# Precision
+
+
+@pytest.fixture
+def hardware_multiplies_bf16(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+
+
+def test_frames_that_overflow_in_half_precision_are_those_of_float32(model, caplog):
+    (source,) = moving_square(1, seed=1)
+    frames = list(moving_square(5))
+    harsh = deepcopy(model)
+    harsh.generator.decoder.final.weight.data *= 1e8
+    half, full = (
+        Animator(harsh, (SIZE, SIZE), device="cpu", precision=precision)
+        for precision in ("fp16", "fp32")
+    )
+    found, expected = (
+        np.stack(list(one.animate(source, frames, batch_size=2))) for one in (half, full)
+    )
+    assert np.abs(found.astype(int) - expected).mean() < 0.1
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
+    encoded, driving = half.encode(source), half.detect(frames)
+    assert half.predict(encoded, driving).isfinite().all()
+
+
+def test_an_automatic_precision_is_decided_by_the_first_pictures_alone(
+    model, hardware_multiplies_bf16
+):
+    animator = Animator(model, (SIZE, SIZE), device="cpu")
+    (source,) = moving_square(1, seed=1)
+    pairs = iter([(source, frame) for frame in moving_square(3)])
+    assert [animator.settled_precision(pairs) for _ in range(2)] == ["bf16", "bf16"]
+    assert len(list(pairs)) == 2
+
+
 # Values that are not finite
 
 
-def test_values_that_are_not_finite_are_predicted_but_not_rendered(animator):
-    broken = Animator(MCNet(TINY), (SIZE, SIZE), device="cpu", precision="fp32")
-    broken.model.generator.decoder.final.bias.data[0] = torch.nan
+def test_values_that_are_not_finite_are_predicted_but_not_rendered():
+    model = MCNet(TINY)
+    model.generator.decoder.final.bias.data[0] = torch.nan
+    broken = Animator(model, (SIZE, SIZE), device="cpu", precision="fp32")
     (picture,) = moving_square(1)
     encoded, driving = broken.encode(picture), broken.detect([picture])
     prediction = broken.predict(encoded, driving)
@@ -580,6 +693,18 @@ def test_a_driving_clip_that_breaks_off_leaves_no_part_of_a_result(listed):
 def test_options_of_lists_are_refused_for_a_single_animation(files, capsys):
     assert call(files | {"--strict": None}) == 2
     assert "belong to --pairs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("limit", "precision"), [(255, "bf16"), (-1, "fp32")])
+def test_the_precision_that_auto_came_to_is_recorded(
+    listed, monkeypatch, hardware_multiplies_bf16, *, limit, precision
+):
+    monkeypatch.setattr(inference, "MAX_DIFFERENCE", limit)
+    (listed.folder / "root" / "test" / "id1#a" / "0000000.png").write_text("no picture")
+    for _ in range(2):  # and the second call goes on
+        assert listed.animate(STILLS, precision="auto") == 1
+        assert listed.record()["conditions"]["precision"] == precision
+    assert listed.animate(STILLS, precision=precision) == 1
 
 
 def test_pairs_can_be_animated_from_python(listed, animator, tmp_path):

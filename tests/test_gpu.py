@@ -1,6 +1,7 @@
 """What only a GPU shows: the results of the CPU, in every precision."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from animate import Animator
 from config import load_config
+from modules.transfer import BusyTime, Transfer
 from reconstruction import main as reconstruct
 from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
@@ -67,3 +69,58 @@ def test_an_animation_is_that_of_the_cpu(precision, levels):
     ]
     expected, found = (np.stack(frames).astype(float) for frames in animations)
     assert np.abs(found - expected).mean() < levels
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, None])
+def test_overlapping_batches_come_whole_and_in_order(batch_size):
+    source, *frames = np.random.default_rng(0).integers(0, 256, (40, 32, 48, 3), np.uint8)
+    animator = Animator(tiny_model(), (32, 48), device="cuda", precision="bf16")
+    found = list(animator.animate(source, frames, motion="absolute", batch_size=batch_size))
+    encoded = animator.encode(source)
+    for frame, result in zip(frames, found, strict=True):
+        (alone,) = animator.render(encoded, animator.detect([frame]))
+        torch.cuda.synchronize()
+        assert np.abs(alone.astype(float) - result).mean() < 1
+
+
+def test_frames_that_overflow_are_those_of_float32():
+    model = tiny_model()
+    model.generator.decoder.final.weight.data *= 1e8
+    source, *frames = np.random.default_rng(0).integers(0, 256, (6, 32, 48, 3), np.uint8)
+    found, expected = (
+        np.stack(list(Animator(model, (32, 48), device=device, precision=one).animate(*pictures)))
+        for device, one, pictures in (
+            ("cuda", "fp16", (source, frames)),
+            ("cpu", "fp32", (source, frames)),
+        )
+    )
+    assert np.abs(found.astype(float) - expected).mean() < 1
+
+
+def test_an_automatic_precision_is_decided():
+    source, *frames = np.random.default_rng(0).integers(0, 256, (3, 32, 48, 3), np.uint8)
+    animator = Animator(tiny_model(), (32, 48), device="cuda")
+    assert len(list(animator.animate(source, frames))) == 2
+    native = torch.cuda.get_device_capability() >= (8, 0)
+    assert animator.precision == (torch.bfloat16 if native else torch.float32)
+
+
+def test_the_busy_time_is_that_of_the_device():
+    device = torch.device("cuda")
+    busy, factor = BusyTime(device), torch.rand(2048, 2048, device=device)
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(5):
+        with busy.counted():
+            for _ in range(20):
+                factor @ factor
+    assert 0 < busy.seconds < time.perf_counter() - began
+    assert not busy.queued
+
+
+def test_arrays_come_back_as_they_went():
+    transfer = Transfer(torch.device("cuda"))
+    arrays = np.random.default_rng(0).integers(0, 256, (20, 4, 64, 64, 3), np.uint8)
+    coming = [transfer.download(transfer.upload(array) ^ 255) for array in arrays]
+    for array, download in zip(arrays, coming, strict=True):
+        np.testing.assert_array_equal(download.wait()[0], array ^ 255)

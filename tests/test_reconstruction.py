@@ -20,6 +20,7 @@ from datasets.video import read_frames
 from evaluation.__main__ import main as evaluate
 from evaluation.metrics import PICTURE_METRICS, psnr
 from evaluation.openface import OpenFace
+from modules import inference
 from reconstruction import main
 from tests.tiny_run import SIZE, write_checkpoint, write_clips
 
@@ -143,14 +144,28 @@ def test_two_processes_and_a_killed_one_come_to_the_same_result(checkpoint, tmp_
 
 
 def test_what_cannot_be_had_is_said_and_strict_makes_it_an_error(checkpoint, tmp_path, capsys):
-    options = ["--metrics", "l1,aed", "--limit", "1", "--precision", "auto"]
+    options = ["--metrics", "l1,aed", "--limit", "1"]
     assert main(command(checkpoint, tmp_path / "out", *options)) == 0
     result = result_of(tmp_path / "out")
     assert "--openface" in result["metrics"]["aed"]["unavailable"]
     assert result["metrics"]["l1"]["frames"] == 7
-    assert result["conditions"]["precision"] in ("fp32", "bf16")  # what auto has picked
     assert "unavailable" in capsys.readouterr().out
     assert main(command(checkpoint, tmp_path / "out", *options, "--strict")) == 1
+
+
+@pytest.mark.parametrize(("limit", "precision"), [(255, "bf16"), (-1, "fp32")])
+def test_the_precision_that_auto_came_to_is_recorded(
+    checkpoint, tmp_path, monkeypatch, *, limit, precision
+):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(inference, "MAX_DIFFERENCE", limit)
+    options = ["--metrics", "l1", "--limit", "1"]
+    results = []
+    for asked in ("auto", precision):
+        assert main(command(checkpoint, tmp_path / asked, *options, "--precision", asked)) == 0
+        results.append(result_of(tmp_path / asked))
+    assert results[0]["conditions"]["precision"] == precision
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(

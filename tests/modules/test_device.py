@@ -57,7 +57,7 @@ def test_an_unknown_precision_is_named_with_the_choices():
         pick_precision("fp8", torch.device("cpu"))
 
 
-def test_the_choice_is_logged(caplog):
+def test_the_device_is_logged(caplog):
     with caplog.at_level("INFO"):
-        pick_precision("fp32", pick_device("cpu"))
-    assert caplog.messages == ["Device: cpu.", "Precision: fp32."]
+        pick_device("cpu")
+    assert caplog.messages == ["Device: cpu."]
