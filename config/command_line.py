@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from modules.allocator import keep_freed_memory
 from modules.errors import InputError
 
 UsageError: Any = (
@@ -28,6 +29,7 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
     )
     for library in ("PIL", "matplotlib", "numba", "libav"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    keep_freed_memory()
     try:
         code = app(arguments, standalone_mode=False)
     except Exception as error:

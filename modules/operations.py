@@ -24,34 +24,37 @@ def warp_visible(feature: Tensor, deformation: Tensor, occlusion: Tensor) -> Ten
     """
     channels, height, width = feature.shape[1:]
     x, y = resize(deformation.permute(0, 3, 1, 2), (height, width)).unbind(dim=1)  # (B, H, W)
-    x, y = (x + 1) * ((width - 1) / 2), (y + 1) * ((height - 1) / 2)
+    columns = neighbours((x + 1) * ((width - 1) / 2), width)
+    rows = neighbours((y + 1) * ((height - 1) / 2), height)
     visible = resize(occlusion, (height, width))[:, 0]
-    left, top = x.floor(), y.floor()
-    right_share, bottom_share = x - left, y - top
-    top_weight, bottom_weight = visible * (1 - bottom_share), visible * bottom_share
-    weights = torch.stack(
-        [
-            top_weight * (1 - right_share),
-            top_weight * right_share,
-            bottom_weight * (1 - right_share),
-            bottom_weight * right_share,
-        ],
-        dim=-1,
-    )  # (B, H, W, 4)
-    columns = torch.stack([left, left + 1, left, left + 1], dim=-1)
-    rows = torch.stack([top, top, top + 1, top + 1], dim=-1)
-    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    places = (rows * width + columns).where(inside, 0).long()
+    rows = [(row * width, share * visible) for row, share in rows]
+    corners = [(row + column, down * across) for row, down in rows for column, across in columns]
+    places, weights = (torch.stack(of_corners, dim=-1) for of_corners in zip(*corners, strict=True))
     if len(feature) > 1:
-        starts = torch.arange(len(feature), device=feature.device) * (height * width)
-        places = places + starts[:, None, None, None]
+        starts = torch.arange(len(feature), device=places.device, dtype=places.dtype)
+        places = places + height * width * starts[:, None, None, None]
     warped = F.embedding_bag(
         places.flatten(0, 2),
         feature.permute(0, 2, 3, 1).reshape(-1, channels),
-        per_sample_weights=weights.where(inside, 0).to(feature.dtype).flatten(0, 2),
+        per_sample_weights=weights.to(feature.dtype).flatten(0, 2),
         mode="sum",
     )
     return warped.view(len(x), height, width, channels).permute(0, 3, 1, 2)
+
+
+def neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    """The pixels of a line before and after each position, in pixels, with their shares of it.
+
+    Beyond the ends of the line a share is zero.
+    """
+    first = position.floor()
+    share = position - first
+    pixels = ((first, 1 - share), (first + 1, share))
+    inside = [(pixel >= 0) & (pixel < size) for pixel, _ in pixels]
+    return [
+        (pixel.where(within, 0).int(), share.where(within, 0))
+        for (pixel, share), within in zip(pixels, inside, strict=True)
+    ]
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -1,0 +1,23 @@
+"""Keeping freed memory: a processor otherwise spends a sixth of its time on getting it anew.
+
+The C library of Linux gives large blocks back to the system when they are freed, and every page of
+the next feature map must then be mapped and cleared again.
+"""
+
+import ctypes
+import platform
+
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # parameters of glibc's mallopt
+LARGEST_BLOCK = 2**30  # bytes; larger ones are still given back
+KEPT = 2**31 - 1  # bytes at the end of the heap
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep what it frees; whether it could: only glibc can be told so.
+
+    The peak of its memory stays about the same, but memory does not fall after it.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(MMAP_THRESHOLD, LARGEST_BLOCK) and mallopt(TRIM_THRESHOLD, KEPT))
