@@ -35,6 +35,7 @@ from modules.folding import (
 from modules.geometry import Keypoints, gaussian_maps, sample, warp
 from modules.mcnet import MCNet, expand, require_multiple
 from modules.operations import attend, convolve_each, warp_visible
+from modules.replay import Replay
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -76,6 +77,7 @@ class FastMCNet(nn.Module):
             self.memory = FastMemory(generator.memory, precision)
             keep_halves_apart(generator.decoder)
         self.decoder = fast_decoder(generator.decoder, precision)
+        self.replay = Replay(self.compute)
 
     def detect(self, image: Tensor) -> Keypoints:
         """(B, 3, H, W) in [0, 1] -> its keypoints.  Raises InputError for impossible sizes."""
@@ -98,6 +100,12 @@ class FastMCNet(nn.Module):
 
         One encoded source serves any number of driving frames.
         """
+        if driving.positions.device.type == "cuda":
+            return self.replay(encoded, driving)
+        return self.compute(encoded, driving)
+
+    def compute(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
+        """What ``render`` returns."""
         deformation, occlusion = self.motion(encoded, driving)
         finest, *coarser = (warp_visible(x, deformation, occlusion) for x in encoded.pyramid)
         if self.memory is not None:

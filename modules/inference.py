@@ -28,6 +28,9 @@ class Inference:
     def __init__(self, model: MCNet, device: torch.device, precision: str = "auto") -> None:
         """``precision`` is fp32, bf16, fp16 or "auto": bf16 where the hardware multiplies it."""
         self.device = device
+        if device.type == "cuda":  # keypoints need all of float32; sizes hardly change
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.benchmark = True
         self.precision = pick_precision(precision, device)
         self.is_settled = precision != "auto" or self.precision == torch.float32
         if self.is_settled:

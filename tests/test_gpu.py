@@ -9,11 +9,12 @@ import torch
 
 from animate import Animator
 from config import load_config
+from modules.fast import fast_form
 from modules.transfer import BusyTime, Transfer
 from reconstruction import main as reconstruct
 from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
-from tests.tiny import tiny_model
+from tests.tiny import random_images, tiny_model
 from tests.tiny_run import begin, write_checkpoint, write_clips, write_config
 
 pytestmark = [
@@ -124,3 +125,17 @@ def test_arrays_come_back_as_they_went():
     coming = [transfer.download(transfer.upload(array) ^ 255) for array in arrays]
     for array, download in zip(arrays, coming, strict=True):
         np.testing.assert_array_equal(download.wait()[0], array ^ 255)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_replayed_frame_is_the_computed_one(precision):
+    network = fast_form(tiny_model().cuda(), precision)
+    sources, frames = random_images(batch=2, seed=1).cuda(), random_images(batch=6, seed=2).cuda()
+    with torch.inference_mode():
+        for source in sources.split(1):
+            encoded = network.encode(source)
+            for driving in map(network.detect, frames.split(2)):
+                expected = network.compute(encoded, driving)
+                torch.testing.assert_close(network.render(encoded, driving), expected)
+    assert network.replay.works
+    assert any(recording is not None for recording in network.replay.recordings.values())
