@@ -70,8 +70,10 @@ def test_a_loop_that_ends_early_ends_the_thread_and_closes_the_items(failing):
         finally:
             closed.set()
 
+    unused = endless()  # to be closed, though it is still referred to
+
     def loop() -> None:
-        with ahead(endless()) as items:
+        with ahead(unused) as items:
             next(items)
             if failing:
                 raise InputError("the disk is full")
