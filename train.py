@@ -26,7 +26,7 @@ from evaluation.metrics import Scores
 from evaluation.validation import Validation
 from modules.checkpoints import BEST, WEIGHTS, load_strictly, read_weights, save_weights
 from modules.discriminator import Discriminator
-from modules.distributed import start_processes
+from modules.distributed import Hosts, start_processes
 from modules.errors import InputError
 from modules.files import write_text_whole, written_whole
 from modules.logbook import Logbook, Meter
@@ -64,7 +64,7 @@ class Training:
 
     def __init__(self, config: Config, folder: Path, checkpoint: Path | None = None) -> None:
         self.config, self.folder = config, folder
-        self.accelerator = start_processes(config.train)
+        self.accelerator, self.hosts = start_processes(config.train), Hosts()
         self.batch_size = config.train.batch_size * self.accelerator.num_processes  # of all
 
         if config.data.synthetic is not None:
@@ -122,22 +122,23 @@ class Training:
                 with meter.timed("data"):
                     step_batches = [next(batches) for _ in range(train.accumulate)]
                 with meter.timed("step"):
-                    report = optimisation.take_step(
-                        step_batches, self.rate_factor(), interrupt=bool(signals)
-                    )
-                meter.add({} if report.skipped else report.values)
-                bar.set_postfix(report.losses, refresh=False)
+                    optimisation.take_step(step_batches, self.rate_factor())
+                    interrupted = self.hosts.any(bool(signals))
+                meter.steps += 1
                 bar.update()
 
                 if self.due(train.log_every):
-                    self.write_metrics(meter)
+                    with meter.timed("step"):
+                        found = optimisation.report()
+                    bar.set_postfix(losses(found), refresh=False)
+                    self.write_metrics(found | meter.read())
                 if self.due(train.validate_every):
                     self.validate()
                 if self.due(train.grid_every) and self.logbook is not None:
                     self.logbook.grid(optimisation.step, self.validation.grid(optimisation.average))
-                if self.due(train.save_every) or report.interrupted:
+                if self.due(train.save_every) or interrupted:
                     self.save()
-                if report.interrupted:
+                if interrupted:
                     break
         if self.scores is None and optimisation.step == self.num_steps:  # resumed after its end
             self.validate()
@@ -185,7 +186,7 @@ class Training:
         )
         for batch in loader:
             self.count_unreadable(set(batch.unreadable))
-            yield batch.source, batch.driving
+            yield batch.images(self.accelerator.device)
 
     def validation_batches(self) -> list[tuple[Tensor, Tensor]]:
         """Fixed pairs of the test split."""
@@ -193,7 +194,7 @@ class Training:
         pairs = fixed_pairs(find_clips(data, "test"), data, train.validation_pairs)
         starts = range(0, len(pairs), train.batch_size)
         batches = [collate(pairs[start : start + train.batch_size]) for start in starts]
-        return [(batch.source, batch.driving) for batch in batches]
+        return [batch.images(torch.device("cpu")) for batch in batches]
 
     def count_unreadable(self, names: set[str]) -> None:
         """Log every unreadable clip once; raises InputError when they are too many."""
@@ -208,6 +209,7 @@ class Training:
 
     def validate(self) -> None:
         """Score the moving average, and keep it if it is the best so far."""
+        self.optimisation.check()
         step, floor = self.optimisation.step, self.validation.copy_source
         scores = self.validation.score(self.optimisation.average)
         log.info(
@@ -222,23 +224,25 @@ class Training:
                 self.save_weights(self.folder / "checkpoints" / BEST)
         self.scores, self.best_psnr = scores, max(self.best_psnr, scores.psnr)
 
-    def write_metrics(self, meter: Meter) -> None:
-        """Log what the meter counted since the last time."""
-        step, means = self.optimisation.step, meter.read()
-        loss = sum(mean for name, mean in means.items() if name.startswith("loss/"))
-        left = timedelta(seconds=round((self.num_steps - step) * means["seconds_per_step"]))
+    def write_metrics(self, means: dict[str, float]) -> None:
+        """Log what the steps since the last time found, and how fast they went."""
+        step, seconds = self.optimisation.step, means["seconds_per_step"]
+        left = timedelta(seconds=round((self.num_steps - step) * seconds))
         log.info(
-            f"Step {step} of {self.num_steps}: loss {loss:.3f}, {means['samples_per_second']:.2f} "
-            f"samples/s, {means['data_wait']:.0%} of the time waiting for data, {left} left."
+            f"Step {step} of {self.num_steps}: loss {sum(losses(means).values()):.3f}, "
+            f"{means['samples_per_second']:.2f} samples/s, {seconds:.3g} s a step, of which "
+            f"{means['seconds_waiting']:.2g} s ({means['data_wait']:.0%}) waiting for data, "
+            f"{left} left."
         )
         if self.logbook is not None:
             means["epoch"] = step * self.config.train.accumulate / self.batches_per_epoch
             means["rate_factor"] = self.rate_factor()
-            means["skipped"] = self.optimisation.skipped
+            means["skipped"] = int(self.optimisation.skipped)
             self.logbook.scalars(step, means)
 
     def save(self) -> None:
         """Write a checkpoint and delete the oldest."""
+        self.optimisation.check()
         if not self.accelerator.is_main_process:
             return
         with written_whole(checkpoint_folder(self.folder, self.optimisation.step)) as folder:
@@ -280,3 +284,11 @@ class Training:
         disable = None if self.accelerator.is_main_process else True
         start = self.optimisation.step
         return tqdm(total=self.num_steps, initial=start, unit="step", disable=disable)
+
+
+def losses(found: dict[str, float]) -> dict[str, float]:
+    """The loss terms among the values that steps found, by their names."""
+    prefix = "loss/"
+    return {
+        name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)
+    }

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from modules.errors import InputError
 from modules.training_config import TrainConfig
@@ -30,7 +31,6 @@ def start_processes(config: TrainConfig) -> Accelerator:
     accelerator = Accelerator(
         cpu=not on_cuda,  # or several processes without a GPU would not find each other
         mixed_precision="no" if config.precision == "fp32" else config.precision,
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     assert accelerator.num_processes == int(os.environ.get("WORLD_SIZE", "1"))
     if not accelerator.is_main_process:
@@ -38,12 +38,47 @@ def start_processes(config: TrainConfig) -> Accelerator:
     return accelerator
 
 
+def are_several() -> bool:
+    """Whether there are other processes."""
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
+def over_processes(network: nn.Module, device: torch.device) -> nn.Module:
+    """``network``, whose gradients are averaged over the processes if there are several.
+
+    Buffers are left alone: batch statistics are the same on all processes already.
+    """
+    if not are_several():
+        return network
+    return DistributedDataParallel(
+        network,
+        device_ids=[device] if device.type == "cuda" else None,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+
+
+class Hosts:
+    """The processors of all processes, which agree on something without their GPUs."""
+
+    def __init__(self) -> None:
+        self.group: Any = dist.new_group(backend="gloo") if are_several() else None
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is true on some process; all of them have to ask."""
+        if self.group is None:
+            return mine
+        flag = torch.tensor(mine, dtype=torch.int32)
+        dist.all_reduce(flag, dist.ReduceOp.MAX, group=self.group)
+        return bool(flag)
+
+
 def synchronise_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
     """``network`` with every batch norm replaced by one over all processes, if there are several.
 
     Parameters and buffers are the same tensors as before.
     """
-    if not dist.is_initialized() or dist.get_world_size() == 1:
+    if not are_several():
         return network
     if device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import imageio.v3 as imageio
 import numpy as np
@@ -47,7 +48,7 @@ class Logbook:
 
 
 class Meter:
-    """Means over the steps since they were last read, and how fast those went."""
+    """How fast the steps since it was last read went, and how long they waited for data."""
 
     def __init__(self, samples_per_step: int) -> None:
         self.samples_per_step = samples_per_step
@@ -55,28 +56,23 @@ class Meter:
 
     def clear(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self.values: dict[str, list[float]] = defaultdict(list)
         self.steps = 0
 
     @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        """Count the time of a block under a name."""
+    def timed(self, what: Literal["data", "step"]) -> Iterator[None]:
+        """Count the time of a block: waiting for the data of a step, or taking it."""
         began = time.perf_counter()
         yield
         self.seconds[what] += time.perf_counter() - began
 
-    def add(self, values: dict[str, float]) -> None:
-        """Count a step, and its values if it has any."""
-        self.steps += 1
-        for name, value in values.items():
-            self.values[name].append(value)
-
     def read(self) -> dict[str, float]:
-        """The means, the speed, and the share of time spent waiting for data; then clears."""
-        total = sum(self.seconds.values())
-        means = {name: sum(values) / len(values) for name, values in self.values.items()}
-        means["seconds_per_step"] = total / self.steps
-        means["samples_per_second"] = self.samples_per_step * self.steps / total
-        means["data_wait"] = self.seconds["data"] / total
+        """Seconds a step, of them seconds (and their share) waiting for data; then clears."""
+        total, waiting = sum(self.seconds.values()), self.seconds["data"]
+        speed = {
+            "seconds_per_step": total / self.steps,
+            "seconds_waiting": waiting / self.steps,
+            "samples_per_second": self.samples_per_step * self.steps / total,
+            "data_wait": waiting / total,
+        }
         self.clear()
-        return means
+        return speed

@@ -111,12 +111,12 @@ def memory_consistency(compensations: list[Compensation]) -> Tensor:
 
 def adversarial_generator(fake: Judgement) -> Tensor:
     """Least squares: the generated image should be judged real (Mao et al., ICCV 2017)."""
-    return (1 - fake.realness).square().mean()
+    return (1 - fake.realness.float()).square().mean()
 
 
 def adversarial_discriminator(real: Judgement, fake: Judgement) -> Tensor:
     """Least squares: real images are 1, generated ones 0."""
-    return (1 - real.realness).square().mean() + fake.realness.square().mean()
+    return (1 - real.realness.float()).square().mean() + fake.realness.float().square().mean()
 
 
 def feature_matching(real: Judgement, fake: Judgement) -> Tensor:

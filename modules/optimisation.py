@@ -3,45 +3,35 @@
 Each network has its own Adam and its own gradient clipping.  A step is a function of (seed, step),
 of its batches and of the state before it; where a loss or gradient is not finite, all processes
 leave that state as it was.
+
+A step never waits for a GPU: whether it is finite is found out and acted upon there, and what it
+found is looked at when a report is asked for.
 """
 
 import logging
 import math
-import warnings
 from collections.abc import Iterable
 from contextlib import ExitStack
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from modules.device import PRECISIONS
 from modules.discriminator import Discriminator
-from modules.distributed import synchronise_batch_norm
+from modules.distributed import over_processes, synchronise_batch_norm
 from modules.errors import InputError
 from modules.losses import adversarial_discriminator
 from modules.objective import Draws, Objective, draw
+from modules.recomputation import recompute_blocks
 from modules.training_config import TrainConfig
 
 log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]  # this process's share: source, driving; (B, 3, H, W) in [0, 1]
-
-
-class Report(NamedTuple):
-    """What a step found, the same on all processes."""
-
-    values: dict[str, float]  # weighted losses (loss/...), gradient norms before clipping
-    skipped: bool
-    interrupted: bool  # some process asks to stop
-
-    @property
-    def losses(self) -> dict[str, float]:
-        """The loss terms by their names."""
-        terms = [(name.split("/"), value) for name, value in self.values.items()]
-        return {name: value for (kind, name), value in terms if kind == "loss"}
 
 
 class Optimisation:
@@ -62,6 +52,9 @@ class Optimisation:
             networks["discriminator"] = discriminator
         for network in networks.values():
             to_device(synchronise_batch_norm(network, self.device), self.device)
+        if objective.vgg is not None and config.precision != "fp32":
+            # It is frozen, and such weights autocast would convert at every use.
+            objective.vgg.layers.to(PRECISIONS[config.precision])
 
         self.model, self.discriminator = objective.model, discriminator
         self.average = deepcopy(self.model).eval().requires_grad_(False)
@@ -80,19 +73,23 @@ class Optimisation:
         }
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         self.step = 0  # optimiser steps so far, skipped ones included
-        self.skipped = 0  # of them
-        self.bad_in_a_row = 0
+        self.skipped = self.count(0)  # of them
+        self.bad_in_a_row = self.count(0)
+        self.names: list[str] = []  # of the values that a step finds
+        self.found: list[Tensor] = []  # these values, of every step since the last report
 
+        if config.checkpointing:
+            recompute_blocks(objective)
         if config.compile:
             objective.compile()
-        with warnings.catch_warnings():  # of the option by which buffers are left to batch norm
-            warnings.simplefilter("ignore", FutureWarning)
-            self.wrapped = {
-                name: accelerator.prepare_model(network) for name, network in networks.items()
-            }
+        self.wrapped = {name: over_processes(one, self.device) for name, one in networks.items()}
 
-    def take_step(self, batches: Iterable[Batch], rate_factor: float, interrupt: bool) -> Report:
-        """One step on ``config.accumulate`` batches; ``interrupt`` is told to all processes."""
+    def count(self, number: int) -> Tensor:
+        """A number of steps, kept on the device."""
+        return torch.tensor(number, device=self.device)
+
+    def take_step(self, batches: Iterable[Batch], rate_factor: float) -> None:
+        """One step on ``config.accumulate`` batches; what it found is in the next ``report``."""
         statistics = [buffer.clone() for buffer in self.model.buffers()]
         values: dict[str, Tensor] = {}
         for index, batch in enumerate(batches):
@@ -102,30 +99,80 @@ class Optimisation:
                 values[f"loss/{name}"] = values.get(f"loss/{name}", 0) + mean
         for name in self.optimisers:
             values[f"gradient/{name}"] = self.clip(name)
-        means, interrupted = self.agree(values, interrupt)
+        # Means over the processes: not finite where one of them is not.
+        means = self.accelerator.reduce(torch.stack(list(values.values())), "mean")
+        self.names = list(values)
+        self.found.append(means)
 
-        bad = [name for name, mean in means.items() if not math.isfinite(mean)]
-        if bad:
-            self.skip(bad, statistics)
-        else:
-            self.update(rate_factor)
+        self.update(rate_factor, statistics, bad=self.stuck | ~means.isfinite().all())
         self.scaler.update()
         for optimiser in self.optimisers.values():
             optimiser.zero_grad()
         self.step += 1
-        return Report(means, skipped=bool(bad), interrupted=interrupted)
-
-    def agree(self, values: dict[str, Tensor], interrupt: bool) -> tuple[dict[str, float], bool]:
-        """Means over the processes, not finite where one of them is not; is any interrupted?"""
-        flag = torch.tensor(float(interrupt), device=self.device)
-        stacked = torch.stack([*values.values(), flag])
-        *means, asked = self.accelerator.reduce(stacked, "mean").tolist()
-        return dict(zip(values, means, strict=True)), asked > 0
 
     def clip(self, name: str) -> Tensor:
         """Clip the gradient of one optimiser; returns its norm before."""
         self.scaler.unscale_(self.optimisers[name])
         return nn.utils.clip_grad_norm_(self.parameters[name], self.config.clip)
+
+    @torch.no_grad()
+    def update(self, rate_factor: float, statistics: list[Tensor], bad: Tensor) -> None:
+        """Let the gradients change the weights, and the weights their moving average.
+
+        A ``bad`` step (a scalar on the device) changes neither, and takes the batch statistics
+        back to what they were before the forward passes: nothing else has changed by then.
+        """
+        for name, optimiser in self.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = rate_factor * getattr(self.config.learning_rate, name)
+            found_inf = bad.to(torch.float32)
+            optimiser.found_inf = found_inf  # type: ignore[attr-defined]  # as a GradScaler would
+            optimiser.step()
+        for buffer, before in zip(self.model.buffers(), statistics, strict=True):
+            torch.where(bad, before, buffer, out=buffer)
+
+        taken = self.step - self.skipped
+        warm_up = (1 + taken) / (10 + taken)  # else the start would weigh on a short run
+        decay = warm_up.clamp(max=self.config.average_decay)
+        update_average(self.average, self.model, weight=(1 - decay) * ~bad)
+        self.skipped += bad
+        self.bad_in_a_row = (self.bad_in_a_row + 1) * bad
+
+    def report(self) -> dict[str, float]:
+        """Means over the steps since the last report, skipped ones left out.
+
+        Of the weighted losses (loss/...) and of the gradient norms before clipping (gradient/...);
+        the same on all processes.  Waits for the device.  Skipped steps are warned of; raises
+        InputError after ``config.max_bad_steps`` of them in a row.
+        """
+        rows = torch.stack(self.found).tolist()
+        self.found.clear()
+        good, last_bad = [], ""
+        for step, row in enumerate(rows, start=self.step - len(rows) + 1):
+            bad = [name for name, x in zip(self.names, row, strict=True) if not math.isfinite(x)]
+            if bad:
+                last_bad = ", ".join(bad)
+                log.warning("Step %d is skipped: %s not finite.", step, last_bad)
+            else:
+                good.append(row)
+        if self.stuck:
+            raise InputError(
+                f"The training stops after {self.config.max_bad_steps} steps in a row without a "
+                f"finite result (last: {last_bad}): lower train.learning_rate, or set "
+                "train.precision=fp32."
+            )
+        columns = zip(self.names, zip(*good, strict=True), strict=False)
+        return {name: sum(values) / len(good) for name, values in columns}
+
+    @property
+    def stuck(self) -> Tensor:
+        """Whether too many steps in a row were bad: then none changes anything any more."""
+        return self.bad_in_a_row >= self.config.max_bad_steps
+
+    def check(self) -> None:
+        """Report, and so raise InputError, if the training is stuck."""
+        if self.stuck:
+            self.report()
 
     def accumulate_gradients(self, batch: Batch, index: int, exchange: bool) -> dict[str, Tensor]:
         """Add the gradients of a batch to those of the step; returns its losses.
@@ -145,7 +192,8 @@ class Optimisation:
 
             if self.discriminator is not None:
                 self.discriminator.requires_grad_(False)
-            step = self.wrapped["objective"](source, driving, draws, self.discriminator)
+            with self.accelerator.autocast():
+                step = self.wrapped["objective"](source, driving, draws, self.discriminator)
             losses: dict[str, Tensor] = dict(step.losses)
             total = torch.stack(list(losses.values())).sum()
             torch.autograd.backward(self.scaler.scale(share * total))
@@ -154,8 +202,9 @@ class Optimisation:
                 self.discriminator.requires_grad_(True)
                 judge = self.wrapped["discriminator"]
                 positions = step.driving_keypoints.positions.detach()
-                fake = judge(step.rendered.prediction.detach(), positions)
-                real = judge(driving, positions)
+                with self.accelerator.autocast():
+                    fake = judge(step.rendered.prediction.detach(), positions)
+                    real = judge(driving, positions)
                 losses["discriminator"] = adversarial_discriminator(real, fake)
                 torch.autograd.backward(self.scaler.scale(share * losses["discriminator"]))
         return losses
@@ -166,35 +215,12 @@ class Optimisation:
         generator = torch.Generator().manual_seed(int(seed[0]))
         everyones = draw(self.model, batch_size * self.accelerator.num_processes, generator)
         first = batch_size * self.accelerator.process_index
-        return Draws(*(part[first : first + batch_size].to(self.device) for part in everyones))
+        return Draws(*(self.upload(part[first : first + batch_size]) for part in everyones))
 
-    def update(self, rate_factor: float) -> None:
-        """Let the gradients change the weights, and the weights their moving average."""
-        for name, optimiser in self.optimisers.items():
-            for group in optimiser.param_groups:
-                group["lr"] = rate_factor * getattr(self.config.learning_rate, name)
-            self.scaler.step(optimiser)
-        taken = self.step - self.skipped
-        warm_up = (1 + taken) / (10 + taken)  # else the start would weigh on a short run
-        update_average(self.average, self.model, min(self.config.average_decay, warm_up))
-        self.bad_in_a_row = 0
-
-    def skip(self, bad: list[str], statistics: list[Tensor]) -> None:
-        """Take back what the forward passes did to the batch statistics, all that has changed.
-
-        Raises InputError where that happens too often in a row.
-        """
-        for buffer, before in zip(self.model.buffers(), statistics, strict=True):
-            buffer.copy_(before)
-        self.skipped += 1
-        self.bad_in_a_row += 1
-        log.warning("Step %d is skipped: %s not finite.", self.step + 1, ", ".join(bad))
-        if self.bad_in_a_row >= self.config.max_bad_steps:
-            raise InputError(
-                f"The training stops after {self.bad_in_a_row} steps in a row without a finite "
-                f"result (last: {', '.join(bad)}): lower train.learning_rate, or set "
-                "train.precision=fp32."
-            )
+    def upload(self, tensor: Tensor) -> Tensor:
+        """A tensor on the device, which is not waited for."""
+        pinned = tensor.pin_memory() if self.device.type == "cuda" else tensor
+        return pinned.to(self.device, non_blocking=True)
 
     def state(self) -> dict[str, Any]:
         """All that a resumed training needs."""
@@ -206,8 +232,8 @@ class Optimisation:
             "optimisers": {name: one.state_dict() for name, one in self.optimisers.items()},
             "scaler": self.scaler.state_dict(),
             "step": self.step,
-            "skipped": self.skipped,
-            "bad_in_a_row": self.bad_in_a_row,
+            "skipped": int(self.skipped),
+            "bad_in_a_row": int(self.bad_in_a_row),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -220,22 +246,21 @@ class Optimisation:
             optimiser.load_state_dict(state["optimisers"][name])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-        self.skipped = state["skipped"]
-        self.bad_in_a_row = state["bad_in_a_row"]
+        self.skipped = self.count(state["skipped"])
+        self.bad_in_a_row = self.count(state["bad_in_a_row"])
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the parameters and buffers of ``average`` towards those of ``model``."""
-    averages, currents = (list(net.state_dict().values()) for net in (average, model))
-    moving = [tensor.is_floating_point() for tensor in averages]
-    torch._foreach_lerp_(
-        [tensor for tensor, moves in zip(averages, moving, strict=True) if moves],
-        [tensor for tensor, moves in zip(currents, moving, strict=True) if moves],
-        1 - decay,
-    )
-    for mine, theirs, moves in zip(averages, currents, moving, strict=True):
-        if not moves:  # the count of batches
+def update_average(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
+    """Move the parameters and buffers of ``average`` towards those of ``model``, or not: weight 0.
+
+    The counts of batches become those of ``model``.
+    """
+    states = (network.state_dict().values() for network in (average, model))
+    for mine, theirs in zip(*states, strict=True):
+        if mine.is_floating_point():
+            mine.lerp_(theirs, weight.to(mine.dtype))
+        else:
             mine.copy_(theirs)
 
 

@@ -35,6 +35,7 @@ class TrainConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     tf32: bool = True  # on CUDA, for what is computed in float32
     compile: bool = False
+    checkpointing: bool = False  # compute activations again in the backward pass: less memory
     workers: NonNegativeInt = 4  # processes that load the data of one training process
 
     log_every: PositiveInt = 50

@@ -1,5 +1,6 @@
 """A run of several processes in which the last one gets a batch that is not finite."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -12,16 +13,18 @@ if __name__ == "__main__":
     training = begin(load_config(sys.argv[1]), Path(sys.argv[2]))
     optimisation, batches = training.optimisation, training.batches()
     last = training.accelerator.is_last_process
-    optimisation.take_step([next(batches)], 1.0, interrupt=False)
+    optimisation.take_step([next(batches)], 1.0)
     networks = torch.nn.ModuleList([optimisation.model, optimisation.average])
     before = {name: value.clone() for name, value in networks.state_dict().items()}
 
     source, driving = next(batches)
     bad_batch = (source, driving * torch.nan if last else driving)
-    report = optimisation.take_step([bad_batch], 1.0, interrupt=last)
-    assert report.skipped
-    assert report.interrupted
+    optimisation.take_step([bad_batch], 1.0)
     assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
-    assert not optimisation.take_step([next(batches)], 1.0, interrupt=False).skipped
+    optimisation.take_step([next(batches)], 1.0)
+    assert optimisation.skipped == 1
+    assert all(math.isfinite(mean) for mean in optimisation.report().values())
+    assert training.hosts.any(last)
+    assert not training.hosts.any(False)
     training.accelerator.wait_for_everyone()
     training.accelerator.end_training()

@@ -1,21 +1,25 @@
 """Training from end to end: what a run leaves, and what must not change its weights."""
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.hooks import RemovableHandle
 
 from config import Config, load_config
 from modules.checkpoints import load_model, read_config
 from modules.errors import InputError
+from modules.optimisation import Optimisation
 from modules.training_state import checkpoint_folder, checkpoints, read_state
 from tests.tiny_run import begin, write_clips, write_config
 
@@ -156,25 +160,85 @@ def test_resuming_with_another_batch_size_is_refused(config_file, finished):
         begin(load_config(config_file, ["train.batch_size=3"]), finished, "last")
 
 
-def test_steps_that_are_not_finite_change_nothing_and_ten_in_a_row_stop(config, tmp_path):
+def spoil(optimisation: Optimisation) -> RemovableHandle:
+    """Make the perceptual loss not finite, until the handle is removed."""
+    perceptual = optimisation.wrapped["objective"].vgg
+    return perceptual.register_forward_hook(
+        lambda module, inputs, features: [x * torch.nan for x in features]
+    )
+
+
+def test_steps_that_are_not_finite_change_nothing_and_ten_in_a_row_stop(config, tmp_path, caplog):
     training = begin(config, tmp_path / "bad")
     optimisation = training.optimisation
     batches = training.batches()
-    optimisation.take_step([next(batches)], 1.0, interrupt=False)
+    optimisation.take_step([next(batches)], 1.0)
     before = {name: x.clone() for name, x in tensors(optimisation.state()).items()}
 
-    perceptual = optimisation.wrapped["objective"].vgg
-    perceptual.register_forward_hook(
-        lambda module, inputs, features: [x * torch.nan for x in features]
-    )
+    good = spoil(optimisation)
     for _ in range(9):
-        report = optimisation.take_step([next(batches)], 1.0, interrupt=False)
-        assert report.skipped
-    with pytest.raises(InputError, match="loss/perceptual"):
-        optimisation.take_step([next(batches)], 1.0, interrupt=False)
+        optimisation.take_step([next(batches)], 1.0)
+    optimisation.check()
+    found = optimisation.report()
+    assert all(math.isfinite(mean) for mean in found.values())  # of the first step alone
+    assert caplog.text.count("loss/perceptual") == 9
+    assert "Step 2 is skipped" in caplog.text
+    optimisation.take_step([next(batches)], 1.0)
+    good.remove()
+    optimisation.take_step([next(batches)], 1.0)  # too late
+    with pytest.raises(InputError, match=r"10 steps in a row.*loss/perceptual"):
+        optimisation.check()
     after = tensors(optimisation.state())
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert optimisation.state()["skipped"] == 10
+    assert optimisation.state()["skipped"] == 11
+
+
+def test_nothing_is_saved_or_scored_when_the_training_is_stuck(config_file, tmp_path):
+    settings = ["train.max_bad_steps=2", "train.log_every=100", "train.validate_every=2"]
+    for due in ("train.save_every=100", "train.validate_every=100"):
+        training = begin(load_config(config_file, [*settings, due]), tmp_path / due)
+        spoil(training.optimisation)
+        with pytest.raises(InputError, match="2 steps in a row"):
+            training.run()
+        assert training.optimisation.step == 2
+        assert not list(training.folder.glob("checkpoints/*"))
+
+
+def test_a_good_step_ends_a_row_of_bad_ones(config, tmp_path):
+    training = begin(config, tmp_path / "row")
+    optimisation, batches = training.optimisation, training.batches()
+    for bad in (True, True, False, True):
+        handle = spoil(optimisation)
+        if not bad:
+            handle.remove()
+        optimisation.take_step([next(batches)], 1.0)
+        handle.remove()
+    assert optimisation.state()["skipped"] == 3
+    assert optimisation.state()["bad_in_a_row"] == 1
+    steps = {float(one["step"]) for one in optimisation.optimisers["detector"].state.values()}
+    assert steps == {1.0}
+
+
+def test_a_step_asks_the_device_for_nothing(config, tmp_path):
+    """No value of a tensor is looked at by the step: on a GPU that would be waiting for it."""
+    training = begin(config, tmp_path / "asking")
+    optimisation, batches = training.optimisation, training.batches()
+    optimisation.take_step([next(batches)], 1.0)
+    batch = next(batches)
+
+    class Watch(TorchDispatchMode):
+        asked: ClassVar[list[str]] = []
+
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            if operation is torch.ops.aten._local_scalar_dense.default:
+                self.asked.append(str(operation))
+            return operation(*args, **(kwargs or {}))
+
+    with Watch() as watch:
+        optimisation.take_step([batch], 1.0)
+        assert not watch.asked
+        optimisation.check()
+        assert watch.asked
 
 
 def test_a_bad_batch_of_one_process_is_skipped_by_all(config_file, tmp_path):
@@ -186,14 +250,15 @@ def test_scaled_losses_take_the_same_step_and_a_bad_one_lowers_the_scale(config,
     runs = [begin(config, tmp_path / name) for name in ("plain", "scaled")]
     runs[1].optimisation.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     for run in runs:
-        run.optimisation.take_step([next(run.batches())], 1.0, interrupt=False)
+        run.optimisation.take_step([next(run.batches())], 1.0)
     plain, scaled = (run.optimisation.model.state_dict() for run in runs)
     for name, value in plain.items():
         torch.testing.assert_close(scaled[name], value, msg=name)
 
     optimisation = runs[1].optimisation
     optimisation.scaler.scale = lambda loss: loss * torch.nan
-    assert optimisation.take_step([next(runs[1].batches())], 1.0, interrupt=False).skipped
+    optimisation.take_step([next(runs[1].batches())], 1.0)
+    assert optimisation.skipped == 1
     assert optimisation.scaler.get_scale() == 512
 
 
