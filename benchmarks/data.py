@@ -17,7 +17,7 @@ from benchmarks.timing import Call, Spread, take_turns
 from config import Config
 from datasets.augmentation import AugmentationConfig, augment, jitter
 from datasets.clips import Clip, clip_frames, find_clips
-from datasets.pairs import PairDataset, PairSampler, collate
+from datasets.pairs import PairDataset, PairSampler, collate, resized
 from datasets.pictures import Picture
 from datasets.synthetic import SyntheticConfig, generate
 from modules.errors import InputError
@@ -25,8 +25,8 @@ from modules.errors import InputError
 CPU = torch.device("cpu")
 JITTER = ("brightness", "contrast", "saturation", "hue")
 PARTS_NOTE = (
-    "One thread. A whole pair is decoded, resized where its clip has another size, made tensors "
-    "and augmented; a step of the augmentation is left out where the config gives it no strength."
+    "One thread, clips of {clips} pixels: where these are the configured size, resizing is but the "
+    "making of a tensor. A step of the augmentation alone converts the frames to float32 and back."
 )
 WINDOWS = 5  # in which the frames are counted
 PEOPLE, CLIP_FRAMES = 8, 25  # of the generated clips
@@ -113,27 +113,31 @@ def frames_per_second(dataset: PairDataset, config: Config, workers: int, second
 
 def parts_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
     """What a pair costs in one thread, and its steps apart."""
-    draws = np.random.default_rng(SEED)
+    draws, augmentation = np.random.default_rng(SEED), config.data.augmentation
     keys = chain.from_iterable(PairSampler(len(dataset), 1, SEED))
     pair = dataset[next(keys)]
+    frames = np.stack(decode_two(dataset.clips, draws))
     images = torch.stack([pair.source, pair.driving])
-    augmentation = config.data.augmentation
     calls: dict[str, Call] = {
         "whole pair": lambda: dataset[next(keys)],
         "decode": lambda: decode_two(dataset.clips, draws),
-        "augment": lambda: augment(pair.source, pair.driving, augmentation, draws),
+        "resize": lambda: resized(frames, config.data.frame_size),
+        "augment": lambda: augment(images, augmentation, draws),
         **{
             f"augment: {step}": partial(jitter, images, alone(step, augmentation), draws)
             for step in JITTER
+            if getattr(augmentation, step) > 0
         },
         "collate": lambda: collate([pair]),
     }
     took = {name: spread.times(0.5) for name, spread in take_turns(calls, seconds, CPU).items()}
+    height, width = frames.shape[1:3]
     rows: list[Row] = [
         {"part": part, "ms a frame": spread.times(1e3), "frames/s": 1 / spread.median}
         for part, spread in took.items()
     ]
-    return Table(title="Parts of the loading", rows=rows, note=PARTS_NOTE)
+    note = PARTS_NOTE.format(clips=f"{width} x {height}")
+    return Table(title="Parts of the loading", rows=rows, note=note)
 
 
 def decode_two(clips: Sequence[Clip], draws: np.random.Generator) -> list[Picture]:

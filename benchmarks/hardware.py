@@ -2,22 +2,23 @@
 
 import os
 import platform
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 
 from benchmarks.report import Row, Table, Value
 from benchmarks.timing import Call, Spread, take_turns
-from modules.device import precision_name
+from modules.device import PRECISIONS, precision_name
 
 GIB = 2**30
 CPU_INFO = Path("/proc/cpuinfo")  # of Linux
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_fp16")
+
+Result = TypeVar("Result")
 
 # Batch, channels and side of the convolution; side of the matrices.
 LARGE = {"cpu": (4, 512, 64, 3072), "cuda": (32, 512, 64, 8192), "mps": (4, 512, 64, 4096)}
@@ -77,7 +78,7 @@ def usable_cores() -> int:
 
 
 class Peak(NamedTuple):
-    """The most that a device multiplies in one precision, in FLOP/s."""
+    """The most that a device multiplies, in FLOP/s."""
 
     convolution: Spread
     product: Spread
@@ -87,51 +88,71 @@ class Peak(NamedTuple):
         return max(self.convolution.median, self.product.median)
 
 
-Peaks = dict[torch.dtype, Peak]
+Peaks = dict[str, Peak]  # by arithmetic
 
 
-def measure_peaks(device: torch.device, precisions: Iterable[torch.dtype], seconds: float) -> Peaks:
-    """The peak of every precision: a large 3 x 3 convolution, channels last, and a large product.
+def arithmetic(precision: torch.dtype, device: torch.device, tf32: bool) -> str:
+    """fp32, bf16 or fp16; or tf32, the cheaper multiplication of float32 that CUDA may use."""
+    if tf32 and precision == torch.float32 and device.type == "cuda":
+        return "tf32"
+    return precision_name(precision)
+
+
+def measure_peaks(device: torch.device, arithmetics: Iterable[str], seconds: float) -> Peaks:
+    """The peak of every arithmetic: a large 3 x 3 convolution, channels last, and a large product.
 
     PyTorch may search for the fastest kernels.
     """
     batch, channels, side, rows = LARGE[device.type]
+    names = list(dict.fromkeys(arithmetics))
     calls: dict[str, Call] = {}
-    for dtype in precisions:
+    for name in names:
+        dtype = torch.float32 if name == "tf32" else PRECISIONS[name]
         image, kernel, matrix = (
             torch.rand(shape, device=device, dtype=dtype)
             for shape in ((batch, channels, side, side), (channels, channels, 3, 3), (rows, rows))
         )
         image, kernel = (x.contiguous(memory_format=torch.channels_last) for x in (image, kernel))
-        calls[f"{dtype} convolution"] = partial(F.conv2d, image, kernel, padding=1)
-        calls[f"{dtype} product"] = partial(torch.mm, matrix, matrix)
-    with torch.inference_mode(), kernel_search():
+        chosen = partial(with_kernels, Kernels(True, *2 * [name == "tf32"]))
+        convolution = partial(F.conv2d, image, kernel, padding=1)
+        calls[f"{name} convolution"] = partial(chosen, convolution)
+        calls[f"{name} product"] = partial(chosen, partial(torch.mm, matrix, matrix))
+    with torch.inference_mode():
         took = take_turns(calls, seconds, device)
     flops = {"convolution": 18 * batch * channels**2 * side**2, "product": 2 * rows**3}
     return {
-        dtype: Peak(*(took[f"{dtype} {kind}"].rate(count) for kind, count in flops.items()))
-        for dtype in precisions
+        name: Peak(*(took[f"{name} {kind}"].rate(count) for kind, count in flops.items()))
+        for name in names
     }
 
 
-@contextmanager
-def kernel_search() -> Iterator[None]:
-    """cuDNN tries its kernels for every new shape."""
-    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
+class Kernels(NamedTuple):
+    """Which kernels PyTorch may take on CUDA; the defaults are its own."""
+
+    search: bool = False  # try them for every new shape
+    tf32_in_convolutions: bool = True
+    tf32_in_products: bool = False
+
+
+def with_kernels(kernels: Kernels, call: Callable[[], Result]) -> Result:
+    """The result of a call that may take these kernels."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = Kernels(cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
+    cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = kernels
     try:
-        yield
+        return call()
     finally:
-        torch.backends.cudnn.benchmark = before
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 def peak_table(peaks: Peaks) -> Table:
     """Every peak in TFLOP/s."""
     rows: list[Row] = [
         {
-            "precision": precision_name(dtype),
+            "arithmetic": name,
             "convolution, TFLOP/s": peak.convolution.times(1e-12),
             "matrix product, TFLOP/s": peak.product.times(1e-12),
         }
-        for dtype, peak in peaks.items()
+        for name, peak in peaks.items()
     ]
     return Table(title="Measured peak", rows=rows, note="The greater of the two is the peak.")

@@ -9,18 +9,19 @@ from torch import Tensor
 
 from benchmarks.counting import Counts, count_flops, count_parts
 from benchmarks.end_to_end import end_to_end_table
-from benchmarks.hardware import Peaks, describe, measure_peaks, peak_table
+from benchmarks.hardware import Peaks, arithmetic, describe, measure_peaks, peak_table
 from benchmarks.plain import plain_frame, plainly
 from benchmarks.report import Result, Row, Table
 from benchmarks.subject import Subject
 from benchmarks.timing import Spread, take_turns
 from modules.device import precision_name
-from modules.fast import FastEncoded, FastMCNet, fast_form
+from modules.fast import FastEncoded
+from modules.inference import Inference
 from modules.mcnet import MCNet
 
 Step = Literal["encode", "detect", "render"]
 
-PLAIN = "plain"
+PLAIN, FAST = "plain", "fast"
 STEPS: tuple[Step, ...] = get_args(Step)
 SWEEP_SIDES = (128, 256, 384, 512)  # of frames, in pixels
 SWEEP_BATCHES = {"cpu": (1, 2, 4, 8), "cuda": (1, 4, 16, 64), "mps": (1, 2, 4, 8)}
@@ -28,7 +29,8 @@ FRAMES_NOTE = (
     "A driving frame is detected and rendered; the plain form encodes the source again for each. "
     "The differences are from the plain form's frames, in grey levels of 255. The share of the "
     "peak counts what the plain network asks for (of a driving frame alone in the fast form), "
-    "the executed share what the form computes."
+    "the executed share what the form computes. All forms keep the memory they free, as in every "
+    "script."
 )
 
 
@@ -50,15 +52,18 @@ class Contest(NamedTuple):
 
     subject: Subject
     plain: MCNet
-    fast: dict[torch.dtype, FastMCNet]
+    fast: dict[torch.dtype, Inference]
 
 
 def benchmark(subject: Subject, seconds: float, sweep: bool) -> Result:
     """Every way of making frames, its steps, and a whole animation; ``seconds`` for each table."""
     model = subject.network()
     counts = count_parts(model, subject.size)
-    peaks = measure_peaks(subject.device, subject.precisions, seconds / 5)
-    contest = Contest(subject, model, {one: fast_form(model, one) for one in subject.precisions})
+    used = [arithmetic_of(subject, PLAIN, torch.float32)]
+    used += [arithmetic_of(subject, FAST, precision) for precision in subject.precisions]
+    peaks = measure_peaks(subject.device, used, seconds / 5)
+    forms = {precision: subject.fast_network(precision) for precision in subject.precisions}
+    contest = Contest(subject, model, forms)
     tables = [
         peak_table(peaks),
         parts_table(counts),
@@ -74,6 +79,11 @@ def benchmark(subject: Subject, seconds: float, sweep: bool) -> Result:
         hardware=describe(subject.device),
         tables=tables,
     )
+
+
+def arithmetic_of(subject: Subject, form: str, precision: torch.dtype) -> str:
+    """PyTorch takes TF32 for the convolutions of the plain form, unasked; the fast one does not."""
+    return arithmetic(precision, subject.device, tf32=form == PLAIN)
 
 
 def parts_table(counts: Counts) -> Table:
@@ -116,7 +126,7 @@ def ways_to_frames(
 
 
 @torch.inference_mode()
-def fast_frames(fast: FastMCNet, encoded: FastEncoded, driving: Tensor) -> Tensor:
+def fast_frames(fast: Inference, encoded: FastEncoded, driving: Tensor) -> Tensor:
     """The predictions for driving frames of an encoded source: (B, 3, H, W) in [0, 1]."""
     return fast.render(encoded, fast.detect(driving))
 
@@ -133,9 +143,10 @@ def frames_table(contest: Contest, counts: Counts, peaks: Peaks, seconds: float)
     rows: list[Row] = []
     for way in ways:
         asked = counts.frame_flops if way.form == PLAIN else counts.driving_flops
-        executed = count_flops(way.call) / way.batch
+        executed = executed_flops(contest, way, source, driving[:1])
         difference = (way.call() - expected[: way.batch]).abs() * 255
-        of_peak = 100 / took[way.name].median / peaks[way.precision].flops
+        used = arithmetic_of(subject, way.form, way.precision)
+        of_peak = 100 / took[way.name].median / peaks[used].flops
         rows.append(
             speed(way, took)
             | {
@@ -147,6 +158,16 @@ def frames_table(contest: Contest, counts: Counts, peaks: Peaks, seconds: float)
             }
         )
     return Table(title="Frames", rows=rows, note=FRAMES_NOTE)
+
+
+def executed_flops(contest: Contest, way: Way, source: Tensor, driving: Tensor) -> int:
+    """The operations that a way does for a driving frame (1, 3, H, W)."""
+    if way.form == PLAIN:
+        return count_flops(partial(plain_frame, contest.plain, source, driving))
+    form = contest.fast[way.precision].form
+    encoded = form.encode(source)
+    # Not ``render``: of what a GPU replays nothing is seen from here.
+    return count_flops(lambda: form.compute(encoded, form.detect(driving)))
 
 
 def per_frame(ways: list[Way], seconds: float, device: torch.device) -> dict[str, Spread]:
@@ -181,7 +202,7 @@ def steps_table(contest: Contest, seconds: float) -> Table:
         plain = partial(plainly, step_of(contest.plain, step, source, driving[:1]))
         ways = [Way(PLAIN, torch.float32, 1, plain)]
         ways += [
-            Way("fast", precision, 1 if step == "encode" else batch, call)
+            Way(FAST, precision, 1 if step == "encode" else batch, call)
             for precision, fast in contest.fast.items()
             for call in [step_of(fast, step, source, driving)]
         ]

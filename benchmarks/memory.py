@@ -12,7 +12,6 @@ from benchmarks.processes import Usage, memory_columns, usage_of
 from benchmarks.report import Result, Row, Table
 from benchmarks.subject import Subject
 from modules.device import precision_name
-from modules.fast import fast_form
 
 SHORT, LONG = 6, 60  # seconds of video
 BATCHES = {"cpu": (1, 4, 16), "mps": (1, 4, 16), "cuda": (1, 16, 64)}
@@ -76,5 +75,5 @@ def render_plain(subject: Subject) -> None:
 @torch.inference_mode()
 def render_fast(subject: Subject, precision: torch.dtype, batch: int) -> None:
     pictures = subject.pictures(1 + batch)
-    fast = fast_form(subject.network(), precision)
+    fast = subject.fast_network(precision)
     fast.render(fast.encode(pictures[:1]), fast.detect(pictures[1:]))

@@ -4,13 +4,13 @@ Float32, channels first, every frame in full, every parameter and every loss by 
 kernels that PyTorch takes unasked.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.hardware import Kernels, with_kernels
 from modules.discriminator import Discriminator
 from modules.losses import adversarial_discriminator
 from modules.mcnet import MCNet
@@ -20,30 +20,15 @@ from modules.training_config import TrainConfig
 Result = TypeVar("Result")
 
 
-@contextmanager
-def plain_kernels() -> Iterator[None]:
-    """PyTorch's own settings, whatever a fast path has asked for: no search for faster kernels,
-    TF32 on CUDA in convolutions alone."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
-    cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = False, True, False
-    try:
-        yield
-    finally:
-        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
-
-
 def plainly(call: Callable[[], Result]) -> Result:
-    """The result of a call with ``plain_kernels``."""
-    with plain_kernels():
-        return call()
+    """The result of a call with PyTorch's own choice of kernels, whatever a fast path has set."""
+    return with_kernels(Kernels(), call)
 
 
-@torch.inference_mode()
 def plain_frame(model: MCNet, source: Tensor, driving: Tensor) -> Tensor:
     """The prediction for one driving frame, everything computed: (1, 3, H, W) in [0, 1]."""
-    with plain_kernels():
-        return model(source, driving).prediction
+    with torch.inference_mode():
+        return plainly(lambda: model(source, driving).prediction)
 
 
 class PlainTraining:
@@ -78,23 +63,22 @@ class PlainTraining:
         """One step on pairs (B, 3, H, W) in [0, 1]; returns the weighted losses."""
         source, driving = source.to(self.device), driving.to(self.device)
         draws = Draws(*(part.to(self.device) for part in draws))
-        with plain_kernels():
-            step = self.objective(source, driving, draws, self.discriminator)
-            losses: dict[str, Tensor] = dict(step.losses)
-            torch.autograd.backward(torch.stack(list(losses.values())).sum())
-            if self.discriminator is not None:
-                self.discriminator.zero_grad()  # what the generator's losses left there
-                positions = step.driving_keypoints.positions.detach()
-                fake = self.discriminator(step.rendered.prediction.detach(), positions)
-                real = self.discriminator(driving, positions)
-                losses["discriminator"] = adversarial_discriminator(real, fake)
-                torch.autograd.backward(losses["discriminator"])
-            for parameters in self.networks.values():
-                nn.utils.clip_grad_norm_(parameters, self.config.clip, foreach=False)
-            for optimiser in self.optimisers:
-                optimiser.step()
-                optimiser.zero_grad()
-            self.update_average()
+        step = self.objective(source, driving, draws, self.discriminator)
+        losses: dict[str, Tensor] = dict(step.losses)
+        torch.autograd.backward(torch.stack(list(losses.values())).sum())
+        if self.discriminator is not None:
+            self.discriminator.zero_grad()  # what the generator's losses left there
+            positions = step.driving_keypoints.positions.detach()
+            fake = self.discriminator(step.rendered.prediction.detach(), positions)
+            real = self.discriminator(driving, positions)
+            losses["discriminator"] = adversarial_discriminator(real, fake)
+            torch.autograd.backward(losses["discriminator"])
+        for parameters in self.networks.values():
+            nn.utils.clip_grad_norm_(parameters, self.config.clip, foreach=False)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
+        self.update_average()
         return {name: loss.item() for name, loss in losses.items()}
 
     @torch.no_grad()

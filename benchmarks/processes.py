@@ -1,5 +1,6 @@
 """The peak memory of a call, in a process of its own: what ran before cannot weigh in."""
 
+import logging
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -9,8 +10,11 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.report import Row
+from modules.allocator import keep_freed_memory
 
 MIB = 2**20
+
+logger = logging.getLogger(__name__)
 
 
 class Usage(NamedTuple):
@@ -25,7 +29,9 @@ def usage_of(function: Callable[..., Any], *arguments: Any) -> Usage:
     """The usage of ``function(*arguments)``, which a new process can import and unpickle."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
-        return pool.submit(measured, torch.get_num_threads(), function, arguments).result()
+        usage = pool.submit(measured, torch.get_num_threads(), function, arguments).result()
+    logger.info("Peak of %s: %.0f MiB.", function.__name__, usage.peak)
+    return usage
 
 
 def memory_columns(usage: Usage) -> Row:
@@ -37,6 +43,7 @@ def memory_columns(usage: Usage) -> Row:
 
 
 def measured(num_threads: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Usage:
+    keep_freed_memory()  # as every script does
     torch.set_num_threads(num_threads)
     result = function(*arguments)
     gpu_peak = None

@@ -10,6 +10,8 @@ from benchmarks.clips import head_frames
 from benchmarks.report import Value
 from config import Config
 from modules.checkpoints import load_model
+from modules.device import precision_name
+from modules.inference import Inference
 from modules.mcnet import MCNet
 
 SEED = 0
@@ -52,6 +54,10 @@ class Subject(NamedTuple):
             torch.manual_seed(SEED)
             model = MCNet(self.config.model)
         return model.to(self.device).eval().requires_grad_(False)
+
+    def fast_network(self, precision: torch.dtype) -> Inference:
+        """The same in its fast form."""
+        return Inference(self.network(), self.device, precision_name(precision))
 
     def pictures(self, count: int, size: tuple[int, int] | None = None) -> Tensor:
         """Frames of a head, (count, 3, H, W) in [0, 1]."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from accelerate import Accelerator
 
 from benchmarks.counting import counter
-from benchmarks.hardware import Peaks, describe, measure_peaks, peak_table
-from benchmarks.plain import PlainTraining
+from benchmarks.hardware import Peaks, arithmetic, describe, measure_peaks, peak_table
+from benchmarks.plain import PlainTraining, plainly
 from benchmarks.processes import memory_columns, usage_of
 from benchmarks.report import Result, Row, Table, Value
 from benchmarks.subject import SEED, Subject
@@ -21,8 +21,11 @@ from modules.distributed import start_processes
 from modules.errors import InputError
 from modules.mcnet import MCNet
 from modules.objective import Objective, draw
-from modules.optimisation import Batch, Optimisation, Report
+from modules.optimisation import Batch, Optimisation
+from modules.training_config import TrainConfig
 
+Way = Literal["plain", "ours", "ours, checkpointing"]
+WAYS: tuple[Way, ...] = get_args(Way)
 PLAIN_NOTE = (
     "The plain step computes the same objective in float32, channels first, with an optimiser "
     "that goes from parameter to parameter. The share of the peak counts the operations of the "
@@ -90,8 +93,7 @@ def benchmark(config: Config, device: torch.device, seconds: float) -> Result:
             f"Training takes the device {accelerator.device.type} here, not {device.type}: leave "
             'the option --device out (CUDA_VISIBLE_DEVICES="" hides the GPUs from it).'
         )
-    precision = PRECISIONS[config.train.precision]
-    peaks = measure_peaks(device, dict.fromkeys([torch.float32, precision]), seconds / 5)
+    peaks = measure_peaks(device, arithmetics(config.train, device), seconds / 5)
     batch = random_batch(config, device)
     plain, training = start_plain(config, device), start(config, accelerator)
     tables = [
@@ -111,6 +113,14 @@ def benchmark(config: Config, device: torch.device, seconds: float) -> Result:
     return Result(benchmark="training", settings=settings, hardware=hardware, tables=tables)
 
 
+def arithmetics(config: TrainConfig, device: torch.device) -> list[str]:
+    """That of the plain training and that of ours."""
+    return [
+        arithmetic(torch.float32, device, tf32=True),
+        arithmetic(PRECISIONS[config.precision], device, config.tf32),
+    ]
+
+
 def random_batch(config: Config, device: torch.device) -> Batch:
     """Pairs as they come from the loader."""
     pictures = Subject(config, torch.device("cpu")).pictures(2 * config.train.batch_size)
@@ -120,11 +130,12 @@ def random_batch(config: Config, device: torch.device) -> Batch:
 
 def plain_step(plain: PlainTraining, batch: Batch) -> dict[str, float]:
     generator = torch.Generator().manual_seed(plain.steps)
-    return plain.take_step(*batch, draw(plain.objective.model, len(batch[0]), generator))
+    draws = draw(plain.objective.model, len(batch[0]), generator)
+    return plainly(partial(plain.take_step, *batch, draws))
 
 
-def training_step(training: Optimisation, batch: Batch) -> Report:
-    return training.take_step([batch], rate_factor=1.0, interrupt=False)
+def training_step(training: Optimisation, batch: Batch) -> None:
+    training.take_step([batch], rate_factor=1.0)
 
 
 def speed_table(
@@ -140,12 +151,12 @@ def speed_table(
     }
     took = take_turns(calls, seconds, training.device)
     rows: list[Row] = []
-    for name, precision in (("plain", "fp32"), ("ours", training.config.precision)):
-        median, peak = took[name].median, peaks[PRECISIONS[precision]].flops
+    for name, used in zip(calls, arithmetics(training.config, training.device), strict=True):
+        median, peak = took[name].median, peaks[used].flops
         rows.append(
             {
                 "training": name,
-                "precision": precision,
+                "arithmetic": used,
                 "ms a step": took[name].times(1e3),
                 "samples/s": batch_size / median,
                 "times the plain": took["plain"].median / median,
@@ -183,27 +194,26 @@ def losses(training: Optimisation, batch: Batch) -> object:
         for images in batch
     )
     draws = training.draws(len(source), 0)
-    return training.wrapped["objective"](source, driving, draws, training.discriminator)
+    with training.accelerator.autocast():
+        return training.wrapped["objective"](source, driving, draws, training.discriminator)
 
 
 def memory_table(config: Config) -> Table:
     """The most memory that a step holds, each way."""
-    usages = {
-        "plain": usage_of(first_step, config, True),
-        "ours": usage_of(first_step, config, False),
-    }
-    return Table(
-        title="Memory of a training step",
-        rows=[{"training": name, **memory_columns(usage)} for name, usage in usages.items()],
-        note=MEMORY_NOTE,
-    )
+    rows: list[Row] = []
+    for way in WAYS:
+        rows.append({"training": way, **memory_columns(usage_of(first_step, config, way))})
+    return Table(title="Memory of a training step", rows=rows, note=MEMORY_NOTE)
 
 
-def first_step(config: Config, plain: bool) -> None:
+def first_step(config: Config, way: Way) -> None:
     """One step of a new training."""
+    checkpointing = way == "ours, checkpointing"
+    train = config.train.model_copy(update={"checkpointing": checkpointing})
+    config = config.model_copy(update={"train": train})
     accelerator = start_processes(config.train)
     batch = random_batch(config, accelerator.device)
-    if plain:
+    if way == "plain":
         plain_step(start_plain(config, accelerator.device), batch)
     else:
         training_step(start(config, accelerator), batch)

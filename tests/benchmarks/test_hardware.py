@@ -3,7 +3,9 @@ import torch
 
 from benchmarks import hardware
 from benchmarks.hardware import (
+    Kernels,
     Peak,
+    arithmetic,
     describe,
     instructions,
     measure_peaks,
@@ -59,20 +61,29 @@ def test_peaks_are_the_operations_over_the_time(monkeypatch):
         return {name: Spread.of([1.0]) for name in calls}
 
     monkeypatch.setattr(hardware, "take_turns", one_second)
-    peaks = measure_peaks(CPU, [torch.float32, torch.bfloat16], seconds=1)
-    assert list(peaks) == [torch.float32, torch.bfloat16]
+    peaks = measure_peaks(CPU, ["fp32", "bf16"], seconds=1)
+    assert list(peaks) == ["fp32", "bf16"]
     for peak in peaks.values():
         assert peak.convolution.median == 2 * (2 * 4 * 4) * 8 * (8 * 9)
         assert peak.product.median == 2 * 16**3
     first, _ = peak_table(peaks).rows
-    assert first["precision"] == "fp32"
+    assert first["arithmetic"] == "fp32"
     product = first["matrix product, TFLOP/s"]
     assert isinstance(product, Spread)
     assert product.median == pytest.approx(2 * 16**3 * 1e-12)
 
 
-def test_the_search_for_kernels_ends_with_the_measurement(monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    with hardware.kernel_search():
-        assert torch.backends.cudnn.benchmark
-    assert not torch.backends.cudnn.benchmark
+def test_only_a_gpu_multiplies_float32_in_a_cheaper_way():
+    gpu = torch.device("cuda")
+    assert arithmetic(torch.float32, gpu, tf32=True) == "tf32"
+    assert arithmetic(torch.float32, gpu, tf32=False) == "fp32"
+    assert arithmetic(torch.float32, CPU, tf32=True) == "fp32"
+    assert arithmetic(torch.bfloat16, gpu, tf32=True) == "bf16"
+
+
+def test_every_arithmetic_is_measured_with_its_kernels(monkeypatch):
+    monkeypatch.setitem(hardware.LARGE, "cpu", (1, 4, 4, 8))
+    used = []
+    monkeypatch.setattr(hardware, "with_kernels", lambda kernels, call: used.append(kernels))
+    measure_peaks(CPU, ["fp32", "tf32", "fp32"], seconds=0)
+    assert set(used) == {Kernels(True, False, False), Kernels(True, True, True)}

@@ -82,13 +82,14 @@ def test_training_is_compared_with_the_plain_one(tmp_path, config):
     assert result.settings["batch"] == 3
     assert result.settings["VGG-19"] == "random"
     plain, ours = rows_of(result, "Training steps")
-    assert (plain["precision"], ours["precision"]) == ("fp32", "bf16")
+    assert (plain["arithmetic"], ours["arithmetic"]) == ("fp32", "bf16")
     assert plain["times the plain"] == 1
     assert plain["GFLOP a sample"] == ours["GFLOP a sample"]
     parts = rows_of(result, "Parts of a training step")
     assert [row["part"] for row in parts] == ["forward", "backward", "optimiser"]
     assert sum(numbers(parts, "of the step, %")) == pytest.approx(100)
     memory = rows_of(result, "Memory of a training step")
+    assert [row["training"] for row in memory] == ["plain", "ours", "ours, checkpointing"]
     assert all(peak > 50 for peak in numbers(memory, "peak resident, MiB"))
 
 
@@ -102,7 +103,7 @@ def test_data_counts_what_reaches_the_training(tmp_path, config, monkeypatch):
     assert [row["cores used"] for row in loader] == [1, 2]
     assert all(rate > 0 for rate in numbers(loader, "frames/s"))
     parts = [row["part"] for row in rows_of(result, "Parts of the loading")]
-    assert parts[0] == "whole pair"
+    assert parts[:4] == ["whole pair", "decode", "resize", "augment"]
     assert "augment: hue" in parts
 
 
