@@ -80,6 +80,8 @@ def training(
     from benchmarks.training import benchmark, training_config
     from modules.device import pick_device
 
+    if device == "auto" and not torch.cuda.is_available():
+        device = "cpu"  # where train.py trains too, whatever else there is
     chosen = pick_device(device)
     if batch_size is None and chosen.type == "cpu":
         batch_size = 2
