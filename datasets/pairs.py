@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from datasets.augmentation import augment
 from datasets.clips import Clip, clip_frames
-from datasets.pictures import Picture
 from datasets.settings import DataConfig
 from modules.errors import InputError
 
@@ -30,10 +30,10 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, how
 
 
 class Pair(NamedTuple):
-    """Two frames of one clip."""
+    """Two frames of one clip, of 8 bits until they are on the device that computes with them."""
 
-    source: Tensor  # (3, H, W) in [0, 1]
-    driving: Tensor  # (3, H, W) in [0, 1]
+    source: Tensor  # (3, H, W) uint8
+    driving: Tensor  # (3, H, W) uint8
     clip: str
     unreadable: tuple[str, ...] = ()  # names of clips that failed while this pair was drawn
 
@@ -41,10 +41,18 @@ class Pair(NamedTuple):
 class Batch(NamedTuple):
     """Pairs one above the other."""
 
-    source: Tensor  # (B, 3, H, W) in [0, 1]
-    driving: Tensor  # (B, 3, H, W) in [0, 1]
+    source: Tensor  # (B, 3, H, W) uint8
+    driving: Tensor  # (B, 3, H, W) uint8
     clips: list[str]
     unreadable: list[str]
+
+    def images(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Source and driving on a device, (B, 3, H, W) float32 in [0, 1]."""
+        source, driving = (
+            images.to(device, non_blocking=True).float().div_(255)
+            for images in (self.source, self.driving)
+        )
+        return source, driving
 
 
 class PairDataset(Dataset[Pair]):
@@ -70,12 +78,12 @@ class PairDataset(Dataset[Pair]):
         while len(unreadable) < MAX_DRAWS:
             clip = choices[int(draws.integers(len(choices)))]
             try:
-                source, driving = _load(clip, _two_frames(clip, draws), self.config)
+                pair = load_frames(clip, _two_frames(clip, draws), self.config.frame_size)
             except InputError:
                 unreadable.append(clip.name)
                 choices = self.clips
             else:
-                source, driving = augment(source, driving, self.config.augmentation, draws)
+                source, driving = augment(pair, self.config.augmentation, draws)
                 return Pair(source, driving, clip.name, tuple(unreadable))
         raise InputError(f"{MAX_DRAWS} clips in a row are unreadable, the last {unreadable[-1]}.")
 
@@ -128,6 +136,19 @@ def collate(pairs: Sequence[Pair]) -> Batch:
     )
 
 
+def load_frames(clip: Clip, numbers: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """Frames of a clip, (N, 3, H, W) uint8 of the given height and width."""
+    return torch.cat([resized(frame[None], size) for frame in clip_frames(clip, numbers)])
+
+
+def resized(frames: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+    """Frames (N, H', W', 3) as (N, 3, H, W) uint8, anti-aliased where they shrink."""
+    images = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    if images.shape[2:] != size:
+        images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
+    return images.contiguous()
+
+
 def fixed_pairs(clips: Sequence[Clip], config: DataConfig, count: int) -> list[Pair]:
     """Pairs for validation, the same at every call and spread over people, clips and frames.
 
@@ -141,7 +162,7 @@ def fixed_pairs(clips: Sequence[Clip], config: DataConfig, count: int) -> list[P
         position = 0.25 + 0.75 * (len(pairs) * GOLDEN_RATIO % 1)
         frame = max(1, round(position * (clip.num_frames - 1)))
         try:
-            source, driving = _load(clip, [0, frame], config)
+            source, driving = load_frames(clip, [0, frame], config.frame_size)
         except InputError as error:
             logger.warning("Clip left out: %s", error)
             order.remove(clip)
@@ -170,16 +191,3 @@ def _two_frames(clip: Clip, draws: np.random.Generator) -> list[int]:
     if clip.num_frames == 1:
         return [0, 0]
     return sorted(draws.choice(clip.num_frames, size=2, replace=False).tolist())
-
-
-def _load(clip: Clip, indices: Sequence[int], config: DataConfig) -> list[Tensor]:
-    """Frames of a clip, (3, H, W) in [0, 1] each, of the configured size."""
-    return [_tensor(frame, config.frame_size) for frame in clip_frames(clip, indices)]
-
-
-def _tensor(frame: Picture, size: tuple[int, int]) -> Tensor:
-    if frame.shape[:2] != size:
-        height, width = size
-        resized = Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
-        frame = np.array(resized)  # anti-aliased, as Pillow always does
-    return torch.from_numpy(frame).permute(2, 0, 1).contiguous().float() / 255
