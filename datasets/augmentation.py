@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from modules.section import Section
 
@@ -39,6 +38,9 @@ def jitter(images: Tensor, config: AugmentationConfig, draws: np.random.Generato
 
     The steps are computed in float32 in [0, 1] and rounded once, at the end.
     """
+    # Here, since it takes a second, which an animation need not wait for
+    from torchvision.transforms.v2 import functional as F
+
     steps = (
         (F.adjust_brightness, 1.0, config.brightness),
         (F.adjust_contrast, 1.0, config.contrast),
