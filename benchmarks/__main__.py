@@ -77,6 +77,8 @@ def training(
 ) -> int:
     """Samples a second of the training step, its parts and its memory."""
 
+    import torch
+
     from benchmarks.training import benchmark, training_config
     from modules.device import pick_device
 
