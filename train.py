@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from config import Config, to_settings, to_yaml
 from datasets.clips import find_clips
+from datasets.loading import load_batches
 from datasets.pairs import PairDataset, PairSampler, collate, fixed_pairs
 from datasets.synthetic import generate
 from evaluation.metrics import Scores
@@ -33,7 +33,7 @@ from modules.logbook import Logbook, Meter
 from modules.mcnet import MCNet
 from modules.objective import Objective
 from modules.optimisation import Optimisation
-from modules.signals import deferred_signals, ignore_signals
+from modules.signals import deferred_signals
 from modules.training_state import (
     STATE_FILE,
     checkpoint_folder,
@@ -176,15 +176,13 @@ class Training:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """This process's share of every batch from the next step on."""
-        loader = DataLoader(
+        batches = load_batches(
             self.dataset,
-            batch_sampler=self.sampler(self.optimisation.step * self.config.train.accumulate),
-            num_workers=self.config.train.workers,
-            collate_fn=collate,
+            self.sampler(self.optimisation.step * self.config.train.accumulate),
+            self.config.train.workers,
             pin_memory=self.accelerator.device.type == "cuda",
-            worker_init_fn=ignore_signals,
         )
-        for batch in loader:
+        for batch in batches:
             self.count_unreadable(set(batch.unreadable))
             yield batch.images(self.accelerator.device)
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from datasets.augmentation import AugmentationConfig
 from datasets.clips import Clip, clip_frames, find_clips
@@ -191,30 +190,6 @@ def test_all_processes_together_draw_what_one_draws(world_size):
 def test_an_epoch_shorter_than_a_batch_is_an_input_error():
     with pytest.raises(InputError, match=r"data\.repeats"):
         PairSampler(29, batch_size=8, seed=0, world_size=4)
-
-
-@pytest.fixture
-def one_thread():
-    """A process whose threads have worked may hang when it is forked."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_draw_what_the_main_process_draws(clips, config, method):
-    dataset = PairDataset(clips, config, seed=0)
-
-    def load(**settings):
-        sampler = PairSampler(len(dataset), batch_size=4, seed=0)
-        return islice(DataLoader(dataset, batch_sampler=sampler, collate_fn=collate, **settings), 5)
-
-    workers = load(num_workers=2, multiprocessing_context=method, persistent_workers=True)
-    for batch, expected in zip(workers, load(), strict=True):
-        assert batch.source.shape == (4, 3, 24, 32)
-        assert_equal(batch, expected)
 
 
 def test_a_batch_lists_clips_and_what_was_unreadable(clips, config):
