@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MANY_POSITIONS = 256  # of a feature; with fewer, a larger kernel costs more than it saves
+
 
 class SameBlock(nn.Module):
     """Convolution, batch norm, ReLU."""
@@ -32,7 +34,21 @@ class UpBlock(SameBlock):
     """Nearest neighbours doubled, then a same block."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return F.relu(self.norm(convolve_doubled(x, self.conv)))
+
+
+def convolve_doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """A 3 x 3 convolution of nearest neighbours doubled: (B, C, H, W) -> (B, C', 2 H, 2 W).
+
+    The kernel sees 2 x 2 different pixels at a time.  So does a transposed convolution whose 4 x 4
+    kernel adds up the taps that meet the same pixel: the same in 4/9 of the arithmetic, and
+    without the doubled map.
+    """
+    if x[0, 0].numel() < MANY_POSITIONS:
+        return conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    taps = conv.weight.flip(2, 3)
+    kernel = F.avg_pool2d(taps, kernel_size=2, stride=1, padding=1, divisor_override=1)
+    return F.conv_transpose2d(x, kernel.transpose(0, 1), conv.bias, stride=2, padding=1)
 
 
 class ResidualBlock(nn.Module):

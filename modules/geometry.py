@@ -7,7 +7,7 @@ under autocast: half a pixel is less than bfloat16 can tell apart near the borde
 """
 
 from contextlib import AbstractContextManager
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -68,13 +68,26 @@ def sample(
     dtype = torch.promote_types(image.dtype, torch.float32)
     with full_precision(image):
         sampled = F.grid_sample(
-            image.to(dtype),
+            LayoutOfGradient.apply(image).to(dtype),
             field.to(dtype),
             mode="bilinear",
             padding_mode=padding,
             align_corners=align_corners,
         )
     return sampled.to(image.dtype, memory_format=memory_layout(image))
+
+
+class LayoutOfGradient(torch.autograd.Function):
+    """The same image, whose gradient takes its memory layout: it comes channels first otherwise."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor) -> Tensor:
+        ctx.layout = memory_layout(image)
+        return image.view_as(image)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.contiguous(memory_format=ctx.layout)
 
 
 def memory_layout(image: Tensor) -> torch.memory_format:

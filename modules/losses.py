@@ -4,6 +4,8 @@ Hong & Xu, ICCV 2023; the perceptual and equivariance terms are those of FOMM.  
 keypoints.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,18 +28,29 @@ class ImagePyramid(nn.Module):
         return [downsample(image) for downsample in self.downsample]
 
 
-def sum_of_differences(ones: list[Tensor], others: list[Tensor]) -> Tensor:
-    """Mean absolute difference of each pair of tensors, summed over the pairs.
+class AbsoluteDifference(torch.autograd.Function):
+    """Mean absolute difference of two tensors, the second of which gets no gradient.
 
-    Subtracted in the type of the tensors, and added up in at least float32: autocast would copy
-    all of them into float32 before.
+    Subtracted in the type of the tensors, which autocast would all copy into float32 before, and
+    added up in at least float32.  All that is kept is the gradient's sign.
     """
-    means = []
-    for one, other in zip(ones, others, strict=True):
-        with full_precision(one):
-            dtype = torch.promote_types(one.dtype, torch.float32)
-            means.append((one - other).abs().mean(dtype=dtype))
-    return torch.stack(means).sum()
+
+    @staticmethod
+    def forward(ctx: Any, one: Tensor, other: Tensor) -> Tensor:
+        difference = one - other
+        ctx.save_for_backward(difference.sgn())
+        return difference.abs_().mean(dtype=torch.promote_types(one.dtype, torch.float32))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (sign,) = ctx.saved_tensors
+        return sign * (gradient / sign.numel()).to(sign.dtype), None
+
+
+def sum_of_differences(ones: list[Tensor], others: list[Tensor]) -> Tensor:
+    """Mean absolute difference of each pair, summed over the pairs; gradients for ``ones``."""
+    pairs = zip(ones, others, strict=True)
+    return torch.stack([AbsoluteDifference.apply(*pair) for pair in pairs]).sum()
 
 
 def pixel(prediction: list[Tensor], real: list[Tensor]) -> Tensor:
@@ -121,4 +134,4 @@ def adversarial_discriminator(real: Judgement, fake: Judgement) -> Tensor:
 
 def feature_matching(real: Judgement, fake: Judgement) -> Tensor:
     """Mean absolute differences of the discriminator's features, summed over blocks."""
-    return sum_of_differences(fake.features, [feature.detach() for feature in real.features])
+    return sum_of_differences(fake.features, real.features)

@@ -30,7 +30,7 @@ class RandomTransform:
         self.control_points = coordinate_grid(size, like=affine).flatten(0, 1)  # (25, 2)
 
     def points(self, z: Tensor) -> Tensor:
-        """T(z) for points (B, N, 2) in [-1, 1]: (B, N, 2)."""
+        """T(z) for points (B or 1, N, 2) in [-1, 1]: (B, N, 2)."""
         distances = (z[:, :, None] - self.control_points).abs().sum(dim=-1)  # (B, N, 25)
         bending = distances.square() * torch.log(distances + EPSILON)
         with full_precision(z):
@@ -53,6 +53,5 @@ class RandomTransform:
     def frame(self, image: Tensor) -> Tensor:
         """The transformed frame of (B, 3, H, W): at z it shows ``image`` at T(z)."""
         grid = coordinate_grid(image.shape[-2:], like=image)  # (H, W, 2)
-        z = grid.flatten(0, 1).expand(len(image), -1, -1)
-        field = self.points(z).unflatten(1, grid.shape[:2])
+        field = self.points(grid.flatten(0, 1)[None]).unflatten(1, grid.shape[:2])
         return sample(image, field, align_corners=False, padding="reflection")

@@ -32,3 +32,11 @@ def test_hourglass_widths_double_up_to_the_cap():
     hourglass = Hourglass(in_channels=3, width=4, depth=4, max_width=16)
     assert [down.conv.out_channels for down in hourglass.down] == [8, 16, 16, 16]
     assert [up.conv.out_channels for up in hourglass.up] == [16, 16, 8, 4]
+
+
+@pytest.mark.parametrize("size", [(16, 17), (3, 5)])
+def test_an_up_block_convolves_what_was_doubled(size):
+    block = UpBlock(3, 5).double()
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    doubled = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    torch.testing.assert_close(block(x), SameBlock.forward(block, doubled))

@@ -92,3 +92,23 @@ def test_downsampling_averages_as_the_slow_sum_does(factor):
 def test_a_factor_of_one_returns_the_image():
     image = random_images()
     assert AntiAliasedDownsample(1)(image) is image
+
+
+def test_downsampling_is_in_float32_under_autocast_too():
+    image = random_images(size=(16, 24))
+    with torch.autocast("cpu", torch.bfloat16):
+        downsampled = AntiAliasedDownsample(4)(image)
+    assert torch.equal(downsampled, AntiAliasedDownsample(4)(image))
+
+
+def test_samples_and_their_gradients_keep_the_memory_layout():
+    field = coordinate_grid((6, 9), like=torch.zeros(1)).expand(2, -1, -1, -1)
+    for layout in (torch.channels_last, torch.contiguous_format):
+        image = random_images(size=(6, 9)).contiguous(memory_format=layout).requires_grad_()
+        found = []
+        intermediate = image * 1
+        intermediate.register_hook(found.append)
+        sampled = sample(intermediate, field, align_corners=True)
+        sampled.square().sum().backward()
+        assert sampled.is_contiguous(memory_format=layout)
+        assert found[0].is_contiguous(memory_format=layout)

@@ -90,3 +90,16 @@ def test_adversarial_terms_are_least_squares():
     assert losses.adversarial_generator(fake).item() == pytest.approx(0.7**2)
     assert losses.adversarial_discriminator(real, fake).item() == pytest.approx(0.2**2 + 0.3**2)
     assert losses.feature_matching(real, fake).item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_differences_are_those_of_l1_and_so_are_their_gradients(dtype):
+    ones = [random_images().to(dtype).requires_grad_(), random_images(seed=2).to(dtype)]
+    others = [random_images(seed=1).to(dtype), random_images(seed=3).to(dtype)]
+    found = losses.sum_of_differences(ones, others)
+    pairs = [(one.double(), other.double()) for one, other in zip(ones, others, strict=True)]
+    expected = sum(torch.nn.functional.l1_loss(*pair) for pair in pairs)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-3)
+    (gradient,) = torch.autograd.grad(3 * found, ones[0])
+    (reference,) = torch.autograd.grad(3 * expected, ones[0])
+    torch.testing.assert_close(gradient, reference)
