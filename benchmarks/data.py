@@ -2,31 +2,31 @@
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torchvision.transforms.v2 import functional as F
 
 from benchmarks.hardware import describe, usable_cores
 from benchmarks.report import Result, Row, Table
 from benchmarks.subject import SEED
 from benchmarks.timing import Call, Spread, take_turns
 from config import Config
-from datasets.augmentation import AugmentationConfig, augment, jitter
+from datasets.augmentation import augment, shift_hue
 from datasets.clips import Clip, clip_frames, find_clips
+from datasets.loading import load_batches
 from datasets.pairs import PairDataset, PairSampler, collate, resized
 from datasets.pictures import Picture
 from datasets.synthetic import SyntheticConfig, generate
 from modules.errors import InputError
 
 CPU = torch.device("cpu")
-JITTER = ("brightness", "contrast", "saturation", "hue")
 PARTS_NOTE = (
     "One thread, clips of {clips} pixels: where these are the configured size, resizing is but the "
-    "making of a tensor. A step of the augmentation alone converts the frames to float32 and back."
+    "making of a tensor. The steps of the augmentation leave out its conversion to float32 and "
+    "back. Where the key frames of a clip are is read once in a process and not counted."
 )
 WINDOWS = 5  # in which the frames are counted
 PEOPLE, CLIP_FRAMES = 8, 25  # of the generated clips
@@ -91,13 +91,8 @@ def loader_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
 def frames_per_second(dataset: PairDataset, config: Config, workers: int, seconds: float) -> Spread:
     """The rate at which the loader goes on once its workers have begun."""
     batch_size = config.train.batch_size
-    loader = DataLoader(
-        dataset,
-        batch_sampler=PairSampler(len(dataset), batch_size, config.seed),
-        num_workers=workers,
-        collate_fn=collate,
-    )
-    batches = iter(loader)
+    sampler = PairSampler(len(dataset), batch_size, config.seed)
+    batches = load_batches(dataset, sampler, workers, pin_memory=False)
     ahead = 1 + 2 * max(1, workers)  # prepared while nobody waited
     for _ in islice(batches, 2 * ahead):
         pass
@@ -116,18 +111,18 @@ def parts_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
     draws, augmentation = np.random.default_rng(SEED), config.data.augmentation
     keys = chain.from_iterable(PairSampler(len(dataset), 1, SEED))
     pair = dataset[next(keys)]
-    frames = np.stack(decode_two(dataset.clips, draws))
+    frames = np.stack(two_frames(dataset.clips, draws))
     images = torch.stack([pair.source, pair.driving])
+    colours = images.float() / 255
     calls: dict[str, Call] = {
         "whole pair": lambda: dataset[next(keys)],
-        "decode": lambda: decode_two(dataset.clips, draws),
+        "open, decode, to RGB": lambda: two_frames(dataset.clips, draws),
         "resize": lambda: resized(frames, config.data.frame_size),
         "augment": lambda: augment(images, augmentation, draws),
-        **{
-            f"augment: {step}": partial(jitter, images, alone(step, augmentation), draws)
-            for step in JITTER
-            if getattr(augmentation, step) > 0
-        },
+        "augment: brightness": lambda: F.adjust_brightness(colours, 1.05),
+        "augment: contrast": lambda: F.adjust_contrast(colours, 1.05),
+        "augment: saturation": lambda: F.adjust_saturation(colours, 1.05),
+        "augment: hue": lambda: shift_hue(colours, 0.05),
         "collate": lambda: collate([pair]),
     }
     took = {name: spread.times(0.5) for name, spread in take_turns(calls, seconds, CPU).items()}
@@ -140,13 +135,7 @@ def parts_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
     return Table(title="Parts of the loading", rows=rows, note=note)
 
 
-def decode_two(clips: Sequence[Clip], draws: np.random.Generator) -> list[Picture]:
+def two_frames(clips: Sequence[Clip], draws: np.random.Generator) -> list[Picture]:
     """Two random frames of a random clip."""
     clip = clips[int(draws.integers(len(clips)))]
     return clip_frames(clip, sorted(draws.integers(clip.num_frames, size=2).tolist()))
-
-
-def alone(step: str, augmentation: AugmentationConfig) -> AugmentationConfig:
-    """An augmentation with one step of the colour jitter."""
-    others = {name: 0.0 for name in JITTER if name != step}
-    return augmentation.model_copy(update=others)

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from benchmarks import data
-from benchmarks.data import alone, decode_two, frames_per_second, generate_clips
+from benchmarks.data import frames_per_second, generate_clips, two_frames
 from config import load_config
-from datasets.augmentation import AugmentationConfig
 from datasets.clips import find_clips
 from modules.errors import InputError
 
@@ -17,7 +16,7 @@ def test_a_rate_counts_both_frames_of_every_pair(config, monkeypatch):
     settings = load_config(config, ["train.batch_size=3"])
     now = itertools.count()
     monkeypatch.setattr(time, "perf_counter", lambda: next(now))  # two looks at a batch
-    monkeypatch.setattr(data, "DataLoader", lambda *_, **__: itertools.repeat(None))
+    monkeypatch.setattr(data, "load_batches", lambda *_, **__: itertools.repeat(None))
     rate = frames_per_second(range(12), settings, workers=0, seconds=0)
     assert rate.repeats == data.WINDOWS
     assert rate.median == 2 * 3 / 2
@@ -25,15 +24,8 @@ def test_a_rate_counts_both_frames_of_every_pair(config, monkeypatch):
 
 def test_decoded_are_two_frames_of_a_clip(config):
     clips = find_clips(load_config(config).data, "train")
-    frames = decode_two(clips, np.random.default_rng(0))
+    frames = two_frames(clips, np.random.default_rng(0))
     assert [frame.shape for frame in frames] == [(32, 32, 3)] * 2
-
-
-def test_a_step_of_the_jitter_stands_alone():
-    augmentation = AugmentationConfig(hue=0.2)
-    hue = alone("hue", augmentation)
-    assert (hue.brightness, hue.contrast, hue.saturation, hue.hue) == (0, 0, 0, 0.2)
-    assert alone("contrast", augmentation).contrast == augmentation.contrast
 
 
 def test_clips_are_generated_in_the_size_of_the_frames(config, tmp_path, monkeypatch):
@@ -43,7 +35,7 @@ def test_clips_are_generated_in_the_size_of_the_frames(config, tmp_path, monkeyp
     generate_clips(settings.data.root, settings)
     clips = find_clips(settings.data, "train")
     assert [clip.num_frames for clip in clips] == [2]
-    (first, _) = decode_two(clips, np.random.default_rng(0))
+    (first, _) = two_frames(clips, np.random.default_rng(0))
     assert first.shape == (48, 48, 3)
 
 

@@ -103,7 +103,7 @@ def test_data_counts_what_reaches_the_training(tmp_path, config, monkeypatch):
     assert [row["cores used"] for row in loader] == [1, 2]
     assert all(rate > 0 for rate in numbers(loader, "frames/s"))
     parts = [row["part"] for row in rows_of(result, "Parts of the loading")]
-    assert parts[:4] == ["whole pair", "decode", "resize", "augment"]
+    assert parts[:3] == ["whole pair", "open, decode, to RGB", "resize"]
     assert "augment: hue" in parts
 
 
