@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.counting import Counts, count_flops, count_parts
 from benchmarks.end_to_end import end_to_end_table
 from benchmarks.hardware import Peaks, arithmetic, describe, measure_peaks, peak_table
-from benchmarks.plain import plain_frame, plainly
+from benchmarks.plain import plain_form, plain_frame, plainly
 from benchmarks.report import Result, Row, Table
 from benchmarks.subject import Subject
 from benchmarks.timing import Spread, take_turns
@@ -57,7 +57,7 @@ class Contest(NamedTuple):
 
 def benchmark(subject: Subject, seconds: float, sweep: bool) -> Result:
     """Every way of making frames, its steps, and a whole animation; ``seconds`` for each table."""
-    model = subject.network()
+    model = plain_form(subject.network())
     counts = count_parts(model, subject.size)
     used = [arithmetic_of(subject, PLAIN, torch.float32)]
     used += [arithmetic_of(subject, FAST, precision) for precision in subject.precisions]

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.end_to_end import animate_files, write_files
 from benchmarks.hardware import describe
-from benchmarks.plain import plain_frame
+from benchmarks.plain import plain_form, plain_frame
 from benchmarks.processes import Usage, memory_columns, usage_of
 from benchmarks.report import Result, Row, Table
 from benchmarks.subject import Subject
@@ -69,7 +69,7 @@ def batches_table(subject: Subject) -> Table:
 
 def render_plain(subject: Subject) -> None:
     source, driving = subject.pictures(2).split(1)
-    plain_frame(subject.network(), source, driving)
+    plain_frame(plain_form(subject.network()), source, driving)
 
 
 @torch.inference_mode()

@@ -1,16 +1,18 @@
 """The plain forms that every figure is held against, written for clarity alone.
 
-Float32, channels first, every frame in full, every parameter and every loss by itself; with the
-kernels that PyTorch takes unasked.
+Float32, channels first, every frame in full, every convolution as it is defined, every parameter
+and every loss by itself; with the kernels that PyTorch takes unasked.
 """
 
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.hardware import Kernels, with_kernels
+from modules.blocks import SameBlock, UpBlock
 from modules.discriminator import Discriminator
 from modules.losses import adversarial_discriminator
 from modules.mcnet import MCNet
@@ -18,11 +20,27 @@ from modules.objective import Draws, Objective
 from modules.training_config import TrainConfig
 
 Result = TypeVar("Result")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def plainly(call: Callable[[], Result]) -> Result:
     """The result of a call with PyTorch's own choice of kernels, whatever a fast path has set."""
     return with_kernels(Kernels(), call)
+
+
+class PlainUpBlock(UpBlock):
+    """An up block as it is defined: the doubled image is made, and convolved."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return SameBlock.forward(self, F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def plain_form(network: Network) -> Network:
+    """A network, with nothing left of the arithmetic that its modules save."""
+    for module in network.modules():
+        if type(module) is UpBlock:
+            module.__class__ = PlainUpBlock
+    return network
 
 
 def plain_frame(model: MCNet, source: Tensor, driving: Tensor) -> Tensor:

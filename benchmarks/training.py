@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from benchmarks.counting import counter
 from benchmarks.hardware import Peaks, arithmetic, describe, measure_peaks, peak_table
-from benchmarks.plain import PlainTraining, plainly
+from benchmarks.plain import PlainTraining, plain_form, plainly
 from benchmarks.processes import memory_columns, usage_of
 from benchmarks.report import Result, Row, Table, Value
 from benchmarks.subject import SEED, Subject
@@ -76,7 +76,7 @@ def start_plain(config: Config, device: torch.device) -> PlainTraining:
     """The plain training of the same networks."""
     objective, discriminator = build(config)
     return PlainTraining(
-        objective.to(device),
+        plain_form(objective).to(device),
         None if discriminator is None else discriminator.to(device),
         config.train,
     )

@@ -3,7 +3,8 @@ from copy import deepcopy
 import pytest
 import torch
 
-from benchmarks.plain import plain_frame, plainly
+from benchmarks.counting import count_parts
+from benchmarks.plain import plain_form, plain_frame, plainly
 from benchmarks.training import build, random_batch, start, start_plain, training_config
 from modules.checkpoints import State
 from modules.distributed import start_processes
@@ -18,6 +19,16 @@ def test_a_plain_frame_is_the_networks():
     with torch.no_grad():
         expected = model(source, driving).prediction
     torch.testing.assert_close(plain_frame(model, source, driving), expected)
+
+
+def test_the_plain_form_computes_the_same_in_more_operations():
+    model, (source, driving) = tiny_model().eval(), random_images(batch=2).split(1)
+    with torch.no_grad():
+        expected = model(source, driving).prediction
+    saving = count_parts(model, (64, 96)).frame_flops
+    assert plain_form(model) is model
+    torch.testing.assert_close(plain_frame(model, source, driving), expected, rtol=0, atol=1e-5)
+    assert count_parts(model, (64, 96)).frame_flops > saving
 
 
 def test_plain_kernels_are_those_of_pytorch_and_end_with_the_call():
