@@ -121,9 +121,10 @@ class VideoFile:
         index = self.index()
         self._check_range(numbers, len(index.times))
         wanted = [index.times[number] for number in numbers]
-        found: dict[int, av.VideoFrame] = {}
+        found: dict[int | None, av.VideoFrame] = {}
         for key, times in groupby(sorted(set(wanted)), index.key_before):
-            found |= {frame.pts: frame for frame in self._decode_towards(set(times), key)}
+            frames = self._decode_towards(set(times), key)
+            found |= {cast(int, frame.pts): frame for frame in frames}
         if missing := set(wanted) - found.keys():
             raise self._damaged(f"its frame {index.times.index(min(missing))} is missing")
         return [found[time] for time in wanted]
