@@ -5,6 +5,7 @@ Their number does not change the training, if every process holds as many sample
 
 import logging
 import os
+import warnings
 from typing import Any
 
 import torch
@@ -50,12 +51,14 @@ def over_processes(network: nn.Module, device: torch.device) -> nn.Module:
     """
     if not are_several():
         return network
-    return DistributedDataParallel(
-        network,
-        device_ids=[device] if device.type == "cuda" else None,
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,
-    )
+    with warnings.catch_warnings():  # of the option by which buffers are left alone
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(
+            network,
+            device_ids=[device] if device.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
 
 
 class Hosts:

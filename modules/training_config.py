@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from modules.section import Section
 
@@ -45,3 +45,12 @@ class TrainConfig(Section):
     validation_pairs: PositiveInt = 64
     keep_last: PositiveInt = 3  # checkpoints; the best weights by validation are kept besides
     max_bad_steps: PositiveInt = 10  # steps in a row without a finite loss and gradient
+
+    @model_validator(mode="after")
+    def recomputes_in_one_way(self) -> "TrainConfig":
+        if self.compile and self.checkpointing:
+            raise ValueError(
+                "compile and checkpointing are both on, but a compiled step decides itself what "
+                "to compute again: switch one of them off"
+            )
+        return self

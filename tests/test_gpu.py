@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
 from tests.tiny import random_images, tiny_model
 from tests.tiny_run import begin, write_checkpoint, write_clips, write_config
+from train import Training
 
 pytestmark = [
     pytest.mark.gpu,
@@ -178,3 +180,65 @@ def test_the_benchmark_of_training_runs_on_a_gpu(tmp_path, monkeypatch):
     tables = {table.title: table.rows for table in read(output).tables}
     assert [row["arithmetic"] for row in tables["Training steps"]] == ["tf32", "bf16"]
     assert all(row["peak on the GPU, MiB"] > 0 for row in tables["Memory of a training step"])
+
+
+def begin_tiny(folder: Path, *settings: str) -> Training:
+    path = write_config(folder / "tiny.yaml", write_clips(folder / "clips"))
+    return begin(load_config(path, list(settings)), folder / "run")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_training_step_never_waits_for_the_gpu(tmp_path, precision):
+    training = begin_tiny(tmp_path, f"train.precision={precision}", "loss.adversarial=1")
+    optimisation, batches = training.optimisation, training.batches()
+    optimisation.take_step([next(batches)], 1.0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(2):
+            optimisation.take_step([next(batches)], 1.0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    optimisation.report()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_that_is_not_finite_changes_nothing_on_a_gpu(tmp_path, precision):
+    training = begin_tiny(tmp_path, f"train.precision={precision}")
+    optimisation, batches = training.optimisation, training.batches()
+    optimisation.take_step([next(batches)], 1.0)
+    networks = torch.nn.ModuleList([optimisation.model, optimisation.average])
+    before = {name: value.clone() for name, value in networks.state_dict().items()}
+    source, driving = next(batches)
+    optimisation.take_step([(source, driving * torch.nan)], 1.0)
+    assert optimisation.state()["skipped"] == 1
+    after = networks.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_activations_computed_again_take_the_same_step_in_less_memory(tmp_path):
+    peaks, losses = [], []
+    for switch in ("false", "true"):
+        (tmp_path / switch).mkdir()
+        training = begin_tiny(
+            tmp_path / switch, f"train.checkpointing={switch}", "train.precision=bf16"
+        )
+        size = (2, 3, 256, 256)
+        source, driving = (torch.rand(size, device="cuda") for _ in range(2))
+        training.optimisation.take_step([(source, driving)], 1.0)
+        torch.cuda.reset_peak_memory_stats()
+        training.optimisation.take_step([(source, driving)], 1.0)
+        peaks.append(torch.cuda.max_memory_allocated())
+        losses.append(training.optimisation.report())
+        del training
+    assert peaks[1] < 0.8 * peaks[0]
+    assert losses[1].keys() == losses[0].keys()
+
+
+def test_a_compiled_step_is_the_same(tmp_path):
+    found = []
+    for switch in ("false", "true"):
+        (tmp_path / switch).mkdir()
+        training = begin_tiny(tmp_path / switch, f"train.compile={switch}", "train.tf32=false")
+        training.optimisation.take_step([next(training.batches())], 1.0)
+        found.append(training.optimisation.report())
+    assert found[1] == pytest.approx(found[0], rel=1e-2)

@@ -125,7 +125,8 @@ def run_two(module: str, *arguments: str) -> None:
     subprocess.run([sys.executable, *launcher, "-m", module, *arguments], check=True, timeout=600)
 
 
-def test_two_processes_are_one_with_the_batch_of_both(config_file, tmp_path):
+@pytest.mark.parametrize("more", [[], ["train.checkpointing=true"]], ids=["kept", "computed again"])
+def test_two_processes_are_one_with_the_batch_of_both(config_file, tmp_path, more):
     """In float64, which leaves rounding no say; with accumulation and a discriminator."""
     settings = [
         "train.max_steps=2",
@@ -136,7 +137,7 @@ def test_two_processes_are_one_with_the_batch_of_both(config_file, tmp_path):
     arguments = [str(tmp_path / "one"), *settings, "train.batch_size=4"]
     one = [sys.executable, "-m", "tests.float64_run", config_file, *arguments]
     subprocess.run(one, check=True, timeout=600)
-    run_two("tests.float64_run", config_file, str(tmp_path / "two"), *settings)
+    run_two("tests.float64_run", config_file, str(tmp_path / "two"), *settings, *more)
     for step in (1, 2):
         expected, found = (
             tensors(read_state(checkpoint_folder(tmp_path / run, step))) for run in ("one", "two")
@@ -281,6 +282,23 @@ def test_an_unreadable_clip_is_named_once_and_many_stop_the_run(config, tmp_path
     assert caplog.text.count("broken") == 1
     with pytest.raises(InputError, match="4 of the 60 clips"):
         training.count_unreadable({"a", "b", "c"})
+
+
+def test_compilation_and_checkpointing_exclude_each_other(config_file):
+    with pytest.raises(InputError, match="switch one of them off"):
+        load_config(config_file, ["train.compile=true", "train.checkpointing=true"])
+
+
+def test_activations_computed_again_take_the_same_step(config_file, tmp_path):
+    runs = [
+        begin(load_config(config_file, [f"train.checkpointing={switch}"]), tmp_path / switch)
+        for switch in ("false", "true")
+    ]
+    for run in runs:
+        run.optimisation.take_step([next(run.batches())], 1.0)
+    plain, again = (run.optimisation.model.state_dict() for run in runs)
+    for name, value in plain.items():
+        torch.testing.assert_close(again[name], value, msg=name)
 
 
 @pytest.mark.parametrize("setting", ["train.precision=bf16", "model.memory=null"])

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from modules.discriminator import Discriminator, DiscriminatorConfig
 from modules.objective import LossConfig, Objective, draw
@@ -80,3 +81,14 @@ def test_bfloat16_is_close_to_float32():
         half = forward(make_objective())
     for name, loss in exact.losses.items():
         assert half.losses[name].item() == pytest.approx(loss.item(), rel=0.05), name
+
+
+def test_a_step_is_compiled_in_one_piece_and_stays_the_same():
+    """With the part of the compiler that depends on our code alone, not on a C++ compiler."""
+    eager, compiled = make_objective(), make_objective()
+    nn.Module.compile(compiled, backend="aot_eager", fullgraph=True)
+    for objective in (eager, compiled):
+        torch.stack(list(forward(objective).losses.values())).sum().backward()
+    gradients = {name: parameter.grad for name, parameter in eager.named_parameters()}
+    for name, parameter in compiled.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-4, rtol=1e-3, msg=name)
