@@ -38,17 +38,21 @@ class UpBlock(SameBlock):
 
 
 def convolve_doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """A 3 x 3 convolution of nearest neighbours doubled: (B, C, H, W) -> (B, C', 2 H, 2 W).
-
-    The kernel sees 2 x 2 different pixels at a time.  So does a transposed convolution whose 4 x 4
-    kernel adds up the taps that meet the same pixel: the same in 4/9 of the arithmetic, and
-    without the doubled map.
-    """
+    """A 3 x 3 convolution of nearest neighbours doubled: (B, C, H, W) -> (B, C', 2 H, 2 W)."""
     if x[0, 0].numel() < MANY_POSITIONS:
         return conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-    taps = conv.weight.flip(2, 3)
-    kernel = F.avg_pool2d(taps, kernel_size=2, stride=1, padding=1, divisor_override=1)
-    return F.conv_transpose2d(x, kernel.transpose(0, 1), conv.bias, stride=2, padding=1)
+    return F.conv_transpose2d(x, doubled_kernel(conv.weight), conv.bias, stride=2, padding=1)
+
+
+def doubled_kernel(kernel: Tensor) -> Tensor:
+    """What does the same without doubling: (C', C, 3, 3) -> (C, C', 4, 4), transposed, stride 2.
+
+    A kernel sees 2 x 2 different pixels of a doubled map at a time.  So does a transposed
+    convolution whose kernel adds up the taps that meet the same pixel, in 4/9 of the arithmetic.
+    """
+    taps = kernel.flip(2, 3)
+    summed = F.avg_pool2d(taps, kernel_size=2, stride=1, padding=1, divisor_override=1)
+    return summed.transpose(0, 1)
 
 
 class ResidualBlock(nn.Module):

@@ -19,13 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.blocks import ResidualBlock, UpBlock
+from modules.blocks import ResidualBlock, UpBlock, doubled_kernel
 from modules.compensation import MemoryCompensation
 from modules.decoder import Decoder
 from modules.dense_motion import DenseMotionNetwork, sparse_motions
 from modules.folding import (
     compose,
-    doubled_kernel,
     fold_norms,
     halves_order,
     kernel_at_four,
@@ -67,7 +66,6 @@ class FastMCNet(nn.Module):
         super().__init__()
         self.size_multiple, self.precision = model.size_multiple, precision
         fold_norms(model)
-        exchange_up_blocks(model)
         generator = model.generator
         self.detector = channels_last(model.detector.float())
         self.motion = FastMotion(model.dense_motion, precision)
@@ -243,37 +241,12 @@ class FastLevel(nn.Module):
         return self.norm(restored).relu_()
 
 
-class DoubledBlock(nn.Module):
-    """An up block as four 2 x 2 convolutions of the image before it is doubled."""
-
-    def __init__(self, block: UpBlock) -> None:
-        super().__init__()
-        self.out_channels = block.conv.out_channels
-        weight, bias = weight_and_bias(block.conv)
-        kernel = doubled_kernel(weight)
-        self.conv = convolution(kernel, bias.repeat(4), kernel.dtype, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, O, 2 H, 2 W)."""
-        height, width = x.shape[2:]
-        corners = self.conv(x).relu_().chunk(4, dim=1)  # (B, O, H + 1, W + 1) each
-        shape = (len(x), self.out_channels, 2 * height, 2 * width)
-        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        for corner, (a, b) in zip(corners, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
-            out[:, :, a::2, b::2] = corner[:, :, a : a + height, b : b + width]
-        return out
-
-
-def exchange_up_blocks(network: nn.Module) -> None:
-    """Every up block (its norm folded) becomes a doubled block, in place."""
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, UpBlock):
-                setattr(parent, name, DoubledBlock(child))
-
-
 def fast_decoder(decoder: Decoder, precision: torch.dtype) -> Decoder:
-    """A decoder with folded norms that paints four neighbouring pixels at once."""
+    """A decoder with folded norms, whose kernels for doubled maps are made once.
+
+    It paints four neighbouring pixels at a time.
+    """
+    decoder.up = nn.ModuleList(map(transposed, decoder.up))
     weight, bias = weight_and_bias(decoder.final)
     bias = bias.repeat_interleave(4)
     at_four = convolution(kernel_at_four(weight), bias, precision, stride=2, padding=3)
@@ -291,18 +264,28 @@ def halves_apart(feature: Tensor) -> Tensor:
     return ordered.contiguous(memory_format=torch.channels_last)
 
 
+def transposed(block: nn.Module) -> nn.Sequential:
+    """An up block, its norm folded, as one transposed convolution."""
+    assert isinstance(block, UpBlock)
+    weight, bias = weight_and_bias(block.conv)
+    channels = block.conv.in_channels, block.conv.out_channels
+    conv = nn.ConvTranspose2d(*channels, kernel_size=4, stride=2, padding=1)
+    conv.weight, conv.bias = (constant(x, x.dtype) for x in (doubled_kernel(weight), bias))
+    return nn.Sequential(conv, nn.ReLU(inplace=True))
+
+
 def keep_halves_apart(decoder: Decoder) -> None:
     """Let a decoder take compensated features with the kept half first, instead of every second."""
     below = 0  # channels that come from the level below; the level's own follow
     for stage, up in zip(decoder.residual, decoder.up, strict=True):
-        assert isinstance(up, DoubledBlock)
+        assert isinstance(up, UpBlock)
         own = halves_order(up.conv.in_channels - below)
         order = torch.cat([torch.arange(below), below + own])
         for block in stage.children():
             assert isinstance(block, ResidualBlock)
             reorder_residual(block, order)
         up.conv.weight.data = up.conv.weight[:, order]
-        below = up.out_channels
+        below = up.conv.out_channels
 
 
 def convolution(

@@ -10,16 +10,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from modules.blocks import ResidualBlock, SameBlock
 
-# Rows of the input that a row of the doubled image sees through each of three kernel rows: an
-# even row sees the row before its own through the first, an odd one the row after through the last.
-DOUBLED = torch.tensor(
-    [
-        [[1, 0, 0], [0, 1, 1]],
-        [[1, 1, 0], [0, 0, 1]],
-    ],
-    dtype=torch.float64,
-)
-
 
 def fold_norms(network: nn.Module) -> None:
     """Batch norms in eval mode that follow a convolution become part of it, in place.
@@ -45,17 +35,6 @@ def weight_and_bias(conv: nn.Module) -> tuple[Tensor, Tensor]:
 def compose(after: Tensor, before: Tensor) -> Tensor:
     """The kernel (O, C, k, k) of first ``before`` (M, C, 1, 1) and then ``after`` (O, M, k, k)."""
     return torch.einsum("omuv,mc->ocuv", after, before[:, :, 0, 0])
-
-
-def doubled_kernel(kernel: Tensor) -> Tensor:
-    """Nearest neighbours doubled and then ``kernel`` (O, C, 3, 3), before doubling: (4 O, C, 2, 2).
-
-    Doubled pixels repeat, so that a 3 x 3 kernel sees two rows and two columns of the input only.
-    Which ones depends on whether the row and the column it stands at are even: four kernels, for
-    (even, even), (even, odd), (odd, even) and (odd, odd).
-    """
-    kernels = torch.einsum("apu,bqv,ocuv->abocpq", DOUBLED, DOUBLED, kernel)
-    return kernels.flatten(0, 2)
 
 
 def kernel_at_four(kernel: Tensor) -> Tensor:

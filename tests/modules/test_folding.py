@@ -6,7 +6,6 @@ from modules.blocks import Hourglass, ResidualBlock, SameBlock
 from modules.compensation import split_channels
 from modules.folding import (
     compose,
-    doubled_kernel,
     fold_norms,
     halves_order,
     kernel_at_four,
@@ -46,16 +45,6 @@ def test_a_composed_kernel_is_both_convolutions():
     x, before, after = normal(2, 3, 6, 7), normal(5, 3, 1, 1, seed=1), normal(4, 5, 3, 3, seed=2)
     expected = F.conv2d(F.conv2d(x, before), after, padding=1)
     torch.testing.assert_close(F.conv2d(x, compose(after, before), padding=1), expected)
-
-
-def test_four_small_kernels_see_what_one_sees_of_the_doubled_image():
-    x, kernel = normal(2, 3, 4, 5), normal(6, 3, 3, 3, seed=1)
-    expected = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), kernel, padding=1)
-    corners = F.conv2d(x, doubled_kernel(kernel), padding=1).unflatten(1, (2, 2, 6))
-    for a in (0, 1):
-        for b in (0, 1):
-            found = corners[:, a, b, :, a : a + 4, b : b + 5]
-            torch.testing.assert_close(found, expected[:, :, a::2, b::2])
 
 
 def test_a_kernel_at_four_pixels_paints_them_as_it_would_one_by_one():
