@@ -209,7 +209,9 @@ def memory_table(config: Config) -> Table:
 def first_step(config: Config, way: Way) -> None:
     """One step of a new training."""
     checkpointing = way == "ours, checkpointing"
-    train = config.train.model_copy(update={"checkpointing": checkpointing})
+    compiled = config.train.compile and not checkpointing  # they exclude each other
+    changes = {"checkpointing": checkpointing, "compile": compiled}
+    train = config.train.model_copy(update=changes)
     config = config.model_copy(update={"train": train})
     accelerator = start_processes(config.train)
     batch = random_batch(config, accelerator.device)
