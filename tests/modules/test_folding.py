@@ -11,12 +11,7 @@ from modules.folding import (
     kernel_at_four,
     reorder_residual,
 )
-from tests.tiny import randomise_norms
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
+from tests.tiny import normal, randomise_norms
 
 
 def random_block(network: nn.Module) -> nn.Module:

@@ -12,11 +12,7 @@ from modules.operations import (
     convolve_one_by_one,
     warp_visible,
 )
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=generator, dtype=torch.float64)
+from tests.tiny import normal
 
 
 def channels_last(x: torch.Tensor) -> torch.Tensor:
