@@ -21,13 +21,17 @@ ROUNDING = 1.5  # grey levels on average, which half precision may cost an untra
 def lively_model(config: ModelConfig = TINY) -> MCNet:
     """A tiny network in which no part is neutral, as parts of an untrained one are."""
     model = randomise_norms(tiny_model(config)).eval()
-    torch.nn.init.normal_(model.detector.jacobians.weight, std=0.05)
+    nn.init.normal_(model.detector.jacobians.weight, std=0.05)
+    model.detector.heatmaps.weight.data *= 5  # keypoints of every picture elsewhere
     if model.generator.memory is not None:
         nn.init.constant_(model.generator.memory.meta_memory.noise_strength, 0.3)
         nn.init.normal_(model.generator.memory.meta_memory.bias)
         nn.init.normal_(model.generator.memory.meta_memory.key_value_conv.bias)
         for layer in model.generator.memory.project:
             nn.init.normal_(layer.bias)
+        for layer in model.generator.memory.identity.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight)
     return model
 
 
@@ -99,6 +103,10 @@ def test_weights_are_held_in_the_precision():
         convs = [module for module in part.modules() if isinstance(module, nn.Conv2d)]
         assert convs
         assert {conv.weight.dtype for conv in convs} == {torch.bfloat16}
+    norms = [x for x in network.decoder.modules() if isinstance(x, nn.BatchNorm2d)]
+    assert norms
+    statistics = [value for norm in norms for value in norm.state_dict().values() if value.dim()]
+    assert {value.dtype for value in statistics} == {torch.float32}
     assert {value.dtype for value in network.detector.parameters()} == {torch.float32}
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from modules.geometry import Keypoints
-from modules.replay import Replay, copied, copy_into, flat
+from modules.replay import Recording, Replay, copied, copy_into, flat
 from tests.tiny import random_keypoints
 
 
@@ -55,3 +55,20 @@ def test_a_recording_is_made_at_the_second_call_with_equal_shapes(monkeypatch):
     for size in (3, 2, 3, 3, 1):
         replay(one, one[:size])
     assert made == [(3,)]
+
+
+def test_a_recording_is_replayed_on_the_inputs_it_is_given():
+    recording = Recording.__new__(Recording)  # without the device that records
+
+    class Graph:
+        def replay(self) -> None:
+            recording.result.copy_(recording.constant + recording.varying)
+
+    first, second = torch.full((3,), 10.0), torch.full((3,), 20.0)
+    recording.constant, recording.varying, recording.copied = first.clone(), first.clone(), first
+    recording.graph, recording.result = Graph(), torch.empty(3)
+    results = [
+        recording.replay(constant, torch.full((3,), varying))
+        for constant, varying in ((first, 1.0), (second, 2.0), (second, 3.0), (first, 4.0))
+    ]
+    assert [result[0].item() for result in results] == [11, 22, 23, 14]
