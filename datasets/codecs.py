@@ -34,11 +34,12 @@ class H264:
 
     shortest = 1
 
-    def __init__(self, tick: Fraction, crf: int, key_frame_every: int) -> None:
+    def __init__(self, tick: Fraction, crf: int, key_frame_every: int, threads: int) -> None:
         self.tick = tick
         self.options = {
             "crf": str(crf),
             "g": str(key_frame_every),
+            "threads": str(threads),
             "sc_threshold": "0",  # no more key frames than these
         }
 

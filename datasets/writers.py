@@ -25,7 +25,7 @@ from typing_extensions import Self
 from datasets.codecs import H264, Codec, Gif
 from datasets.pictures import Picture
 from datasets.sound import Sound
-from modules.errors import InputError
+from modules.errors import InputError, OutputError
 
 # Seconds are divided finely enough for the time stamps of all common rates and containers:
 # multiples of 1/90000, 1/12800, 1/15360, 1/24000, 1/30000 and 1/1000 stay exact.
@@ -60,7 +60,7 @@ class Writer(ABC):
     def __enter__(self) -> Self:
         folder = self.path.parent
         if not folder.is_dir():
-            raise InputError(f"{self.path} cannot be written: create the folder {folder} first.")
+            raise OutputError(f"{self.path} cannot be written: create the folder {folder} first.")
         with self._errors_named():
             self._begin()
         return self
@@ -80,7 +80,7 @@ class Writer(ABC):
         try:
             yield
         except (av.FFmpegError, OSError) as error:
-            raise InputError(f"{self.path} cannot be written: {error.strerror}.") from error
+            raise OutputError(f"{self.path} cannot be written: {error.strerror}.") from error
 
     @abstractmethod
     def _begin(self) -> None: ...
@@ -136,16 +136,19 @@ class VideoWriter(Writer):
         path: str | Path,
         rate: Fraction,
         audio_from: str | Path | None = None,
+        *,
         crf: int = 18,
         key_frame_every: int = 12,
+        threads: int = 0,
     ) -> None:
+        """``threads`` that encode: as many as there are cores if 0; their number changes bits."""
         super().__init__(path)
         self.format = self.path.suffix.lower().removeprefix(".")
         if self.format not in ("mp4", "gif"):
             raise InputError(f"{self.path} ends neither in .mp4 nor in .gif nor in /: rename it.")
         self.rate = Fraction(rate)
         self.audio_from = audio_from if self.format == "mp4" else None
-        self.crf, self.key_frame_every = crf, key_frame_every
+        self.crf, self.key_frame_every, self.threads = crf, key_frame_every, threads
         self._container: OutputContainer | None = None
         self._sound: Sound | None = None
         self._next_tick = 0
@@ -180,7 +183,7 @@ class VideoWriter(Writer):
         self._codec: Codec = Gif()
         if self.format == "mp4":
             tick = FINE_TICK if timed else 1 / self.rate
-            self._codec = H264(tick, self.crf, self.key_frame_every)
+            self._codec = H264(tick, self.crf, self.key_frame_every, self.threads)
         self._container = av.open(f"file:{self.temporary}", "w", format=self.format)
         self._stream = self._codec.add_stream(self._container, self.rate, height, width)
         if self.audio_from is not None:

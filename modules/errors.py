@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake may raise."""
+"""The exceptions that a user's mistake, or the user's machine, may raise."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class OutputError(InputError):
+    """Something cannot be written (a full disk, no permission): other files would fail alike."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from modules.errors import InputError
+from modules.errors import InputError, OutputError
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def write_text_whole(path: Path, text: str) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def state_of(paths: Iterable[Path]) -> str:
