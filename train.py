@@ -21,6 +21,7 @@ from config import Config, to_settings, to_yaml
 from datasets.clips import find_clips
 from datasets.loading import load_batches
 from datasets.pairs import PairDataset, PairSampler, collate, fixed_pairs
+from datasets.stated import stated_geometry
 from datasets.synthetic import generate
 from evaluation.metrics import Scores
 from evaluation.validation import Validation
@@ -63,13 +64,14 @@ class Training:
     """
 
     def __init__(self, config: Config, folder: Path, checkpoint: Path | None = None) -> None:
-        self.config, self.folder = config, folder
         self.accelerator, self.hosts = start_processes(config.train), Hosts()
         self.batch_size = config.train.batch_size * self.accelerator.num_processes  # of all
 
         if config.data.synthetic is not None:
             with self.accelerator.main_process_first():
                 generate(config.data.root, config.data.synthetic)
+        config = config.model_copy(update={"data": stated_geometry(config.data)})
+        self.config, self.folder = config, folder
         self.clips = find_clips(config.data, "train")
         self.dataset = PairDataset(self.clips, config.data, config.seed)
         self.batches_per_epoch = self.sampler(0).batches_per_epoch

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from datasets.augmentation import AugmentationConfig
+from datasets.geometry import Geometry
 from datasets.synthetic import SyntheticConfig
 from modules.section import Section
 
@@ -21,6 +22,7 @@ class DataConfig(Section):
     split_seed: NonNegativeInt = 0  # chooses these people
     augmentation: AugmentationConfig = AugmentationConfig()
     synthetic: SyntheticConfig | None = None  # what to generate at root when it is not there
+    geometry: Geometry | None = None  # how the frames were cut; else what geometry.json says
 
     @property
     def frame_size(self) -> tuple[int, int]:

@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
 from config import Config, load_config
+from datasets.geometry import Geometry
+from datasets.preparing.records import GEOMETRY
 from modules.checkpoints import load_model, read_config
 from modules.errors import InputError
 from modules.optimisation import Optimisation
@@ -76,6 +78,18 @@ def test_a_run_leaves_checkpoints_metrics_and_pictures(finished, config):
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss/perceptual" in line] == [1, 2, 3, 4, 5, 6]
     assert [line["step"] for line in lines if "validation/psnr" in line] == [3, 6]
+
+
+def test_a_run_states_the_geometry_of_its_data_and_goes_on_without_it(tmp_path):
+    root, folder = write_clips(tmp_path / "clips"), tmp_path / "run"
+    config = load_config(write_config(tmp_path / "tiny.yaml", root), ["train.max_steps=2"])
+    geometry = Geometry(aspect=1.2, face_x=0.5, face_y=0.4, face_width=0.6)
+    (root / GEOMETRY).write_text(geometry.model_dump_json())
+    begin(config, folder).run()
+    assert load_config(str(folder / "config.yaml")).data.geometry == geometry
+    assert read_config(checkpoints(folder)[-1])["data"]["geometry"] == geometry.model_dump()
+    (root / GEOMETRY).unlink()
+    assert begin(config, folder, "last").optimisation.step == 2
 
 
 def test_the_exported_weights_are_the_moving_average(finished):
