@@ -57,6 +57,13 @@ def read_record(clip: Path) -> Record | None:
         ) from error
 
 
+def recorded_clips(folder: Path) -> list[Path]:
+    """The clips in a folder that have a record, in the order of their names."""
+    names = sorted(path.stem for path in folder.glob("*.json"))
+    places = [[folder / f"{name}.mp4", folder / name] for name in names]
+    return [path for candidates in places for path in candidates if path.exists()]
+
+
 def keep_settings(root: Path, command: str, settings: dict[str, JsonValue]) -> None:
     """Writes the settings of a root; raises InputError where it was begun with others."""
     path = root / SETTINGS

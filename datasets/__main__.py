@@ -1,0 +1,87 @@
+"""Makes training sets of raw videos, and looks after them.
+
+python -m datasets voxceleb --metadata vox-metadata.csv --videos DIR --output ROOT
+python -m datasets merge ROOT
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from config.command_line import run
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+OutputOption = Annotated[Path, typer.Option(help="Root of the data set: new, or to go on with.")]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Processes; one for each core if left out.")
+]
+ShardOption = Annotated[
+    str, typer.Option(help="i/n: the i-th share of n, for a machine of its own; then merge.")
+]
+SizeOption = Annotated[int, typer.Option(min=16, help="Width and height of the frames.")]
+FormatOption = Annotated[
+    Literal["mp4", "png"], typer.Option(help="mp4, or a folder of PNG frames for each clip.")
+]
+
+
+@app.command()
+def voxceleb(
+    *,
+    metadata: Annotated[Path, typer.Option(help="Table of the clips, vox-metadata.csv.")],
+    videos: Annotated[Path, typer.Option(help="Folder of the raw videos, by their ids.")],
+    output: OutputOption,
+    workers: WorkersOption = None,
+    shard: ShardOption = "1/1",
+    geometry: Annotated[
+        Literal["published", "square"],
+        typer.Option(help="The table's boxes flattened to squares, or widened to squares first."),
+    ] = "published",
+    size: SizeOption = 256,
+    format: FormatOption = "mp4",
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch missing videos, with yt-dlp, into --videos.")
+    ] = False,
+    rate_limit: Annotated[
+        float | None, typer.Option(min=0.01, help="Of --download, in MB/s.")
+    ] = None,
+    retries: Annotated[int, typer.Option(min=0, help="Of --download, for each video.")] = 3,
+) -> int:
+    """VoxCeleb1 out of its raw videos and the table of its clips."""
+    from datasets.preparing.cutting import Form
+    from datasets.preparing.download import Downloader
+    from datasets.preparing.jobs import num_cores
+    from datasets.preparing.report import Shard
+    from datasets.preparing.run import finish
+    from datasets.preparing.voxceleb import prepare
+
+    downloader = None
+    if download:
+        limit = None if rate_limit is None else rate_limit * 1e6
+        downloader = Downloader(videos, rate_limit=limit, retries=retries)
+    report = prepare(
+        *(metadata, videos, output, Form(geometry, size, format)),
+        workers=workers or num_cores(),
+        shard=Shard.parse(shard),
+        downloader=downloader,
+    )
+    return finish(report, output)
+
+
+@app.command()
+def merge(root: Annotated[Path, typer.Argument(help="The output of all shards.")]) -> int:
+    """Join the reports of all shards into one."""
+    from datasets.preparing.run import merge_shards
+
+    return merge_shards(root)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(app, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

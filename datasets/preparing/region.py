@@ -1,0 +1,85 @@
+"""A part of a video's frames, upright, resized to a frame of the data set."""
+
+import math
+from typing import cast
+
+import av
+import numpy as np
+from av.filter import Graph
+from PIL import Image
+
+from datasets.codecs import ONE_THREAD
+from datasets.geometry import Box
+from datasets.pictures import Picture
+from datasets.video_file import other_range
+from modules.errors import InputError
+
+# Colours, of which a video keeps every fourth, are interpolated; FFmpeg repeats them if not told so
+BICUBIC, ACCURATE, FULL_CHROMA = 0x4, 0x40000, 0x2000
+MARGIN = 4  # pixels around the box for the interpolation of its borders
+# The filters that turn a frame counterclockwise, by the number of quarters
+TURNS: tuple[list[tuple[str, str]], ...] = (
+    [],
+    [("transpose", "cclock")],
+    [("hflip", ""), ("vflip", "")],
+    [("transpose", "clock")],
+)
+
+
+class Region:
+    """Cuts a box out of upright frames of ``size`` (width, height), and makes it a square.
+
+    Only the box is converted to RGB: with colours interpolated that costs more than decoding.
+    """
+
+    def __init__(self, box: Box, size: tuple[int, int], side: int) -> None:
+        """``box`` in pixels, also in parts of them; ``side`` of the result."""
+        self.size, self.side = size, side
+        width, height = size
+        self.left, right = _outwards(box.left, box.right, width)
+        self.top, bottom = _outwards(box.top, box.bottom, height)
+        self.crop = f"{right - self.left}:{bottom - self.top}:{self.left}:{self.top}"
+        self.box = Box(
+            box.left - self.left, box.top - self.top, box.right - self.left, box.bottom - self.top
+        )
+        self._graph: Graph | None = None
+
+    def __call__(self, frame: av.VideoFrame) -> Picture:
+        """(side, side, 3), anti-aliased.  Raises InputError where the frame has another size."""
+        turned = frame.rotation % 180 != 0
+        if (frame.height, frame.width) != self.size[:: 1 if turned else -1]:
+            raise InputError("The video changes its size in mid-stream: convert it to one size.")
+        if self._graph is None:
+            self._graph = self._filters(frame)
+        self._graph.push(frame)
+        part = cast(av.VideoFrame, self._graph.pull())
+        rgb = part.to_ndarray(
+            format="rgb24",
+            interpolation=BICUBIC | ACCURATE | FULL_CHROMA,
+            src_colorspace=frame.colorspace,
+            src_color_range=frame.color_range,
+            dst_color_range=other_range(frame),
+            **ONE_THREAD,
+        )
+        square = self.side, self.side
+        return np.asarray(Image.fromarray(rgb).resize(square, Image.Resampling.BICUBIC, self.box))
+
+    def _filters(self, frame: av.VideoFrame) -> Graph:
+        """What turns a frame upright and leaves the part around the box."""
+        graph = Graph()
+        steps = [*TURNS[frame.rotation // 90 % 4], ("crop", self.crop), ("buffersink", "")]
+        last = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        )
+        for name, arguments in steps:
+            step = graph.add(name, arguments)
+            last.link_to(step)
+            last = step
+        graph.configure()
+        return graph
+
+
+def _outwards(start: float, end: float, limit: int) -> tuple[int, int]:
+    """A side of the part: even, as colours ask for, and a margin larger than the box's."""
+    first = max(math.floor(start / 2) * 2 - MARGIN, 0)
+    return first, min(math.ceil(end / 2) * 2 + MARGIN, limit)
