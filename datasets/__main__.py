@@ -2,6 +2,7 @@
 
 python -m datasets voxceleb --metadata vox-metadata.csv --videos DIR --output ROOT
 python -m datasets merge ROOT
+python -m datasets celebv --input DIR --output ROOT
 """
 
 import sys
@@ -69,6 +70,21 @@ def voxceleb(
         downloader=downloader,
     )
     return finish(report, output)
+
+
+@app.command()
+def celebv(
+    *,
+    input: Annotated[Path, typer.Option(help="Folder with the five people, however nested.")],
+    output: OutputOption,
+    size: SizeOption = 256,
+    workers: WorkersOption = None,
+) -> int:
+    """The pictures of CelebV in the layout that lists of pairs name."""
+    from datasets.preparing.celebv import finish, prepare
+    from datasets.preparing.jobs import num_cores
+
+    return finish(prepare(input, output, size, workers=workers or num_cores()), output)
 
 
 @app.command()
