@@ -2,6 +2,7 @@
 
 python -m datasets voxceleb --metadata vox-metadata.csv --videos DIR --output ROOT
 python -m datasets merge ROOT
+python -m datasets check ROOT [--fix]
 python -m datasets celebv --input DIR --output ROOT
 """
 
@@ -93,6 +94,36 @@ def merge(root: Annotated[Path, typer.Argument(help="The output of all shards.")
     from datasets.preparing.run import merge_shards
 
     return merge_shards(root)
+
+
+@app.command()
+def check(
+    root: Annotated[Path, typer.Argument(help="Holds train/ and test/, or all clips.")],
+    *,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Repair what can be; what cannot be read moves aside.")
+    ] = False,
+    size: Annotated[
+        int | None,
+        typer.Option(min=16, help="Of the frames; that of the preparing run, or of most clips."),
+    ] = None,
+    min_frames: Annotated[int, typer.Option(min=2, help="Shorter clips are a problem.")] = 25,
+    workers: WorkersOption = None,
+    output: Annotated[Path | None, typer.Option(help="A JSON file for what was found.")] = None,
+) -> int:
+    """Open everything in a root and say what is wrong: exit code 1 where something remains."""
+    from datasets.preparing.check import PROBLEMS_LEFT
+    from datasets.preparing.check import check as run_check
+    from datasets.preparing.jobs import num_cores
+    from modules.files import write_text_whole
+
+    report = run_check(
+        root, fix=fix, size=size, min_frames=min_frames, workers=workers or num_cores()
+    )
+    typer.echo(report.table())
+    if output is not None:
+        write_text_whole(output, report.model_dump_json(indent=1) + "\n")
+    return PROBLEMS_LEFT if report.remaining else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

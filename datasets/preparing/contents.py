@@ -1,0 +1,75 @@
+"""What lies in the root of a data set: clips, their records, and what killed runs left behind."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.clips import CLIP_SUFFIXES
+from datasets.pair_list import without_ending
+from modules.errors import InputError
+
+SPLITS = ("train", "test")
+# What is being written, until it is whole: a run's folder of clips, and single files and folders
+TEMPORARY = re.compile(r"\.work(-\d+-of-\d+)?|\..+\.(\d+|new)")
+
+
+class Contents(NamedTuple):
+    """The files and folders of a root, in the order of their names."""
+
+    root: Path
+    clips: dict[str, list[Path]]  # by split; under "" where the root is not split
+    records: list[Path]  # of clips, or of what once were
+    leftovers: list[Path]  # temporary files and folders
+
+    def label(self, path: Path) -> str:
+        """A path in the root as reports show it: "train/NAME.mp4"."""
+        return printable(str(path.relative_to(self.root)))
+
+    @property
+    def all_clips(self) -> list[Path]:
+        return [path for paths in self.clips.values() for path in paths]
+
+    def require_clips(self) -> None:
+        """Raises InputError where there are none."""
+        if not self.all_clips:
+            raise InputError(
+                f"{self.root} holds no clips: it needs some, or folders train and test of them."
+            )
+
+
+def read_contents(root: Path) -> Contents:
+    """What lies in ``root``; nothing is opened.  Raises InputError where it is no folder."""
+    if not root.is_dir():
+        raise InputError(f"The data folder {root} does not exist: name one that does.")
+    splits = [split for split in SPLITS if (root / split).is_dir()] or [""]
+    folders = [root, *(root / split for split in splits if split)]
+    entries = {folder: sorted(folder.iterdir()) for folder in folders}
+    clips = {split: [path for path in entries[root / split] if _is_clip(path)] for split in splits}
+    return Contents(
+        root,
+        clips,
+        records=[
+            path for split in splits for path in entries[root / split] if path.suffix == ".json"
+        ],
+        leftovers=temporary([path for folder in folders for path in entries[folder]]),
+    )
+
+
+def temporary(paths: Sequence[Path]) -> list[Path]:
+    """Those of ``paths`` that are named as something that is being written."""
+    return [path for path in paths if TEMPORARY.fullmatch(path.name)]
+
+
+def printable(text: str) -> str:
+    """A name of which bytes that are no UTF-8 are shown as their numbers."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def plain_name(path: Path) -> str:
+    """The name of a clip, by which lists know it: without an ending, even where it is a folder."""
+    return without_ending(path.name)
+
+
+def _is_clip(path: Path) -> bool:
+    return not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
