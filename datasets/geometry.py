@@ -37,6 +37,10 @@ class Box(NamedTuple):
         """The box in another unit."""
         return Box(self.left * x, self.top * y, self.right * x, self.bottom * y)
 
+    def shifted(self, x: float, y: float) -> "Box":
+        """The box moved to the right and down."""
+        return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
+
     def within(self, width: float, height: float) -> "Box":
         """The box shifted into a picture, and cut off where it is larger than that."""
         left = min(max(self.left, 0), max(width - self.width, 0))
@@ -71,3 +75,9 @@ class Geometry(Section):
         x, y = face.centre
         left, top = x - self.face_x * width, y - self.face_y * height
         return Box(left, top, left + width, top + height)
+
+
+# VoxCeleb1 with the boxes of FOMM's preprocessing, which published networks were trained on: the
+# median aspect of its 20,075 boxes.  Faces: medians over 210 clips of talking people cut square
+# (0.504, 0.485 and 0.551 of the side), a square being such a box widened to its height.
+PUBLISHED = Geometry(aspect=1.22, face_x=0.5, face_y=0.485, face_width=0.67)
