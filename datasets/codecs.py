@@ -41,6 +41,8 @@ class H264:
             "g": str(key_frame_every),
             "threads": str(threads),
             "sc_threshold": "0",  # no more key frames than these
+            # else x264 rounds otherwise on other processors, and at random on those with AVX-512
+            "x264-params": "cpu-independent=1",
         }
 
     def add_stream(
