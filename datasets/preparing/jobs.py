@@ -1,17 +1,20 @@
 """Work that is spread over processes, one job at a time each.
 
 A process that dies (killed for its memory, or crashed by a damaged file) costs the job that it had:
-another takes its place.  Only as many jobs as there are processes are held at a time.
+another takes its place.  When the work is left, by Ctrl-C or for an error, all of them are ended,
+and so they end with their parent.
 """
 
 import multiprocessing
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, suppress
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from multiprocessing.connection import Connection, wait
+from threading import Thread
+from typing import Any, Generic, NamedTuple, TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -23,6 +26,10 @@ class WorkerDied(NamedTuple):
     detail: str = "the process that worked on it died: run again, with fewer --workers perhaps"
 
 
+class WorkerTraceback(Exception):
+    """Where in a worker an error was raised."""
+
+
 def num_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -31,56 +38,80 @@ def num_cores() -> int:
 def run_jobs(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
 ) -> Iterator[tuple[Job, Result | WorkerDied]]:
-    """Each job with what ``work`` gave for it, as they are done.
+    """Each job with what ``work`` gave for it, in the order in which they are done.
 
-    ``work`` is a function of a module, or a partial of one.  What it raises is raised here, after
-    the jobs in progress have ended.
+    ``work`` is a function of a module, or a partial of one; what it raises is raised here.  Only
+    as many jobs are taken from ``jobs`` as there are processes to do them.
     """
     pending = iter(jobs)
-    processes = [_Process() for _ in range(workers)]
-    running: dict[Future[Result], tuple[_Process, Job]] = {}
-    try:
-        for process, job in zip(processes, islice(pending, workers), strict=False):
-            running[process.submit(work, job)] = process, job
-        while running:
-            done, _ = wait(running, return_when="FIRST_COMPLETED")
-            for future in done:
-                process, job = running.pop(future)
-                result = process.result(future)
+    working: dict[object, _Worker[Job, Result]] = {}
+    with ExitStack() as at_the_end:
+
+        def begin(worker: _Worker[Job, Result] | None, job: Job) -> None:
+            if worker is None:
+                worker = _Worker(work)
+                at_the_end.callback(worker.end)
+            worker.begin(job)
+            working[worker.connection] = worker
+
+        for job in islice(pending, workers):
+            begin(None, job)
+        while working:
+            for connection in wait([worker.connection for worker in working.values()]):
+                worker = working.pop(connection)
+                job, result = worker.job, worker.result()
                 for following in islice(pending, 1):
-                    running[process.submit(work, following)] = process, following
+                    begin(None if isinstance(result, WorkerDied) else worker, following)
                 yield job, result
-    finally:
-        for process in processes:
-            process.pool.shutdown(cancel_futures=True)
 
 
-class _Process:
-    """A process, and after its death another."""
+class _Worker(Generic[Job, Result]):
+    """A process that does one job after the other."""
 
-    def __init__(self) -> None:
-        self.pool = self._start()
+    job: Job  # that it has
 
-    def _start(self) -> ProcessPoolExecutor:
-        # spawned, not forked: the threads of libraries do not survive a fork
-        spawn = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin)
+    def __init__(self, work: Callable[[Job], Result]) -> None:
+        context = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
+        self.connection, other_end = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other_end, work), daemon=True)
+        self.process.start()
+        other_end.close()
 
-    def submit(self, work: Callable[[Job], Result], job: Job) -> "Future[Result]":
+    def begin(self, job: Job) -> None:
+        self.job = job
+        with suppress(BrokenPipeError):  # it died meanwhile, which ``result`` finds
+            self.connection.send(job)
+
+    def result(self) -> Result | WorkerDied:
         try:
-            return self.pool.submit(work, job)
-        except BrokenProcessPool:  # it died between two jobs
-            self.pool = self._start()
-            return self.pool.submit(work, job)
-
-    def result(self, future: "Future[Result]") -> Result | WorkerDied:
-        try:
-            return future.result()
-        except BrokenProcessPool:
-            self.pool.shutdown()
-            self.pool = self._start()
+            result, error, text = self.connection.recv()
+        except (EOFError, ConnectionResetError):
             return WorkerDied()
+        if error is not None:
+            raise error from WorkerTraceback(text)
+        return result
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
 
 
-def _begin() -> None:
+def _serve(connection: Connection, work: Callable[[Any], object]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+    Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        job = connection.recv()
+        try:
+            result = work(job)
+        except Exception as error:
+            connection.send((None, error, traceback.format_exc()))
+        else:
+            connection.send((result, None, ""))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
