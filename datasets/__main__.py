@@ -3,6 +3,7 @@
 python -m datasets voxceleb --metadata vox-metadata.csv --videos DIR --output ROOT
 python -m datasets merge ROOT
 python -m datasets check ROOT [--fix]
+python -m datasets stats ROOT [--metadata CSV | --pairs CSV]
 python -m datasets celebv --input DIR --output ROOT
 """
 
@@ -124,6 +125,43 @@ def check(
     if output is not None:
         write_text_whole(output, report.model_dump_json(indent=1) + "\n")
     return PROBLEMS_LEFT if report.remaining else 0
+
+
+@app.command()
+def stats(
+    root: Annotated[Path, typer.Argument(help="Holds train/ and test/, or all clips.")],
+    *,
+    output: Annotated[
+        Path, typer.Option(help="Folder of stats.json, clips.csv and contact_sheet.png.")
+    ] = Path("results/stats"),
+    metadata: Annotated[
+        Path | None, typer.Option(help="A table of clips: how much of it is there.")
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="A list of pairs: how much of it is there.")
+    ] = None,
+    each: Annotated[
+        Literal["person", "clip"], typer.Option(help="What has a picture on the contact sheet.")
+    ] = "person",
+    count: Annotated[int, typer.Option(min=1, help="Pictures of each split, at most.")] = 100,
+    workers: WorkersOption = None,
+) -> int:
+    """People, clips, seconds, sizes, brightness, motion; a contact sheet; coverage of a list."""
+    from datasets.preparing.jobs import num_cores
+    from datasets.preparing.run import SOME_SKIPPED
+    from datasets.preparing.stats import write_stats
+
+    found = write_stats(
+        *(root, output),
+        metadata=metadata,
+        pairs=pairs,
+        each=each,
+        count=count,
+        workers=workers or num_cores(),
+    )
+    typer.echo(found.table())
+    typer.echo(f"\nWritten: {output}")
+    return SOME_SKIPPED if found.unreadable else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

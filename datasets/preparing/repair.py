@@ -4,7 +4,6 @@ A clip is encoded again under a temporary name that then takes the place of the 
 of a folder are replaced one by one.  What cannot be used is moved aside, never deleted.
 """
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,13 +14,11 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from filelock import FileLock, Timeout
-from PIL import Image
 from tqdm import tqdm
 
 from datasets.clips import clip_name
-from datasets.pictures import FRAME_SUFFIXES, Picture, frame_paths, read_image
+from datasets.pictures import FRAME_SUFFIXES, frame_paths, read_image
 from datasets.preparing.contents import Contents
 from datasets.preparing.cutting import RATE, RawVideo
 from datasets.preparing.inspection import Size, rate_fault
@@ -37,6 +34,7 @@ from datasets.preparing.problems import (
     Problem,
 )
 from datasets.preparing.records import read_record, record_path
+from datasets.preparing.stills import resized, write_picture_whole
 from datasets.video import probe
 from datasets.video_file import open_video, upright
 from datasets.writers import VideoWriter
@@ -154,23 +152,8 @@ def encode_again(path: Path, size: Size) -> None:
 def resize_picture(path: Path, size: Size) -> None:
     """Writes a picture again, where it is not of this size."""
     picture = read_image(path)
-    if picture.shape[:2] == size[::-1]:
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        format = "PNG" if path.suffix.lower() == ".png" else "JPEG"
-        Image.fromarray(resized(picture, size)).save(temporary, format, quality=95)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def resized(picture: Picture, size: Size) -> Picture:
-    """The picture with this width and height, anti-aliased."""
-    if picture.shape[:2] == size[::-1]:
-        return picture
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+    if picture.shape[:2] != size[::-1]:
+        write_picture_whole(path, resized(picture, size))
 
 
 def correct_record(clip: Path, size: Size) -> None:
