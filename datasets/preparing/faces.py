@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from PIL import Image
 
 from datasets.geometry import Box
 from datasets.pictures import Picture
@@ -30,7 +31,7 @@ class Face(NamedTuple):
 class FaceDetector(Protocol):
     """What finds the faces of frames."""
 
-    name: str
+    name: DetectorName
 
     def __call__(self, frames: Sequence[Picture]) -> list[list[Face]]:
         """The faces of each frame (H, W, 3), RGB uint8; all frames are of one size."""
@@ -49,7 +50,8 @@ class CascadeDetector:
     with its own steps 137 and 47, 36 ms.
     """
 
-    name = "cascade"
+    name: DetectorName = "cascade"
+    least_contrast = 3.0  # grey levels; patterns alone would be found in blurred walls as well
 
     def __init__(self, smallest: int = SMALLEST) -> None:
         """Faces of fewer than ``smallest`` pixels are not looked for."""
@@ -76,7 +78,16 @@ class CascadeDetector:
             min_neighbor_number=3,
         )
         places = ((float(box["c"]), float(box["r"]), float(box["width"])) for box in found)
-        return [Face(Box(x, y, x + width, y + width)) for x, y, width in places]
+        boxes = (Box(x, y, x + width, y + width) for x, y, width in places)
+        return [Face(box) for box in boxes if _contrast(frame, box) >= self.least_contrast]
+
+
+def _contrast(frame: Picture, box: Box) -> float:
+    """The mean difference of neighbours, of 24 x 24 grey pixels: 5 to 20 in faces."""
+    size = SMALLEST, SMALLEST
+    grey = Image.fromarray(frame).convert("L").resize(size, Image.Resampling.BILINEAR, box=box)
+    pixels = np.asarray(grey, dtype=np.float32)
+    return float(sum(np.abs(np.diff(pixels, axis=axis)).mean() for axis in (0, 1)) / 2)
 
 
 class FaceAlignmentDetector:
@@ -86,7 +97,7 @@ class FaceAlignmentDetector:
     (FOMM's preprocessing), and in such crops the cascade's square has 0.59 of the side.
     """
 
-    name = "face-alignment"
+    name: DetectorName = "face-alignment"
     square = 0.59 * 1.2  # side of the cascade's square, as a fraction of the height of a box
     sure = 0.8  # score of a face, at least
 

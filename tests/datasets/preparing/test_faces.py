@@ -68,6 +68,15 @@ def test_each_frame_has_its_own_faces():
     assert abs(largest(second).centre[0] - (512 - ASTRONAUT[0])) < 12
 
 
+def test_a_face_that_is_hardly_to_be_seen_is_none():
+    astronaut = data.astronaut().astype(np.float32)
+    faint = (128 + (astronaut - 128) * 0.15).astype(np.uint8)
+    assert CascadeDetector()([faint]) == [[]]
+    detector = CascadeDetector()
+    detector.least_contrast = 0
+    assert detector([faint]) != [[]]
+
+
 def test_faces_smaller_than_asked_for_and_tiny_frames_give_none():
     assert CascadeDetector(smallest=150)([data.astronaut()]) == [[]]
     assert CascadeDetector()([np.zeros((20, 300, 3), np.uint8)]) == [[]]
