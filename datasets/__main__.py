@@ -1,6 +1,7 @@
 """Makes training sets of raw videos, and looks after them.
 
 python -m datasets voxceleb --metadata vox-metadata.csv --videos DIR --output ROOT
+python -m datasets videos --input DIR --output ROOT
 python -m datasets merge ROOT
 python -m datasets check ROOT [--fix]
 python -m datasets stats ROOT [--metadata CSV | --pairs CSV]
@@ -87,6 +88,59 @@ def celebv(
     from datasets.preparing.jobs import num_cores
 
     return finish(prepare(input, output, size, workers=workers or num_cores()), output)
+
+
+@app.command()
+def videos(
+    *,
+    input: Annotated[Path, typer.Option(help="Folder of videos, however nested.")],
+    output: OutputOption,
+    identity: Annotated[
+        str,
+        typer.Option(
+            help="Whom a video shows: folder (one person in each folder of --input), file (each "
+            "video another), or a CSV file of file,person."
+        ),
+    ] = "folder",
+    workers: WorkersOption = None,
+    shard: ShardOption = "1/1",
+    size: SizeOption = 256,
+    format: FormatOption = "mp4",
+    detector: Annotated[
+        Literal["auto", "cascade", "face-alignment"],
+        typer.Option(help="What finds faces; auto: face-alignment where its weights are."),
+    ] = "auto",
+    test_share: Annotated[
+        float, typer.Option(min=0.001, max=0.999, help="Of the people, for the test split.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses these people.")] = 0,
+    min_seconds: Annotated[float, typer.Option(min=0.2, help="Of a clip.")] = 2,
+    max_seconds: Annotated[
+        float, typer.Option(min=1, help="Of a clip: longer takes become several.")
+    ] = 20,
+    min_size: Annotated[
+        int, typer.Option(min=16, help="Side of the crop, in pixels of the video.")
+    ] = 128,
+) -> int:
+    """Any folder of talking videos: scenes in which one person is alone, cut around the face."""
+    from datasets.preparing.cutting import Form
+    from datasets.preparing.jobs import num_cores
+    from datasets.preparing.report import Shard
+    from datasets.preparing.run import finish
+    from datasets.preparing.tracks import Limits
+    from datasets.preparing.videos import prepare
+
+    report = prepare(
+        *(input, output, Form("square", size, format)),
+        limits=Limits(min_seconds, max_seconds, min_size),
+        identity=identity,
+        detector=detector,
+        test_share=test_share,
+        seed=seed,
+        workers=workers or num_cores(),
+        shard=Shard.parse(shard),
+    )
+    return finish(report, output)
 
 
 @app.command()

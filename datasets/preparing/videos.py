@@ -54,12 +54,12 @@ def prepare(
     folder: Path,
     root: Path,
     form: Form,
-    limits: Limits,
     *,
-    identity: str = "folder",
-    detector: DetectorName = "auto",
-    test_share: float = 0.1,
-    seed: int = 0,
+    limits: Limits,
+    identity: str,
+    detector: DetectorName,
+    test_share: float,
+    seed: int,
     workers: int,
     shard: Shard,
 ) -> Report:
@@ -67,6 +67,11 @@ def prepare(
 
     Raises InputError where nothing can begin, and OutputError where clips cannot be written.
     """
+    if limits.max_seconds < 2 * limits.min_seconds:
+        raise InputError(
+            f"Halves of clips of {limits.max_seconds:g} s would be shorter than "
+            f"{limits.min_seconds:g} s: give a --max-seconds of twice --min-seconds or more."
+        )
     sources, problems = find_sources(folder, identity)
     people = sorted({source.person for source in sources})
     test = _for_test(people, folder, test_share, seed)
