@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import typer
@@ -21,15 +21,25 @@ from tqdm import tqdm
 from config import load_config
 from config.command_line import run
 from datasets.background import behind
+from datasets.geometry import Geometry
 from datasets.pair_list import read_pair_list
 from datasets.video import Frame, open_writer, probe, read_image
 from evaluation.animate_pairs import animate_pairs, report
 from evaluation.animation import WAITING, BestFrame, Options, animated, initial_frame
+from evaluation.fitting import plain_fitting, training_fitting, training_geometry
 from evaluation.pair_folder import Format
 from modules.animator import Animator, Fit, Motion
 from modules.errors import InputError
 
-__all__ = ["Animator", "Options", "Timing", "animate_file", "animate_pairs", "report"]
+__all__ = [
+    "Animator",
+    "Options",
+    "Timing",
+    "animate_file",
+    "animate_pairs",
+    "report",
+    "training_geometry",
+]
 
 app = typer.Typer(add_completion=False)
 logger = logging.getLogger(__name__)
@@ -51,26 +61,41 @@ class Timing(NamedTuple):
 
 
 def animate_file(
-    animator: Animator, source: Path, driving: Path, output: str, options: Options
+    animator: Animator,
+    source: Path,
+    driving: Path,
+    output: str,
+    options: Options,
+    *,
+    geometry: Geometry | None = None,
+    paste: bool = False,
 ) -> Timing:
     """Writes the picture ``source``, animated by the video, folder or picture ``driving``.
 
     ``output`` is a .mp4 or .gif with the rate (and, in a .mp4, the sound) of the driving video,
-    or a folder of PNG where it ends in "/".
+    or a folder of PNG where it ends in "/".  With a ``geometry`` (see ``training_geometry``) both
+    faces are cut as the training's were, and with ``paste`` the result is the whole picture.
     """
+    if paste and (geometry is None or options.panels):
+        raise InputError("--paste needs --fit training, and goes without --panels.")
     began, computed_before = time.perf_counter(), animator.busy.seconds
-    portrait, video = animator.fit(read_image(source)), probe(driving)
+    picture, video = read_image(source), probe(driving)
+    fitting = plain_fitting(animator)
+    if geometry is not None:
+        fitting = training_fitting(animator, geometry, source, driving, picture, paste=paste)
+    portrait = fitting.source(picture)
     options = options._replace(motion=options.motion or "relative")
-    initial = initial_frame(animator, portrait, driving, options)
+    initial = initial_frame(animator, portrait, driving, options, fit=fitting.driving)
     with open_writer(output, video.rate, driving if video.has_audio else None) as writer:
 
         def write(frame: Frame, result: np.ndarray) -> None:
-            shown = [portrait, frame.image] if options.panels else []
-            writer.write(np.hstack([*shown, result]), frame.time if video.variable_rate else None)
+            shown = [portrait, frame.image, result] if options.panels else [result]
+            image = np.hstack([fitting.result(each) for each in shown])
+            writer.write(image, frame.time if video.variable_rate else None)
 
         with (
             behind(write, WAITING) as hand_over,
-            animated(animator, portrait, driving, initial, options) as results,
+            animated(animator, portrait, driving, initial, options, fit=fitting.driving) as results,
         ):
             for frame, result in tqdm(results, total=video.num_frames, unit="frame", disable=None):
                 hand_over(frame, result)
@@ -136,7 +161,17 @@ def command(
     config: Annotated[
         str | None, typer.Option(help="For weights that are neither ours nor as published.")
     ] = None,
-    fit: Annotated[Fit, typer.Option(help="What to do with pictures of another shape.")] = "crop",
+    fit: Annotated[
+        Literal[Fit, "training"],
+        typer.Option(
+            help="What to do with pictures of another shape; training: cut the faces of all "
+            "pictures as those that the network was trained on, and undo it in the output."
+        ),
+    ] = "crop",
+    paste: Annotated[
+        bool,
+        typer.Option("--paste", help="With --fit training: the face moves in the whole picture."),
+    ] = False,
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the result; as trained if left out.")
     ] = None,
@@ -149,6 +184,11 @@ def command(
             "--adapt-scale and --best-frame need relative motion: leave them out, or choose "
             "--motion relative."
         )
+    if pairs is not None and (fit == "training" or paste):
+        raise InputError(
+            "The frames of --pairs are as their protocol prescribes: leave out --fit training and "
+            "--paste."
+        )
     options = Options(motion, adapt_scale, parse_best_frame(best_frame), panels, batch_size)
     if pairs is None and (root is not None or strict or format != "png"):
         raise InputError("--root, --strict and --format belong to --pairs.")
@@ -156,18 +196,21 @@ def command(
     if pair_list and strict:
         pair_list.require_all()
     settings = load_config(config) if config else None
+    geometry = None
+    if fit == "training":
+        geometry = (settings and settings.data.geometry) or training_geometry(checkpoint)
     animator = Animator.from_checkpoint(
         checkpoint,
         config=settings.model if settings else None,
         size=size or (settings.data.size if settings else None),
-        fit=fit,
+        fit="crop" if fit == "training" else fit,
         device=device,
         precision=precision,
     )
     if pair_list is None:
         assert source is not None
         assert driving is not None
-        animate_file(animator, source, driving, output, options)
+        animate_file(animator, source, driving, output, options, geometry=geometry, paste=paste)
         return 0
     folder = Path(output)
     problems = animate_pairs(

@@ -5,7 +5,7 @@ Relative motion counts from a driving frame, best from the one most like the sou
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -14,12 +14,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from datasets.background import ahead
+from datasets.pictures import Picture
 from datasets.video import Frame, frames_at, read_frames
 from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks
 from evaluation.metric import Unavailable
 from modules.animator import Animator, Motion, batches
 from modules.motion_transfer import shape_distances
 
+Fitter = Callable[[Picture], Picture]  # of pictures of any size to the network's
 BestFrame = int | Literal["auto"]
 
 WAITING = 32  # frames that may wait to be written
@@ -44,12 +46,16 @@ def animated(
     driving: Path,
     initial: np.ndarray | None,
     options: Options,
+    *,
+    fit: Fitter | None = None,
 ) -> Iterator[Iterator[tuple[Frame, np.ndarray]]]:
     """Each frame of a file, brought to the network's size, with what the portrait becomes by it.
 
-    A thread reads two batches ahead of the network.
+    It is brought there by ``fit``, or else by the animator. A thread reads two batches ahead of the
+    network.
     """
-    fitted = (frame._replace(image=animator.fit(frame.image)) for frame in read_frames(driving))
+    fit = fit or animator.fit
+    fitted = (frame._replace(image=fit(frame.image)) for frame in read_frames(driving))
     with ahead(fitted, 2 * (options.batch_size or animator.batch_size)) as frames:
         # Two readers of one stream: the one returned is at most two batches behind the network's.
         returned, given = itertools.tee(frames)
@@ -65,18 +71,29 @@ def animated(
 
 
 def initial_frame(
-    animator: Animator, portrait: np.ndarray, driving: Path, options: Options
+    animator: Animator,
+    portrait: np.ndarray,
+    driving: Path,
+    options: Options,
+    *,
+    fit: Fitter | None = None,
 ) -> np.ndarray | None:
-    """The driving frame that relative motion counts from; None for the first."""
+    """The driving frame that relative motion counts from, at the network's size.
+
+    None for the first.
+    """
+    fit = fit or animator.fit
     if options.motion == "absolute" or options.best_frame == 0:
         return None
     if options.best_frame == "auto":
-        return find_best_frame(animator, portrait, driving)
+        return find_best_frame(animator, portrait, driving, fit)
     (image,) = frames_at(driving, [options.best_frame])
-    return image
+    return fit(image)
 
 
-def find_best_frame(animator: Animator, portrait: np.ndarray, driving: Path) -> np.ndarray | None:
+def find_best_frame(
+    animator: Animator, portrait: np.ndarray, driving: Path, fit: Fitter
+) -> np.ndarray | None:
     """The driving frame whose facial landmarks are arranged most like the source's.
 
     Where no face is found, the network's own keypoints stand for the landmarks; None where not
@@ -89,7 +106,7 @@ def find_best_frame(animator: Animator, portrait: np.ndarray, driving: Path) -> 
         ),
     }
     for way, landmarks in ways.items():
-        if landmarks and (found := nearest_frame(animator, portrait, driving, landmarks)):
+        if landmarks and (found := nearest_frame(animator, portrait, driving, landmarks, fit)):
             number, image = found
             logger.info("Best frame by %s: %d.", way, number)
             return image
@@ -110,7 +127,7 @@ def landmark_detector(device: str) -> Landmarks | None:
 
 
 def nearest_frame(
-    animator: Animator, portrait: np.ndarray, driving: Path, landmarks: Landmarks
+    animator: Animator, portrait: np.ndarray, driving: Path, landmarks: Landmarks, fit: Fitter
 ) -> tuple[int, np.ndarray] | None:
     """The number and picture of the driving frame whose landmarks are most like the source's.
 
@@ -121,9 +138,9 @@ def nearest_frame(
         return None
     nearest, found = np.inf, None
     start = 0
-    images = (frame.image for frame in read_frames(driving))
+    images = (fit(frame.image) for frame in read_frames(driving))
     for batch in batches(images, animator.batch_size):
-        distances = shape_distances(landmarks([animator.fit(image) for image in batch]), target)
+        distances = shape_distances(landmarks(batch), target)
         i = int(distances.argmin())
         if distances[i] < nearest:
             nearest, found = distances[i], (start + i, batch[i])

@@ -1,0 +1,260 @@
+"""``animate --fit training``: faces cut as the network's training frames were, and the way back."""
+
+from fractions import Fraction
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from animate import Animator, Options, animate_file, main
+from datasets.geometry import PUBLISHED, Box, Geometry
+from datasets.main_face import main_face
+from datasets.preparing.cutting import Cut, Form, Output, cut_clips
+from datasets.preparing.framing import write_geometry
+from datasets.training_crop import TrainingCrop
+from datasets.video import VideoWriter, probe, read_frames, read_image
+from evaluation import animation
+from modules.checkpoints import save_weights
+from tests.tiny import TINY, tiny_model
+
+SIZE = 160  # of the network's frames: about that of the cut, so that little is lost
+FLATTENED = Geometry(aspect=1.25, face_x=0.5, face_y=0.48, face_width=0.6)
+
+
+def astronaut(left: int = 0, top: int = 0) -> np.ndarray:
+    """Her picture, moved to the right and down: (512, 512, 3)."""
+    return np.roll(data.astronaut(), (top, left), axis=(0, 1))
+
+
+def images(path: Path) -> list[np.ndarray]:
+    return [frame.image for frame in read_frames(path)]
+
+
+@pytest.fixture
+def files(tmp_path) -> dict[str, str | None]:
+    """The options of a command that works: she moves to the right and back."""
+    config = {
+        "model": TINY.model_dump(mode="json"),
+        "data": {"size": SIZE, "geometry": FLATTENED.model_dump(mode="json")},
+    }
+    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+    Image.fromarray(astronaut(left=40)).save(tmp_path / "source.png")
+    with VideoWriter(tmp_path / "driving.mp4", Fraction(25)) as writer:
+        for left in (-6, 0, 6, 0):
+            writer.write(astronaut(left, top=30))
+    return {
+        "--checkpoint": str(tmp_path),
+        "--source": str(tmp_path / "source.png"),
+        "--driving": str(tmp_path / "driving.mp4"),
+        "--output": str(tmp_path / "result.mp4"),
+        "--device": "cpu",
+        "--precision": "fp32",
+        "--fit": "training",
+    }
+
+
+def call(options: dict[str, str | None]) -> int:
+    return main([word for pair in options.items() for word in pair if word is not None])
+
+
+def crop_of(path: str | None) -> TrainingCrop:
+    face = main_face(read_image(str(path)))
+    assert face is not None
+    return TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
+
+
+@pytest.fixture
+def copying(monkeypatch) -> list[np.ndarray]:
+    """A network that gives back its source; it notes the driving frames that it is given."""
+    given = []
+
+    def copies(animator, source, frames, **options):
+        for frame in frames:
+            given.append(frame)
+            yield source
+
+    monkeypatch.setattr(Animator, "animate", copies)
+    return given
+
+
+# What comes out
+
+
+def test_the_result_has_the_proportions_of_the_cut(files):
+    assert call(files) == 0
+    result = probe(str(files["--output"]))
+    assert (result.size, result.num_frames) == ((200, SIZE), 4)
+
+
+def test_a_network_that_copies_its_source_gives_back_the_part_that_was_cut_out(files, copying):
+    assert call(files | {"--output": f"{files['--checkpoint']}/frames/"}) == 0
+    box = crop_of(files["--source"]).box
+    source = Image.fromarray(read_image(str(files["--source"])))
+    part = source.resize((SIZE, 200), Image.Resampling.BICUBIC, box=box)
+    for result in images(Path(str(files["--checkpoint"])) / "frames"):
+        assert np.abs(result.astype(int) - np.asarray(part)).mean() < 2
+
+
+def test_a_network_that_copies_its_source_is_pasted_back_to_the_source_picture(files, copying):
+    output = Path(str(files["--checkpoint"])) / "frames"
+    assert call(files | {"--output": f"{output}/", "--paste": None}) == 0
+    source = read_image(str(files["--source"]))
+    results = images(output)
+    assert len(results) == 4
+    for result in results:
+        assert result.shape == source.shape
+        difference = np.abs(result.astype(int) - source)
+        assert difference.mean() < 0.3
+        left, top, right, bottom = map(int, crop_of(files["--source"]).box)
+        assert difference[top:bottom, left:right].mean() < 2.5
+        difference[top : bottom + 1, left : right + 1] = 0
+        assert (difference == 0).all()
+
+
+def test_a_pasted_video_has_the_size_of_the_picture_with_even_sides(files, tmp_path):
+    Image.fromarray(astronaut()[:401, :331]).save(tmp_path / "source.png")
+    assert call(files | {"--paste": None}) == 0
+    assert probe(str(files["--output"])).size == (400, 330)
+
+
+def test_all_driving_frames_have_one_cut(files, copying):
+    """She moves in the frames as she does in the video."""
+    assert call(files) == 0
+    shrink = SIZE / crop_of_video(files).width
+    frames = [frame.astype(int) for frame in copying]
+    moved = round(6 * shrink)
+    for one, other in ((0, 1), (1, 2)):
+        kept = np.abs(frames[one][:, 20:-20] - frames[other][:, 20:-20]).mean()
+        followed = frames[one][:, 20:-20] - frames[other][:, 20 + moved : SIZE - 20 + moved]
+        assert np.abs(followed).mean() < kept / 2
+
+
+def crop_of_video(files: dict[str, str | None]) -> Box:
+    face = main_face(images(Path(str(files["--driving"])))[1])
+    assert face is not None
+    return FLATTENED.crop_around(face)
+
+
+def test_the_face_is_at_the_same_place_in_source_and_driving_frames(files, copying, tmp_path):
+    assert call(files | {"--output": f"{tmp_path}/frames/", "--panels": None}) == 0
+    panels = images(tmp_path / "frames")[1]
+    assert panels.shape == (200, 3 * SIZE, 3)
+    source, driving, result = np.split(panels, 3, axis=1)
+    np.testing.assert_array_equal(source, result)
+    for part in (source, driving):
+        face = main_face(np.ascontiguousarray(part))
+        assert face is not None
+        x, y = face.centre
+        assert abs(x / SIZE - FLATTENED.face_x) < 0.05
+        assert abs(y / 200 - FLATTENED.face_y) < 0.05
+        assert abs(face.width / SIZE - FLATTENED.face_width) < 0.08
+
+
+def test_a_gif_has_the_cut_too(files, tmp_path):
+    assert call(files | {"--output": str(tmp_path / "result.gif")}) == 0
+    assert [image.shape for image in images(tmp_path / "result.gif")] == [(200, SIZE, 3)] * 4
+
+
+def test_the_best_frame_is_looked_for_in_the_cut_frames(files, monkeypatch):
+    seen = []
+
+    def landmarks(frames):
+        seen.extend(frame.shape for frame in frames)
+        shape = np.random.default_rng(0).normal(size=(68, 2))
+        return np.stack([shape * [1, 1 + frame.mean() / 255] for frame in frames])
+
+    monkeypatch.setattr(animation, "landmark_detector", lambda device: landmarks)
+    assert call(files | {"--best-frame": "auto"}) == 0
+    assert seen == [(SIZE, SIZE, 3)] * 5
+
+
+def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, monkeypatch):
+    begun = []
+
+    def animate(animator, source, frames, *, initial, **options):
+        begun.extend(frames if initial is None else [*frames, initial])
+        yield from begun[:4]
+
+    monkeypatch.setattr(Animator, "animate", animate)
+    assert call(files | {"--best-frame": "2"}) == 0
+    np.testing.assert_array_equal(begun[4], begun[2])
+
+
+# The geometry of training data
+
+
+@pytest.mark.parametrize("box", [Box(155, 30, 297, 203), Box(150, 20, 300, 180)])
+def test_pictures_are_cut_as_the_frames_of_a_prepared_data_set_were(tmp_path, box):
+    """Published boxes around a place, cut out and flattened, against the cut of the whole picture.
+
+    Several, because what the cascade finds in a single frame is a tenth too large or too small.
+    """
+    with VideoWriter(tmp_path / "raw.mp4", Fraction(25)) as writer:
+        writer.write(data.astronaut())
+    for folder in ("work", "root"):
+        (tmp_path / folder).mkdir()
+    cuts = [
+        Cut(f"id1#{x}#{y}", "train", 0, 1, box.shifted(x, y).scaled(1 / 512, 1 / 512))
+        for x, y in product((-8, -4, 0, 4, 8), repeat=2)
+    ]
+    output = Output(tmp_path / "root", tmp_path / "work")
+    outcomes = cut_clips(tmp_path / "raw.mp4", cuts, Form("published", SIZE, "png"), output)
+    assert [outcome.reason for outcome in outcomes] == [None] * len(cuts)
+    geometry, face = write_geometry(tmp_path / "root"), main_face(data.astronaut())
+    assert geometry is not None
+    assert face is not None
+    found = geometry.crop_around(face)
+    assert found.height / found.width == pytest.approx(box.height / box.width, rel=0.01)
+    assert np.abs(np.subtract(found, box)).max() < 0.05 * box.height
+
+
+# Errors
+
+
+def complaint(capsys) -> str:
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert "Traceback" not in lines[-1]
+    return lines[-1]
+
+
+@pytest.mark.parametrize("which", ["source", "driving"])
+def test_without_a_face_another_fit_is_named(files, tmp_path, capsys, *, which):
+    Image.fromarray(np.full((300, 200, 3), 90, np.uint8)).save(tmp_path / "blank.png")
+    before = set(tmp_path.iterdir())
+    assert call(files | {f"--{which}": f"{tmp_path}/blank.png"}) == 2
+    found = complaint(capsys)
+    assert "No face was found in" in found
+    assert "blank.png" in found
+    assert "use --fit crop, pad or squash" in found
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_checkpoint_without_a_geometry_is_refused(files, tmp_path, capsys):
+    config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
+    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+    assert call(files) == 2
+    assert "does not say how its training frames were cut" in complaint(capsys)
+
+
+@pytest.mark.parametrize("change", [{"--fit": "crop"}, {"--panels": None}])
+def test_what_does_not_go_with_paste_is_refused(files, capsys, change):
+    assert call(files | {"--paste": None} | change) == 2
+    assert "--paste needs --fit training, and goes without --panels" in complaint(capsys)
+
+
+@pytest.mark.parametrize("more", [{}, {"--paste": None, "--fit": "crop"}])
+def test_lists_of_pairs_keep_to_their_protocol(files, tmp_path, capsys, more):
+    (tmp_path / "pairs.csv").write_text("source,driving\na,b\n")
+    options = files | {"--pairs": f"{tmp_path}/pairs.csv"} | more
+    assert call({k: v for k, v in options.items() if k not in ("--source", "--driving")}) == 2
+    assert "leave out --fit training and --paste" in complaint(capsys)
+
+
+def test_from_python_a_geometry_is_given(files, copying, tmp_path):
+    animator = Animator(tiny_model(), (SIZE, SIZE), device="cpu", precision="fp32")
+    source, driving = Path(str(files["--source"])), Path(str(files["--driving"]))
+    animate_file(animator, source, driving, f"{tmp_path}/a/", Options(), geometry=PUBLISHED)
+    assert images(tmp_path / "a")[0].shape == (196, SIZE, 3)
