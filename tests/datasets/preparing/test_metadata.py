@@ -50,7 +50,7 @@ def test_rows_are_gathered_by_video_in_the_order_of_time(tmp_path):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_tables_of_other_programs_read_the_same(tmp_path, end):
-    """A byte order mark, other ends of lines, quotes, 12.0, spaces, columns that nobody needs."""
+    """A byte order mark, other ends of lines, quotes, 12.0, spaces, cells that nobody needs."""
     columns = HEADER.split(",")
     cells = {
         **ROW,
@@ -59,9 +59,9 @@ def test_tables_of_other_programs_read_the_same(tmp_path, end):
         "partition": " train ",
         "bbox": "10.0-20-110.0-140",
     }
-    header = ",".join(["title", *reversed(columns)])
-    cells = ",".join(['"Talk, part ""1"""', *(f'"{cells[name]}"' for name in reversed(columns))])
-    other = read(tmp_path, cells, "", header="\ufeff" + header, end=end)
+    header = ",".join([*reversed(columns), "title"])
+    cells = ",".join([*(f'"{cells[name]}"' for name in reversed(columns)), '"Talk, part ""1"""'])
+    other = read(tmp_path, cells + ",,", "", "  ", header="\ufeff" + header, end=end)
     assert other == read(tmp_path, row())
 
 
