@@ -90,7 +90,7 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
         )
         data = config.data
         if options.root is not None:
-            data = data.model_copy(update={"root": options.root})
+            data = data.model_copy(update={"source": "files", "root": options.root})
         work = video_work if options.protocol == "video" else pairs_work
         units, coverage, facts = work(data, options, animator)
         suite = build_suite(
@@ -148,7 +148,7 @@ def pairs_work(data: DataConfig, options: Options, animator: Animator) -> Work:
     """The pairs of a list; those of one driving clip are a unit."""
     if options.pairs is None:
         raise InputError("--protocol pairs needs --pairs CSV.")
-    pair_list = read_pair_list(options.pairs, data.root)
+    pair_list = read_pair_list(options.pairs, data.folder)
     if options.strict:
         pair_list.require_all()
     unsuited = {pair.name: why for pair in pair_list.pairs if (why := unsuited_for_truth(pair))}

@@ -81,14 +81,14 @@ def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
     import imageio.v3 as imageio
 
     from animate import Animator, Options, animate_file
-    from datasets.clips import clip_frames, find_clips
+    from datasets.training_clips import training_clips
 
-    clips = find_clips(data, "test")
+    clips = training_clips(data, "test")
     others = [clip for clip in clips if clip.identity != clips[0].identity]
     source = output.with_name("animation_source.png")
-    imageio.imwrite(source, clip_frames(clips[0], [0])[0])
+    imageio.imwrite(source, clips[0].frames([0])[0])
     animator = Animator.from_checkpoint(checkpoint)
-    driving = (others or clips)[0].path
+    driving = (others or clips)[0].as_file(output.parent)
     animate_file(animator, source, driving, str(output), Options(panels=True))
 
 

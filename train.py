@@ -18,11 +18,11 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from config import Config, to_settings, to_yaml
-from datasets.clips import find_clips
 from datasets.loading import load_batches
 from datasets.pairs import PairDataset, PairSampler, collate, fixed_pairs
 from datasets.stated import stated_geometry
 from datasets.synthetic import generate
+from datasets.training_clips import training_clips
 from evaluation.metrics import Scores
 from evaluation.validation import Validation
 from modules.checkpoints import BEST, WEIGHTS, load_strictly, read_weights, save_weights
@@ -67,12 +67,12 @@ class Training:
         self.accelerator, self.hosts = start_processes(config.train), Hosts()
         self.batch_size = config.train.batch_size * self.accelerator.num_processes  # of all
 
-        if config.data.synthetic is not None:
+        if config.data.synthetic is not None and config.data.source == "files":
             with self.accelerator.main_process_first():
-                generate(config.data.root, config.data.synthetic)
+                generate(config.data.folder, config.data.synthetic)
         config = config.model_copy(update={"data": stated_geometry(config.data)})
         self.config, self.folder = config, folder
-        self.clips = find_clips(config.data, "train")
+        self.clips = training_clips(config.data, "train")
         self.dataset = PairDataset(self.clips, config.data, config.seed)
         self.batches_per_epoch = self.sampler(0).batches_per_epoch
         num_steps = config.train.epochs * self.batches_per_epoch // config.train.accumulate
@@ -191,7 +191,7 @@ class Training:
     def validation_batches(self) -> list[tuple[Tensor, Tensor]]:
         """Fixed pairs of the test split."""
         train, data = self.config.train, self.config.data
-        pairs = fixed_pairs(find_clips(data, "test"), data, train.validation_pairs)
+        pairs = fixed_pairs(training_clips(data, "test"), data, train.validation_pairs)
         starts = range(0, len(pairs), train.batch_size)
         batches = [collate(pairs[start : start + train.batch_size]) for start in starts]
         return [batch.images(torch.device("cpu")) for batch in batches]

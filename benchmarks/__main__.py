@@ -2,7 +2,7 @@
 
 python -m benchmarks inference [--sweep]
 python -m benchmarks training
-python -m benchmarks data [--root DIR]
+python -m benchmarks data [--root DIR] [--set data.source=stream]
 python -m benchmarks memory
 python -m benchmarks table RESULT.json ...
 """
@@ -97,7 +97,8 @@ def data(
     config: ConfigOption = "vox.yaml",
     overrides: SetOption = None,
     root: Annotated[
-        Path | None, typer.Option(help="Folder of prepared clips; some are generated if left out.")
+        str | None,
+        typer.Option(help="Prepared clips, or a stream; some are generated if left out."),
     ] = None,
     seconds: SecondsOption = SECONDS,
     output: OutputOption = None,
@@ -107,8 +108,8 @@ def data(
     from config import load_config
 
     with TemporaryDirectory() as folder:
-        clips = root or Path(folder) / "clips"
-        settings = load_config(config, [*(overrides or []), f"data.root={clips}"])
+        clips = Path(folder) / "clips"
+        settings = load_config(config, [*(overrides or []), f"data.root={root or clips}"])
         if root is None:
             generate_clips(clips, settings)
         result = benchmark(settings, seconds)

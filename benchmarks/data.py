@@ -15,11 +15,12 @@ from benchmarks.subject import SEED
 from benchmarks.timing import Call, Spread, take_turns
 from config import Config
 from datasets.augmentation import augment, shift_hue
-from datasets.clips import Clip, clip_frames, find_clips
 from datasets.loading import load_batches
 from datasets.pairs import PairDataset, PairSampler, collate, resized
 from datasets.pictures import Picture
+from datasets.stream_writer import write_stream
 from datasets.synthetic import SyntheticConfig, generate
+from datasets.training_clips import TrainingClip, training_clips
 from modules.errors import InputError
 
 CPU = torch.device("cpu")
@@ -33,7 +34,7 @@ PEOPLE, CLIP_FRAMES = 8, 25  # of the generated clips
 
 
 def generate_clips(root: Path, config: Config) -> None:
-    """Clips of heads of the configured size, with a key frame every 12 frames."""
+    """Clips of heads of the configured size, with a key frame every 12 frames; or a stream."""
     height, width = config.data.frame_size
     if height != width:
         raise InputError(
@@ -42,12 +43,17 @@ def generate_clips(root: Path, config: Config) -> None:
     people = SyntheticConfig(
         train_identities=PEOPLE, test_identities=1, frames=CLIP_FRAMES, size=height, seed=SEED
     )
-    generate(root, people)
+    if config.data.source == "files":
+        generate(root, people)
+    else:
+        files = root.with_name("files")
+        generate(files, people)
+        write_stream(files, str(root), workers=usable_cores())
 
 
 def benchmark(config: Config, seconds: float) -> Result:
     """The loader with several numbers of workers, and the parts of its work in one thread."""
-    clips = find_clips(config.data, "train")
+    clips = training_clips(config.data, "train")
     dataset = PairDataset(clips, config.data, config.seed)
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
@@ -61,6 +67,7 @@ def benchmark(config: Config, seconds: float) -> Result:
         settings={
             "config": config.name,
             "clips": len(clips),
+            "source": config.data.source,
             "frames": f"{width} x {height}",
             "batch": config.train.batch_size,
         },
@@ -135,7 +142,7 @@ def parts_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
     return Table(title="Parts of the loading", rows=rows, note=note)
 
 
-def two_frames(clips: Sequence[Clip], draws: np.random.Generator) -> list[Picture]:
+def two_frames(clips: Sequence[TrainingClip], draws: np.random.Generator) -> list[Picture]:
     """Two random frames of a random clip."""
     clip = clips[int(draws.integers(len(clips)))]
-    return clip_frames(clip, sorted(draws.integers(clip.num_frames, size=2).tolist()))
+    return clip.frames(sorted(draws.integers(clip.num_frames, size=2).tolist()))

@@ -6,6 +6,7 @@ python -m datasets merge ROOT
 python -m datasets check ROOT [--fix]
 python -m datasets stats ROOT [--metadata CSV | --pairs CSV]
 python -m datasets celebv --input DIR --output ROOT
+python -m datasets stream ROOT --output URL-OR-DIR
 """
 
 import sys
@@ -216,6 +217,28 @@ def stats(
     typer.echo(found.table())
     typer.echo(f"\nWritten: {output}")
     return SOME_SKIPPED if found.unreadable else 0
+
+
+@app.command()
+def stream(
+    root: Annotated[Path, typer.Argument(help="Holds train/ and test/, or all clips.")],
+    *,
+    output: Annotated[str, typer.Option(help="A new folder, or a URL: s3://bucket/prefix.")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that read; one for each core if left out.")
+    ] = None,
+) -> int:
+    """Write clips into the shards of a stream, which data.source=stream trains from."""
+    from datasets.preparing.jobs import num_cores
+    from datasets.preparing.run import SOME_SKIPPED
+    from datasets.stream_writer import write_stream
+
+    report = write_stream(root, output, workers or num_cores())
+    for reason, clips in report.skipped.items():
+        for name, detail in clips.items():
+            typer.echo(f"{reason}: {name}: {detail}", err=True)
+    typer.echo(report.table())
+    return SOME_SKIPPED if report.skipped else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

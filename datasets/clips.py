@@ -6,7 +6,7 @@ side by side. The part of its name before the first ``#`` is the person that it 
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -33,12 +33,20 @@ MAX_UNREADABLE = 0.05  # share of the clips that may be left out
 
 
 class Clip(NamedTuple):
-    """One shot of one person."""
+    """One shot of one person, in a file or folder."""
 
     path: Path
     name: str
     identity: str
     num_frames: int
+
+    def frames(self, numbers: Sequence[int]) -> list[Picture]:
+        """The frames with these numbers."""
+        return frames_of(self.path, numbers)
+
+    def as_file(self, folder: Path) -> Path:
+        """A file or folder with the frames; nothing has to be written into ``folder`` for it."""
+        return self.path
 
 
 def find_clips(config: DataConfig, split: Split) -> list[Clip]:
@@ -62,17 +70,17 @@ def find_clips(config: DataConfig, split: Split) -> list[Clip]:
 
 def survey_clips(config: DataConfig, split: Split) -> tuple[list[Clip], dict[str, str]]:
     """The readable clips of a split and, by name, what is wrong with the others."""
-    root = config.root
+    root = config.folder
     if not root.is_dir():
         raise InputError(f"The data folder {root} does not exist: set data.root to one that does.")
-    if (root / "train").is_dir() or (root / "test").is_dir():
-        folder = root / split
-        if not folder.is_dir():
-            raise InputError(f"{root} has no folder {split} beside the other: add {folder}.")
-        paths = _clip_paths(folder)
-    else:
-        folder = root
-        paths = _split_by_identity(_clip_paths(root), split, config)
+    folders = split_folders(root)
+    folder = folders.get(split, folders.get(None))
+    if folder is None:
+        raise InputError(f"{root} has no folder {split} beside the other: add {root / split}.")
+    paths = clip_paths(folder)
+    if None in folders:
+        people = people_of(split, (identity_of(clip_name(path)) for path in paths), config)
+        paths = [path for path in paths if identity_of(clip_name(path)) in people]
     if not paths:
         raise InputError(
             f"{folder} holds no clips: it needs folders train and test, or videos "
@@ -95,34 +103,43 @@ def require_own_names(clips: Sequence[Clip]) -> None:
 
 def open_clip(path: Path) -> Clip:
     """The clip of a video, of a folder of frames, or of a strip.  Raises InputError for others."""
-    num_frames = _num_strip_frames(path) if _is_strip(path) else probe(path).num_frames
+    num_frames = _num_strip_frames(path) if is_strip(path) else probe(path).num_frames
     name = clip_name(path)
     return Clip(path, name, identity_of(name), num_frames)
 
 
 def stream_clip(clip: Clip) -> Iterator[Picture]:
     """The frames of a clip, in order, one at a time."""
-    if _is_strip(clip.path):
-        yield from clip_frames(clip, range(clip.num_frames))
+    if is_strip(clip.path):
+        yield from clip.frames(range(clip.num_frames))
     else:
         yield from (frame.image for frame in read_frames(clip.path))
 
 
-def clip_frames(clip: Clip, indices: Sequence[int]) -> list[Picture]:
-    """The frames of a clip with these numbers."""
-    return frames_of(clip.path, indices)
-
-
 def frames_of(path: Path, indices: Sequence[int]) -> list[Picture]:
     """The frames with these numbers of a video, of a folder or of a strip."""
-    if not _is_strip(path):
+    if not is_strip(path):
         return frames_at(path, indices)
-    strip = read_image(path)
+    return strip_frames(read_image(path), indices)
+
+
+def strip_frames(strip: Picture, indices: Sequence[int]) -> list[Picture]:
+    """The frames with these numbers of a strip."""
     side = len(strip)
     return [strip[:, index * side : (index + 1) * side] for index in indices]
 
 
-def _clip_paths(folder: Path) -> list[Path]:
+def split_folders(root: Path) -> dict[Split | None, Path]:
+    """The folders of clips by split; under None that of all, where neither split has one."""
+    splits: tuple[Split, ...] = ("train", "test")
+    folders: dict[Split | None, Path] = {
+        split: root / split for split in splits if (root / split).is_dir()
+    }
+    return folders or {None: root}
+
+
+def clip_paths(folder: Path) -> list[Path]:
+    """What may be clips in a folder, in the order of their names."""
     paths = sorted(
         path
         for path in folder.iterdir()
@@ -133,10 +150,10 @@ def _clip_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def _split_by_identity(paths: list[Path], split: Split, config: DataConfig) -> list[Path]:
-    """The clips of the people who fall to the split; at least one falls to each."""
-    people = sorted({identity_of(clip_name(path)) for path in paths})
-    if paths and len(people) < 2:
+def people_of(split: Split, identities: Iterable[str], config: DataConfig) -> set[str]:
+    """Those among the people in ``config.root`` who fall to the split; at least one to each."""
+    people = sorted(set(identities))
+    if len(people) == 1:
         raise InputError(
             f"{config.root} shows one person only ({people[0]}): for a split into train and test "
             "name clips person#clip, of two people or more, or make folders train and test."
@@ -144,7 +161,7 @@ def _split_by_identity(paths: list[Path], split: Split, config: DataConfig) -> l
     num_test = min(max(round(config.test_share * len(people)), 1), len(people) - 1)
     order = np.random.default_rng(config.split_seed).permutation(len(people))
     test = {people[index] for index in order[:num_test]}
-    return [path for path in paths if (identity_of(clip_name(path)) in test) == (split == "test")]
+    return test if split == "test" else set(people) - test
 
 
 def _open(path: Path) -> Clip | InputError:
@@ -164,7 +181,8 @@ def identity_of(name: str) -> str:
     return name.partition("#")[0]
 
 
-def _is_strip(path: Path) -> bool:
+def is_strip(path: Path) -> bool:
+    """Whether a clip is a picture of frames side by side."""
     return path.suffix.lower() in FRAME_SUFFIXES and not path.is_dir()
 
 

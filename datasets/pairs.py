@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from datasets.augmentation import augment
-from datasets.clips import Clip, clip_frames
 from datasets.settings import DataConfig
+from datasets.training_clips import StreamError, TrainingClip
 from modules.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class PairDataset(Dataset[Pair]):
     people, each time with a random clip of the person.
     """
 
-    def __init__(self, clips: Sequence[Clip], config: DataConfig, seed: int) -> None:
+    def __init__(self, clips: Sequence[TrainingClip], config: DataConfig, seed: int) -> None:
         self.clips, self.config, self.seed = clips, config, seed
         self.choices = _by_identity(clips) if config.identity_sampling else [[c] for c in clips]
 
@@ -73,12 +73,14 @@ class PairDataset(Dataset[Pair]):
         """The pair of a key; an unreadable clip is named in it, and any other takes its place."""
         epoch, index = key
         draws = np.random.default_rng([self.seed, epoch, index])
-        choices: Sequence[Clip] = self.choices[index % len(self.choices)]
+        choices: Sequence[TrainingClip] = self.choices[index % len(self.choices)]
         unreadable: list[str] = []
         while len(unreadable) < MAX_DRAWS:
             clip = choices[int(draws.integers(len(choices)))]
             try:
                 pair = load_frames(clip, _two_frames(clip, draws), self.config.frame_size)
+            except StreamError:
+                raise  # another clip would not do better, and pairs must not depend on a network
             except InputError:
                 unreadable.append(clip.name)
                 choices = self.clips
@@ -136,9 +138,9 @@ def collate(pairs: Sequence[Pair]) -> Batch:
     )
 
 
-def load_frames(clip: Clip, numbers: Sequence[int], size: tuple[int, int]) -> Tensor:
+def load_frames(clip: TrainingClip, numbers: Sequence[int], size: tuple[int, int]) -> Tensor:
     """Frames of a clip, (N, 3, H, W) uint8 of the given height and width."""
-    return torch.cat([resized(frame[None], size) for frame in clip_frames(clip, numbers)])
+    return torch.cat([resized(frame[None], size) for frame in clip.frames(numbers)])
 
 
 def resized(frames: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
@@ -149,7 +151,7 @@ def resized(frames: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
     return images.contiguous()
 
 
-def fixed_pairs(clips: Sequence[Clip], config: DataConfig, count: int) -> list[Pair]:
+def fixed_pairs(clips: Sequence[TrainingClip], config: DataConfig, count: int) -> list[Pair]:
     """Pairs for validation, the same at every call and spread over people, clips and frames.
 
     The source is the first frame of a clip, the driving frame comes from its later three
@@ -163,6 +165,8 @@ def fixed_pairs(clips: Sequence[Clip], config: DataConfig, count: int) -> list[P
         frame = max(1, round(position * (clip.num_frames - 1)))
         try:
             source, driving = load_frames(clip, [0, frame], config.frame_size)
+        except StreamError:
+            raise
         except InputError as error:
             logger.warning("Clip left out: %s", error)
             order.remove(clip)
@@ -173,20 +177,20 @@ def fixed_pairs(clips: Sequence[Clip], config: DataConfig, count: int) -> list[P
     return pairs
 
 
-def _by_identity(clips: Iterable[Clip]) -> list[list[Clip]]:
-    people: dict[str, list[Clip]] = {}
+def _by_identity(clips: Iterable[TrainingClip]) -> list[list[TrainingClip]]:
+    people: dict[str, list[TrainingClip]] = {}
     for clip in clips:
         people.setdefault(clip.identity, []).append(clip)
     return list(people.values())
 
 
-def _in_turns(clips: Iterable[Clip]) -> list[Clip]:
+def _in_turns(clips: Iterable[TrainingClip]) -> list[TrainingClip]:
     """The first clip of every person, then the second, and so on."""
     rounds = zip_longest(*_by_identity(clips))
     return [clip for turn in rounds for clip in turn if clip is not None]
 
 
-def _two_frames(clip: Clip, draws: np.random.Generator) -> list[int]:
+def _two_frames(clip: TrainingClip, draws: np.random.Generator) -> list[int]:
     """Two frame numbers in order, different where the clip has two."""
     if clip.num_frames == 1:
         return [0, 0]

@@ -1,5 +1,6 @@
 """Still pictures, and folders of them that stand for a video."""
 
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from datasets.content import Content
 from modules.errors import InputError
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
@@ -17,9 +19,9 @@ FRAME_SUFFIXES = {".png", ".jpg", ".jpeg"}  # of the frames in a folder
 PICTURE_SUFFIXES = FRAME_SUFFIXES | {".bmp", ".webp", ".tif", ".tiff"}
 
 
-def read_image(path: str | Path) -> Picture:
+def read_image(file: str | Path | Content) -> Picture:
     """A picture of any mode as RGB, upright by its EXIF tag, transparent parts over white."""
-    with _open(Path(path)) as opened:
+    with _open(Path(file) if isinstance(file, str) else file) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
             grey = (np.asarray(image) / 257).round().astype(np.uint8)
@@ -64,14 +66,14 @@ def over_white(rgba: NDArray[np.uint8]) -> Picture:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Image.Image]:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: give the path of a picture.")
+def _open(file: Path | Content) -> Iterator[Image.Image]:
+    if isinstance(file, Path) and not file.is_file():
+        raise InputError(f"{file} does not exist: give the path of a picture.")
     try:
-        with Image.open(path) as image:
+        with Image.open(file if isinstance(file, Path) else io.BytesIO(file.data)) as image:
             yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a readable picture: {error}.") from error
+        raise InputError(f"{file} is not a readable picture: {error}.") from error
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

@@ -1,28 +1,53 @@
 """The section of a configuration that says where clips are and how pairs are drawn of them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from datasets.augmentation import AugmentationConfig
 from datasets.geometry import Geometry
 from datasets.synthetic import SyntheticConfig
+from modules.errors import InputError
 from modules.section import Section
+
+Url = Annotated[str, Field(pattern=r"^[a-z0-9]+://")]  # in a path, its two slashes would be one
+Location = Annotated[Url | Path, Field(union_mode="left_to_right")]
 
 
 class DataConfig(Section):
     """Section ``data``."""
 
-    root: Path  # holds train/ and test/, or all clips
+    source: Literal["files", "stream"] = "files"  # stream: what `python -m datasets stream` wrote
+    root: Location  # of files: holds train/ and test/, or all clips; of a stream: folder or URL
+    cache: Path = Path("data/cache")  # keeps clips of a URL
+    cache_gb: NonNegativeFloat = 100  # so much of them, the others are fetched whenever drawn
     size: PositiveInt | tuple[PositiveInt, PositiveInt] = 256  # of frames: side; height, width
     repeats: PositiveInt = 75  # passes over the clips in an epoch
     identity_sampling: bool = True  # passes over people, a random clip of each, instead of clips
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of people, where root is not split
     split_seed: NonNegativeInt = 0  # chooses these people
     augmentation: AugmentationConfig = AugmentationConfig()
-    synthetic: SyntheticConfig | None = None  # what to generate at root when it is not there
+    synthetic: SyntheticConfig | None = None  # files to generate at root when it is not there
     geometry: Geometry | None = None  # how the frames were cut; else what geometry.json says
+
+    @model_validator(mode="after")
+    def only_streams_have_urls(self) -> "DataConfig":
+        if self.source == "files" and isinstance(self.root, str):
+            raise ValueError(
+                f"files cannot be at {self.root}: set source to stream, or name a folder"
+            )
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The root of files.  Raises InputError for a stream."""
+        if self.source == "stream" or isinstance(self.root, str):
+            raise InputError(
+                f"This reads files of clips, but {self.root} is a stream: "
+                "set data.source=files, and data.root to a folder."
+            )
+        return self.root
 
     @property
     def frame_size(self) -> tuple[int, int]:

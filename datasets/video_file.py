@@ -1,6 +1,6 @@
 """One open video file, read through PyAV: where its frames are, and the frames themselves."""
 
-import os
+import io
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from datasets.codecs import FULL_RANGE, LIMITED_RANGE, ONE_THREAD
+from datasets.content import Content
 from datasets.pictures import Picture, over_white
 from modules.errors import InputError
 
@@ -40,20 +41,20 @@ class Index(NamedTuple):
         return self.keys[max(bisect_right(self.keys, time) - 1, 0)]
 
 
-# What this process has read, by path, size and time of the last change: 2 kB for 10 s of video
-_indices: dict[tuple[Path, int, int], Index] = {}
+# What this process has read, by file and state: 2 kB for 10 s of video
+_indices: dict[tuple[str, int, int], Index] = {}
 MAX_INDICES = 2**15
 
 
 class VideoFile:
     """The first video stream of a file; damage in it raises InputError, also in mid-stream."""
 
-    def __init__(self, path: Path, container: InputContainer) -> None:
+    def __init__(self, file: Path | Content, container: InputContainer) -> None:
         if container.format.name == "tty":  # FFmpeg would show the letters of a text
-            raise InputError(f"{path} is a text, not a video: give a video.")
+            raise InputError(f"{file} is a text, not a video: give a video.")
         if not container.streams.video:
-            raise InputError(f"{path} has no video stream: give a file that has one.")
-        self.path, self.container = path, container
+            raise InputError(f"{file} has no video stream: give a file that has one.")
+        self.file, self.container = file, container
         self.has_audio = bool(container.streams.audio)
         self.stream = container.streams.video[0]
         self.stream.thread_type = "NONE"  # for small frames threads cost more than they give
@@ -65,8 +66,7 @@ class VideoFile:
 
     def index(self) -> Index:
         """Where the frames are; the first call for a file reads it to its end."""
-        status = self.path.stat()
-        state = self.path, status.st_size, status.st_mtime_ns
+        state = _state(self.file)
         index = _indices.get(state)
         if index is None:
             index = self._read_index()
@@ -98,7 +98,7 @@ class VideoFile:
                 yield self._time(frame, number), frame
                 number += 1
         if number == 0:
-            raise InputError(f"{self.path} holds no frames: give a video with at least one.")
+            raise InputError(f"{self.file} holds no frames: give a video with at least one.")
 
     def frames_at(self, numbers: Sequence[int]) -> list[Picture]:
         """The frames with these numbers."""
@@ -151,7 +151,7 @@ class VideoFile:
 
     def _check_range(self, numbers: Sequence[int], num_frames: int) -> None:
         if not all(0 <= number < num_frames for number in numbers):
-            raise InputError(f"{self.path} holds {num_frames} frames: there is no {max(numbers)}.")
+            raise InputError(f"{self.file} holds {num_frames} frames: there is no {max(numbers)}.")
 
     def _packets(self) -> Iterator["Packet[av.VideoStream]"]:
         """The packets of the stream from here to the end; InputError where the file was cut."""
@@ -168,7 +168,7 @@ class VideoFile:
     def _check_end(self, last: "Packet[Stream] | None") -> None:
         """Raises InputError for those cut files of which FFmpeg says nothing."""
         container = self.container.format.name
-        if container == "gif" and not _has_end_mark(self.path):
+        if container == "gif" and not _has_end_mark(self.file):
             raise self._damaged("it ends before the end mark of a GIF")
         if "matroska" in container and self.container.duration and last and last.pts is not None:
             end, duration = last.pts * last.time_base, self.container.duration / av.time_base
@@ -179,28 +179,30 @@ class VideoFile:
         if not self.timed:
             return number
         if item.pts is None:
-            raise InputError(f"{self.path} has frames without times: convert it to an mp4.")
+            raise InputError(f"{self.file} has frames without times: convert it to an mp4.")
         return item.pts
 
     def _damaged(self, reason: str) -> InputError:
-        return InputError(f"{self.path} is damaged: {reason}.")
+        return InputError(f"{self.file} is damaged: {reason}.")
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[VideoFile]:
+def open_video(file: Path | Content) -> Iterator[VideoFile]:
     """A video file; whatever FFmpeg says against it, now or later, becomes an InputError."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: give the path of a video.")
+    if isinstance(file, Path) and not file.is_file():
+        raise InputError(f"{file} does not exist: give the path of a video.")
     try:
-        with open_container(path) as container:
-            yield VideoFile(path, container)
+        with open_container(file) as container:
+            yield VideoFile(file, container)
     except av.FFmpegError as error:
-        raise InputError(f"{path} is not a video or is damaged: {error.strerror}.") from error
+        raise InputError(f"{file} is not a video or is damaged: {error.strerror}.") from error
 
 
-def open_container(path: Path) -> InputContainer:
+def open_container(file: Path | Content) -> InputContainer:
     """A media file of any name ("a:b" is no protocol), with titles in any encoding."""
-    return av.open(f"file:{path}", **FOREIGN_TITLES)
+    return av.open(
+        f"file:{file}" if isinstance(file, Path) else io.BytesIO(file.data), **FOREIGN_TITLES
+    )
 
 
 def upright(frame: av.VideoFrame) -> Picture:
@@ -214,19 +216,34 @@ def upright(frame: av.VideoFrame) -> Picture:
 
 def _array(frame: av.VideoFrame, format: str) -> NDArray[np.uint8]:
     """The frame in an RGB format, converted by the matrix and the range that it is tagged with."""
-    # PyAV 16 heeds the tags only if the ranges differ; that of the RGB side changes nothing
-    other_range = FULL_RANGE if frame.color_range != FULL_RANGE else LIMITED_RANGE
     array = frame.to_ndarray(
         format=format,
         src_colorspace=frame.colorspace,
         src_color_range=frame.color_range,
-        dst_color_range=other_range,
+        dst_color_range=other_range(frame),
         **ONE_THREAD,
     )
     return cast(NDArray[np.uint8], array)
 
 
-def _has_end_mark(gif: Path) -> bool:
-    with gif.open("rb") as file:
-        file.seek(-min(gif.stat().st_size, 1024), os.SEEK_END)
+def _state(file: Path | Content) -> tuple[str, int, int]:
+    """What changes when a file does: its size, and the time of its last change or its checksum."""
+    if isinstance(file, Content):
+        return file.name, len(file.data), file.checksum
+    status = file.stat()
+    return str(file), status.st_size, status.st_mtime_ns
+
+
+def other_range(frame: av.VideoFrame) -> int:
+    """A range for the RGB side of a conversion.
+
+    PyAV 16 heeds the tags of a frame only if the ranges differ; that of the RGB changes nothing.
+    """
+    return FULL_RANGE if frame.color_range != FULL_RANGE else LIMITED_RANGE
+
+
+def _has_end_mark(gif: Path | Content) -> bool:
+    with gif.open("rb") if isinstance(gif, Path) else io.BytesIO(gif.data) as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(-min(size, 1024), io.SEEK_END)
         return file.read().rstrip(b"\0\r\n").endswith(b";")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.clips import clip_frames, find_clips
+from datasets.clips import find_clips
 from datasets.settings import DataConfig
 from datasets.video import read_frames
 from modules.errors import InputError
@@ -41,10 +41,10 @@ def test_clips_of_every_kind_are_found_and_counted(tmp_path):
         ("id2#c.mp4", "id2", 11),
         ("id3", "id3", 4),
     ]
-    np.testing.assert_array_equal(clip_frames(clips[2], [10, 0]), [moving_bar(10), moving_bar(0)])
-    np.testing.assert_array_equal(clip_frames(clips[3], [3])[0], moving_bar(3, 32, 32))
+    np.testing.assert_array_equal(clips[2].frames([10, 0]), [moving_bar(10), moving_bar(0)])
+    np.testing.assert_array_equal(clips[3].frames([3])[0], moving_bar(3, 32, 32))
     expected = [frame.image for frame in read_frames(clips[0].path)]
-    np.testing.assert_array_equal(clip_frames(clips[0], range(7)), expected)
+    np.testing.assert_array_equal(clips[0].frames(range(7)), expected)
 
 
 def test_splits_are_the_folders_where_there_are_any(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from datasets.augmentation import AugmentationConfig
-from datasets.clips import Clip, clip_frames, find_clips
+from datasets.clips import Clip, find_clips
 from datasets.pairs import (
     DataConfig,
     PairDataset,
@@ -71,7 +71,7 @@ def test_pairs_are_two_different_frames_of_the_clip_they_name(clips, config):
         assert pair.source.shape == (3, 48, 64)
         assert pair.source.dtype == torch.uint8
         clip = by_name[pair.clip]
-        frames = torch.from_numpy(np.stack(clip_frames(clip, range(clip.num_frames))))
+        frames = torch.from_numpy(np.stack(clip.frames(range(clip.num_frames))))
         frames = frames.permute(0, 3, 1, 2)
         (source,) = [n for n, frame in enumerate(frames) if torch.equal(frame, pair.source)]
         (driving,) = [n for n, frame in enumerate(frames) if torch.equal(frame, pair.driving)]

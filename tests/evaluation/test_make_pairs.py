@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.clips import Clip, clip_frames, find_clips
+from datasets.clips import Clip, find_clips
 from datasets.frame_finder import FrameRef
 from datasets.pair_list import read_pair_list
 from datasets.pictures import read_image
@@ -68,7 +68,7 @@ def test_lists_are_read_back_as_exactly_the_frames_drawn(tmp_path, root, clips, 
             if path.is_dir():
                 expected = read_image(path / frame)
             else:
-                (expected,) = clip_frames(by_name[clip], [int(Path(frame).stem)])
+                (expected,) = by_name[clip].frames([int(Path(frame).stem)])
             np.testing.assert_array_equal(ref.read(), expected)
         assert pair.same_identity == (kind == "same")
     assert {ref.clip for pair in listed.pairs for ref in (pair.source, pair.driving)} == {*by_name}

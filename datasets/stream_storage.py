@@ -1,0 +1,98 @@
+"""Where a stream lies: a folder, or a URL that litdata reaches (s3://, gs://, r2://).
+
+Credentials and endpoints are those of the environment: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from filelock import FileLock
+
+from datasets.training_clips import StreamError
+from modules.errors import InputError
+
+SWITCHES = {
+    "LITDATA_DISABLE_VERSION_CHECK": "1",  # it would ask PyPI for a newer version
+    "LITDATA_BATCH_DECODE": "0",  # one item is decoded where one is asked for, not its neighbours
+}
+
+
+def require_litdata() -> None:
+    """Sets litdata up.  Raises InputError where it is not installed."""
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+    try:
+        import litdata  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"A stream needs the package litdata ({error}): pip install -r requirements-stream.txt."
+        ) from error
+
+
+def open_items(root: Path | str, cache: Path) -> Any:
+    """The items of a stream by number; ``cache`` keeps the index of one that lies at a URL.
+
+    An item of a URL is read by itself, not with its whole shard.
+    """
+    require_litdata()
+    from litdata import StreamingDataset
+
+    if isinstance(root, Path):
+        return StreamingDataset(root)
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".lock"):  # the first process fetches the index
+        return StreamingDataset(root, cache_dir=str(cache))
+
+
+def read_file(root: Path | str, name: str) -> bytes | None:
+    """A small file of a stream; None where there is none."""
+    if isinstance(root, Path):
+        path = root / name
+        return path.read_bytes() if path.is_file() else None
+    url = join(root, name)
+    with reached(url), TemporaryDirectory() as folder:
+        provider = _provider(url)
+        if not provider.exists(url):
+            return None
+        copy = Path(folder) / name
+        provider.download_file(url, str(copy))
+        return copy.read_bytes()
+
+
+def uploader(root: str) -> Callable[[Path], None]:
+    """What puts a file at a URL and then deletes it here."""
+
+    def upload(path: Path) -> None:
+        url = join(root, path.name)
+        with reached(url):
+            _provider(url).upload_file(str(path), url)
+        path.unlink()
+
+    return upload
+
+
+@contextmanager
+def reached(url: str) -> Iterator[None]:
+    """Whatever goes wrong with a URL becomes a StreamError: every provider has its own errors."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StreamError(f"{url} cannot be reached ({reason}): check it and try again.") from error
+
+
+def join(root: str, name: str) -> str:
+    return f"{root.rstrip('/')}/{name}"
+
+
+def _provider(url: str) -> Any:
+    require_litdata()
+    from litdata.streaming.fs_provider import _get_fs_provider
+
+    return _get_fs_provider(url)

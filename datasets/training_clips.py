@@ -1,0 +1,44 @@
+"""The clips that pairs are drawn from, whether they are files or lie in a stream."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from datasets.clips import Split, find_clips
+from datasets.pictures import Picture
+from datasets.settings import DataConfig
+from modules.errors import InputError
+
+
+class TrainingClip(Protocol):
+    """One shot of one person, wherever its frames are."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def num_frames(self) -> int: ...
+
+    def frames(self, numbers: Sequence[int]) -> list[Picture]:
+        """The frames with these numbers.  Raises InputError where they cannot be read."""
+        ...
+
+    def as_file(self, folder: Path) -> Path:
+        """A file or folder with all frames, made in ``folder`` where there is none."""
+        ...
+
+
+class StreamError(InputError):
+    """A stream cannot be reached, whichever clip of it was asked for."""
+
+
+def training_clips(config: DataConfig, split: Split) -> Sequence[TrainingClip]:
+    """The clips of a split, the same from files and from a stream that was written of them."""
+    if config.source == "files":
+        return find_clips(config, split)
+    from datasets.stream import streamed_clips  # which needs a package that files do not
+
+    return streamed_clips(config, split)
