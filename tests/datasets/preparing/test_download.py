@@ -96,8 +96,9 @@ def downloader(folder: Path, url: str, **options) -> Downloader:
 
 
 def test_a_video_is_fetched_whole_and_nothing_else_is_left(tmp_path, site):
-    path = downloader(tmp_path, site.url).fetch("-a%b")
-    assert path == tmp_path / "-a%b.mp4"
+    path = downloader(tmp_path, site.url).fetch("-a%(ext)s")
+    assert path == tmp_path / "-a%(ext)s.mp4"
+    assert site.asked[0] == ("-a%25%28ext%29s", 0)
     assert path.read_bytes() == VIDEO
     assert [entry for entry in tmp_path.rglob("*") if entry.is_file()] == [path]
 
