@@ -31,7 +31,7 @@ def resized(image: Picture, width: int, height: int) -> Picture:
 
 
 def embed(path: Path, frames: list[Picture], place: tuple[int, int], rate: Fraction) -> None:
-    """A video of this rate in which the frames, 25 a second, stand at a place of a still picture."""
+    """A video of this rate in which frames, 25 a second, stand at a place of a still picture."""
     height, width, _ = frames[0].shape
     x, y = place
     picture = resized(np.random.default_rng(0).integers(0, 255, (6, 8, 3), np.uint8), WIDTH, HEIGHT)
