@@ -11,7 +11,7 @@ from skimage import data
 
 from animate import Animator, Options, animate_file, main
 from datasets.geometry import PUBLISHED, Box, Geometry
-from datasets.main_face import main_face
+from datasets.main_face import main_face, main_face_of_video
 from datasets.preparing.cutting import Cut, Form, Output, cut_clips
 from datasets.preparing.framing import write_geometry
 from datasets.training_crop import TrainingCrop
@@ -162,13 +162,17 @@ def test_the_best_frame_is_looked_for_in_the_cut_frames(files, monkeypatch):
     seen = []
 
     def landmarks(frames):
-        seen.extend(frame.shape for frame in frames)
+        seen.extend(frames)
         shape = np.random.default_rng(0).normal(size=(68, 2))
         return np.stack([shape * [1, 1 + frame.mean() / 255] for frame in frames])
 
     monkeypatch.setattr(animation, "landmark_detector", lambda device: landmarks)
     assert call(files | {"--best-frame": "auto"}) == 0
-    assert seen == [(SIZE, SIZE, 3)] * 5
+    driving = Path(str(files["--driving"]))
+    face = main_face_of_video(driving)
+    assert face is not None
+    crop = TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
+    np.testing.assert_array_equal(seen[1:], [crop.frame(image) for image in images(driving)])
 
 
 def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, monkeypatch):

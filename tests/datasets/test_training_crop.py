@@ -53,7 +53,7 @@ def test_a_frame_is_pasted_where_it_was_cut_out(place, width, aspect):
 
 
 def test_a_cut_is_resized_as_the_clips_of_a_data_set_are():
-    picture = smooth_picture()
+    picture = np.random.default_rng(0).integers(0, 256, (150, 131, 3), np.uint8)
     box = Box(21.3, 30.8, 103.1, 122.4)
     whole = Image.fromarray(picture).resize((48, 64), Image.Resampling.BICUBIC, box=box)
     assert difference(TrainingCrop(box, SIZE).frame(picture), np.asarray(whole)) <= 1
@@ -86,10 +86,12 @@ def test_a_pasted_cut_fades_in_from_its_edges_and_leaves_the_rest_alone():
 
 def test_at_the_border_of_the_picture_nothing_fades():
     picture = np.zeros((100, 100, 3), np.uint8)
-    crop = cut_at(-10, 50)  # over the left and lower border
+    crop = cut_at(-1, 29)  # a pixel over the left and lower border
     pasted = crop.paste(np.full((*SIZE, 3), 200, np.uint8), picture)
-    assert (pasted[70:, :20] == 200).all()
-    assert (pasted[:50] == 0).all()
+    assert (pasted[50:, :30] == 200).all()
+    assert (pasted[:29] == 0).all()
+    turned = cut_at(53, -1).paste(np.full((*SIZE, 3), 200, np.uint8), picture)
+    assert (turned[:50, 70:] == 200).all()
 
 
 def test_odd_sides_lose_a_row_or_a_column():
