@@ -13,11 +13,12 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from datasets.__main__ import main
 from datasets.clips import frames_of, open_clip
 from datasets.geometry import Box
 from datasets.pictures import Picture
 from datasets.preparing.check import CheckReport, check
-from datasets.preparing.inspection import Inspection, inspect
+from datasets.preparing.inspection import Fault, Inspection, inspect
 from datasets.preparing.jobs import run_jobs
 from datasets.preparing.problems import Expected, clip_problems
 from datasets.preparing.records import DatasetSettings, Record, read_record, record_path
@@ -121,7 +122,7 @@ def damaged_root(root: Path) -> Path:
     write_square(train / "id5#keys.mp4", key_frame_every=250)
     write_square(train / "id5#size.mp4", side=66)
     write_record(train / "id5#size.mp4", (0, 30), side=66)
-    write_frames(train / "id5#large frames", num_frames=12, side=66)
+    write_frames(train / "id5#large frames", num_frames=10, side=66)
     write_square(test / "id9#mov.mp4", key_frame_every=250).rename(test / "id9#mov.mov")
     (train / ".id6#gone.mp4.4711").write_bytes(b"beginning")
     (root / ".work-1-of-2").mkdir()
@@ -169,6 +170,19 @@ def test_the_table_counts_names_and_advises(tmp_path):
     assert f"unreadable: --fix moves it into {tmp_path / 'root-rejected'}." in lines
 
 
+def test_the_command_tells_by_its_exit_code(tmp_path, capsys):
+    root, output = sound_root(tmp_path / "root"), tmp_path / "check.json"
+    assert main(["check", str(root)]) == 0
+    assert capsys.readouterr().out == "No problems in 5 clips.\n"
+    write_square(root / "train" / "id4#keys.mp4", key_frame_every=250)
+    assert main(["check", str(root), "--output", str(output)]) == 1
+    assert list(json.loads(output.read_text())["found"]) == ["key frames"]
+    assert main(["check", str(root), "--fix"]) == 0
+    assert main(["check", str(root), "--min-frames", "31"]) == 1
+    assert main(["check", str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_fix_repairs_what_it_can_and_a_second_check_passes(tmp_path):
     root = sound_root(tmp_path / "root")
     sound = contents(root)
@@ -214,9 +228,9 @@ def test_repaired_clips_show_the_frames_that_they_showed(tmp_path):
     assert record is not None
     assert (record.size, record.aspect) == ((64, 64), 1.2)
     folder = open_clip(train / "id5#large frames")
-    truth = Image.fromarray(moving_bar(11, 66, 66)).resize((64, 64), Image.Resampling.BICUBIC)
-    assert folder.num_frames == 12
-    np.testing.assert_array_equal(frames_of(folder.path, [11])[0], np.asarray(truth))
+    truth = Image.fromarray(moving_bar(9, 66, 66)).resize((64, 64), Image.Resampling.BICUBIC)
+    assert folder.num_frames == 10
+    np.testing.assert_array_equal(frames_of(folder.path, [9])[0], np.asarray(truth))
 
 
 def test_the_table_after_repairs_says_what_remains(tmp_path):
@@ -294,22 +308,47 @@ def test_the_size_is_that_of_the_settings_or_asked_for_or_most_frequent(tmp_path
         run_check(tmp_path, size=64)
 
 
-def test_variable_rates_and_damage_in_mid_stream_are_found(tmp_path):
+def test_frames_at_uneven_times_are_found(tmp_path):
+    """Ten in the middle come late, which leaves the average rate as it is."""
     with VideoWriter(tmp_path / "uneven.mp4", Fraction(25)) as writer:
         for number in range(30):
-            late = Fraction(1, 40) if number >= 20 else 0
+            late = Fraction(1, 40) if 10 <= number < 20 else 0
             writer.write(moving_bar(number), time=Fraction(number, 25) + late)
     found = inspect(tmp_path / "uneven.mp4")
     assert isinstance(found, Inspection)
-    assert found.rate_fault
+    assert found.rate_fault == "frame 10 is at 0.42 s"
+    assert (found.num_frames, found.sizes) == (30, ((64, 48),))
+
+
+def test_damage_in_mid_stream_is_found(tmp_path):
     content = bytearray(encode(tmp_path / "flipped.mp4").read_bytes())
     start = content.index(b"mdat") + 2000
-    content[start : start + 400] = os.urandom(400)
+    content[start : start + 400] = np.random.default_rng(0).bytes(400)
     (tmp_path / "flipped.mp4").write_bytes(content)
-    assert not isinstance(inspect(tmp_path / "flipped.mp4"), Inspection)
-    assert inspect(write_clip(tmp_path / "even.mp4", rate=Fraction(25))) == Inspection(
-        30, ((64, 48),), key_spacing=12
-    )
+    assert isinstance(inspect(tmp_path / "flipped.mp4"), Fault)
+
+
+def test_frames_that_cannot_be_decoded_are_missed(tmp_path):
+    """Without the first key frame the decoder shows less than there is, and does not say so."""
+    whole, headless = encode(tmp_path / "whole.mp4"), tmp_path / "headless.mp4"
+    with av.open(str(whole)) as source, av.open(str(headless), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size and number:
+                packet.stream = stream
+                target.mux(packet)
+    found = inspect(headless)
+    assert isinstance(found, Fault)
+    assert "of its 29 frames can be decoded" in found.reason
+
+
+def test_turned_videos_are_seen_upright(tmp_path):
+    data = write_clip(tmp_path / "turned.mp4").read_bytes()
+    one, zero, minus_one = b"\0\1\0\0", b"\0\0\0\0", b"\xff\xff\0\0"
+    start = data.index(one + 3 * zero + one, data.index(b"tkhd"))  # the matrix of the track
+    matrix = zero + one + zero + minus_one + zero  # a quarter turn
+    (tmp_path / "turned.mp4").write_bytes(data[:start] + matrix + data[start + len(matrix) :])
+    assert inspect(tmp_path / "turned.mp4") == Inspection(30, ((48, 64),), key_spacing=12)
 
 
 def test_files_that_cannot_be_sought_count_as_one_key_frame(tmp_path):
