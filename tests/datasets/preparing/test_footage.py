@@ -10,8 +10,8 @@ from datasets.preparing import footage as module
 from datasets.preparing.cutting import RawVideo
 from datasets.preparing.faces import CascadeDetector, Face
 from datasets.preparing.footage import footage, kept_footage, look_through
+from datasets.video import read_frames
 from modules.errors import InputError, OutputError
-from tests.datasets.preparing.conftest import write_raw
 from tests.datasets.preparing.talking import Portrait, Shot, write_shots
 
 
@@ -55,14 +55,21 @@ def test_numbers_are_those_at_25_frames_a_second_whatever_the_rate(tmp_path, rat
     assert shown[second.start] >= begins > shown[second.start - 1]
 
 
-def test_boxes_are_in_pixels_of_the_upright_video(tmp_path):
-    path = write_raw(tmp_path / "v.mp4", Fraction(25), 1, rotation=90)
-    raw = RawVideo.open(path)
+def test_a_turned_video_is_looked_at_upright(tmp_path):
+    path = write_shots(tmp_path / "v.mp4", Shot(10, (20, 60, 90), Portrait(150, 5)))
+    data, one, minus_one = path.read_bytes(), b"\0\1\0\0", b"\xff\xff\0\0"
+    start = data.index(one + bytes(12) + one, data.index(b"tkhd"))  # the matrix of the track
+    matrix = bytes(4) + one + bytes(4) + minus_one + bytes(4)  # a quarter turn clockwise
+    path.write_bytes(data[:start] + matrix + data[start + len(matrix) :])
     detector = Recorder()
+    raw = RawVideo.open(path)
     (scene,) = look_through(raw, detector)
-    height, width, _ = detector.batches[0][0].shape
-    assert (width, height) == raw.size
-    assert scene.looks[0].faces == (Box(width / 4, height / 4, width / 2, height / 2),)
+    assert raw.size == (230, 400)
+    shown = next(read_frames(path)).image.astype(int)
+    seen = detector.batches[0][0]
+    assert seen.shape == shown.shape == (400, 230, 3)
+    assert np.abs(seen - shown).mean() < 3
+    assert scene.looks[0].faces == (Box(57.5, 100, 115, 200),)
 
 
 def test_large_frames_are_looked_at_small(tmp_path, monkeypatch):
