@@ -9,16 +9,15 @@ from PIL import Image
 
 from datasets.clips import open_clip
 from datasets.geometry import Box, Geometry
+from datasets.main_face import main_face
 from datasets.pictures import Picture
-from datasets.preparing.faces import CascadeDetector
 from datasets.preparing.records import GEOMETRY, read_record, recorded_clips
 from modules.errors import InputError
 from modules.files import write_text_whole
 
 logger = logging.getLogger(__name__)
 
-MAX_SAMPLED = 200  # clips in which faces are looked for
-SMALLEST = 0.2  # of the frame: what is smaller is not the face that a clip is of
+MAX_SAMPLED = 100  # clips in which faces are looked for
 
 
 def write_geometry(root: Path) -> Geometry | None:
@@ -63,8 +62,5 @@ def find_face(frame: Picture, aspect: float) -> Box | None:
     width = frame.shape[1]
     size = width, round(width * aspect)
     picture = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
-    detector = CascadeDetector(smallest=round(SMALLEST * width))
-    boxes = [face.box for face in detector.find(picture)]
-    if not boxes:
-        return None
-    return max(boxes, key=lambda box: box.width).scaled(1 / size[0], 1 / size[1])
+    face = main_face(picture)
+    return None if face is None else face.scaled(1 / size[0], 1 / size[1])

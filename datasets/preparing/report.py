@@ -97,10 +97,10 @@ class Report(Section):
 
     def table(self) -> str:
         """Counts by split and by reason, one to a line."""
-        rows = [(f"clips in {split}", count) for split, count in self.done.items()]
+        rows = [(f"done: {split}", count) for split, count in self.done.items()]
         rows += [(f"skipped: {reason}", len(names)) for reason, names in self.skipped.items()]
         width = max((len(text) for text, _ in rows), default=0)
-        return "\n".join(f"{text:<{width}}  {count:>7,}" for text, count in rows) or "no clips"
+        return "\n".join(f"{text:<{width}}  {count:>7,}" for text, count in rows) or "nothing done"
 
 
 def report_name(shard: Shard) -> str:

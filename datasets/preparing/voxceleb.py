@@ -62,7 +62,9 @@ def prepare(
                 for video, own in cuts.items():
                     if video in found:
                         continue
-                    if downloader is None:
+                    if all(output.clip(cut, form).exists() for cut in own):
+                        tell([cut.outcome() for cut in own])
+                    elif downloader is None:
                         tell([cut.outcome(MISSING) for cut in own])
                     elif isinstance(fetched := downloader.fetch(video), Dead):
                         tell([cut.outcome(fetched.kind, fetched.reason) for cut in own])

@@ -33,7 +33,7 @@ def test_clips_are_counted_by_split_and_by_reason(tmp_path):
     assert json.loads(path.read_text())["done"] == {"test": 1, "train": 2}
     lines = [line.rsplit(maxsplit=1) for line in found.table().splitlines()]
     assert ["skipped: missing video", "2"] in lines
-    assert ["clips in train", "2"] in lines
+    assert ["done: train", "2"] in lines
 
 
 def test_the_order_of_the_outcomes_does_not_matter(tmp_path):

@@ -186,6 +186,9 @@ def test_missing_videos_are_downloaded_and_dead_ones_told(tmp_path, videos):
     assert report.num_done == 6
     assert set(report.skipped) == {"dead video"}
     assert set(report.skipped["dead video"].values()) == {"Video unavailable"}
+    for raw in folder.iterdir():  # no longer needed for the clips that are there
+        raw.unlink()
+    assert prepare(workers=1, shard=Shard(), downloader=None).num_done == 6
 
 
 def test_other_settings_do_not_mix_with_those_of_a_root(tmp_path, videos, capfd):
