@@ -73,7 +73,8 @@ def _videos(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise InputError(f"The folder of videos {folder} does not exist: name one that does.")
     for path in walk(folder):
-        if path.suffix.lower() in VIDEO_SUFFIXES and not PIECE.fullmatch(path.stem):
+        is_video = path.suffix.lower() in VIDEO_SUFFIXES and not PIECE.fullmatch(path.stem)
+        if is_video and path.is_file():  # no link to nowhere
             yield path
 
 

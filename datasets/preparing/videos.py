@@ -35,6 +35,7 @@ class _Job(NamedTuple):
 
     source: Source
     split: str
+    size: int  # of the file, in bytes
 
 
 class _Plan(NamedTuple):
@@ -85,19 +86,19 @@ def prepare(
         "people": hashlib.sha256("\n".join(people).encode()).hexdigest(),  # others split otherwise
     }
     jobs = [
-        _Job(source, "test" if source.person in test else "train")
+        _Job(source, "test" if source.person in test else "train", source.path.stat().st_size)
         for position, source in enumerate(sources)
         if shard.takes(position)
     ]
     outcomes = problems if shard.number == 1 else []
     with begun(root, COMMAND, settings, shard) as output:
         work = partial(_prepare, plan := _Plan(name, limits, form, output))
-        sizes = {job.source.path: job.source.path.stat().st_size for job in jobs}
-        total = sum(sizes.values())
-        with tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar:
+        with tqdm(
+            total=sum(job.size for job in jobs), unit="B", unit_scale=True, disable=None
+        ) as bar:
             for job, result in run_jobs(work, jobs, workers):
                 outcomes += _left(plan, job, result) if isinstance(result, WorkerDied) else result
-                bar.update(sizes[job.source.path])
+                bar.update(job.size)
     return Report.of(COMMAND, settings, shard, outcomes)
 
 
@@ -116,7 +117,7 @@ def _prepare(plan: _Plan, job: _Job) -> list[Outcome]:
         found = footage(job.source.path, _detector(plan.detector), plan.folder)
     except OutputError:
         raise
-    except InputError as error:
+    except (InputError, OSError) as error:  # it may have gone meanwhile
         return [Outcome(job.source.name, job.split, UNREADABLE, str(error))]
     cuts, dropped = _cuts(plan, job, found)
     return dropped + cut_clips(job.source.path, cuts, plan.form, plan.output)

@@ -26,6 +26,7 @@ def details(problems: Sequence[tuple[str, str, str | None, str]]) -> list[tuple[
 def test_a_person_is_the_folder_that_holds_the_videos_at_any_depth(tmp_path):
     folder = make(tmp_path / "raw", "ann/x.mp4", "ann/b/00001.MKV", "ann/c/00001.mkv", "bob/x.webm")
     make(folder, "ann/notes.txt", ".trash/z.mp4", "bob/.x.mp4", "bob/y.mp4.part", "top.avi")
+    (folder / "ann" / "link.mp4").symlink_to(tmp_path / "nowhere.mp4")
     assert names(folder, "folder") == [
         ("ann", "b-00001"),
         ("ann", "c-00001"),

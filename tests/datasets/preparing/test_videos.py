@@ -17,8 +17,11 @@ from PIL import Image
 from datasets.__main__ import main
 from datasets.geometry import Box
 from datasets.preparing import videos
+from datasets.preparing.cutting import Form, Output
 from datasets.preparing.records import read_record
 from datasets.preparing.report import Outcome, read_report
+from datasets.preparing.sources import Source
+from datasets.preparing.tracks import Limits
 from datasets.video import VideoWriter, probe, read_frames
 from tests.datasets.preparing.talking import Portrait, Shot, write_shots
 
@@ -183,6 +186,14 @@ def test_a_worker_that_dies_loses_only_what_it_had_in_hand(tmp_path, raw, whole,
     monkeypatch.undo()
     assert main(arguments(raw, root)) == 1
     assert contents(root) == whole
+
+
+def test_a_video_that_has_gone_is_counted(tmp_path, root):
+    plan = videos._Plan("cascade", Limits(), Form(), Output(root, tmp_path))
+    job = videos._Job(Source(tmp_path / "gone.mp4", "ann", "gone"), "train", 9)
+    ((name, split, reason, detail),) = videos._prepare(plan, job)
+    assert (name, split, reason) == ("ann#gone", "train", "unreadable video")
+    assert "gone.mp4" in detail
 
 
 @pytest.mark.parametrize(
