@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -25,7 +26,7 @@ from datasets.preparing.records import DatasetSettings, Record, read_record, rec
 from datasets.preparing.repair import encode_again, move_aside
 from datasets.video import probe, read_frames
 from datasets.writers import VideoWriter
-from modules.errors import InputError
+from modules.errors import InputError, OutputError
 from tests.datasets.conftest import distance, encode, moving_bar, write_clip
 
 REPOSITORY = Path(__file__).parents[3]
@@ -395,6 +396,20 @@ def test_another_run_in_the_root_is_not_disturbed(tmp_path):
         run_check(root, fix=True)
     after = contents(root)
     assert {name: after[name] for name in before} == before
+
+
+def test_a_full_disk_stops_repairs_and_harms_nothing(tmp_path, monkeypatch):
+    folder = write_frames(tmp_path / "root" / "train" / "id1#a", side=66)
+    before = contents(folder)
+
+    def full(image: Image.Image, path: Path, *rest: object, **options: object) -> None:
+        path.write_bytes(b"as much as fits")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OutputError, match="0000000.png cannot be written: No space left"):
+        run_check(tmp_path / "root", fix=True, size=64)
+    assert contents(folder) == before
 
 
 def test_a_root_without_clips_is_bad_input(tmp_path):
