@@ -407,7 +407,7 @@ def test_a_full_disk_stops_repairs_and_harms_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(OutputError, match="0000000.png cannot be written: No space left"):
+    with pytest.raises(OutputError, match=r"0000000\.png cannot be written: No space left"):
         run_check(tmp_path / "root", fix=True, size=64)
     assert contents(folder) == before
 
