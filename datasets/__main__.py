@@ -16,8 +16,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from config.command_line import run
-
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 OutputOption = Annotated[Path, typer.Option(help="Root of the data set: new, or to go on with.")]
@@ -242,6 +240,8 @@ def stream(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    from config.command_line import run  # here, since every worker imports this file
+
     return run(app, argv)
 
 

@@ -1,26 +1,10 @@
 """Augmentation of a pair: one draw for both frames."""
 
-from typing import Annotated
-
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from modules.section import Section
-
-Strength = Annotated[float, Field(ge=0, le=0.5)]
-
-
-class AugmentationConfig(Section):
-    """Section ``data.augmentation``; the strengths are those of the published recipe."""
-
-    horizontal_flip: bool = True
-    time_flip: bool = True  # exchanges source and driving
-    brightness: Strength = 0.1  # factor drawn from [1 - b, 1 + b]; contrast, saturation alike
-    contrast: Strength = 0.1
-    saturation: Strength = 0.1
-    hue: Strength = 0.1  # shift drawn from [-hue, hue], in turns of the colour wheel
+from datasets.settings import AugmentationConfig
 
 
 def augment(pair: Tensor, config: AugmentationConfig, draws: np.random.Generator) -> Tensor:

@@ -1,11 +1,10 @@
-"""The section of a configuration that says where clips are and how pairs are drawn of them."""
+"""Section ``data`` of a configuration: where clips are, and how pairs are drawn of them."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from datasets.augmentation import AugmentationConfig
 from datasets.geometry import Geometry
 from datasets.synthetic import SyntheticConfig
 from modules.errors import InputError
@@ -13,6 +12,20 @@ from modules.section import Section
 
 Url = Annotated[str, Field(pattern=r"^[a-z0-9]+://")]  # in a path, its two slashes would be one
 Location = Annotated[Url | Path, Field(union_mode="left_to_right")]
+
+
+Strength = Annotated[float, Field(ge=0, le=0.5)]
+
+
+class AugmentationConfig(Section):
+    """Section ``data.augmentation``; the strengths are those of the published recipe."""
+
+    horizontal_flip: bool = True
+    time_flip: bool = True  # exchanges source and driving
+    brightness: Strength = 0.1  # factor drawn from [1 - b, 1 + b]; contrast, saturation alike
+    contrast: Strength = 0.1
+    saturation: Strength = 0.1
+    hue: Strength = 0.1  # shift drawn from [-hue, hue], in turns of the colour wheel
 
 
 class DataConfig(Section):

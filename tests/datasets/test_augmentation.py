@@ -3,7 +3,8 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from datasets.augmentation import AugmentationConfig, augment, jitter, shift_hue
+from datasets.augmentation import augment, jitter, shift_hue
+from datasets.settings import AugmentationConfig
 
 FLIPS_ONLY = AugmentationConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
 COLOURS_ONLY = AugmentationConfig(horizontal_flip=False, time_flip=False)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.augmentation import AugmentationConfig
 from datasets.clips import Clip, find_clips
 from datasets.pairs import (
     DataConfig,
@@ -16,6 +15,7 @@ from datasets.pairs import (
     fixed_pairs,
     resized,
 )
+from datasets.settings import AugmentationConfig
 from modules.errors import InputError
 from tests.datasets.conftest import write_clip
 
