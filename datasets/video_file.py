@@ -27,6 +27,9 @@ SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}  # to exactly the key fr
 FOREIGN_TITLES: dict[str, Any] = (
     {} if av.__version__.startswith("19.") else {"metadata_errors": "replace"}
 )
+# FFmpeg's numbers for bicubic, accurate rounding and full chroma: by itself it rounds all colours
+# down, by a level, and repeats those of every fourth pixel, which alone a video keeps
+EXACT = 0x4 | 0x40000 | 0x2000
 SHORTFALL = 0.5  # seconds from the last packet of a whole file to its stated end, at most
 
 
@@ -208,19 +211,28 @@ def open_container(file: Path | Content) -> InputContainer:
 def upright(frame: av.VideoFrame) -> Picture:
     """The frame as RGB, turned as the file's rotation tag asks."""
     if any(component.is_alpha for component in frame.format.components):
-        image = over_white(_array(frame, "rgba"))
+        image = over_white(to_rgb(frame, "rgba"))
     else:
-        image = _array(frame, "rgb24")
+        image = to_rgb(frame)
     return np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
 
 
-def _array(frame: av.VideoFrame, format: str) -> NDArray[np.uint8]:
-    """The frame in an RGB format, converted by the matrix and the range that it is tagged with."""
+def to_rgb(
+    frame: av.VideoFrame, format: str = "rgb24", *, tags: av.VideoFrame | None = None
+) -> NDArray[np.uint8]:
+    """The frame as stored, in an RGB format, by the matrix and the range that ``tags`` says.
+
+    These are of the frame itself if left out.
+    """
+    tags = tags or frame
+    # PyAV 16 heeds the tags only if the ranges differ; that of the RGB side changes nothing
+    other_range = FULL_RANGE if tags.color_range != FULL_RANGE else LIMITED_RANGE
     array = frame.to_ndarray(
         format=format,
-        src_colorspace=frame.colorspace,
-        src_color_range=frame.color_range,
-        dst_color_range=other_range(frame),
+        interpolation=EXACT,
+        src_colorspace=tags.colorspace,
+        src_color_range=tags.color_range,
+        dst_color_range=other_range,
         **ONE_THREAD,
     )
     return cast(NDArray[np.uint8], array)
@@ -232,14 +244,6 @@ def _state(file: Path | Content) -> tuple[str, int, int]:
         return file.name, len(file.data), file.checksum
     status = file.stat()
     return str(file), status.st_size, status.st_mtime_ns
-
-
-def other_range(frame: av.VideoFrame) -> int:
-    """A range for the RGB side of a conversion.
-
-    PyAV 16 heeds the tags of a frame only if the ranges differ; that of the RGB changes nothing.
-    """
-    return FULL_RANGE if frame.color_range != FULL_RANGE else LIMITED_RANGE
 
 
 def _has_end_mark(gif: Path | Content) -> bool:

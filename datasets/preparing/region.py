@@ -8,14 +8,11 @@ import numpy as np
 from av.filter import Graph
 from PIL import Image
 
-from datasets.codecs import ONE_THREAD
 from datasets.geometry import Box
 from datasets.pictures import Picture
-from datasets.video_file import other_range
+from datasets.video_file import to_rgb
 from modules.errors import InputError
 
-# Colours, of which a video keeps every fourth, are interpolated; FFmpeg repeats them if not told so
-BICUBIC, ACCURATE, FULL_CHROMA = 0x4, 0x40000, 0x2000
 MARGIN = 4  # pixels around the box for the interpolation of its borders
 # The filters that turn a frame counterclockwise, by the number of quarters
 TURNS: tuple[list[tuple[str, str]], ...] = (
@@ -53,14 +50,7 @@ class Region:
             self._graph = self._filters(frame)
         self._graph.push(frame)
         part = cast(av.VideoFrame, self._graph.pull())
-        rgb = part.to_ndarray(
-            format="rgb24",
-            interpolation=BICUBIC | ACCURATE | FULL_CHROMA,
-            src_colorspace=frame.colorspace,
-            src_color_range=frame.color_range,
-            dst_color_range=other_range(frame),
-            **ONE_THREAD,
-        )
+        rgb = to_rgb(part, tags=frame)
         square = self.side, self.side
         return np.asarray(Image.fromarray(rgb).resize(square, Image.Resampling.BICUBIC, self.box))
 

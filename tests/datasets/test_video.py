@@ -8,7 +8,7 @@ from PIL import Image
 
 from datasets import video_file
 from datasets.video import frames_at, probe, read_frames
-from datasets.video_file import VideoFile, open_video
+from datasets.video_file import VideoFile, open_video, upright
 from modules.errors import InputError
 from tests.datasets.conftest import distance, encode, encode_with_sound, moving_bar, write_clip
 
@@ -165,6 +165,27 @@ def test_colours_follow_the_tags_of_the_file(tmp_path, matrix, full_range):
         container.mux(stream.encode(None))
     image = next(read_frames(path)).image
     assert distance(image, np.full_like(image, (red, green, blue))) < 4
+
+
+def as_stored(image: np.ndarray) -> av.VideoFrame:
+    """The frame of a video that shows a picture, but for the losses of its codec."""
+    return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+        format="yuv420p", dst_colorspace=1, dst_color_range=1
+    )
+
+
+def test_colours_are_not_rounded_down():
+    draws = np.random.default_rng(0)
+    frames = np.repeat(np.repeat(draws.integers(20, 236, (20, 3, 4, 3), np.uint8), 16, 1), 16, 2)
+    differences = [upright(as_stored(frame)).astype(int) - frame for frame in frames]
+    np.testing.assert_allclose(np.mean(differences, axis=(0, 1, 2)), 0, atol=0.25)
+
+
+def test_colours_that_are_not_stored_are_interpolated():
+    x = np.linspace(0, 6 * np.pi, 64)
+    waves = np.stack([120 + 80 * np.sin(x), np.full(64, 90), 120 - 80 * np.sin(x)], -1)
+    image = np.broadcast_to(waves.round().astype(np.uint8), (48, 64, 3)).copy()
+    assert distance(upright(as_stored(image)), image) < 1.5  # 5.7 where they are repeated
 
 
 def test_ten_bits_are_read_as_eight(tmp_path):

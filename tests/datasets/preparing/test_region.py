@@ -42,20 +42,6 @@ def test_a_region_is_the_box_of_the_whole_picture(box):
     assert np.abs(found.astype(int) - np.asarray(whole)).max() < 8
 
 
-def test_colours_are_interpolated():
-    x = np.arange(WIDTH)[None, :, None]
-    image = np.broadcast_to(
-        np.where(x // 8 % 2, (200, 40, 60), (40, 40, 200)), (HEIGHT, WIDTH, 3)
-    ).astype(np.uint8)
-    blurred = np.asarray(Image.fromarray(image).resize((40, 30)).resize((WIDTH, HEIGHT)))
-    frame = as_video(blurred)
-    box = Box(20, 20, 84, 84)
-    region = Region(box, (WIDTH, HEIGHT), 64)(frame)
-    repeated = upright(frame)[20:84, 20:84]
-    truth = blurred[20:84, 20:84].astype(float)
-    assert np.abs(region - truth).mean() < 0.8 * np.abs(repeated - truth).mean()
-
-
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
 def test_turned_videos_are_cut_upright(tmp_path, quarters):
     path = write_raw(tmp_path / "raw.mp4", Fraction(25), 1)
