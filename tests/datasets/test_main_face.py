@@ -8,7 +8,7 @@ from skimage import data
 
 from datasets.geometry import Box
 from datasets.main_face import main_face, main_face_of_video
-from datasets.preparing.faces import CascadeDetector, Face
+from datasets.preparing.faces import Face
 from modules.errors import InputError
 
 CENTRE = (222, 117)  # of the astronaut's face in her picture of 512 x 512 pixels
@@ -46,22 +46,40 @@ def test_without_a_face_there_is_none(tmp_path):
     assert main_face_of_video(tmp_path / "blank.png") is None
 
 
-class Detector(CascadeDetector):
-    """Finds a face in every look, and in one look only a larger thing that is none."""
+class Detector:
+    """Finds what is white, and in one look a larger thing that is nothing."""
 
-    def __init__(self, only_false: bool = False) -> None:
-        self.looks, self.only_false = count(), only_false
+    def __init__(self, smallest: int = 0) -> None:
+        self.looks = count()
 
     def find(self, frame: np.ndarray) -> list[Face]:
+        rows, columns = (frame[..., 0] > 200).nonzero()
         side = frame.shape[1]
-        face = Face(Box(0.4, 0.4, 0.6, 0.6).scaled(side, side))
-        false = Face(Box(0.1, 0.1, 0.9, 0.9).scaled(side, side))
-        return ([] if self.only_false else [face]) + ([false] if next(self.looks) == 1 else [])
+        found = [Box(0.1, 0.1, 0.9, 0.9).scaled(side, side)] if next(self.looks) == 1 else []
+        if len(rows):
+            found.append(Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+        return [Face(box) for box in found]
 
 
-def test_what_a_single_look_finds_is_no_face():
-    assert main_face(BLANK, Detector()) == pytest.approx((204.8, 204.8, 307.2, 307.2), abs=0.01)
-    assert main_face(BLANK, Detector(only_false=True)) is None
+def test_what_a_single_look_finds_is_no_face(monkeypatch):
+    monkeypatch.setattr("datasets.main_face.cascade", Detector)
+    assert main_face(BLANK) is None
+    white = BLANK.copy()
+    white[200:300, 220:320] = 255
+    assert main_face(white) == pytest.approx((220, 200, 320, 300), abs=2)
+
+
+@pytest.mark.parametrize("side", [90, 160, 300])
+def test_a_face_is_as_large_in_a_large_picture_as_alone(side):
+    """Although the cascade puts wider boxes around faces of few pixels."""
+    alone = main_face(np.ascontiguousarray(astronaut()[20:250, 110:340]))
+    picture = np.full((500, 800, 3), 120, np.uint8)
+    shrunk = Image.fromarray(astronaut()[20:250, 110:340]).resize((side, side))
+    picture[100 : 100 + side, 300 : 300 + side] = np.asarray(shrunk)
+    found = main_face(picture)
+    assert alone is not None
+    assert found is not None
+    assert found.width / side == pytest.approx(alone.width / 230, rel=0.07)
 
 
 def write_frames(folder: Path, frames: list[np.ndarray]) -> Path:
@@ -80,7 +98,7 @@ def test_a_video_has_its_face_where_most_frames_have_it(tmp_path):
 def test_long_videos_are_sampled(tmp_path, monkeypatch):
     looked_at = []
     monkeypatch.setattr(
-        "datasets.main_face.main_face", lambda frame, _: looked_at.append(int(frame[0, 0, 0]))
+        "datasets.main_face.main_face", lambda frame: looked_at.append(int(frame[0, 0, 0]))
     )
     frames = [np.full((8, 8, 3), i, np.uint8) for i in range(41)]
     assert main_face_of_video(write_frames(tmp_path / "a", frames)) is None
