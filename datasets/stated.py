@@ -1,9 +1,8 @@
 """What a data set states of itself, taken over into the configuration of a training."""
 
-from pathlib import Path
-
-from datasets.preparing.records import read_geometry
+from datasets.preparing.records import GEOMETRY, read_geometry
 from datasets.settings import DataConfig
+from datasets.stream_storage import local_copy
 
 
 def stated_geometry(data: DataConfig) -> DataConfig:
@@ -12,6 +11,7 @@ def stated_geometry(data: DataConfig) -> DataConfig:
     What the configuration says comes before what ``geometry.json`` says in the root.  Raises
     InputError where that file is damaged and needed.
     """
-    if data.geometry is not None or not isinstance(data.root, Path):
+    if data.geometry is not None:
         return data
-    return data.model_copy(update={"geometry": read_geometry(data.root)})
+    with local_copy(data.root, GEOMETRY) as folder:
+        return data.model_copy(update={"geometry": read_geometry(folder)})

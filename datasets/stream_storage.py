@@ -3,6 +3,7 @@
 Credentials and endpoints are those of the environment: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +20,16 @@ SWITCHES = {
     "LITDATA_DISABLE_VERSION_CHECK": "1",  # it would ask PyPI for a newer version
     "LITDATA_BATCH_DECODE": "0",  # one item is decoded where one is asked for, not its neighbours
 }
+UNUSED = "100GB"  # of whole shards, none of which is fetched; else it works one out aloud
+TALKATIVE = ("litdata", "boto3", "botocore", "s3transfer", "urllib3")  # in the log of a training
 
 
 def require_litdata() -> None:
     """Sets litdata up.  Raises InputError where it is not installed."""
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)
+    for library in TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
     try:
         import litdata  # noqa: F401
     except ImportError as error:
@@ -42,10 +47,10 @@ def open_items(root: Path | str, cache: Path) -> Any:
     from litdata import StreamingDataset
 
     if isinstance(root, Path):
-        return StreamingDataset(root)
+        return StreamingDataset(root, max_cache_size=UNUSED)
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / ".lock"):  # the first process fetches the index
-        return StreamingDataset(root, cache_dir=str(cache))
+        return StreamingDataset(root, cache_dir=str(cache), max_cache_size=UNUSED)
 
 
 def read_file(root: Path | str, name: str) -> bytes | None:
@@ -53,14 +58,23 @@ def read_file(root: Path | str, name: str) -> bytes | None:
     if isinstance(root, Path):
         path = root / name
         return path.read_bytes() if path.is_file() else None
+    with local_copy(root, name) as folder:
+        return read_file(folder, name)
+
+
+@contextmanager
+def local_copy(root: Path | str, name: str) -> Iterator[Path]:
+    """A folder with a file of ``root``, if there is one: the root itself, or a temporary one."""
+    if isinstance(root, Path):
+        yield root
+        return
     url = join(root, name)
-    with reached(url), TemporaryDirectory() as folder:
-        provider = _provider(url)
-        if not provider.exists(url):
-            return None
-        copy = Path(folder) / name
-        provider.download_file(url, str(copy))
-        return copy.read_bytes()
+    with TemporaryDirectory() as folder:
+        with reached(url):
+            provider = _provider(url)
+            if provider.exists(url):
+                provider.download_file(url, str(Path(folder) / name))
+        yield Path(folder)
 
 
 def uploader(root: str) -> Callable[[Path], None]:

@@ -10,9 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from datasets.geometry import Geometry
 from datasets.loading import load_batches
 from datasets.pairs import Batch, PairDataset, PairSampler, fixed_pairs
+from datasets.preparing.records import GEOMETRY
 from datasets.settings import DataConfig
+from datasets.stated import stated_geometry
 from datasets.stream import MANIFEST, Stream
 from datasets.stream_writer import write_stream
 from datasets.training_clips import StreamError, training_clips
@@ -241,7 +244,7 @@ def remote(monkeypatch, stream):
 
     class Provider:
         def exists(self, url):
-            return url == f"s3://bucket/clips/{MANIFEST}"
+            return (stream / url.removeprefix("s3://bucket/clips/")).is_file()
 
         def download_file(self, url, local):
             shutil.copy(stream / url.removeprefix("s3://bucket/clips/"), local)
@@ -267,6 +270,18 @@ def test_clips_of_a_url_are_fetched_alone_and_kept(remote, files_config, stream_
     kept[0].write_bytes(b"damaged")
     for index in range(len(files)):
         assert_equal(files[0, index], again[0, index])
+
+
+@pytest.mark.usefixtures("remote")
+def test_the_geometry_of_a_url_is_taken_over(stream, stream_config):
+    config = stream_config.model_copy(update={"root": "s3://bucket/clips"})
+    assert stated_geometry(config).geometry is None
+    geometry = Geometry(aspect=1.2, face_x=0.5, face_y=0.5, face_width=0.6)
+    (stream / GEOMETRY).write_text(geometry.model_dump_json())
+    try:
+        assert stated_geometry(config).geometry == geometry
+    finally:
+        (stream / GEOMETRY).unlink()
 
 
 @pytest.mark.usefixtures("remote")

@@ -37,7 +37,7 @@ def test_equal_clips_make_equal_streams(root, tmp_path, capsys):
     assert write(root, tmp_path / "one") == write(root, tmp_path / "other") == 0
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
     output = capsys.readouterr().out.splitlines()
-    assert output == ["clips in test         1", "clips in train        3"] * 2  # nothing else
+    assert output == ["done: test         1", "done: train        3"] * 2  # nothing else
 
 
 def test_an_item_holds_the_file_and_what_is_known_of_it(root, tmp_path):
