@@ -83,8 +83,9 @@ def celebv(
     workers: WorkersOption = None,
 ) -> int:
     """The pictures of CelebV in the layout that lists of pairs name."""
-    from datasets.preparing.celebv import finish, prepare
+    from datasets.preparing.celebv import prepare
     from datasets.preparing.jobs import num_cores
+    from datasets.preparing.run import finish
 
     return finish(prepare(input, output, size, workers=workers or num_cores()), output)
 

@@ -19,10 +19,10 @@ from tqdm import tqdm
 from datasets.frame_finder import CELEBV_FOLDER
 from datasets.pictures import FRAME_SUFFIXES, PICTURE_SUFFIXES, Picture, picture_size, read_image
 from datasets.preparing.cutting import Output
-from datasets.preparing.jobs import WorkerDied, run_jobs
+from datasets.preparing.jobs import WORKER_DIED, WorkerDied, run_jobs
 from datasets.preparing.raw_videos import walk
 from datasets.preparing.report import Outcome, Report, Shard
-from datasets.preparing.run import SOME_SKIPPED, begun
+from datasets.preparing.run import begun
 from modules.errors import InputError, OutputError
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ PEOPLE = ("Donald_Trump", "Emmanuel_Macron", "Jack_Ma", "Kathleen", "Theresa_May
 MISSING, SECOND_FOLDER = "missing person", "second folder of a person"
 UNREADABLE, TWICE = "unreadable picture", "two pictures of one name"
 NOT_SQUARE = "not square, so its middle was taken"  # counted, and written all the same
-WORKER_DIED = "worker died"
 BATCH = 32  # pictures that a process is given at a time
 
 
@@ -70,13 +69,6 @@ def prepare(folder: Path, root: Path, size: int, *, workers: int) -> Report:
                 outcomes += told
                 bar.update(len(job.pictures))
     return Report.of(COMMAND, settings, Shard(), outcomes)
-
-
-def finish(report: Report, root: Path) -> int:
-    """Writes and shows the report, and gives the exit code."""
-    path = report.write(root)
-    logger.info("%s\nWritten: %s", report.table(), path)
-    return SOME_SKIPPED if report.skipped else 0
 
 
 def find_people(folder: Path, root: Path) -> dict[str, dict[Path, list[Path]]]:

@@ -17,6 +17,7 @@ import av
 from typing_extensions import Self
 
 from datasets.geometry import Box
+from datasets.preparing.jobs import WORKER_DIED, WorkerDied
 from datasets.preparing.records import Record
 from datasets.preparing.region import Region
 from datasets.preparing.report import Outcome
@@ -82,6 +83,16 @@ def cut_clips(video: Path, cuts: Sequence[Cut], form: Form, output: Output) -> l
     for together in raw.passes(within):
         outcomes += _cut_together(raw, together, form, output)
     return outcomes
+
+
+def what_is_left(
+    cuts: Sequence[Cut], form: Form, output: Output, died: WorkerDied
+) -> list[Outcome]:
+    """The outcomes of clips whose process died: some may be there all the same."""
+    return [
+        cut.outcome() if output.clip(cut, form).exists() else cut.outcome(WORKER_DIED, died.detail)
+        for cut in cuts
+    ]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from multiprocessing.connection import Connection, wait
 from threading import Thread
 from typing import Any, Generic, NamedTuple, TypeVar
 
+WORKER_DIED = "worker died"  # what a report counts the jobs of such a process as
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 

@@ -14,15 +14,14 @@ from pydantic import JsonValue
 from tqdm import tqdm
 
 from datasets.clips import people_of
-from datasets.preparing.cutting import UNREADABLE, Cut, Form, Output, cut_clips
+from datasets.preparing.cutting import UNREADABLE, Cut, Form, Output, cut_clips, what_is_left
 from datasets.preparing.faces import DetectorName, FaceDetector, pick_detector
 from datasets.preparing.footage import Footage, footage, kept_footage
-from datasets.preparing.jobs import WorkerDied, run_jobs
+from datasets.preparing.jobs import WORKER_DIED, WorkerDied, run_jobs
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.preparing.run import begun
 from datasets.preparing.sources import Source, find_sources
 from datasets.preparing.tracks import Limits, takes
-from datasets.preparing.voxceleb import WORKER_DIED
 from datasets.settings import DataConfig
 from modules.errors import InputError, OutputError
 
@@ -125,8 +124,13 @@ def _prepare(plan: _Plan, job: _Job) -> list[Outcome]:
 
 @lru_cache(maxsize=1)
 def _detector(name: DetectorName) -> FaceDetector:
-    """The detector of this process."""
-    return pick_detector(name)
+    """The detector of this process, which has one core to itself."""
+    detector = pick_detector(name)
+    if name == "face-alignment":
+        import torch
+
+        torch.set_num_threads(1)
+    return detector
 
 
 def _cuts(plan: _Plan, job: _Job, found: Footage) -> tuple[list[Cut], list[Outcome]]:
@@ -150,9 +154,4 @@ def _left(plan: _Plan, job: _Job, died: WorkerDied) -> list[Outcome]:
     if found is None:
         return [Outcome(job.source.name, job.split, WORKER_DIED, died.detail)]
     cuts, dropped = _cuts(plan, job, found)
-    return dropped + [
-        cut.outcome()
-        if plan.output.clip(cut, plan.form).exists()
-        else cut.outcome(WORKER_DIED, died.detail)
-        for cut in cuts
-    ]
+    return dropped + what_is_left(cuts, plan.form, plan.output, died)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from tqdm import tqdm
 
-from datasets.preparing.cutting import Cut, Form, Output, cut_clips
+from datasets.preparing.cutting import Cut, Form, Output, cut_clips, what_is_left
 from datasets.preparing.download import Dead, Downloader
 from datasets.preparing.jobs import WorkerDied, run_jobs
 from datasets.preparing.metadata import read_metadata
@@ -18,7 +18,7 @@ from datasets.preparing.report import Outcome, Report, Shard
 from datasets.preparing.run import begun
 
 COMMAND = "voxceleb"
-MISSING, WORKER_DIED = "missing video", "worker died"
+MISSING = "missing video"
 
 
 class _Job(NamedTuple):
@@ -73,7 +73,7 @@ def prepare(
 
             for job, result in run_jobs(partial(_cut, form, output), jobs(), workers):
                 if isinstance(result, WorkerDied):
-                    tell(_left(job, form, output, result))
+                    tell(what_is_left(job.cuts, form, output, result))
                 else:
                     tell(result)
     digest = hashlib.sha256(metadata.read_bytes()).hexdigest()
@@ -82,11 +82,3 @@ def prepare(
 
 def _cut(form: Form, output: Output, job: _Job) -> list[Outcome]:
     return cut_clips(job.video, job.cuts, form, output)
-
-
-def _left(job: _Job, form: Form, output: Output, died: WorkerDied) -> list[Outcome]:
-    """What a worker that died has left: its clips that are complete, and those that are not."""
-    return [
-        cut.outcome() if output.clip(cut, form).exists() else cut.outcome(WORKER_DIED, died.detail)
-        for cut in job.cuts
-    ]

@@ -27,13 +27,11 @@ def assert_shown_at(pictures: Sequence[Picture], fiftieths: Sequence[int]) -> No
     np.testing.assert_allclose((late + 25) % 50 - 25, 0, atol=0.7)
 
 
-def write_raw(
-    path: Path, rate: Fraction, seconds: float, *, codec: str = "libx264", rotation: int = 0
-) -> Path:
+def write_raw(path: Path, rate: Fraction, seconds: float) -> Path:
     """A raw video of any rate, in the container of its ending, with a key frame every 40 frames."""
     with av.open(str(path), "w") as container:
-        options = {"crf": "4", "g": "40", "sc_threshold": "0"} if codec == "libx264" else {}
-        stream = container.add_stream(codec, rate=rate, options=options)
+        options = {"crf": "4", "g": "40", "sc_threshold": "0"}
+        stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for number in range(round(seconds * rate)):
             frame = av.VideoFrame.from_ndarray(shown_at(number / rate), format="rgb24")

@@ -15,7 +15,7 @@ from datasets.pair_list import read_pair_list
 from datasets.pictures import Picture, read_image
 from datasets.preparing import celebv
 from datasets.preparing.celebv import PEOPLE, prepare
-from datasets.preparing.jobs import WorkerDied
+from datasets.preparing.jobs import WORKER_DIED, WorkerDied
 from datasets.preparing.report import Report, read_report
 from modules.errors import InputError
 
@@ -214,7 +214,7 @@ def test_workers_that_die_cost_the_pictures_that_killed_them(tmp_path, archive, 
     monkeypatch.setattr(celebv, "run_jobs", dying)
     report = run(archive, tmp_path / "root")
     names = ("kathleen/IMAGE/12.jpg", "CelebV/Donald_Trump/Image/12.jpg")
-    assert report.skipped == {celebv.WORKER_DIED: dict.fromkeys(names, "it died")}
+    assert report.skipped == {WORKER_DIED: dict.fromkeys(names, "it died")}
     assert report.done == {name: 3 - (name in killers) for name in PEOPLE}
 
 

@@ -15,6 +15,7 @@ from datasets.__main__ import main
 from datasets.preparing import voxceleb
 from datasets.preparing.cutting import BEYOND_END, UNREADABLE, Form, Output
 from datasets.preparing.download import Dead
+from datasets.preparing.jobs import WORKER_DIED
 from datasets.preparing.report import Report, Shard, read_report
 from datasets.video import probe
 from modules.errors import InputError
@@ -156,8 +157,8 @@ def test_a_worker_that_dies_loses_only_what_it_had_in_hand(tmp_path, videos, mon
     assert main(arguments(table, videos, root, "--workers", "2")) == 1
     report = read_report(root / "report.json")
     assert report.num_done == 16
-    assert len(report.skipped[voxceleb.WORKER_DIED]) == 2
-    assert all("#video3#" in name for name in report.skipped[voxceleb.WORKER_DIED])
+    assert len(report.skipped[WORKER_DIED]) == 2
+    assert all("#video3#" in name for name in report.skipped[WORKER_DIED])
 
 
 class LocalDownloader:
