@@ -22,8 +22,7 @@ from datasets.video import frames_at, probe
 # Pixels of a picture's longer side, in which faces are looked for: small ones only where there are
 # no others
 SIDES = ((280, 400), (640, 900))
-NUM_LOOKS = 4  # two sides, each also in the mirror
-VIEW = 2  # side of the surroundings of a face in which it is measured, in sides of its box
+VIEW = 2  # side of what is looked at around a face, in sides of its box
 VIEW_SIDES = (200, 256, 320)  # pixels to which that is brought
 SMALLEST_IN_VIEW = 60  # pixels of a face's box there
 NUM_FRAMES = 9  # of a video, spread over its length
@@ -33,32 +32,33 @@ SAME = 0.4  # intersection over union of two boxes of one face, at least
 def main_face(picture: Picture) -> Box | None:
     """The largest face in a picture, in its pixels; None where there is none.
 
-    A face is what half of the looks find.  In 188 pictures of one person each, that were 183 of the
-    faces and one thing that is none, of about fifty such things that single looks found.
+    A face is what half of the looks find, at the picture and then at the face.  In 134 portraits
+    that were 131 of the faces, and nothing else.
     """
     for sides in SIDES:
         groups = grouped(looks(picture, sides, SMALLEST))
-        faces = [median_box(boxes) for boxes in groups if len(boxes) >= NUM_LOOKS // 2]
-        if faces:
-            return measured(max(faces, key=lambda box: box.width), picture)
+        places = [median_box(boxes) for boxes in groups if len(boxes) >= len(sides)]
+        for place in sorted(places, key=lambda box: box.width, reverse=True):
+            if (face := face_at(place, picture)) is not None:
+                return face
     return None
 
 
-def measured(face: Box, picture: Picture) -> Box:
-    """A face that was found, looked for again in its surroundings, always at the same size.
+def face_at(place: Box, picture: Picture) -> Box | None:
+    """The face around which a box was found, looked for again with its surroundings at one size.
 
     In small faces the cascade's boxes would be a quarter wider than in large ones, within which it
     finds further, smaller boxes.
     """
-    x, y = face.centre
-    half = VIEW * face.width / 2
+    x, y = place.centre
+    half = VIEW * place.width / 2
     view = Box(x - half, y - half, x + half, y + half)
     surroundings = TrainingCrop(view, (max(VIEW_SIDES),) * 2).frame(picture)
     scale = view.width / max(VIEW_SIDES)
     found = looks(surroundings, VIEW_SIDES, SMALLEST_IN_VIEW)
     boxes = [box.scaled(scale, scale).shifted(view.left, view.top) for box in found]
-    again = [box for box in boxes if overlap(box, face) >= SAME]
-    return median_box(again) if again else face
+    again = [box for box in boxes if overlap(box, place) >= SAME]
+    return median_box(again) if len(again) >= len(VIEW_SIDES) else None
 
 
 def main_face_of_video(path: Path) -> Box | None:
@@ -71,7 +71,7 @@ def main_face_of_video(path: Path) -> Box | None:
 
 
 def looks(picture: Picture, sides: Sequence[int], smallest: int) -> list[Box]:
-    """What the cascade finds in a picture brought to several sizes, and in their mirror images."""
+    """What the cascade finds in a picture at several sizes, looking twice: also in the mirror."""
     image, detector = Image.fromarray(picture), cascade(smallest)
     found = []
     for side, mirrored in product(sides, (False, True)):
