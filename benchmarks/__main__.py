@@ -3,6 +3,7 @@
 python -m benchmarks inference [--sweep]
 python -m benchmarks training
 python -m benchmarks data [--root DIR] [--set data.source=stream]
+python -m benchmarks preparation
 python -m benchmarks memory
 python -m benchmarks table RESULT.json ...
 """
@@ -113,6 +114,16 @@ def data(
         if root is None:
             generate_clips(clips, settings)
         result = benchmark(settings, seconds)
+    return finish(result, output)
+
+
+@app.command()
+def preparation(*, seconds: SecondsOption = SECONDS, output: OutputOption = None) -> int:
+    """Clips a second that are cut out of raw videos, and what a core does of that."""
+    from benchmarks.preparation import benchmark
+
+    with TemporaryDirectory() as folder:
+        result = benchmark(Path(folder), seconds)
     return finish(result, output)
 
 
