@@ -33,7 +33,6 @@ from modules.files import write_text_whole, written_whole
 SHARD_BYTES = 2**26
 MAX_CLIP_BYTES = 2**31  # of a shard, litdata counts in 32 bits
 UNREADABLE = "unreadable"
-ENTRY_DATE = (1980, 1, 1, 0, 0, 0)  # of all files in a zip, so that equal frames make equal bytes
 
 
 class Packed(NamedTuple):
@@ -128,7 +127,7 @@ def zipped(folder: Path) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for frame in frame_paths(folder):
-            archive.writestr(zipfile.ZipInfo(frame.name, ENTRY_DATE), frame.read_bytes())
+            archive.writestr(zipfile.ZipInfo(frame.name), frame.read_bytes())  # of no date
     return buffer.getvalue()
 
 

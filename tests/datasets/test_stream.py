@@ -155,6 +155,14 @@ def test_a_stream_that_was_read_goes_to_another_process(stream_config):
     np.testing.assert_array_equal(again.frames([3]), clip.frames([3]))
 
 
+def test_a_process_that_was_forked_reads_by_itself(stream, tmp_path, monkeypatch):
+    opened = Stream(stream, tmp_path, 0)
+    items = opened.items
+    assert opened.items is items
+    monkeypatch.setattr("os.getpid", lambda: -1)  # connections must not be shared
+    assert opened.items is not items
+
+
 def test_a_clip_can_be_had_as_a_file(files_config, stream_config, tmp_path):
     files, streamed = (training_clips(c, "train") for c in (files_config, stream_config))
     for one, other in zip(files, streamed, strict=True):
@@ -183,6 +191,8 @@ def test_a_damaged_clip_is_named_and_replaced(stream, stream_config, tmp_path):
     shard.write_bytes(content)
     config = stream_config.model_copy(update={"root": copy, "identity_sampling": False})
     dataset = pairs_of(config)
+    with pytest.raises(InputError, match=r"is damaged where the clip id1#1 is"):  # by one bit
+        dataset.clips[1].stream.read(1)
     unreadable = [set(dataset[0, index].unreadable) for index in range(len(clips))]
     assert unreadable[1] == {"id1#1"}
     assert not unreadable[0]
