@@ -61,7 +61,7 @@ def sole_writer(root: Path, wanted: bool) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             for lock in sorted({root / ".lock", *root.glob(".lock-*-of-*")}):
-                stack.enter_context(FileLock(lock, blocking=False))
+                stack.enter_context(FileLock(lock, timeout=0))
         except Timeout as error:
             raise InputError(f"Another run is writing into {root}: wait for it.") from error
         except OSError as error:

@@ -31,7 +31,7 @@ def begun(
     work = root / f".work{shard.suffix}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".lock{shard.suffix}", blocking=False):
+        with FileLock(root / f".lock{shard.suffix}", timeout=0):
             keep_settings(root, command, settings)
             shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
             work.mkdir()
