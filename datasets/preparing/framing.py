@@ -18,6 +18,7 @@ from modules.files import write_text_whole
 logger = logging.getLogger(__name__)
 
 MAX_SAMPLED = 100  # clips in which faces are looked for
+MAX_ASPECT = 4  # of a cut, or of its inverse: in narrower ones no face is looked for
 
 
 def write_geometry(root: Path) -> Geometry | None:
@@ -59,6 +60,8 @@ def find_face(frame: Picture, aspect: float) -> Box | None:
 
     ``aspect`` is the height / width of what was resized to the frame.
     """
+    if not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
+        return None
     width = frame.shape[1]
     size = width, round(width * aspect)
     picture = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))

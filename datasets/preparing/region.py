@@ -14,6 +14,7 @@ from datasets.video_file import to_rgb
 from modules.errors import InputError
 
 MARGIN = 4  # pixels around the box for the interpolation of its borders
+COLOUR = 4  # pixels that share one, across and down, at most (4:1:1, 4:1:0)
 # The filters that turn a frame counterclockwise, by the number of quarters
 TURNS: tuple[list[tuple[str, str]], ...] = (
     [],
@@ -35,7 +36,8 @@ class Region:
         width, height = size
         self.left, right = _outwards(box.left, box.right, width)
         self.top, bottom = _outwards(box.top, box.bottom, height)
-        self.crop = f"{right - self.left}:{bottom - self.top}:{self.left}:{self.top}"
+        # exact, or an odd side is made even, and less is left than the box asks for
+        self.crop = f"{right - self.left}:{bottom - self.top}:{self.left}:{self.top}:exact=1"
         self.box = Box(
             box.left - self.left, box.top - self.top, box.right - self.left, box.bottom - self.top
         )
@@ -70,6 +72,6 @@ class Region:
 
 
 def _outwards(start: float, end: float, limit: int) -> tuple[int, int]:
-    """A side of the part: even, as colours ask for, and a margin larger than the box's."""
-    first = max(math.floor(start / 2) * 2 - MARGIN, 0)
-    return first, min(math.ceil(end / 2) * 2 + MARGIN, limit)
+    """A side of the part: the box's with a margin, from where a colour begins."""
+    first = max(math.floor(start / COLOUR) * COLOUR - MARGIN, 0)
+    return first, min(math.ceil(end) + MARGIN, limit)

@@ -51,6 +51,11 @@ def test_no_face_is_found_where_there_is_none():
     assert find_face(np.full((256, 256, 3), 90, np.uint8), 1.2) is None
 
 
+@pytest.mark.parametrize("aspect", [1e-4, 300])
+def test_cuts_that_are_all_but_lines_are_passed_over(aspect):
+    assert find_face(np.full((32, 32, 3), 90, np.uint8), aspect) is None
+
+
 def test_the_geometry_brings_back_the_crop(tmp_path):
     geometry = measure_geometry([write_clip(tmp_path / "train" / "id1#a#0#3.mp4")])
     assert geometry is not None

@@ -42,6 +42,15 @@ def test_a_region_is_the_box_of_the_whole_picture(box):
     assert np.abs(found.astype(int) - np.asarray(whole)).max() < 8
 
 
+@pytest.mark.parametrize("format", ["yuv420p", "yuv411p", "yuv410p", "yuv444p10le", "gray"])
+@pytest.mark.parametrize("box", [Box(0, 0, 161, 121), Box(70, 50, 161, 121), Box(31, 41, 62, 63)])
+def test_no_row_or_column_of_an_odd_video_is_lost(format, box):
+    frame = smooth_frame(161, 121).reformat(format=format)
+    whole = Image.fromarray(upright(frame)).resize((48, 48), Image.Resampling.BICUBIC, box=box)
+    found = Region(box, (161, 121), 48)(frame)
+    assert np.abs(found.astype(int) - np.asarray(whole)).mean() < 1.5
+
+
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
 def test_turned_videos_are_cut_upright(tmp_path, quarters):
     path = write_raw(tmp_path / "raw.mp4", Fraction(25), 1)
