@@ -169,9 +169,11 @@ def test_colours_follow_the_tags_of_the_file(tmp_path, matrix, full_range):
 
 def as_stored(image: np.ndarray) -> av.VideoFrame:
     """The frame of a video that shows a picture, but for the losses of its codec."""
-    return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+    stored = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
         format="yuv420p", dst_colorspace=1, dst_color_range=1
     )
+    stored.colorspace, stored.color_range = 1, 1
+    return stored
 
 
 def test_colours_are_not_rounded_down():
