@@ -180,7 +180,7 @@ def is_final(origin: BaseException) -> bool:
 def one_line(text: str) -> str:
     """What a site said about a video, without yt-dlp's colours, prefixes and advice, shortened."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text).removeprefix("ERROR: ")
-    text = re.sub(r"^\[[^]]+\] [^ ]+: ", "", text)  # the site and the id
+    text = re.sub(r"^\[[^]]+\] (?:[^ ]+: )?", "", text)  # the site, and the id
     text = re.sub(r"; please report this issue.*| \(caused by .*", "", text, flags=re.DOTALL)
     return textwrap.shorten(text, MAX_TEXT, placeholder="...")
 
