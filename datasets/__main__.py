@@ -116,7 +116,7 @@ def videos(
     seed: Annotated[int, typer.Option(min=0, help="Chooses these people.")] = 0,
     min_seconds: Annotated[float, typer.Option(min=0.2, help="Of a clip.")] = 2,
     max_seconds: Annotated[
-        float, typer.Option(min=1, help="Of a clip: longer takes become several.")
+        float, typer.Option(min=1, max=3600, help="Of a clip: longer takes become several.")
     ] = 20,
     min_size: Annotated[
         int, typer.Option(min=16, help="Side of the crop, in pixels of the video.")

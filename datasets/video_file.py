@@ -72,13 +72,14 @@ class VideoFile:
         state = _state(self.file)
         index = _indices.get(state)
         if index is None:
-            index = self._read_index()
+            index = self.read_index()
             if len(_indices) >= MAX_INDICES:
                 _indices.clear()
             _indices[state] = index
         return index
 
-    def _read_index(self) -> Index:
+    def read_index(self) -> Index:
+        """The same, read anew and not kept: for files that are asked once."""
         times: list[int] = []
         keys: list[int] = []
         for packet in self._packets():

@@ -40,6 +40,11 @@ def write_text_whole(path: Path, text: str) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
+def printable(text: str) -> str:
+    """A name of which bytes that are no UTF-8 are shown as their numbers."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def state_of(paths: Iterable[Path]) -> str:
     """A hash of the names, sizes and times of files, and of those in folders."""
     digest = hashlib.sha256()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from datasets.clips import CLIP_SUFFIXES
 from datasets.pair_list import without_ending
 from modules.errors import InputError
+from modules.files import printable
 
 SPLITS = ("train", "test")
 # What is being written, until it is whole: a run's folder of clips, and single files and folders
@@ -59,11 +60,6 @@ def read_contents(root: Path) -> Contents:
 def temporary(paths: Sequence[Path]) -> list[Path]:
     """Those of ``paths`` that are named as something that is being written."""
     return [path for path in paths if TEMPORARY.fullmatch(path.name)]
-
-
-def printable(text: str) -> str:
-    """A name of which bytes that are no UTF-8 are shown as their numbers."""
-    return text.encode(errors="backslashreplace").decode()
 
 
 def plain_name(path: Path) -> str:

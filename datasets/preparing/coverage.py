@@ -6,8 +6,9 @@ from pathlib import Path
 
 from datasets.clips import identity_of
 from datasets.pair_list import read_pair_list
-from datasets.preparing.contents import Contents, plain_name, printable
+from datasets.preparing.contents import Contents, plain_name
 from datasets.preparing.metadata import read_metadata
+from modules.files import printable
 from modules.section import Section
 
 SHOWN = 3  # rows that cannot be used

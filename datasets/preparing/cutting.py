@@ -24,10 +24,11 @@ from datasets.preparing.report import Outcome
 from datasets.video_file import SEEKABLE, Index, open_video, upright
 from datasets.writers import FolderWriter, VideoWriter, Writer
 from modules.errors import InputError, OutputError
-from modules.files import flush, write_text_whole
+from modules.files import flush, printable, write_text_whole
 
 RATE = 25  # frames a second of prepared clips
 CRF = 14  # of H.264: loses less than the colours of every fourth pixel do
+MAX_AT_ONCE = 32  # clips that one process writes: each has an encoder, of some 10 MB
 BEYOND_END, UNREADABLE = "beyond the end of the video", "unreadable video"
 
 
@@ -51,6 +52,14 @@ class Form(NamedTuple):
     size: int = 256  # width and height of the frames
     format: Literal["mp4", "png"] = "mp4"
 
+    def check(self) -> None:
+        """Raises InputError where no clip can be written so."""
+        if self.format == "mp4" and self.size % 2:
+            raise InputError(
+                f"H.264 has even sides only: give an even --size instead of {self.size}, or "
+                "--format png."
+            )
+
 
 class Output(NamedTuple):
     """A data set that grows: a clip is at its place only when it is complete."""
@@ -69,8 +78,13 @@ def cut_clips(video: Path, cuts: Sequence[Cut], form: Form, output: Output) -> l
 
     Raises OutputError where clips cannot be written.
     """
-    left = [cut for cut in cuts if not output.clip(cut, form).exists()]
-    outcomes = [cut.outcome() for cut in cuts if cut not in left]
+    outcomes: list[Outcome] = []
+    left: list[Cut] = []
+    for cut in cuts:
+        if output.clip(cut, form).exists():
+            outcomes.append(cut.outcome())
+        else:
+            left.append(cut)
     if not left:
         return outcomes
     try:
@@ -79,7 +93,7 @@ def cut_clips(video: Path, cuts: Sequence[Cut], form: Form, output: Output) -> l
         return outcomes + [cut.outcome(UNREADABLE, str(error)) for cut in left]
     within = [cut for cut in left if cut.end <= raw.num_frames]
     detail = f"{video.name} has {raw.num_frames} frames at {RATE} frames/s"
-    outcomes += [cut.outcome(BEYOND_END, detail) for cut in left if cut not in within]
+    outcomes += [cut.outcome(BEYOND_END, detail) for cut in left if cut.end > raw.num_frames]
     for together in raw.passes(within):
         outcomes += _cut_together(raw, together, form, output)
     return outcomes
@@ -110,7 +124,7 @@ class RawVideo:
     def open(cls, path: Path) -> "RawVideo":
         """Raises InputError where it is unreadable, or damaged so that its end is not known."""
         with open_video(path) as video:
-            seeks, index = video.container.format.name in SEEKABLE, video.index()
+            seeks, index = video.container.format.name in SEEKABLE, video.read_index()
         with open_video(path) as video:  # at its beginning again, in every format
             _, first = next(video.decode())
             height, width, _ = upright(first).shape
@@ -130,10 +144,20 @@ class RawVideo:
         return times[max(bisect_left(times, middle) - 1, 0)]
 
     def passes(self, cuts: Sequence[Cut]) -> Iterator[list[Cut]]:
-        """Cuts that lie so close together that decoding them in one go is shortest."""
+        """Cuts that lie so close together that decoding them in one go is shortest.
+
+        Of cuts that overlap, only as many as can be written at once.
+        """
         together: list[Cut] = []
+        later: list[Cut] = []
+        ends: list[int] = []  # of the cuts that overlap
         until = self.index.times[0]
         for cut in sorted(cuts, key=lambda cut: (cut.start, cut.end, cut.name)):
+            ends = [end for end in ends if end > cut.start]
+            if len(ends) == MAX_AT_ONCE:
+                later.append(cut)
+                continue
+            ends.append(cut.end)
             if together and self.seeks and self.index.key_before(self.time(cut.start)) > until:
                 yield together
                 together = []
@@ -141,6 +165,8 @@ class RawVideo:
             together.append(cut)
         if together:
             yield together
+        if later:
+            yield from self.passes(later)
 
     def frames(self, first: int, last: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """The frames shown from number ``first`` to ``last``, with their times in ticks."""
@@ -228,7 +254,7 @@ class _Clip:
 
     def record(self) -> Record:
         return Record(
-            video=self.raw.path.name,
+            video=printable(self.raw.path.name),
             frames=(self.cut.start, self.cut.end),
             video_size=self.raw.size,
             video_rate=str(self.raw.rate),

@@ -87,7 +87,7 @@ class _Worker(Generic[Job, Result]):
     def result(self) -> Result | WorkerDied:
         try:
             result, error, text = self.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # OSError in the middle of a result
             return WorkerDied()
         if error is not None:
             raise error from WorkerTraceback(text)

@@ -8,11 +8,12 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from datasets.clips import clip_name, identity_of
-from datasets.preparing.contents import SPLITS, Contents, plain_name, printable
+from datasets.preparing.contents import SPLITS, Contents, plain_name
 from datasets.preparing.inspection import Fault, Inspection, Size
 from datasets.preparing.jobs import WorkerDied
 from datasets.preparing.records import Record, read_record
 from modules.errors import InputError
+from modules.files import printable
 
 KEY_FRAME_EVERY = 12  # frames, at most: reading a frame begins at the key frame before it
 SAME_SHAPE = 0.02  # resizing may change width / height by this share: nobody sees it in a face

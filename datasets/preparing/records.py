@@ -75,13 +75,23 @@ def keep_settings(root: Path, command: str, settings: dict[str, JsonValue]) -> N
             found = None
         if found != wanted:
             raise InputError(
-                f"{root} was begun with other settings, which are in {SETTINGS}: use the same, or "
-                "name another --output."
+                f"{root} was begun with {_difference(found, wanted)} ({SETTINGS}): use the same, "
+                "or name another --output."
             )
         return
     if root.is_dir() and any(not entry.name.startswith(".") for entry in root.iterdir()):
         raise InputError(f"{root} holds something else than a data set: name an empty --output.")
     write_text_whole(path, wanted.model_dump_json(indent=1) + "\n")
+
+
+def _difference(found: DatasetSettings | None, wanted: DatasetSettings) -> str:
+    if found is None:
+        return "settings that cannot be read"
+    if found.command != wanted.command:
+        return f"other settings: by the command {found.command}"
+    names = sorted(found.settings.keys() | wanted.settings.keys())
+    others = [name for name in names if found.settings.get(name) != wanted.settings.get(name)]
+    return f"other settings of {', '.join(others)}"
 
 
 def read_geometry(root: Path) -> Geometry | None:

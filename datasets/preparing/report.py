@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pydantic import JsonValue, ValidationError
 
 from modules.errors import InputError
-from modules.files import write_text_whole
+from modules.files import printable, write_text_whole
 from modules.section import Section
 
 REPORT = "report.json"
@@ -72,7 +72,8 @@ class Report(Section):
             if outcome.reason is None:
                 done[outcome.split] = done.get(outcome.split, 0) + 1
             else:
-                skipped.setdefault(outcome.reason, {})[outcome.name] = outcome.detail
+                names = skipped.setdefault(outcome.reason, {})
+                names[printable(outcome.name)] = printable(outcome.detail)
         return cls(
             command=command,
             settings=settings,

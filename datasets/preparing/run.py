@@ -32,7 +32,8 @@ def begun(
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".lock{shard.suffix}", timeout=0):
-            keep_settings(root, command, settings)
+            with FileLock(root / ".lock-settings"):  # shards may begin at once
+                keep_settings(root, command, settings)
             shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
             work.mkdir()
             try:
@@ -42,7 +43,7 @@ def begun(
     except Timeout as error:
         raise InputError(f"Another run is writing {shard} into {root}: wait for it.") from error
     except OSError as error:
-        raise OutputError(f"{root} cannot be written: {error.strerror}.") from error
+        raise OutputError(f"{root} cannot be written: {error.strerror or error}.") from error
 
 
 def finish(report: Report, root: Path) -> int:

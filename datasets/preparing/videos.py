@@ -67,12 +67,13 @@ def prepare(
 
     Raises InputError where nothing can begin, and OutputError where clips cannot be written.
     """
+    form.check()
     if limits.max_seconds < 2 * limits.min_seconds:
         raise InputError(
             f"Halves of clips of {limits.max_seconds:g} s would be shorter than "
             f"{limits.min_seconds:g} s: give a --max-seconds of twice --min-seconds or more."
         )
-    sources, problems = find_sources(folder, identity)
+    sources, problems = find_sources(folder, identity, root)
     people = sorted({source.person for source in sources})
     test = _for_test(people, folder, test_share, seed)
     name = pick_detector(detector).name  # here, so that one process downloads it

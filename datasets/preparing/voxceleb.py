@@ -43,7 +43,9 @@ def prepare(
     A video belongs to one shard with all its rows.  Raises InputError where nothing can begin, and
     OutputError where clips cannot be written, full disks among it.
     """
+    form.check()
     table, found = read_metadata(metadata), find_raw_videos(videos)
+    digest = hashlib.sha256(metadata.read_bytes()).hexdigest()
     cuts = {video: own for i, (video, own) in enumerate(table.cuts.items()) if shard.takes(i)}
     outcomes = list(table.problems) if shard.number == 1 else []
     settings: dict[str, JsonValue] = dict(form._asdict())
@@ -76,7 +78,6 @@ def prepare(
                     tell(what_is_left(job.cuts, form, output, result))
                 else:
                     tell(result)
-    digest = hashlib.sha256(metadata.read_bytes()).hexdigest()
     return Report.of(COMMAND, settings | {"metadata": digest}, shard, outcomes)
 
 

@@ -6,7 +6,9 @@ import av
 import numpy as np
 import pytest
 
+from datasets import video_file
 from datasets.geometry import Box
+from datasets.preparing import cutting
 from datasets.preparing.cutting import (
     BEYOND_END,
     RATE,
@@ -92,6 +94,25 @@ def test_distant_clips_are_decoded_apart_and_near_ones_at_once(tmp_path):
     assert len(shown) == 40
     in_stream = RawVideo.open(write_raw(tmp_path / "raw.ts", Fraction(25), seconds=12))
     assert list(in_stream.passes([distant, *near])) == [[*near, distant]]
+
+
+def test_clips_that_overlap_are_written_a_few_at_once(tmp_path, output, monkeypatch):
+    monkeypatch.setattr(cutting, "MAX_AT_ONCE", 2)
+    path = write_raw(tmp_path / "raw.mp4", Fraction(25), seconds=4)
+    wanted = [cut(0, 20 + number) for number in range(5)] + [cut(30, 50), cut(60, 90)]
+    passes = list(RawVideo.open(path).passes(wanted))
+    assert [[(one.start, one.end) for one in together] for together in passes] == [
+        [(0, 20), (0, 21), (30, 50), (60, 90)],
+        [(0, 22), (0, 23)],
+        [(0, 24)],
+    ]
+    outcomes = cut_clips(path, wanted, SMALL, output)
+    assert sorted(outcomes) == sorted(one.outcome() for one in wanted)
+
+
+def test_what_is_known_of_raw_videos_is_not_kept(tmp_path):
+    RawVideo.open(write_raw(tmp_path / "raw.mp4", Fraction(25), seconds=1))
+    assert not any(str(tmp_path) in file for file, _, _ in video_file._indices)
 
 
 def test_the_box_is_flattened_as_published_or_widened_to_a_square(tmp_path, output):

@@ -1,14 +1,16 @@
 import multiprocessing
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from datasets.preparing.jobs import WorkerDied, run_jobs
+from datasets.preparing.jobs import WorkerDied, _Worker, run_jobs
 from modules.errors import InputError, OutputError
 
 
@@ -57,6 +59,14 @@ def test_a_worker_that_dies_costs_its_job_only():
 def test_one_worker_after_another_may_die():
     results = list(run_jobs(die_of_three, [3, 3, 1, 3, 2], 1))
     assert [isinstance(result, WorkerDied) for _, result in results] == [1, 1, 0, 1, 0]
+
+
+def test_a_worker_may_die_in_the_middle_of_its_result():
+    connection, other_end = multiprocessing.Pipe()
+    os.write(other_end.fileno(), struct.pack("!i", 100) + b"half of it")
+    other_end.close()
+    worker = SimpleNamespace(connection=connection)
+    assert isinstance(_Worker.result(worker), WorkerDied)  # type: ignore[arg-type]
 
 
 def test_no_more_jobs_are_asked_for_than_are_worked_on():

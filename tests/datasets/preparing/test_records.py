@@ -3,6 +3,7 @@ import pytest
 from datasets.geometry import Box, Geometry
 from datasets.preparing.records import (
     GEOMETRY,
+    SETTINGS,
     Record,
     keep_settings,
     read_geometry,
@@ -45,9 +46,15 @@ def test_recorded_clips_are_those_beside_a_record(tmp_path):
 def test_a_root_goes_on_with_its_own_settings_only(tmp_path):
     keep_settings(tmp_path, "voxceleb", {"size": 256})
     keep_settings(tmp_path, "voxceleb", {"size": 256})
-    for command, size in (("videos", 256), ("voxceleb", 128)):
-        with pytest.raises(InputError, match="begun with other settings"):
+    for command, size, difference in (
+        ("videos", 256, ": by the command voxceleb"),
+        ("voxceleb", 128, "of size"),
+    ):
+        with pytest.raises(InputError, match=f"begun with other settings ?{difference}"):
             keep_settings(tmp_path, command, {"size": size})
+    (tmp_path / SETTINGS).write_text("{}")
+    with pytest.raises(InputError, match="settings that cannot be read"):
+        keep_settings(tmp_path, "voxceleb", {"size": 256})
 
 
 def test_nothing_is_prepared_among_other_things(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -34,6 +35,12 @@ def test_clips_are_counted_by_split_and_by_reason(tmp_path):
     lines = [line.rsplit(maxsplit=1) for line in found.table().splitlines()]
     assert ["skipped: missing video", "2"] in lines
     assert ["done: train", "2"] in lines
+
+
+def test_names_that_are_no_utf_8_are_shown_by_their_numbers(tmp_path):
+    bad = os.fsdecode(b"a\xff")
+    path = report([Outcome(bad, "", "missing video", f"{bad}.mp4")]).write(tmp_path)
+    assert read_report(path).skipped == {"missing video": {r"a\udcff": r"a\udcff.mp4"}}
 
 
 def test_the_order_of_the_outcomes_does_not_matter(tmp_path):

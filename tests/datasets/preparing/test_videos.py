@@ -204,6 +204,7 @@ def test_a_video_that_has_gone_is_counted(tmp_path, root):
         (["--input", "{raw}/bob"], "show one person only (bob)"),
         (["--input", "{raw}/none"], "does not exist"),
         (["--shard", "3/2"], "A shard is i/n"),
+        (["--size", "33"], "even --size instead of 33"),
     ],
 )
 def test_what_cannot_begin_ends_in_one_sentence(tmp_path, raw, capfd, change, sentence):

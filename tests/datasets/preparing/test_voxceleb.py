@@ -199,6 +199,28 @@ def test_other_settings_do_not_mix_with_those_of_a_root(tmp_path, videos, capfd)
     assert "begun with other settings" in capfd.readouterr().err
 
 
+def test_videos_in_folders_whose_names_are_no_utf_8_are_cut_and_reported(tmp_path, videos):
+    folder = tmp_path / os.fsdecode(b"v\xff")
+    folder.mkdir()
+    shutil.copy(videos / "video0.mp4", folder)
+    (folder / "video1.mp4").write_text("no video")
+    table, root = write_table(tmp_path / "table.csv", rows(2)), tmp_path / "root"
+    assert main(arguments(table, folder, root)) == 1
+    report = read_report(root / "report.json")
+    assert (report.num_done, len(report.skipped[UNREADABLE])) == (3, 3)
+
+
+@pytest.mark.parametrize("repeat", range(3))
+def test_shards_may_begin_at_once(tmp_path, videos, repeat):
+    table, root = write_table(tmp_path / "table.csv", rows(2)), tmp_path / "root"
+    commands = [
+        [sys.executable, "-m", "datasets", *arguments(table, videos, root, "--shard", f"{n}/3")]
+        for n in (1, 2, 3)
+    ]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
+    assert [(process.communicate()[1], process.returncode)[1] for process in running] == [0] * 3
+
+
 def test_png_clips_are_folders(tmp_path, videos):
     table, root = write_table(tmp_path / "table.csv", rows(1)), tmp_path / "root"
     assert main(arguments(table, videos, root, "--format", "png")) == 0
@@ -212,6 +234,7 @@ def test_png_clips_are_folders(tmp_path, videos):
         ({"--metadata": "nowhere.csv"}, "nowhere.csv"),
         ({"--videos": "nowhere"}, "nowhere does not exist"),
         ({"--shard": "3/2"}, "counted from 1"),
+        ({"--size": "33"}, "even --size instead of 33"),
         ({"--output": "/proc/root"}, "cannot be written"),
     ],
 )
