@@ -84,7 +84,8 @@ def survey_clips(config: DataConfig, split: Split) -> tuple[list[Clip], dict[str
     if not paths:
         raise InputError(
             f"{folder} holds no clips: it needs folders train and test, or videos "
-            "(.mp4 .mov .avi .gif), folders of frames, or strips of frames."
+            "(.mp4 .mov .avi .gif), folders of frames, or strips of frames; a stream needs "
+            "data.source=stream."
         )
     with ThreadPoolExecutor() as pool:
         opened = dict(zip(paths, pool.map(_open, paths), strict=True))

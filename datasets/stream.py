@@ -22,7 +22,7 @@ from datasets.clips import Split, identity_of, people_of, strip_frames
 from datasets.content import Content
 from datasets.pictures import Picture, read_image
 from datasets.settings import DataConfig
-from datasets.stream_storage import open_items, reached, read_file
+from datasets.stream_storage import open_items, reached, read_file, require_litdata
 from datasets.training_clips import StreamError
 from datasets.video_file import open_video
 from modules.errors import InputError
@@ -55,6 +55,8 @@ class Stream:
     """A stream that was opened; every process reads it through a reader of its own."""
 
     def __init__(self, root: Path | str, cache: Path, cache_gb: float) -> None:
+        """Raises InputError where ``root`` holds no stream, or litdata is missing."""
+        require_litdata()
         self.root = root
         manifest = read_file(root, MANIFEST)
         if manifest is None:
@@ -93,17 +95,18 @@ class Stream:
 
     def _fetch(self, number: int) -> bytes:
         """The bytes of a clip from its shard."""
+        items = self.items
         if isinstance(self.root, str):
             with reached(f"{self.root} (clip {self.entries[number].name})"):
-                return bytes(self.items[number][1])
+                return bytes(items[number][1])
         try:
-            return bytes(self.items[number][1])  # a view of a mapped file, so far
+            return bytes(items[number][1])  # a view of a mapped file, so far
         except Exception as error:  # litdata has no error of its own for a shard that is damaged
             raise self._damaged(number) from error
 
     @property
     def items(self) -> Any:
-        """The reader of this process."""
+        """The reader of this process.  Raises StreamError where it cannot be opened."""
         if self._items is None or self._process != os.getpid():
             self._items, self._process = open_items(self.root, self.cache), os.getpid()
         return self._items

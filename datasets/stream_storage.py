@@ -20,6 +20,7 @@ SWITCHES = {
     "LITDATA_DISABLE_VERSION_CHECK": "1",  # it would ask PyPI for a newer version
     "LITDATA_BATCH_DECODE": "0",  # one item is decoded where one is asked for, not its neighbours
 }
+INDEX = "index.json"  # of litdata: which shards there are, and what is in them
 UNUSED = "100GB"  # of whole shards, none of which is fetched; else it works one out aloud
 TALKATIVE = ("litdata", "boto3", "botocore", "s3transfer", "urllib3")  # in the log of a training
 
@@ -41,16 +42,22 @@ def require_litdata() -> None:
 def open_items(root: Path | str, cache: Path) -> Any:
     """The items of a stream by number; ``cache`` keeps the index of one that lies at a URL.
 
-    An item of a URL is read by itself, not with its whole shard.
+    An item of a URL is read by itself, not with its whole shard.  Raises StreamError.
     """
     require_litdata()
     from litdata import StreamingDataset
 
     if isinstance(root, Path):
-        return StreamingDataset(root, max_cache_size=UNUSED)
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / ".lock"):  # the first process fetches the index
-        return StreamingDataset(root, cache_dir=str(cache), max_cache_size=UNUSED)
+        try:
+            return StreamingDataset(root, max_cache_size=UNUSED)
+        except Exception as error:  # of the index: litdata has no error of its own for it
+            raise StreamError(
+                f"{root} is damaged where its {INDEX} is: write the stream again."
+            ) from error
+    with reached(join(root, INDEX)):
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / ".lock"):  # the first process fetches the index
+            return StreamingDataset(root, cache_dir=str(cache), max_cache_size=UNUSED)
 
 
 def read_file(root: Path | str, name: str) -> bytes | None:

@@ -6,7 +6,6 @@ the clips comes last, and without it nothing there counts as a stream.
 
 import io
 import json
-import os
 import shutil
 import warnings
 import zipfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from datasets.clips import Clip, Split, clip_name, clip_paths, is_strip, open_clip, split_folders
@@ -26,7 +26,7 @@ from datasets.pictures import frame_paths
 from datasets.preparing.records import GEOMETRY, record_path
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.stream import MANIFEST, Entry, Manifest
-from datasets.stream_storage import read_file, require_litdata, uploader
+from datasets.stream_storage import INDEX, read_file, require_litdata, uploader
 from modules.errors import InputError, OutputError
 from modules.files import write_text_whole, written_whole
 
@@ -55,7 +55,7 @@ def write_stream(root: Path, output: str, workers: int) -> Report:
     require_litdata()
     entries: list[Entry] = []
     outcomes: list[Outcome] = []
-    with target(output) as (folder, publish), ThreadPoolExecutor(workers) as pool:
+    with target(output, root) as (folder, publish), ThreadPoolExecutor(workers) as pool:
         writer = ShardWriter(folder, publish)
         results = in_order(pool, pack, jobs, ahead=workers)
         for (path, split), packed in tqdm(results, total=len(jobs), unit="clip", disable=None):
@@ -153,14 +153,15 @@ class ShardWriter:
         for shard in self.writer.done():
             self.publish(Path(shard))
         self.writer.merge()
-        self.publish(self.folder / "index.json")
+        self.publish(self.folder / INDEX)
 
 
 @contextmanager
-def target(output: str) -> Iterator[tuple[Path, Callable[[Path], None]]]:
+def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
     """A folder to write files into, and what to call for each that is complete.
 
-    Raises InputError where something is at ``output``, and OutputError where writing fails.
+    Raises InputError where something is at ``output``, or where it would become one of the clips in
+    ``root``, and OutputError where writing fails.
     """
     taken = f"{output} already holds a stream: it is complete, or else name another --output."
     if "://" in output:
@@ -169,19 +170,36 @@ def target(output: str) -> Iterator[tuple[Path, Callable[[Path], None]]]:
         with TemporaryDirectory() as folder, written(output):
             yield Path(folder), uploader(output)
         return
-    destination = Path(os.path.abspath(output))
+    destination = Path(output).resolve()
     if destination.exists() and not destination.is_dir():
         raise InputError(f"{output} is a file: name a folder or a URL.")
     if destination.is_dir() and any(destination.iterdir()):
         if (destination / MANIFEST).is_file():
             raise InputError(taken)
         raise InputError(f"{output} holds something else than a stream: name another --output.")
-    with written(output), written_whole(destination) as unfinished:
+    if any(destination.is_relative_to(path.resolve()) for path in split_folders(root).values()):
+        raise InputError(f"{output} is among the clips: name another --output.")
+    with written(output), sole_writer(destination), written_whole(destination) as unfinished:
         try:
             yield unfinished, lambda path: None
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+
+
+@contextmanager
+def sole_writer(destination: Path) -> Iterator[None]:
+    """Nobody else writes this folder meanwhile.  Raises InputError where somebody does."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    path = destination.with_name(f".{destination.name}.lock")
+    try:
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    except Timeout as error:
+        raise InputError(f"Another run is writing {destination}: wait for it.") from error
 
 
 @contextmanager

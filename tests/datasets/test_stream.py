@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -221,6 +222,23 @@ def test_what_is_no_finished_stream_is_told(stream, stream_config, tmp_path):
     (copy / MANIFEST).unlink()
     with pytest.raises(InputError, match="holds no finished stream"):
         training_clips(config, "train")
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_stream_without_its_index_stops_at_once(stream, stream_config, tmp_path, content):
+    copy = damaged_copy(stream, tmp_path)
+    (copy / "index.json").unlink()
+    if content is not None:
+        (copy / "index.json").write_text(content)
+    dataset = pairs_of(stream_config.model_copy(update={"root": copy}))
+    with pytest.raises(StreamError, match=r"is damaged where its index\.json is"):
+        _ = dataset[0, 0]
+
+
+def test_without_litdata_nothing_is_called_damaged(stream_config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "litdata", None)
+    with pytest.raises(InputError, match=r"pip install -r requirements-stream\.txt"):
+        training_clips(stream_config, "train")
 
 
 def test_files_are_asked_for_where_a_stream_does_not_do(stream_config):

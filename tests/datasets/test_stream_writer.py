@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from datasets import stream_writer
 from datasets.__main__ import main
@@ -106,6 +107,20 @@ def test_what_is_there_is_not_written_over(root, tmp_path, capsys):
     assert contents(tmp_path / "out") == before
     assert write(root, root) == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+def test_of_two_writings_at_once_one_waits_for_another_time(root, tmp_path, capsys):
+    with FileLock(tmp_path / ".out.lock"):
+        assert write(root, tmp_path / "out") == 2
+    assert capsys.readouterr().err.endswith("out: wait for it.\n")
+    assert write(root, tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize("place", ["train/out", "test/deeper/out"])
+def test_a_stream_does_not_become_a_clip(root, place, capsys):
+    assert write(root, root / place) == 2
+    assert "is among the clips" in capsys.readouterr().err
+    assert not (root / place).exists()
 
 
 @pytest.mark.parametrize(
