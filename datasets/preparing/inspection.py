@@ -100,6 +100,7 @@ def key_spacing(index: Index) -> int:
 
 def _holds_other_things(folder: Path) -> bool:
     """Whether a folder without frames holds folders or clips, which someone may still want."""
-    return any(
-        entry.is_dir() or entry.suffix.lower() in CLIP_SUFFIXES for entry in folder.iterdir()
-    )
+    entries = list(folder.iterdir())
+    if any(entry.suffix.lower() in FRAME_SUFFIXES for entry in entries):
+        return False
+    return any(entry.is_dir() or entry.suffix.lower() in CLIP_SUFFIXES for entry in entries)

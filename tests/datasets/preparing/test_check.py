@@ -287,6 +287,15 @@ def test_a_folder_of_other_things_stays_where_it_is(tmp_path):
     assert (root / "train" / "id7" / "video.mp4").is_file()
 
 
+def test_a_folder_of_frames_with_a_damaged_one_moves_aside(tmp_path):
+    root = sound_root(tmp_path / "root")
+    (root / "train" / "id3#a#000000#000030" / "0000007.png").write_bytes(b"")
+    report = run_check(root, fix=True)
+    assert set(report.found) == {"unreadable"}
+    assert not report.remaining
+    assert (tmp_path / "root-rejected" / "train" / "id3#a#000000#000030").is_dir()
+
+
 def test_clips_may_lie_in_the_root_itself(tmp_path):
     write_square(tmp_path / "id1#a.mp4")
     write_square(tmp_path / "id2#a.mp4", key_frame_every=250)
