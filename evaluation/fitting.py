@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from datasets.geometry import PUBLISHED, Geometry
+from datasets.geometry import PUBLISHED, Box, Geometry
 from datasets.main_face import main_face, main_face_of_video
 from datasets.pictures import Picture
 from datasets.training_crop import TrainingCrop
@@ -51,13 +51,14 @@ def training_fitting(
     The output has the proportions of the source's cut, or is with ``paste`` the whole picture with
     the cut in it.  Raises InputError where one of the files shows no face.
     """
-    faces = {source: main_face(picture), driving: main_face_of_video(driving)}
-    crops = []
-    for path, face in faces.items():
+
+    def crop_around(face: Box | None, path: Path) -> TrainingCrop:
         if face is None:
             raise InputError(f"No face was found in {path}, which --fit training needs: {OTHERS}.")
-        crops.append(TrainingCrop.around(face, geometry, animator.size))
-    source_crop, driving_crop = crops
+        return TrainingCrop.around(face, geometry, animator.size)
+
+    source_crop = crop_around(main_face(picture), source)
+    driving_crop = crop_around(main_face_of_video(driving), driving)
     result = partial(source_crop.paste, picture=picture) if paste else source_crop.region
     return Fitting(source_crop.frame, driving_crop.frame, result)
 
@@ -75,7 +76,7 @@ def training_geometry(checkpoint: str | Path) -> Geometry:
     if stated is None:
         raise InputError(
             f"{checkpoint} does not say how its training frames were cut (data.geometry), which "
-            f"--fit training needs: {OTHERS}."
+            f"--fit training needs: name a --config that does, or {OTHERS}."
         )
     try:
         return Geometry.model_validate_json(json.dumps(stated))

@@ -158,6 +158,11 @@ def test_a_gif_has_the_cut_too(files, tmp_path):
     assert [image.shape for image in images(tmp_path / "result.gif")] == [(200, SIZE, 3)] * 4
 
 
+def test_a_picture_may_drive_itself(files):
+    assert call(files | {"--driving": files["--source"]}) == 0
+    assert probe(str(files["--output"])).num_frames == 1
+
+
 def test_the_best_frame_is_looked_for_in_the_cut_frames(files, monkeypatch):
     seen = []
 

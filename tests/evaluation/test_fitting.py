@@ -34,7 +34,9 @@ def test_published_checkpoints_are_of_voxceleb_as_published(tmp_path):
 
 @pytest.mark.parametrize("data", [{}, {"geometry": None}])
 def test_one_of_ours_that_does_not_say_it_is_refused(tmp_path, data):
-    with pytest.raises(InputError, match=r"does not say how .*use --fit crop, pad or squash"):
+    with pytest.raises(
+        InputError, match=r"does not say how .*--config .* use --fit crop, pad or squash"
+    ):
         training_geometry(checkpoint(tmp_path, data))
 
 
