@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from datasets.content import Content
+from datasets.geometry import Box
 from modules.errors import InputError
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
@@ -57,6 +58,18 @@ def require_text(path: Path) -> None:
         readable = False
     if not readable:
         raise InputError(f"The name of {str(path)!a} is not one line of UTF-8: rename it.")
+
+
+def resized(picture: Picture, size: tuple[int, int], box: Box | None = None) -> Picture:
+    """A picture, or the part of it in ``box``, at another height and width.
+
+    Bicubic, and anti-aliased where it shrinks; the picture itself where nothing is to be done.
+    """
+    if box is None and picture.shape[:2] == size:
+        return picture
+    height, width = size
+    image = Image.fromarray(picture)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box))
 
 
 def over_white(rgba: NDArray[np.uint8]) -> Picture:

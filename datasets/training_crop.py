@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from datasets.geometry import Box, Geometry
-from datasets.pictures import Picture
+from datasets.pictures import Picture, resized
 
-BICUBIC = Image.Resampling.BICUBIC
 REACH = 2  # of the bicubic kernel, in pixels of the smaller picture
 FEATHER = 0.12  # of the cut's width and height, over which a pasted one fades in
 
@@ -91,9 +89,3 @@ def fade(first: int, end: int, low: float, high: float, side: int) -> NDArray[np
         distances = np.minimum(distances, high - middles)
     t = (distances / (FEATHER * (high - low))).clip(0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)
-
-
-def resized(picture: Picture, size: tuple[int, int], box: Box | None = None) -> Picture:
-    """A picture, or the part of it in ``box``, at another height and width."""
-    image = Image.fromarray(picture)
-    return np.asarray(image.resize((size[1], size[0]), BICUBIC, box=box))

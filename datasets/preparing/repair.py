@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from datasets.clips import clip_name
-from datasets.pictures import FRAME_SUFFIXES, frame_paths, read_image
+from datasets.pictures import FRAME_SUFFIXES, frame_paths, read_image, resized
 from datasets.preparing.contents import Contents
 from datasets.preparing.cutting import RATE, RawVideo
 from datasets.preparing.inspection import Size, rate_fault
@@ -34,7 +34,7 @@ from datasets.preparing.problems import (
     Problem,
 )
 from datasets.preparing.records import read_record, record_path
-from datasets.preparing.stills import resized, write_picture_whole
+from datasets.preparing.stills import write_picture_whole
 from datasets.video import probe
 from datasets.video_file import open_video, upright
 from datasets.writers import VideoWriter
@@ -140,7 +140,7 @@ def encode_again(path: Path, size: Size) -> None:
     with writer, open_video(path) as opened:
         for time, frame in opened.decode():
             if shown[time]:
-                picture = resized(upright(frame), size)
+                picture = resized(upright(frame), size[::-1])
                 for _ in range(shown[time]):
                     writer.write(picture)
         if writer.num_frames < len(times):
@@ -153,7 +153,7 @@ def resize_picture(path: Path, size: Size) -> None:
     """Writes a picture again, where it is not of this size."""
     picture = read_image(path)
     if picture.shape[:2] != size[::-1]:
-        write_picture_whole(path, resized(picture, size))
+        write_picture_whole(path, resized(picture, size[::-1]))
 
 
 def correct_record(clip: Path, size: Size) -> None:

@@ -1,20 +1,12 @@
-"""Single pictures, resized and written whole or not at all."""
+"""Single pictures, written whole or not at all."""
 
 import os
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from datasets.pictures import Picture
 from modules.errors import OutputError
-
-
-def resized(picture: Picture, size: tuple[int, int]) -> Picture:
-    """The picture with this width and height, anti-aliased; itself where it has them."""
-    if picture.shape[:2] == size[::-1]:
-        return picture
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
 def write_picture_whole(path: Path, picture: Picture) -> None:
