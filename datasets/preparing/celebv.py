@@ -77,24 +77,23 @@ def find_people(folder: Path, root: Path) -> dict[str, dict[Path, list[Path]]]:
     Raises InputError where ``folder`` is no folder.
     """
     if not folder.is_dir():
-        raise InputError(f"The folder {folder} does not exist: give the one with CelebV.")
+        problem = "is no folder" if folder.exists() else "does not exist"
+        raise InputError(f"The folder {folder} {problem}: give the one with CelebV.")
     people: dict[str, dict[Path, list[Path]]] = {person: {} for person in PEOPLE}
     of_folder: dict[Path, str | None] = {}
-    for path in walk(folder):
+    for path in walk(folder, but=root):
         if path.suffix.lower() in PICTURE_SUFFIXES:
             parent = path.parent
             if parent not in of_folder:
-                of_folder[parent] = _person_of(parent.resolve(), root.resolve())
+                of_folder[parent] = _person_of(parent.resolve())
             if person := of_folder[parent]:
                 people[person].setdefault(parent, []).append(path)
     return people
 
 
-def _person_of(folder: Path, root: Path) -> str | None:
+def _person_of(folder: Path) -> str | None:
     """The person whose name a folder or one above it has, in any spelling."""
     names = {_plain(person): person for person in PEOPLE}
-    if folder.is_relative_to(root):
-        return None
     return next((names[_plain(part)] for part in folder.parts[::-1] if _plain(part) in names), None)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from datasets.clips import open_clip
 from datasets.geometry import Box, Geometry
@@ -40,7 +41,7 @@ def write_geometry(root: Path) -> Geometry | None:
 def measure_geometry(paths: Sequence[Path]) -> Geometry | None:
     """The median aspect of the cuts of these clips, and the median place of the faces in them."""
     found = []
-    for path in paths:
+    for path in tqdm(paths, desc="faces", unit="clip", disable=None):  # up to a second for each
         try:
             record, clip = read_record(path), open_clip(path)
             (frame,) = clip.frames([clip.num_frames // 2])

@@ -73,10 +73,9 @@ def find_sources(folder: Path, identity: str, root: Path) -> tuple[list[Source],
 def _videos(folder: Path, root: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise InputError(f"The folder of videos {folder} does not exist: name one that does.")
-    for path in walk(folder):
+    for path in walk(folder, but=root):
         is_video = path.suffix.lower() in VIDEO_SUFFIXES and not PIECE.fullmatch(path.stem)
-        in_root = path.parent.resolve().is_relative_to(root.resolve())
-        if is_video and not in_root and path.is_file():  # no link to nowhere
+        if is_video and path.is_file():  # no link to nowhere
             yield path
 
 

@@ -41,6 +41,7 @@ def test_a_person_is_the_folder_that_holds_the_videos_at_any_depth(tmp_path):
 def test_clips_that_are_written_below_the_folder_are_no_videos(tmp_path):
     folder = make(tmp_path, "ann/x.mp4", "out/train/ann#x#000000#000060.mp4")
     assert names(folder, "folder") == [("ann", "x")]
+    assert len(find_sources(folder, "folder", folder)[0]) == 2  # which a data set refuses
 
 
 def test_each_video_may_be_a_person(tmp_path):
