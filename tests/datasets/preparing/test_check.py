@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -25,9 +26,10 @@ from datasets.preparing.problems import Expected, clip_problems
 from datasets.preparing.records import DatasetSettings, Record, read_record, record_path
 from datasets.preparing.repair import encode_again, move_aside
 from datasets.video import probe, read_frames
+from datasets.video_file import VideoFile
 from datasets.writers import VideoWriter
 from modules.errors import InputError, OutputError
-from tests.datasets.conftest import distance, encode, moving_bar, write_clip
+from tests.datasets.conftest import distance, encode, encode_with_sound, moving_bar, write_clip
 
 REPOSITORY = Path(__file__).parents[3]
 REAL_CLIPS = REPOSITORY.parent / "shared" / "clips"
@@ -377,6 +379,55 @@ def test_a_clip_is_as_long_as_it_lasts(tmp_path):
     assert found.num_frames == 15
     problems = clip_problems(tmp_path / "a.mp4", found, Expected((64, 64), min_frames=16))
     assert [kind for kind, _ in problems] == ["too short"]
+
+
+def kinds_of(found: Inspection) -> list[str]:
+    return [kind for kind, _ in clip_problems(Path("none.mp4"), found, Expected((64, 64), 10))]
+
+
+def test_a_little_off_is_allowed_and_more_is_not():
+    assert kinds_of(Inspection(30, ((64, 64),), key_spacing=12)) == []
+    assert kinds_of(Inspection(30, ((64, 64),), key_spacing=13)) == ["key frames"]
+    assert kinds_of(Inspection(30, ((64, 65),))) == ["wrong size"]  # 1.6 % flatter
+    assert kinds_of(Inspection(30, ((64, 66),))) == ["wrong shape"]
+
+
+def test_a_repaired_clip_keeps_its_sound(tmp_path):
+    path = encode_with_sound(tmp_path / "a.mp4", "aac")
+    encode_again(path, (64, 48))
+    assert probe(path).has_audio
+
+
+def test_a_repair_overwrites_no_other_clip(tmp_path):
+    other = write_square(tmp_path / "root" / "a.mp4")
+    write_square(tmp_path / "b.mp4", key_frame_every=250).rename(tmp_path / "root" / "a.mov")
+    before = other.read_bytes()
+    report = run_check(tmp_path / "root", fix=True)
+    assert set(report.remaining) == {"key frames", "duplicate name"}
+    assert "is there already" in report.failed["a.mov"]
+    assert "not repaired: a.mov: " in report.table()
+    assert other.read_bytes() == before
+    assert (tmp_path / "root" / "a.mov").is_file()
+
+
+def test_a_repair_loses_no_frames(tmp_path, monkeypatch):
+    path = write_square(tmp_path / "a.mp4")
+    before, decode = path.read_bytes(), VideoFile.decode
+    monkeypatch.setattr(
+        VideoFile, "decode", lambda self, start=None: islice(decode(self, start), 20)
+    )
+    with pytest.raises(InputError, match="is damaged: 10 frames missing"):
+        encode_again(path, (64, 64))
+    assert path.read_bytes() == before
+
+
+def test_of_a_link_that_was_left_over_only_the_link_is_deleted(tmp_path):
+    root = sound_root(tmp_path / "root")
+    elsewhere = write_frames(tmp_path / "elsewhere")
+    (root / "train" / ".id1#c.new").symlink_to(elsewhere)
+    assert not run_check(root, fix=True).remaining
+    assert len(list(elsewhere.iterdir())) == 30
+    assert not (root / "train" / ".id1#c.new").is_symlink()
 
 
 def test_what_was_moved_aside_before_is_kept(tmp_path):
