@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import typer
@@ -88,8 +89,9 @@ def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
     source = output.with_name("animation_source.png")
     imageio.imwrite(source, clips[0].frames([0])[0])
     animator = Animator.from_checkpoint(checkpoint)
-    driving = (others or clips)[0].as_file(output.parent)
-    animate_file(animator, source, driving, str(output), Options(panels=True))
+    with TemporaryDirectory() as folder:
+        driving = (others or clips)[0].as_file(Path(folder))
+        animate_file(animator, source, driving, str(output), Options(panels=True))
 
 
 def split_mode(arguments: list[str]) -> tuple[str | None, list[str]]:

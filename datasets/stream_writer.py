@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from datasets.clips import Clip, Split, clip_name, clip_paths, is_strip, open_clip, split_folders
 from datasets.pictures import frame_paths
+from datasets.preparing.contents import without_path
 from datasets.preparing.records import GEOMETRY, record_path
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.stream import MANIFEST, Entry, Manifest
@@ -60,7 +61,8 @@ def write_stream(root: Path, output: str, workers: int) -> Report:
         results = in_order(pool, pack, jobs, ahead=workers)
         for (path, split), packed in tqdm(results, total=len(jobs), unit="clip", disable=None):
             if isinstance(packed, InputError):
-                outcomes.append(Outcome(clip_name(path), split or "", UNREADABLE, str(packed)))
+                reason = without_path(packed, path)
+                outcomes.append(Outcome(clip_name(path), split or "", UNREADABLE, reason))
                 continue
             writer.add(packed)
             entries.append(packed.entry)

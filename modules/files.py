@@ -41,8 +41,9 @@ def write_text_whole(path: Path, text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """A name of which bytes that are no UTF-8 are shown as their numbers."""
-    return text.encode(errors="backslashreplace").decode()
+    """A name on one line: what is no UTF-8, or cannot be seen, as numbers."""
+    text = text.encode(errors="backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def state_of(paths: Iterable[Path]) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from datasets.clips import Clip, frames_of, open_clip
 from datasets.pictures import FRAME_SUFFIXES, Picture, picture_size
+from datasets.preparing.contents import without_path
 from datasets.preparing.records import read_record
 from datasets.video import STILL_RATE, Video, probe
 from modules.errors import InputError
@@ -37,7 +38,7 @@ def measure(path: Path) -> ClipFigures | str:
     try:
         return _measure(open_clip(path))
     except InputError as error:
-        return str(error)
+        return without_path(error, path)
 
 
 def _measure(clip: Clip) -> ClipFigures:

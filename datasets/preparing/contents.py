@@ -67,5 +67,10 @@ def plain_name(path: Path) -> str:
     return without_ending(path.name)
 
 
+def without_path(error: InputError, path: Path) -> str:
+    """What an error says about a file whose name stands beside it."""
+    return str(error).removeprefix(f"{path} ").replace(f"{path}/", "")
+
+
 def _is_clip(path: Path) -> bool:
     return not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)

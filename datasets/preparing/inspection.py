@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from datasets.clips import CLIP_SUFFIXES, open_clip
 from datasets.pictures import FRAME_SUFFIXES, frame_paths, read_image, require_text
-from datasets.preparing.contents import temporary
+from datasets.preparing.contents import temporary, without_path
 from datasets.preparing.cutting import RATE, RawVideo
 from datasets.video_file import Index, open_video
 from modules.errors import InputError
@@ -47,8 +47,8 @@ def inspect(path: Path) -> Inspection | Fault:
             return Inspection(num_frames, ((height, height),))
         return _inspect_video(path)
     except InputError as error:
-        reason = str(error).removeprefix(f"{path} ").replace(f"{path}/", "")  # it has a name
-        return Fault(reason, misplaced=path.is_dir() and _holds_other_things(path))
+        misplaced = path.is_dir() and _holds_other_things(path)
+        return Fault(without_path(error, path), misplaced)
     except OSError as error:
         return Fault(f"cannot be read: {error.strerror}.")
 

@@ -153,6 +153,7 @@ def test_a_stream_that_was_read_goes_to_another_process(stream_config):
     (clip, *_) = training_clips(stream_config, "train")
     clip.frames([0])
     again = pickle.loads(pickle.dumps(clip))
+    assert clip.stream.__getstate__()["_items"] is None  # which may hold connections
     np.testing.assert_array_equal(again.frames([3]), clip.frames([3]))
 
 
@@ -162,6 +163,12 @@ def test_a_process_that_was_forked_reads_by_itself(stream, tmp_path, monkeypatch
     assert opened.items is items
     monkeypatch.setattr("os.getpid", lambda: -1)  # connections must not be shared
     assert opened.items is not items
+
+
+def test_streams_share_no_cache(root, stream, tmp_path):
+    write_stream(root / "test", str(tmp_path / "other"), workers=1)
+    caches = [Stream(path, tmp_path, 0).cache for path in (stream, stream, tmp_path / "other")]
+    assert caches[0] == caches[1] != caches[2]
 
 
 def test_a_clip_can_be_had_as_a_file(files_config, stream_config, tmp_path):

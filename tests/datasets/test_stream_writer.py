@@ -1,13 +1,16 @@
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from PIL import Image
 
 from datasets import stream_writer
 from datasets.__main__ import main
@@ -39,6 +42,14 @@ def test_equal_clips_make_equal_streams(root, tmp_path, capsys):
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
     output = capsys.readouterr().out.splitlines()
     assert output == ["done: test         1", "done: train        3"] * 2  # nothing else
+
+
+def test_frames_are_zipped_in_their_order_and_without_a_date(tmp_path):
+    for number in (10, 9):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"frame{number}.png")
+    with zipfile.ZipFile(io.BytesIO(stream_writer.zipped(tmp_path))) as archive:
+        assert archive.namelist() == ["frame9.png", "frame10.png"]
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_an_item_holds_the_file_and_what_is_known_of_it(root, tmp_path):

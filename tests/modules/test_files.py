@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from modules.errors import InputError
-from modules.files import state_of, write_text_whole, written_whole
+from modules.files import printable, state_of, write_text_whole, written_whole
 
 
 def test_text_replaces_what_was_there_in_utf_8(tmp_path):
@@ -58,3 +58,11 @@ def test_the_state_of_files_changes_with_any_of_them(tmp_path):
     states.append(state_of([video, frames]))
     states.append(state_of([frames]))
     assert len(set(states)) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("é ñ", "é ñ"), ("a\udcffb", r"a\udcffb"), ("a\nb\x1b[1m\u2028", r"a\nb\x1b[1m\u2028")],
+)
+def test_names_are_shown_on_one_line(name, shown):
+    assert printable(name) == shown
