@@ -7,8 +7,8 @@ from PIL import Image
 from skimage import data
 
 from datasets.geometry import Box
-from datasets.main_face import main_face, main_face_of_video
-from datasets.preparing.faces import Face
+from datasets.main_face import SMALLEST_IN_VIEW, main_face, main_face_of_video
+from datasets.preparing.faces import SMALLEST, Face
 from modules.errors import InputError
 
 CENTRE = (222, 117)  # of the astronaut's face in her picture of 512 x 512 pixels
@@ -53,12 +53,16 @@ class Detector:
         self.looks = count()
 
     def find(self, frame: np.ndarray) -> list[Face]:
-        rows, columns = (frame[..., 0] > 200).nonzero()
         side = frame.shape[1]
-        found = [Box(0.1, 0.1, 0.9, 0.9).scaled(side, side)] if next(self.looks) == 1 else []
-        if len(rows):
-            found.append(Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
-        return [Face(box) for box in found]
+        found = [Face(Box(0.1, 0.1, 0.9, 0.9).scaled(side, side))] if next(self.looks) == 1 else []
+        return found + white_things(frame)
+
+
+def white_things(frame: np.ndarray) -> list[Face]:
+    rows, columns = (frame[..., 0] > 200).nonzero()
+    if not len(rows):
+        return []
+    return [Face(Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))]
 
 
 def test_what_a_single_look_finds_is_no_face(monkeypatch):
@@ -67,6 +71,25 @@ def test_what_a_single_look_finds_is_no_face(monkeypatch):
     white = BLANK.copy()
     white[200:300, 220:320] = 255
     assert main_face(white) == pytest.approx((220, 200, 320, 300), abs=2)
+
+
+@pytest.mark.parametrize("unsure", [SMALLEST, SMALLEST_IN_VIEW])
+def test_a_face_is_found_in_half_of_the_looks_from_afar_and_from_near(monkeypatch, unsure):
+    class Unsure(Detector):
+        """Finds things in its first look alone."""
+
+        def __init__(self, smallest: int) -> None:
+            super().__init__()
+            self.only_once = smallest == unsure
+
+        def find(self, frame: np.ndarray) -> list[Face]:
+            first = next(self.looks) == 0
+            return white_things(frame) if first or not self.only_once else []
+
+    monkeypatch.setattr("datasets.main_face.cascade", Unsure)
+    white = BLANK.copy()
+    white[200:300, 220:320] = 255
+    assert main_face(white) is None
 
 
 @pytest.mark.parametrize("side", [90, 160, 300])

@@ -337,3 +337,5 @@ def test_a_network_that_fails_stops_and_changes_no_pair(remote, stream_config, m
     dataset = pairs_of(config)
     with pytest.raises(StreamError, match=r"s3://bucket/clips .*no route to host"):
         dataset[0, 0]
+    with pytest.raises(StreamError, match="no route to host"):
+        fixed_pairs(dataset.clips, config, 5)

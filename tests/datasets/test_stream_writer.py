@@ -88,6 +88,17 @@ def test_unreadable_clips_are_counted_and_named(root, tmp_path, capsys):
     assert [entry.name for entry in entries] == ["id0#0", "id2#0", "id3#0"]
 
 
+def test_a_clip_too_large_for_a_shard_is_named(root, tmp_path, monkeypatch, capsys):
+    size = (root / "train" / "id0#0.mp4").stat().st_size
+    (root / "train" / "id0#0.mp4").rename(root / "train" / "id0#long.mp4")
+    write_clip(root / "train" / "id0#long.mp4", num_frames=50)
+    monkeypatch.setattr(stream_writer, "MAX_CLIP_BYTES", size)
+    assert write(root, tmp_path / "out") == 1
+    assert "unreadable: id0#long: has 0.0 GiB: cut it" in capsys.readouterr().err
+    entries = Stream(tmp_path / "out", tmp_path / "cache", 0).entries
+    assert [entry.name for entry in entries] == ["id1#0", "id2#0", "id3#0"]
+
+
 def test_a_writing_that_was_killed_is_no_stream_and_may_begin_anew(root, tmp_path):
     for number in range(30):
         write_clip(root / "train" / f"id9#{number:02d}.mp4", num_frames=5)
