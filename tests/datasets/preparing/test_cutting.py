@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from datasets.preparing.cutting import (
     RawVideo,
     cut_clips,
 )
+from datasets.preparing.records import read_record, record_path
 from datasets.video import probe, read_frames
 from datasets.video_file import open_video
-from modules.errors import OutputError
+from modules.errors import InputError, OutputError
 from tests.datasets.preparing.conftest import assert_shown_at, write_raw
+from tests.datasets.preparing.test_region import tag_as_turned
 
 BOX = Box(0.125, 0.1, 0.625, 0.9)  # 80 x 96 pixels of 160 x 120
 SMALL = Form(size=32)
@@ -63,18 +66,40 @@ def test_frames_are_counted_at_25_a_second_whatever_the_videos_rate(tmp_path, ou
         assert_shown_at(frames_of(output, one), slow_moments(rate, one.start, one.end))
 
 
+@pytest.mark.parametrize(
+    ("rate", "num_frames", "expected"),
+    [(Fraction(25), 50, 50), (Fraction(30), 50, 42), (Fraction(30000, 1001), 50, 42), (50, 3, 2)],
+)
+def test_a_video_has_as_many_frames_as_its_time_is_nearest_to(tmp_path, rate, num_frames, expected):
+    raw = write_raw(tmp_path / "raw.mkv", Fraction(rate), num_frames / rate)
+    assert RawVideo.open(raw).num_frames == expected
+
+
 def test_a_key_frame_comes_every_twelve_frames(tmp_path, output):
     wanted = cut(5, 50)
     cut_clips(write_raw(tmp_path / "raw.mp4", Fraction(25), 2), [wanted], SMALL, output)
     with open_video(output.clip(wanted, SMALL)) as video:
         index = video.index()
         assert [index.times.index(key) for key in index.keys] == [0, 12, 24, 36]
+    # as x264 writes it into the file: with more, other machines would give other bits
+    assert b" threads=1 " in output.clip(wanted, SMALL).read_bytes()
+
+
+def test_boxes_are_of_the_video_as_it_is_shown(tmp_path, output):
+    raw, wanted = write_raw(tmp_path / "raw.mp4", Fraction(25), 1), cut(0, 10)
+    tag_as_turned(raw, 1)
+    assert cut_clips(raw, [wanted], SMALL, output) == [wanted.outcome()]
+    record = read_record(output.clip(wanted, SMALL))
+    assert record is not None
+    assert record.video_size == (120, 160)
+    assert record.box == (15, 16, 75, 144)
 
 
 def test_clips_that_overlap_are_the_same_as_clips_cut_one_by_one(tmp_path, output):
     raw = write_raw(tmp_path / "raw.mp4", Fraction(30), seconds=8)
     other_box = Box(0.4, 0.2, 1.0, 0.8)
-    wanted = [cut(10, 60), cut(40, 90, box=other_box), cut(150, 190), cut(10, 45, name="id2#v")]
+    wanted = [cut(10, 60), cut(40, 90, box=other_box), cut(10, 45, name="id2#v")]
+    wanted += [cut(110, 190), cut(120, 160)]
     together = cut_clips(raw, wanted, SMALL, output)
     assert {outcome.name: outcome.reason for outcome in together} == {
         one.name: None for one in wanted
@@ -92,6 +117,8 @@ def test_distant_clips_are_decoded_apart_and_near_ones_at_once(tmp_path):
     assert list(raw.passes([distant, *near])) == [near, [distant]]
     shown = [time for time, _ in raw.frames(250, 289)]
     assert len(shown) == 40
+    long, within, after = cut(0, 200), cut(10, 20), cut(130, 150)
+    assert list(raw.passes([after, within, long])) == [[long, within, after]]
     in_stream = RawVideo.open(write_raw(tmp_path / "raw.ts", Fraction(25), seconds=12))
     assert list(in_stream.passes([distant, *near])) == [[*near, distant]]
 
@@ -200,6 +227,58 @@ def test_damage_in_the_middle_costs_the_clips_that_reach_it(tmp_path, output):
     assert_shown_at(frames_of(output, after), range(330, 380, 2))
     assert not output.clip(late, SMALL).exists()
     assert not any(output.work.iterdir())
+
+
+def test_every_clip_is_told_of_where_damage_ends_a_pass(tmp_path, output, monkeypatch):
+    raw = write_raw(tmp_path / "raw.mp4", Fraction(25), 4)
+
+    def until_frame_40(self: RawVideo, first: int, last: int) -> Iterator[tuple[int, object]]:
+        yield from ((t, frame) for t, frame in whole(self, first, last) if t < self.time(40))
+        raise InputError("Damaged.")
+
+    whole = RawVideo.frames
+    monkeypatch.setattr(RawVideo, "frames", until_frame_40)
+    wanted = [cut(0, 30), cut(20, 60), cut(45, 90)]
+    assert sorted(cut_clips(raw, wanted, SMALL, output)) == sorted(
+        [wanted[0].outcome(), *(one.outcome(UNREADABLE, "Damaged.") for one in wanted[1:])]
+    )
+
+
+def test_a_clip_with_a_frame_too_few_is_none(tmp_path, output, monkeypatch):
+    raw = write_raw(tmp_path / "raw.mp4", Fraction(25), 2)
+
+    def without_frame_10(self: RawVideo, first: int, last: int) -> Iterator[tuple[int, object]]:
+        yield from ((t, frame) for t, frame in whole(self, first, last) if t != self.time(10))
+
+    whole = RawVideo.frames
+    monkeypatch.setattr(RawVideo, "frames", without_frame_10)
+    wanted = [cut(0, 20), cut(11, 40)]
+    outcomes = cut_clips(raw, wanted, SMALL, output)
+    detail = "1 of its frames are missing"
+    assert outcomes == [wanted[0].outcome(UNREADABLE, detail), wanted[1].outcome()]
+    assert not output.clip(wanted[0], SMALL).exists()
+    assert not any(output.work.iterdir())
+
+
+@pytest.mark.parametrize("form", [SMALL, Form(size=32, format="png")])
+def test_a_clip_comes_last_and_has_reached_the_disk(tmp_path, output, monkeypatch, form):
+    events: list[str] = []
+    rename = Path.rename
+
+    def renamed(path: Path, place: Path) -> Path:
+        if place == output.clip(wanted, form):
+            events.append("record" if record_path(place).exists() else "no record")
+            events.append("clip")
+        return rename(path, place)
+
+    wanted = cut(0, 3)
+    raw = write_raw(tmp_path / "raw.mp4", Fraction(25), 1)
+    monkeypatch.setattr(cutting, "flush", lambda path: events.append(path.name))
+    monkeypatch.setattr(Path, "rename", renamed)
+    cut_clips(raw, [wanted], form, output)
+    frames = [] if form == SMALL else ["0000000.png", "0000001.png", "0000002.png"]
+    assert sorted(events[:-2]) == sorted([*frames, output.clip(wanted, form).name])
+    assert events[-2:] == ["record", "clip"]
 
 
 def test_a_place_that_cannot_be_written_stops_everything(tmp_path, output):
