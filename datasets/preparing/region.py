@@ -72,6 +72,6 @@ class Region:
 
 
 def _outwards(start: float, end: float, limit: int) -> tuple[int, int]:
-    """A side of the part: the box's with a margin, from where a colour begins."""
+    """A side of the part: the box's with a margin, of whole colours as far as the picture goes."""
     first = max(math.floor(start / COLOUR) * COLOUR - MARGIN, 0)
-    return first, min(math.ceil(end) + MARGIN, limit)
+    return first, min(math.ceil(end / COLOUR) * COLOUR + MARGIN, limit)

@@ -42,6 +42,17 @@ def test_a_region_is_the_box_of_the_whole_picture(box):
     assert np.abs(found.astype(int) - np.asarray(whole)).max() < 8
 
 
+@pytest.mark.parametrize("format", ["yuv420p", "yuv411p"])
+@pytest.mark.parametrize("box", BOXES)
+def test_colours_are_where_they_are_in_the_whole_picture(format, box):
+    noise = np.random.default_rng(0).integers(0, 255, (HEIGHT // 4, WIDTH // 4, 3), np.uint8)
+    frame = as_video(noise.repeat(4, 0).repeat(4, 1)).reformat(format=format)
+    whole = Image.fromarray(upright(frame)).resize((64, 64), Image.Resampling.BICUBIC, box=box)
+    difference = np.abs(Region(box, (WIDTH, HEIGHT), 64)(frame).astype(int) - np.asarray(whole))
+    assert difference.mean() < 0.3
+    assert difference.max() < 16
+
+
 @pytest.mark.parametrize("format", ["yuv420p", "yuv411p", "yuv410p", "yuv444p10le", "gray"])
 @pytest.mark.parametrize("box", [Box(0, 0, 161, 121), Box(70, 50, 161, 121), Box(31, 41, 62, 63)])
 def test_no_row_or_column_of_an_odd_video_is_lost(format, box):
