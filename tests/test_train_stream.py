@@ -46,7 +46,8 @@ def from_stream(config_file: str, stream: Path, *overrides: str) -> Config:
 def test_weights_are_equal_also_when_resumed_in_an_epoch(config_file, stream, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     begin(load_config(config_file), whole).run()
-    training = begin(from_stream(config_file, stream, "train.max_steps=2"), parts)
+    first = from_stream(config_file, stream, "train.max_steps=2", "data.synthetic.frames=5")
+    training = begin(first, parts)  # which are generated for files alone
     assert training.config.data.geometry == MADE
     training.run()
     assert training.batches_per_epoch == 6  # steps 3 to 6 end the epoch
