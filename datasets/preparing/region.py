@@ -45,8 +45,8 @@ class Region:
 
     def __call__(self, frame: av.VideoFrame) -> Picture:
         """(side, side, 3), anti-aliased.  Raises InputError where the frame has another size."""
-        turned = frame.rotation % 180 != 0
-        if (frame.height, frame.width) != self.size[:: 1 if turned else -1]:
+        stored = frame.width, frame.height
+        if (stored[::-1] if frame.rotation % 180 else stored) != self.size:
             raise InputError("The video changes its size in mid-stream: convert it to one size.")
         if self._graph is None:
             self._graph = self._filters(frame)

@@ -81,8 +81,13 @@ def test_a_key_frame_comes_every_twelve_frames(tmp_path, output):
     with open_video(output.clip(wanted, SMALL)) as video:
         index = video.index()
         assert [index.times.index(key) for key in index.keys] == [0, 12, 24, 36]
-    # as x264 writes it into the file: with more, other machines would give other bits
-    assert b" threads=1 " in output.clip(wanted, SMALL).read_bytes()
+
+
+def test_one_thread_writes_a_clip(tmp_path, output):
+    """With one for each core, other machines would give other bits; x264 says it in the file."""
+    wanted, form = cut(5, 10), Form(size=128)
+    cut_clips(write_raw(tmp_path / "raw.mp4", Fraction(25), 1), [wanted], form, output)
+    assert b" threads=1 " in output.clip(wanted, form).read_bytes()
 
 
 def test_boxes_are_of_the_video_as_it_is_shown(tmp_path, output):
