@@ -15,6 +15,9 @@ UsageError: Any = (
 )  # of the click that this typer uses: its own, or the package
 
 
+INTERRUPTED = 130  # exit code
+
+
 def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
     """Run a typer app on ``argv`` (None: the command line) and return its exit code.
 
@@ -41,8 +44,9 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
         print(message, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # as newer versions of typer return it
         print("Interrupted.", file=sys.stderr)
-        return 130
     return code if isinstance(code, int) else 0
 
 

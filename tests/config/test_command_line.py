@@ -61,5 +61,6 @@ def test_our_own_mistakes_are_not_hidden():
         run(make_app(ZeroDivisionError()), [])
 
 
-def test_an_interrupt_has_its_own_code():
+def test_an_interrupt_is_said_and_has_its_own_code(capsys):
     assert run(make_app(KeyboardInterrupt()), []) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
