@@ -7,7 +7,7 @@ other pictures (of landmarks, say) beside them.
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -65,7 +65,7 @@ def prepare(folder: Path, root: Path, size: int, *, workers: int) -> Report:
         write = partial(_write_all, output, size, folder)
         total = sum(len(job.pictures) for job in batches)
         with tqdm(total=total, unit="picture", disable=None) as bar:
-            for job, told in _run(write, batches, workers):
+            for job, told in _run(write, batches, workers, folder):
                 outcomes += told
                 bar.update(len(job.pictures))
     return Report.of(COMMAND, settings, Shard(), outcomes)
@@ -128,7 +128,7 @@ def _choose(
 
 
 def _run(
-    write: "partial[list[Outcome]]", batches: Sequence[_Job], workers: int
+    write: Callable[[_Job], list[Outcome]], batches: Sequence[_Job], workers: int, folder: Path
 ) -> Iterator[tuple[_Job, list[Outcome]]]:
     """The jobs with their outcomes; that of a worker that died is done again picture by picture."""
     again: list[_Job] = []
@@ -140,10 +140,7 @@ def _run(
     for job, told in run_jobs(write, again, min(workers, len(again))):
         if isinstance(told, WorkerDied):
             (picture,) = job.pictures
-            yield (
-                job,
-                [Outcome(_name(picture, write.args[2]), job.person, WORKER_DIED, told.detail)],
-            )
+            yield job, [Outcome(_name(picture, folder), job.person, WORKER_DIED, told.detail)]
         else:
             yield job, told
 

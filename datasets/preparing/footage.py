@@ -16,7 +16,7 @@ from datasets.preparing.cutting import RawVideo
 from datasets.preparing.faces import FaceDetector
 from datasets.preparing.scenes import CutFinder
 from datasets.preparing.tracks import SAMPLED_EVERY, Look, Scene
-from modules.errors import InputError, OutputError
+from modules.errors import OutputError
 from modules.files import state_of, write_text_whole
 from modules.section import Section
 
@@ -47,9 +47,9 @@ def footage(video: Path, detector: FaceDetector, folder: Path) -> Footage:
     found = Footage(detector=detector.name, state=state, size=raw.size, scenes=scenes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text_whole(path, found.model_dump_json() + "\n")
-    except (OSError, InputError) as error:
-        raise OutputError(f"{path} cannot be written: {error}") from error
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
+    write_text_whole(path, found.model_dump_json() + "\n")
     return found
 
 

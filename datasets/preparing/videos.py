@@ -92,11 +92,11 @@ def prepare(
     ]
     outcomes = problems if shard.number == 1 else []
     with begun(root, COMMAND, settings, shard) as output:
-        work = partial(_prepare, plan := _Plan(name, limits, form, output))
+        plan = _Plan(name, limits, form, output)
         with tqdm(
             total=sum(job.size for job in jobs), unit="B", unit_scale=True, disable=None
         ) as bar:
-            for job, result in run_jobs(work, jobs, workers):
+            for job, result in run_jobs(partial(_prepare, plan), jobs, workers):
                 outcomes += _left(plan, job, result) if isinstance(result, WorkerDied) else result
                 bar.update(job.size)
     return Report.of(COMMAND, settings, shard, outcomes)
