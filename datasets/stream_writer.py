@@ -24,7 +24,7 @@ from tqdm import tqdm
 from datasets.clips import Clip, Split, clip_name, clip_paths, is_strip, open_clip, split_folders
 from datasets.pictures import frame_paths
 from datasets.preparing.contents import without_path
-from datasets.preparing.records import GEOMETRY, record_path
+from datasets.preparing.records import GEOMETRY, read_geometry, record_path
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.stream import MANIFEST, Entry, Manifest
 from datasets.stream_storage import INDEX, read_file, require_litdata, uploader
@@ -50,9 +50,11 @@ Job = tuple[Path, Split | None]
 def write_stream(root: Path, output: str, workers: int) -> Report:
     """Writes the clips in ``root`` to a folder or URL; returns which, and why others are not.
 
-    Raises InputError where ``root`` holds no clips or ``output`` something already.
+    Raises InputError where ``root`` holds no clips or a damaged ``geometry.json``, or ``output``
+    something already.
     """
     jobs = clips_to_write(root)
+    read_geometry(root)  # a training would be refused one that is damaged
     require_litdata()
     entries: list[Entry] = []
     outcomes: list[Outcome] = []

@@ -117,7 +117,8 @@ def write_stats(
 ) -> Stats:
     """Writes ``stats.json``, ``clips.csv`` and ``contact_sheet.png`` into ``output``.
 
-    Raises InputError where there are no clips, where a list is none, or nothing can be written.
+    Raises InputError where there are no clips, where a list is none, where ``geometry.json`` is
+    damaged, or nothing can be written.
     """
     if metadata is not None and pairs is not None:
         raise InputError("Coverage is that of one list: give --metadata or --pairs, not both.")
@@ -128,9 +129,10 @@ def write_stats(
         coverage = cover_table(metadata, contents)
     elif pairs is not None:
         coverage = cover_pairs(pairs, contents)
+    geometry = read_geometry(root)
     make_folder(output, contents)
     measured = measure_all(contents, workers)
-    stats = summarise(contents, measured, coverage)
+    stats = summarise(root, measured, geometry, coverage)
     write_text_whole(output / "clips.csv", clips_table(measured.clips))
     write_picture_whole(
         output / "contact_sheet.png", contact_sheet(measured.clips, each=each, count=count)
@@ -177,13 +179,15 @@ def measure_all(contents: Contents, workers: int) -> Measured:
     return Measured(clips, unreadable)
 
 
-def summarise(contents: Contents, measured: Measured, coverage: Coverage | None) -> Stats:
+def summarise(
+    root: Path, measured: Measured, geometry: Geometry | None, coverage: Coverage | None
+) -> Stats:
     """The statistics of a root."""
     return Stats(
-        root=str(contents.root),
+        root=str(root),
         splits={split: split_stats(list(own.values())) for split, own in measured.clips.items()},
         unreadable=measured.unreadable,
-        geometry=read_geometry(contents.root),
+        geometry=geometry,
         coverage=coverage,
     )
 

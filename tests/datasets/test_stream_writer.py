@@ -53,10 +53,11 @@ def test_frames_are_zipped_in_their_order_and_without_a_date(tmp_path):
 
 
 def test_an_item_holds_the_file_and_what_is_known_of_it(root, tmp_path):
-    (root / "geometry.json").write_text('{"aspect": 1.2}')
+    geometry = '{"aspect": 1.2, "face_x": 0.5, "face_y": 0.5, "face_width": 0.6}'
+    (root / "geometry.json").write_text(geometry)
     (root / "train" / "id1#0.json").write_text('{"video": "a.mp4"}')
     write(root, tmp_path / "out")
-    assert (tmp_path / "out" / "geometry.json").read_text() == '{"aspect": 1.2}'
+    assert (tmp_path / "out" / "geometry.json").read_text() == geometry
     items = Stream(tmp_path / "out", tmp_path / "cache", 0).items
     heads = [json.loads(bytes(items[number][0])) for number in range(4)]
     known = {"split": "train", "num_frames": 5, "record": None}
@@ -152,6 +153,13 @@ def test_a_root_without_clips_is_told(tmp_path, folder, sentence, capsys):
     (tmp_path / "empty").mkdir()
     assert write(tmp_path / folder, tmp_path / "out") == 2
     assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_geometry_is_not_passed_on(root, tmp_path, capsys):
+    (root / "geometry.json").write_text('{"aspect": 1.2}')
+    assert write(root, tmp_path / "out") == 2
+    assert "geometry.json is not a geometry" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

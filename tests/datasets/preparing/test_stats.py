@@ -276,3 +276,12 @@ def test_real_clips_have_figures_that_a_slow_version_confirms():
     changes = [np.abs(b - a).mean() for a, b in zip(lumas, lumas[1:], strict=False)]
     assert found.brightness == pytest.approx(np.mean(lumas), abs=1e-2)
     assert found.motion == pytest.approx(np.mean(changes), abs=1e-2)
+
+
+def test_a_damaged_geometry_is_told_before_the_clips_are_measured(tmp_path, monkeypatch):
+    write_clip(tmp_path / "root" / "id1#a.mp4")
+    (tmp_path / "root" / "geometry.json").write_text("{}")
+    monkeypatch.delattr("datasets.preparing.stats.run_jobs")
+    with pytest.raises(InputError, match="is not a geometry"):
+        run_stats(tmp_path / "root", tmp_path / "stats")
+    assert not (tmp_path / "stats").exists()
