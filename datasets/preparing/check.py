@@ -39,7 +39,7 @@ class CheckReport(Section):
     failed: dict[str, str]  # what could not be repaired, and why
 
     def table(self) -> str:
-        """The problems with their counts and examples, and what to do about those that remain."""
+        """The problems with their counts and examples, and what was or can be done about them."""
         if not self.found and not self.remaining:
             return f"No problems in {sum(self.clips.values()):,} clips."
         kinds = [kind for kind in ADVICE if kind in self.found or kind in self.remaining]
@@ -52,11 +52,14 @@ class CheckReport(Section):
                 shown.append(f"and {len(examples) - SHOWN:,} more")
             lines.append(self.row(kind, f"{len(found):,}", f"{len(remaining):,}", shown[0]))
             lines += [self.row("", "", "", example) for example in shown[1:]]
+        aside = rejected_folder(Path(self.root))
         lines += [""] + [
-            f"{kind}: {ADVICE[kind].format(rejected=rejected_folder(Path(self.root)))}"
+            f"{kind}: {ADVICE[kind].format(rejected=aside)}"
             for kind in kinds
             if kind in self.remaining
         ]
+        if self.rejected:
+            lines.append(f"Moved into {aside}: {len(self.rejected):,}.")
         lines += [f"not repaired: {name}: {reason}" for name, reason in self.failed.items()]
         return "\n".join(lines).rstrip()
 

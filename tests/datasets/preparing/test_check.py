@@ -296,6 +296,7 @@ def test_a_folder_of_frames_with_a_damaged_one_moves_aside(tmp_path):
     assert set(report.found) == {"unreadable"}
     assert not report.remaining
     assert (tmp_path / "root-rejected" / "train" / "id3#a#000000#000030").is_dir()
+    assert report.table().endswith(f"Moved into {tmp_path / 'root-rejected'}: 1.")
 
 
 def test_clips_may_lie_in_the_root_itself(tmp_path):
