@@ -24,6 +24,11 @@ def die_of_three(number: int) -> int:
     return number
 
 
+def interrupted(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGINT)
+    return number
+
+
 def full_disk(number: int) -> int:
     if number == 2:
         raise OutputError("The disk is full.")
@@ -92,6 +97,10 @@ def test_an_error_tells_where_in_the_worker_it_was_raised():
     with pytest.raises(OutputError) as raised:
         list(run_jobs(full_disk, [2], 1))
     assert "in full_disk" in str(raised.value.__cause__)
+
+
+def test_ctrl_c_is_left_to_the_parent():
+    assert list(run_jobs(interrupted, [5], 1)) == [(5, 5)]
 
 
 def test_who_stops_asking_waits_for_nothing(tmp_path):

@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from filelock import FileLock
 
 from datasets.__main__ import main
-from datasets.preparing import voxceleb
+from datasets.preparing import framing, voxceleb
 from datasets.preparing.cutting import BEYOND_END, UNREADABLE, Form, Output
 from datasets.preparing.download import Dead
 from datasets.preparing.jobs import WORKER_DIED
@@ -22,6 +25,14 @@ from modules.errors import InputError
 from tests.datasets.preparing.conftest import write_raw, write_table
 
 RATES = (Fraction(24), Fraction(30000, 1001), Fraction(50))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_search_for_faces() -> Iterator[None]:
+    """There are none, and to find that out takes a second for each clip."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(framing, "MAX_SAMPLED", 1)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +119,19 @@ def test_two_shards_together_equal_one_run(tmp_path, videos, whole, capfd):
     both = contents(root)
     del both["report-1-of-2.json"], both["report-2-of-2.json"]
     assert both == whole
+
+
+def test_shards_of_a_table_that_has_changed_do_not_merge(tmp_path, videos, capfd):
+    root = tmp_path / "root"
+    for number in (1, 2):
+        table = write_table(tmp_path / "table.csv", rows(number))
+        assert main(arguments(table, videos, root, "--shard", f"{number}/2")) == 0
+    capfd.readouterr()
+    assert main(["merge", str(root)]) == 2
+    assert "were made with different settings" in capfd.readouterr().err
+    assert main(arguments(table, videos, root, "--shard", "1/2")) == 0
+    assert main(["merge", str(root)]) == 0
+    assert read_report(root / "report.json").num_done == 6
 
 
 def test_what_is_skipped_is_counted_by_reason(tmp_path, videos):
@@ -210,15 +234,15 @@ def test_videos_in_folders_whose_names_are_no_utf_8_are_cut_and_reported(tmp_pat
     assert (report.num_done, len(report.skipped[UNREADABLE])) == (3, 3)
 
 
-@pytest.mark.parametrize("repeat", range(3))
-def test_shards_may_begin_at_once(tmp_path, videos, repeat):
-    table, root = write_table(tmp_path / "table.csv", rows(2)), tmp_path / "root"
+def test_shards_may_begin_at_once_and_one_tells_of_bad_rows(tmp_path, videos):
+    bad = {"video_id": "video1", "start": 9, "end": 9}
+    table, root = write_table(tmp_path / "table.csv", [*rows(2), bad]), tmp_path / "root"
     commands = [
         [sys.executable, "-m", "datasets", *arguments(table, videos, root, "--shard", f"{n}/3")]
         for n in (1, 2, 3)
     ]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE) for command in commands]
-    assert [(process.communicate()[1], process.returncode)[1] for process in running] == [0] * 3
+    assert [(process.communicate()[1], process.returncode)[1] for process in running] == [1, 0, 0]
 
 
 def test_png_clips_are_folders(tmp_path, videos):
@@ -255,6 +279,21 @@ def test_two_runs_do_not_write_one_shard_at_once(tmp_path, videos):
         pytest.raises(InputError, match="Another run is writing"),
     ):
         voxceleb.prepare(table, videos, root, Form(size=32), workers=1, shard=Shard())
+    assert not (root / ".work").exists()
+
+
+def test_one_shard_at_a_time_writes_the_settings(tmp_path):
+    def begin() -> None:
+        with voxceleb.begun(tmp_path, "voxceleb", {"size": 32}, Shard(1, 2)):
+            pass
+
+    beginning = Thread(target=begin)
+    with FileLock(tmp_path / ".lock-settings"):
+        beginning.start()
+        beginning.join(timeout=0.5)
+        assert not (tmp_path / "dataset.json").exists()
+    beginning.join()
+    assert (tmp_path / "dataset.json").exists()
 
 
 def test_a_full_disk_stops_with_a_sentence_and_leaves_only_whole_clips(
