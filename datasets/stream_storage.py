@@ -22,6 +22,8 @@ SWITCHES = {
 }
 INDEX = "index.json"  # of litdata: which shards there are, and what is in them
 UNUSED = "100GB"  # of whole shards, none of which is fetched; else it works one out aloud
+ATTEMPTS = 6  # to reach S3: after litdata's own 1000 a mistyped address would be told in days
+PATIENCE = 10  # seconds for a connection
 TALKATIVE = ("litdata", "boto3", "botocore", "s3transfer", "urllib3")  # in the log of a training
 
 
@@ -116,4 +118,10 @@ def _provider(url: str) -> Any:
     require_litdata()
     from litdata.streaming.fs_provider import _get_fs_provider
 
-    return _get_fs_provider(url)
+    options = {}
+    if url.startswith("s3://"):
+        from botocore.config import Config
+
+        retries = {"max_attempts": ATTEMPTS, "mode": "standard"}
+        options = {"config": Config(connect_timeout=PATIENCE, retries=retries)}
+    return _get_fs_provider(url, options)

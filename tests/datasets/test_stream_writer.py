@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from datasets import stream_writer
+from datasets import stream_storage, stream_writer
 from datasets.__main__ import main
 from datasets.stream import MANIFEST, Stream
 from modules.errors import OutputError
@@ -187,6 +187,15 @@ def test_without_litdata_one_sentence_says_what_to_install(root, tmp_path, monke
     message = capsys.readouterr().err
     assert "pip install -r requirements-stream.txt" in message
     assert len(message.strip().splitlines()) == 1
+
+
+def test_a_url_that_cannot_be_reached_is_told(root, monkeypatch, capsys):
+    monkeypatch.setattr(stream_storage, "ATTEMPTS", 1)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert write(root, "s3://bucket/clips") == 2
+    assert "s3://bucket/clips/clips.json cannot be reached" in capsys.readouterr().err
 
 
 def test_at_a_url_the_list_of_the_clips_comes_last(root, tmp_path, monkeypatch, capsys):
