@@ -15,9 +15,10 @@ from datasets.pair_list import read_pair_list
 from datasets.pictures import Picture, read_image
 from datasets.preparing import celebv
 from datasets.preparing.celebv import PEOPLE, prepare
+from datasets.preparing.cutting import Output
 from datasets.preparing.jobs import WORKER_DIED, WorkerDied
 from datasets.preparing.report import Report, read_report
-from modules.errors import InputError
+from modules.errors import InputError, OutputError
 
 SIZE = 32
 
@@ -243,3 +244,18 @@ def test_a_run_that_was_killed_and_begun_again_ends_as_one_that_was_not(tmp_path
         run(archive, root).write(root)
     assert contents(killed) == contents(whole)
     assert all(path.stat().st_mtime_ns == changed for path, changed in complete.items())
+
+
+def test_a_picture_comes_to_its_place_whole_or_stops_everything(archive, tmp_path, monkeypatch):
+    work, place = tmp_path / "work", tmp_path / "Kathleen" / "Image" / "12.jpg"
+    work.mkdir()
+    job = celebv._Job("Kathleen", [archive / "kathleen" / "IMAGE" / "12.jpg"])
+    with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
+        celebv._write_all(Output(tmp_path, work), SIZE, archive, job)
+    place.parent.mkdir(parents=True)
+    renamed = []
+    monkeypatch.setattr(os, "replace", lambda *paths: renamed.append(paths))
+    celebv._write_all(Output(tmp_path, work), SIZE, archive, job)
+    assert renamed == [(work / "Kathleen-12.jpg", place)]
+    assert read_image(work / "Kathleen-12.jpg").shape == (SIZE, SIZE, 3)
+    assert not place.exists()

@@ -69,6 +69,11 @@ def test_a_box_within_a_face_is_no_second_face():
     assert kept(takes(scene(*looks), SIZE, Limits())) == [(0, 100)]
 
 
+def test_two_faces_cheek_to_cheek_are_two():
+    looks = [[face(600), face(690)]] * 20
+    assert reasons(takes(scene(*looks), SIZE, Limits())) == [SECOND_FACE]
+
+
 def test_two_lasting_faces_drop_the_scene():
     looks = [[face(400)]] * 8 + [[face(400), face(800, width=70)]] * 5 + [[face(400)]] * 8
     assert takes(scene(*looks, start=50), SIZE, Limits()) == [Take(50, 155, None, SECOND_FACE)]
