@@ -97,11 +97,11 @@ def test_killed_at_random_and_started_again_gives_the_same(tmp_path, videos, who
     command = [sys.executable, "-m", "datasets", *arguments(table, videos, root)]
     for num_clips in sorted(draws.sample(range(1, 15), 2)):
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-            while len(list(root.glob("*/*.mp4"))) < num_clips and process.poll() is None:
+            while len(list(root.glob("t*/*.mp4"))) < num_clips and process.poll() is None:
                 time.sleep(0.002)
             time.sleep(draws.uniform(0, 0.02))
             process.send_signal(signal.SIGKILL)
-        for clip in root.glob("*/*.mp4"):
+        for clip in root.glob("t*/*.mp4"):
             assert clip.read_bytes() == whole[str(clip.relative_to(root))]
     assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
     assert contents(root) == whole
@@ -316,7 +316,7 @@ def test_a_full_disk_stops_with_a_sentence_and_leaves_only_whole_clips(
     )
     assert ended.returncode == 2
     assert "cannot be written" in ended.stderr.splitlines()[-1]
-    for clip in root.glob("*/*.mp4"):
+    for clip in root.glob("t*/*.mp4"):
         assert clip.read_bytes() == whole[str(clip.relative_to(root))]
     assert not (root / "report.json").exists()
     assert main(arguments(table, videos, root)) == 0
