@@ -79,7 +79,6 @@ def test_landmarks_of_the_same_array_are_found_once():
 
 def test_the_package_itself_aligns_the_boxes_of_a_batch(tmp_path, monkeypatch):
     """Its own code with random weights, but for the boxes, which random weights scatter."""
-    monkeypatch.setattr("numba.config.DISABLE_JIT", True)  # compiling takes longer than the test
     from face_alignment.api import FAN, models_urls
     from face_alignment.detection.sfd import sfd_detector
 
