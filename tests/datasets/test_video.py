@@ -75,9 +75,7 @@ def test_no_more_is_decoded_than_two_frames_need(tmp_path, monkeypatch):
 
 def test_the_index_of_a_file_is_read_once_until_the_file_changes(clip, monkeypatch):
     read, reads = VideoFile.read_index, []
-    monkeypatch.setattr(
-        VideoFile, "read_index", lambda self: reads.append(self.file) or read(self)
-    )
+    monkeypatch.setattr(VideoFile, "read_index", lambda self: reads.append(self.file) or read(self))
     assert probe(clip).num_frames == 30
     frames_at(clip, [3, 29])
     assert len(reads) == 1
