@@ -13,9 +13,9 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
+from datasets.faces import SMALLEST, CascadeDetector
 from datasets.geometry import Box
 from datasets.pictures import Picture
-from datasets.preparing.faces import SMALLEST, CascadeDetector
 from datasets.training_crop import TrainingCrop
 from datasets.video import frames_at, probe
 

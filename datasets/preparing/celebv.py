@@ -17,7 +17,14 @@ from pydantic import JsonValue
 from tqdm import tqdm
 
 from datasets.frame_finder import CELEBV_FOLDER
-from datasets.pictures import FRAME_SUFFIXES, PICTURE_SUFFIXES, Picture, picture_size, read_image
+from datasets.pictures import (
+    FRAME_SUFFIXES,
+    PICTURE_SUFFIXES,
+    Picture,
+    picture_size,
+    read_image,
+    resized,
+)
 from datasets.preparing.cutting import Output
 from datasets.preparing.jobs import WORKER_DIED, WorkerDied, run_jobs
 from datasets.preparing.raw_videos import walk
@@ -183,8 +190,8 @@ def _write(source: Path, place: Path, output: Output, size: int) -> None:
         if content is not None:
             grown.write_bytes(content)
         else:
-            resized = Image.fromarray(_middle(image)).resize((size, size), Image.Resampling.BICUBIC)
-            resized.save(grown, quality=95, subsampling=0)
+            square = resized(_middle(image), (size, size))
+            Image.fromarray(square).save(grown, quality=95, subsampling=0)
         os.replace(grown, place)
     except OSError as error:
         raise OutputError(f"{place} cannot be written: {error.strerror}.") from error

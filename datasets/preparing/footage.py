@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import PositiveInt, ValidationError
 
 from datasets.codecs import ONE_THREAD
+from datasets.faces import FaceDetector
 from datasets.geometry import Box
 from datasets.pictures import Picture
 from datasets.preparing.cutting import RawVideo
-from datasets.preparing.faces import FaceDetector
 from datasets.preparing.scenes import CutFinder
 from datasets.preparing.tracks import SAMPLED_EVERY, Look, Scene
 from modules.errors import OutputError

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from datasets.clips import open_clip
 from datasets.geometry import Box, Geometry
 from datasets.main_face import main_face
-from datasets.pictures import Picture
+from datasets.pictures import Picture, resized
 from datasets.preparing.records import GEOMETRY, read_record, recorded_clips
 from modules.errors import InputError
 from modules.files import write_text_whole
@@ -65,6 +64,5 @@ def find_face(frame: Picture, aspect: float) -> Box | None:
         return None
     width = frame.shape[1]
     size = width, round(width * aspect)
-    picture = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
-    face = main_face(picture)
+    face = main_face(resized(frame, size[::-1]))
     return None if face is None else face.scaled(1 / size[0], 1 / size[1])

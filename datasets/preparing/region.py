@@ -4,12 +4,10 @@ import math
 from typing import cast
 
 import av
-import numpy as np
 from av.filter import Graph
-from PIL import Image
 
 from datasets.geometry import Box
-from datasets.pictures import Picture
+from datasets.pictures import Picture, resized
 from datasets.video_file import to_rgb
 from modules.errors import InputError
 
@@ -52,9 +50,7 @@ class Region:
             self._graph = self._filters(frame)
         self._graph.push(frame)
         part = cast(av.VideoFrame, self._graph.pull())
-        rgb = to_rgb(part, tags=frame)
-        square = self.side, self.side
-        return np.asarray(Image.fromarray(rgb).resize(square, Image.Resampling.BICUBIC, self.box))
+        return resized(to_rgb(part, tags=frame), (self.side, self.side), self.box)
 
     def _filters(self, frame: av.VideoFrame) -> Graph:
         """What turns a frame upright and leaves the part around the box."""

@@ -86,10 +86,6 @@ class Report(Section):
     def num_done(self) -> int:
         return sum(self.done.values())
 
-    @property
-    def num_skipped(self) -> int:
-        return sum(map(len, self.skipped.values()))
-
     def write(self, root: Path) -> Path:
         """Writes it into ``root``, and returns the file."""
         path = root / report_name(Shard(*self.shard))

@@ -14,8 +14,8 @@ from pydantic import JsonValue
 from tqdm import tqdm
 
 from datasets.clips import people_of
+from datasets.faces import DetectorName, FaceDetector, pick_detector
 from datasets.preparing.cutting import UNREADABLE, Cut, Form, Output, cut_clips, what_is_left
-from datasets.preparing.faces import DetectorName, FaceDetector, pick_detector
 from datasets.preparing.footage import Footage, footage, kept_footage
 from datasets.preparing.jobs import WORKER_DIED, WorkerDied, run_jobs
 from datasets.preparing.report import Outcome, Report, Shard

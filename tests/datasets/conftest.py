@@ -1,11 +1,13 @@
 """Small clips, made on the spot."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 
 from datasets.pictures import Picture
 from datasets.video import VideoWriter
@@ -71,3 +73,12 @@ def encode_with_sound(path: Path, codec: str, seconds: float = 2.0) -> Path:
 def clip(tmp_path: Path) -> Path:
     """30 frames at 25 frames/s, a key frame every 12."""
     return write_clip(tmp_path / "clip.mp4")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For tests that fork: a process whose threads have worked may hang then."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -10,6 +10,8 @@ from datasets.pairs import Batch, DataConfig, PairDataset, PairSampler, collate
 from modules.errors import InputError
 from tests.datasets.conftest import write_clip
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> PairDataset:
@@ -17,15 +19,6 @@ def dataset(tmp_path: Path) -> PairDataset:
         write_clip(tmp_path / "train" / f"id{number}.mp4", num_frames=10 + number)
     config = DataConfig(root=tmp_path, size=(24, 32), repeats=4)
     return PairDataset(find_clips(config, "train"), config, seed=3)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A process whose threads have worked may hang when it is forked."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def load(dataset: PairDataset, workers: int, count: int, start_batch: int = 0) -> list[Batch]:

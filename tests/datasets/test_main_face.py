@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from datasets.faces import SMALLEST, Face
 from datasets.geometry import Box
 from datasets.main_face import SMALLEST_IN_VIEW, main_face, main_face_of_video
-from datasets.preparing.faces import SMALLEST, Face
 from modules.errors import InputError
 
 CENTRE = (222, 117)  # of the astronaut's face in her picture of 512 x 512 pixels

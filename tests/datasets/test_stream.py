@@ -23,6 +23,8 @@ from datasets.training_clips import StreamError, training_clips
 from modules.errors import InputError
 from tests.datasets.conftest import encode, moving_bar, write_clip
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -58,15 +60,6 @@ def files_config(root: Path) -> DataConfig:
 def stream_config(files_config: DataConfig, stream: Path, tmp_path: Path) -> DataConfig:
     changes = {"root": stream, "source": "stream", "cache": tmp_path / "cache"}
     return files_config.model_copy(update=changes)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A process whose threads have worked may hang when it is forked."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def pairs_of(config: DataConfig, seed: int = 3) -> PairDataset:

@@ -4,11 +4,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from datasets.faces import CascadeDetector, Face
 from datasets.geometry import Box
 from datasets.pictures import Picture
 from datasets.preparing import footage as module
 from datasets.preparing.cutting import RawVideo
-from datasets.preparing.faces import CascadeDetector, Face
 from datasets.preparing.footage import footage, kept_footage, look_through
 from datasets.video import read_frames
 from modules.errors import InputError, OutputError

@@ -23,6 +23,7 @@ from datasets.preparing.report import Outcome, read_report
 from datasets.preparing.sources import Source
 from datasets.preparing.tracks import Limits
 from datasets.video import VideoWriter, probe, read_frames
+from tests.datasets.preparing.conftest import contents
 from tests.datasets.preparing.talking import Portrait, Shot, write_shots
 
 CLIPS = Path(__file__).parents[4] / "shared" / "clips" / "train"
@@ -56,15 +57,6 @@ def arguments(raw: Path, root: Path, *more: str) -> list[str]:
     given = ["--input", raw, "--output", root, "--size", "64", "--detector", "cascade"]
     usual = ["--workers", "1", "--test-share", "0.3", "--min-seconds", "1"]
     return ["videos", *map(str, given), *usual, *more]
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """The files of a root, but for the locks."""
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    }
 
 
 @pytest.fixture(scope="module")

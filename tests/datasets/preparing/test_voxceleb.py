@@ -22,7 +22,7 @@ from datasets.preparing.jobs import WORKER_DIED
 from datasets.preparing.report import Report, Shard, read_report
 from datasets.video import probe
 from modules.errors import InputError
-from tests.datasets.preparing.conftest import write_raw, write_table
+from tests.datasets.preparing.conftest import contents, write_raw, write_table
 
 RATES = (Fraction(24), Fraction(30000, 1001), Fraction(50))
 
@@ -61,15 +61,6 @@ def rows(num_videos: int = 6) -> list[dict[str, object]]:
 def arguments(table: Path, videos: Path, root: Path, *more: str) -> list[str]:
     given = ["--metadata", table, "--videos", videos, "--output", root, "--size", "32", *more]
     return ["voxceleb", *map(str, given)]
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """The files of a root, but for the locks."""
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not path.name.startswith(".lock")
-    }
 
 
 @pytest.fixture(scope="module")

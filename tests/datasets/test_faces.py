@@ -8,14 +8,14 @@ import pytest
 import torch
 from skimage import data
 
-from datasets.geometry import Box
-from datasets.preparing.faces import (
+from datasets.faces import (
     CascadeDetector,
     DetectorUnavailable,
     Face,
     FaceAlignmentDetector,
     pick_detector,
 )
+from datasets.geometry import Box
 
 ASTRONAUT = (222, 117)  # centre of her face in the picture of 512 x 512 pixels
 
