@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from config import Config, load_config, validate
+from config import Config, checkpoint_config, load_config
 from config.command_line import run
 from datasets.clips import Clip, require_own_names, survey_clips
 from datasets.pair_list import Pair, read_pair_list
@@ -39,7 +39,7 @@ from evaluation.result import ClipCoverage, Coverage, PairCoverage
 from evaluation.suite import WeightFiles, build_suite, parse_metrics
 from evaluation.units import Unit
 from modules.animator import Animator
-from modules.checkpoints import read_config, weights_file
+from modules.checkpoints import weights_file
 from modules.errors import InputError
 
 Protocol = Literal["video", "pairs"]
@@ -77,7 +77,7 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
     Without a ``config`` that in the checkpoint is taken.  Returns the exit code: 1 where, with
     ``strict``, something could not be measured.
     """
-    config = config or config_of(checkpoint)
+    config = config or checkpoint_config(checkpoint)
     wanted = parse_metrics(options.metrics)
     with joined_processes() as processes:
         animator = Animator.from_checkpoint(
@@ -119,14 +119,6 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
             units, Renderer(animator), suite, request, output=output, processes=processes
         )
         return finish(evaluation.run(), output, options.strict)
-
-
-def config_of(checkpoint: Path) -> Config:
-    """The configuration in a checkpoint of ours."""
-    settings = read_config(checkpoint)
-    if settings is None:
-        raise InputError(f"{checkpoint} is a published checkpoint: name its --config, vox.yaml.")
-    return validate(settings, origin=str(checkpoint))
 
 
 def video_work(data: DataConfig, options: Options, animator: Animator) -> Work:

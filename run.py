@@ -4,6 +4,7 @@ python run.py --config demo.yaml
 torchrun --nproc_per_node 8 run.py --config vox.yaml
 python run.py --mode reconstruction ...  # the options of reconstruction.py
 python run.py --mode animate ...         # the options of animate.py
+python run.py --mode export ...          # the options of export.py
 """
 
 import sys
@@ -19,7 +20,7 @@ from config.command_line import run
 from datasets.settings import DataConfig
 from modules.errors import InputError
 
-Mode = Literal["train", "reconstruction", "animate"]
+Mode = Literal["train", "reconstruction", "animate", "export"]
 
 app = typer.Typer(add_completion=False)
 
@@ -31,7 +32,7 @@ def command(
         str | None, typer.Option(help="A file, or the name of one in config/.")
     ] = None,
     mode: Annotated[
-        Mode, typer.Option(help="The others take the options of reconstruction.py and animate.py.")
+        Mode, typer.Option(help="The others take the options of the scripts of that name.")
     ] = "train",
     checkpoint: Annotated[
         str | None, typer.Option(help="'last' resumes the run; a path begins from those weights.")
@@ -107,7 +108,7 @@ def split_mode(arguments: list[str]) -> tuple[str | None, list[str]]:
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     mode, others = split_mode(arguments)
-    if mode in ("animate", "reconstruction"):
+    if mode in ("animate", "reconstruction", "export"):
         return import_module(mode).main(others)
     return run(app, arguments)
 

@@ -22,10 +22,18 @@ from datasets.loading import load_batches
 from datasets.pairs import PairDataset, PairSampler, collate, fixed_pairs
 from datasets.stated import stated_geometry
 from datasets.synthetic import generate
-from datasets.training_clips import training_clips
+from datasets.training_clips import training_clips, training_portraits
 from evaluation.metrics import Scores
 from evaluation.validation import Validation
-from modules.checkpoints import BEST, WEIGHTS, load_strictly, read_weights, save_weights
+from modules.checkpoints import (
+    BEST,
+    DISCRIMINATOR,
+    WEIGHTS,
+    load_strictly,
+    read_weights,
+    save_weights,
+    write_tensors,
+)
 from modules.discriminator import Discriminator
 from modules.distributed import Hosts, start_processes
 from modules.errors import InputError
@@ -73,7 +81,8 @@ class Training:
         config = config.model_copy(update={"data": stated_geometry(config.data)})
         self.config, self.folder = config, folder
         self.clips = training_clips(config.data, "train")
-        self.dataset = PairDataset(self.clips, config.data, config.seed)
+        portraits = training_portraits(config.data)
+        self.dataset = PairDataset(self.clips, config.data, config.seed, portraits)
         self.batches_per_epoch = self.sampler(0).batches_per_epoch
         num_steps = config.train.epochs * self.batches_per_epoch // config.train.accumulate
         self.num_steps = min(num_steps, config.train.max_steps or num_steps)
@@ -256,8 +265,10 @@ class Training:
         keep_last(self.folder, self.config.train.keep_last)
 
     def save_weights(self, folder: Path) -> None:
-        """Write the moving average, with the configuration in it."""
+        """Write the moving average, with the configuration in it, and the discriminator."""
         folder.mkdir(parents=True, exist_ok=True)
+        if self.optimisation.discriminator is not None:
+            write_tensors(folder / DISCRIMINATOR, self.optimisation.discriminator.state_dict())
         save_weights(folder / WEIGHTS, self.optimisation.average, to_settings(self.config))
 
     def course(self) -> dict[str, Any]:

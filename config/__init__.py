@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeInt, ValidationError
 
 from datasets.settings import DataConfig
+from modules.checkpoints import read_config
 from modules.discriminator import DiscriminatorConfig
 from modules.errors import InputError
 from modules.mcnet import ModelConfig
@@ -90,6 +91,14 @@ def validate(settings: Any, origin: str) -> Config:
         raise InputError(f"{origin}: {'; '.join(map(describe, error.errors()))}.") from error
     except TypeError as error:  # a date, say
         raise InputError(f"{origin}: {error}.") from error
+
+
+def checkpoint_config(checkpoint: Path) -> Config:
+    """The configuration in a checkpoint of ours.  Raises InputError for a published one."""
+    settings = read_config(checkpoint)
+    if settings is None:
+        raise InputError(f"{checkpoint} is a published checkpoint: name its --config, vox.yaml.")
+    return validate(settings, origin=str(checkpoint))
 
 
 def describe(error: Any) -> str:

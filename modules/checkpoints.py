@@ -1,8 +1,9 @@
 """Weights in and out: our own files, and the published checkpoints.
 
 Our own checkpoint is a folder: ``weights.safetensors`` holds the network and, in its metadata, the
-resolved configuration of the run; the trainer keeps its state beside it.  A published checkpoint is
-one pickled file whose names are translated here, once.  Nothing in either can run code.
+resolved configuration of the run; beside it the trainer keeps its state and, in adversarial
+training, the discriminator.  The file alone is a checkpoint too.  A published checkpoint is one
+pickled file whose names are translated here, once.  Nothing in either can run code.
 """
 
 import json
@@ -23,6 +24,7 @@ from modules.errors import InputError
 from modules.mcnet import MCNet, ModelConfig
 
 WEIGHTS = "weights.safetensors"
+DISCRIMINATOR = "discriminator.safetensors"
 BEST = "best"  # the checkpoint of a run whose weights validated best
 
 State = dict[str, Tensor]
@@ -84,7 +86,7 @@ class Weights(NamedTuple):
     """What a checkpoint holds, under our names."""
 
     model: State
-    discriminator: State | None  # published checkpoints may have one
+    discriminator: State | None  # of adversarial training, to go on with
     config: dict[str, Any] | None  # the resolved configuration; published checkpoints have none
 
 
@@ -147,8 +149,12 @@ def read_weights(path: str | Path) -> Weights:
     if path.suffix != ".safetensors":
         return read_published(path)
     with opened(path) as file:
-        model = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Weights(model, None, config_in(file, path))
+        model, config = tensors_in(file), config_in(file, path)
+    beside = path.with_name(DISCRIMINATOR)
+    if path.name != WEIGHTS or not beside.is_file():
+        return Weights(model, None, config)
+    with opened(beside) as file:
+        return Weights(model, tensors_in(file), config)
 
 
 def read_config(path: str | Path) -> dict[str, Any] | None:
@@ -177,6 +183,10 @@ def opened(path: Path) -> Iterator[Any]:
             yield file
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a readable safetensors file: {error}.") from error
+
+
+def tensors_in(file: Any) -> State:
+    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def config_in(file: Any, path: Path) -> dict[str, Any]:
@@ -226,11 +236,18 @@ def our_name(published: str, rules: list[Rule]) -> str:
 
 def save_weights(path: str | Path, model: MCNet, config: Mapping[str, Any]) -> None:
     """Write the weights of a network, with the resolved configuration of its run, as one file."""
+    write_tensors(path, model.state_dict(), config)
+
+
+def write_tensors(
+    path: str | Path, state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None
+) -> None:
+    """Write a safetensors file, with a configuration in its metadata; all of it or nothing."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     try:
-        save_file(state, temporary, metadata={"config": json.dumps(config)})
+        save_file(tensors, temporary, metadata=config and {"config": json.dumps(config)})
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

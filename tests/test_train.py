@@ -170,6 +170,18 @@ def test_another_run_begins_from_the_weights_of_a_checkpoint(config, finished, t
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+def test_adversarial_training_goes_on_with_its_discriminator(config_file, tmp_path):
+    config = load_config(config_file, ["loss.adversarial=1", "train.max_steps=2"])
+    training = begin(config, tmp_path / "first")
+    training.run()
+    expected = training.optimisation.discriminator.state_dict()
+    for checkpoint in (checkpoints(tmp_path / "first")[-1], tmp_path / "first"):  # last, best
+        found = begin(config, tmp_path / "tuned", str(checkpoint)).optimisation.discriminator
+        assert all(torch.equal(found.state_dict()[name], expected[name]) for name in expected)
+    plain = load_config(config_file)
+    assert begin(plain, tmp_path / "plain", str(tmp_path / "first")).optimisation.step == 0
+
+
 def test_resuming_with_another_batch_size_is_refused(config_file, finished):
     with pytest.raises(InputError, match="batch size"):
         begin(load_config(config_file, ["train.batch_size=3"]), finished, "last")
