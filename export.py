@@ -3,8 +3,8 @@
     python run.py --mode export --checkpoint runs/lite --output weights/mcnet-lite.safetensors
 
 The file is a checkpoint like any other: ``animate.py``, ``reconstruction.py`` and ``run.py`` take
-it as ``--checkpoint``.  It holds the network alone, without a discriminator or the training's state,
-and the configuration without the places where its data and files were.
+it as ``--checkpoint``.  It holds the network alone, without a discriminator or the state of the
+training, and the configuration without the places where its data and files were.
 """
 
 import logging

@@ -246,8 +246,9 @@ def write_tensors(
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+    metadata = None if config is None else {"config": json.dumps(config)}
     try:
-        save_file(tensors, temporary, metadata=config and {"config": json.dumps(config)})
+        save_file(tensors, temporary, metadata=metadata)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
