@@ -16,8 +16,8 @@ from benchmarks.timing import Call, Spread, take_turns
 from config import Config
 from datasets.augmentation import augment, shift_hue
 from datasets.loading import load_batches
-from datasets.pairs import PairDataset, PairSampler, collate, resized
-from datasets.pictures import Picture
+from datasets.pairs import PairDataset, PairSampler, collate
+from datasets.pictures import Picture, resized
 from datasets.stream_writer import write_stream
 from datasets.synthetic import SyntheticConfig, generate
 from datasets.training_clips import TrainingClip, training_clips
@@ -124,7 +124,7 @@ def parts_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
     calls: dict[str, Call] = {
         "whole pair": lambda: dataset[next(keys)],
         "open, decode, to RGB": lambda: two_frames(dataset.clips, draws),
-        "resize": lambda: resized(frames, config.data.frame_size),
+        "resize": lambda: [resized(frame, config.data.frame_size) for frame in frames],
         "augment": lambda: augment(images, augmentation, draws),
         "augment: brightness": lambda: F.adjust_brightness(colours, 1.05),
         "augment: contrast": lambda: F.adjust_contrast(colours, 1.05),

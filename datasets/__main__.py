@@ -54,9 +54,9 @@ def voxceleb(
     retries: Annotated[int, typer.Option(min=0, help="Of --download, for each video.")] = 3,
 ) -> int:
     """VoxCeleb1 out of its raw videos and the table of its clips."""
+    from datasets.jobs import num_cores
     from datasets.preparing.cutting import Form
     from datasets.preparing.download import Downloader
-    from datasets.preparing.jobs import num_cores
     from datasets.preparing.report import Shard
     from datasets.preparing.run import finish
     from datasets.preparing.voxceleb import prepare
@@ -83,8 +83,8 @@ def celebv(
     workers: WorkersOption = None,
 ) -> int:
     """The pictures of CelebV in the layout that lists of pairs name."""
+    from datasets.jobs import num_cores
     from datasets.preparing.celebv import prepare
-    from datasets.preparing.jobs import num_cores
     from datasets.preparing.run import finish
 
     return finish(prepare(input, output, size, workers=workers or num_cores()), output)
@@ -123,8 +123,8 @@ def videos(
     ] = 128,
 ) -> int:
     """Any folder of talking videos: scenes in which one person is alone, cut around the face."""
+    from datasets.jobs import num_cores
     from datasets.preparing.cutting import Form
-    from datasets.preparing.jobs import num_cores
     from datasets.preparing.report import Shard
     from datasets.preparing.run import finish
     from datasets.preparing.tracks import Limits
@@ -167,9 +167,9 @@ def check(
     output: Annotated[Path | None, typer.Option(help="A JSON file for what was found.")] = None,
 ) -> int:
     """Open everything in a root and say what is wrong: exit code 1 where something remains."""
+    from datasets.jobs import num_cores
     from datasets.preparing.check import PROBLEMS_LEFT
     from datasets.preparing.check import check as run_check
-    from datasets.preparing.jobs import num_cores
     from modules.files import write_text_whole
 
     report = run_check(
@@ -201,7 +201,7 @@ def stats(
     workers: WorkersOption = None,
 ) -> int:
     """People, clips, seconds, sizes, brightness, motion; a contact sheet; coverage of a list."""
-    from datasets.preparing.jobs import num_cores
+    from datasets.jobs import num_cores
     from datasets.preparing.run import SOME_SKIPPED
     from datasets.preparing.stats import write_stats
 
@@ -228,7 +228,7 @@ def stream(
     ] = None,
 ) -> int:
     """Write clips into the shards of a stream, which data.source=stream trains from."""
-    from datasets.preparing.jobs import num_cores
+    from datasets.jobs import num_cores
     from datasets.preparing.run import SOME_SKIPPED
     from datasets.stream_writer import write_stream
 

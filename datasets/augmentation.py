@@ -1,20 +1,83 @@
-"""Augmentation of a pair: one draw for both frames."""
+"""Augmentation of a pair: one draw for both frames, but for what sets a still picture in motion."""
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from datasets.settings import AugmentationConfig
+from datasets.settings import AugmentationConfig, PortraitConfig
+from modules.geometry import coordinate_grid, resize
+from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform
+
+COARSE = (33, 33)  # points at which a warp is computed; it is smooth, and bilinear in between
 
 
-def augment(pair: Tensor, config: AugmentationConfig, draws: np.random.Generator) -> Tensor:
-    """The pair (2, 3, H, W) of 8 bits flipped in space and in time, and in other colours."""
+def augment(
+    pair: Tensor,
+    config: AugmentationConfig,
+    draws: np.random.Generator,
+    portrait: PortraitConfig | None = None,
+) -> Tensor:
+    """The pair (2, 3, H, W) of 8 bits flipped in space and in time, moved, and in other colours.
+
+    ``portrait`` says that both frames are one picture, which are then moved apart.
+    """
     mirror, exchange = draws.random(2) < 0.5
     if config.horizontal_flip and mirror:
         pair = pair.flip(-1)
     if config.time_flip and exchange:
         pair = pair.flip(0)
+    if portrait is not None:
+        pair = move(pair, config, portrait.warp, draws, apart=True)
+    elif config.scale or config.shift or config.rotation or config.warp:
+        pair = move(pair, config, config.warp, draws, apart=False)
     return jitter(pair, config, draws)
+
+
+def move(
+    frames: Tensor,
+    config: AugmentationConfig,
+    warp: float,
+    draws: np.random.Generator,
+    *,
+    apart: bool,
+) -> Tensor:
+    """Frames (N, 3, H, W) of 8 bits, scaled, shifted and turned: all alike, or ``apart``.
+
+    Each is then warped by itself, as the equivariance loss does, ``warp`` times as strongly.  What
+    comes from outside of a frame is its reflection.
+    """
+    num, size = len(frames), frames.shape[-2:]
+    likewise = draws.uniform(-1, 1, size=(num if apart else 1, 4))
+    similarity = torch.from_numpy(similarities(likewise, config, size)).float().expand(num, 2, 3)
+    affine = warp * AFFINE_STD * draws.standard_normal((num, 2, 3))
+    control = warp * CONTROL_STD * draws.standard_normal((num, CONTROL_POINTS**2))
+    bend = RandomTransform(torch.from_numpy(affine).float(), torch.from_numpy(control).float())
+
+    points = coordinate_grid(COARSE, like=similarity).flatten(0, 1) @ similarity[:, :, :2].mT
+    field = bend.points(points + similarity[:, None, :, 2]).unflatten(1, COARSE)
+    field = resize(field.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1)
+    moved = F.grid_sample(
+        frames.float(), field, mode="bicubic", padding_mode="reflection", align_corners=True
+    )
+    return moved.round_().clamp_(0, 255).byte()
+
+
+def similarities(
+    amounts: np.ndarray, config: AugmentationConfig, size: tuple[int, ...]
+) -> np.ndarray:
+    """Which point of a frame each point of the result shows: (N, 2, 3).
+
+    ``amounts`` (N, 4) in [-1, 1] are of scale, rotation, and shift to the right and down.
+    """
+    factors, turns = 1 + config.scale * amounts[:, 0], np.radians(config.rotation * amounts[:, 1])
+    cosines, sines = np.cos(turns) / factors, np.sin(turns) / factors
+    height, width = size
+    matrices = np.empty((len(amounts), 2, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = cosines
+    matrices[:, 0, 1], matrices[:, 1, 0] = sines * height / width, -sines * width / height
+    matrices[:, :, 2] = -2 * config.shift * amounts[:, 2:] / factors[:, None]
+    return matrices
 
 
 def jitter(images: Tensor, config: AugmentationConfig, draws: np.random.Generator) -> Tensor:

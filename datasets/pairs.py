@@ -7,16 +7,16 @@ and neither the number of workers nor that of processes changes what is drawn.
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from datasets.augmentation import augment
+from datasets.pictures import resized
+from datasets.portraits import Portrait
 from datasets.settings import DataConfig
 from datasets.training_clips import StreamError, TrainingClip
 from modules.errors import InputError
@@ -24,6 +24,7 @@ from modules.errors import InputError
 logger = logging.getLogger(__name__)
 
 Key = tuple[int, int]  # epoch and index
+AnyClip = TypeVar("AnyClip", bound=TrainingClip)
 
 MAX_DRAWS = 10  # of clips for one pair, before damage is no longer a matter of single clips
 GOLDEN_RATIO = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many
@@ -59,12 +60,20 @@ class PairDataset(Dataset[Pair]):
     """Random pairs under keys (epoch, index).
 
     An epoch passes ``config.repeats`` times over the clips or, with identity sampling, over the
-    people, each time with a random clip of the person.
+    people, each time with a random clip of the person.  ``portraits``, random pictures of random
+    people, take the place of a share of the pairs.
     """
 
-    def __init__(self, clips: Sequence[TrainingClip], config: DataConfig, seed: int) -> None:
+    def __init__(
+        self,
+        clips: Sequence[TrainingClip],
+        config: DataConfig,
+        seed: int,
+        portraits: Sequence[Portrait] = (),
+    ) -> None:
         self.clips, self.config, self.seed = clips, config, seed
         self.choices = _by_identity(clips) if config.identity_sampling else [[c] for c in clips]
+        self.portraits = _by_identity(portraits)
 
     def __len__(self) -> int:
         return len(self.choices) * self.config.repeats
@@ -75,6 +84,9 @@ class PairDataset(Dataset[Pair]):
         draws = np.random.default_rng([self.seed, epoch, index])
         choices: Sequence[TrainingClip] = self.choices[index % len(self.choices)]
         unreadable: list[str] = []
+        still = self.config.portraits
+        if self.portraits and still is not None and draws.random() < still.share:
+            choices = self.portraits[int(draws.integers(len(self.portraits)))]
         while len(unreadable) < MAX_DRAWS:
             clip = choices[int(draws.integers(len(choices)))]
             try:
@@ -85,7 +97,8 @@ class PairDataset(Dataset[Pair]):
                 unreadable.append(clip.name)
                 choices = self.clips
             else:
-                source, driving = augment(pair, self.config.augmentation, draws)
+                moved_by = still if isinstance(clip, Portrait) else None
+                source, driving = augment(pair, self.config.augmentation, draws, moved_by)
                 return Pair(source, driving, clip.name, tuple(unreadable))
         raise InputError(f"{MAX_DRAWS} clips in a row are unreadable, the last {unreadable[-1]}.")
 
@@ -140,15 +153,8 @@ def collate(pairs: Sequence[Pair]) -> Batch:
 
 def load_frames(clip: TrainingClip, numbers: Sequence[int], size: tuple[int, int]) -> Tensor:
     """Frames of a clip, (N, 3, H, W) uint8 of the given height and width."""
-    return torch.cat([resized(frame[None], size) for frame in clip.frames(numbers)])
-
-
-def resized(frames: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
-    """Frames (N, H', W', 3) as (N, 3, H, W) uint8, anti-aliased where they shrink."""
-    images = torch.from_numpy(frames).permute(0, 3, 1, 2)
-    if images.shape[2:] != size:
-        images = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
-    return images.contiguous()
+    frames = np.stack([resized(frame, size) for frame in clip.frames(numbers)])
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
 
 
 def fixed_pairs(clips: Sequence[TrainingClip], config: DataConfig, count: int) -> list[Pair]:
@@ -177,8 +183,8 @@ def fixed_pairs(clips: Sequence[TrainingClip], config: DataConfig, count: int) -
     return pairs
 
 
-def _by_identity(clips: Iterable[TrainingClip]) -> list[list[TrainingClip]]:
-    people: dict[str, list[TrainingClip]] = {}
+def _by_identity(clips: Iterable[AnyClip]) -> list[list[AnyClip]]:
+    people: dict[str, list[AnyClip]] = {}
     for clip in clips:
         people.setdefault(clip.identity, []).append(clip)
     return list(people.values())

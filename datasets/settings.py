@@ -15,6 +15,8 @@ Location = Annotated[Url | Path, Field(union_mode="left_to_right")]
 
 
 Strength = Annotated[float, Field(ge=0, le=0.5)]
+Degrees = Annotated[float, Field(ge=0, le=45)]
+Warp = Annotated[float, Field(ge=0, le=2)]  # times the transform of the equivariance loss
 
 
 class AugmentationConfig(Section):
@@ -26,6 +28,22 @@ class AugmentationConfig(Section):
     contrast: Strength = 0.1
     saturation: Strength = 0.1
     hue: Strength = 0.1  # shift drawn from [-hue, hue], in turns of the colour wheel
+    # For small sets; not in the published recipe, and 0 leaves a frame's pixels as they are
+    scale: Strength = 0.0  # factor drawn from [1 - s, 1 + s]
+    shift: Strength = 0.0  # to each side, as a fraction of the frame's
+    rotation: Degrees = 0.0  # to each side
+    warp: Warp = 0.0  # of each frame by itself: a second source of motion
+
+
+class PortraitConfig(Section):
+    """Section ``data.portraits``: still pictures, which are people with one frame.
+
+    Both frames of a pair are made of the one picture: each is scaled, shifted and turned by itself.
+    """
+
+    root: Path  # a folder of pictures named person#picture
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of the pairs
+    warp: Warp = 1.0  # in the place of augmentation.warp
 
 
 class DataConfig(Section):
@@ -41,6 +59,8 @@ class DataConfig(Section):
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of people, where root is not split
     split_seed: NonNegativeInt = 0  # chooses these people
     augmentation: AugmentationConfig = AugmentationConfig()
+    decoded: Path | None = None  # keeps all frames of files decoded: 196 KB each, at 256 x 256
+    portraits: PortraitConfig | None = None  # a second kind of pairs
     synthetic: SyntheticConfig | None = None  # files to generate at root when it is not there
     geometry: Geometry | None = None  # how the frames were cut; else what geometry.json says
 
@@ -50,6 +70,12 @@ class DataConfig(Section):
             raise ValueError(
                 f"files cannot be at {self.root}: set source to stream, or name a folder"
             )
+        return self
+
+    @model_validator(mode="after")
+    def only_files_are_decoded(self) -> "DataConfig":
+        if self.source == "stream" and self.decoded is not None:
+            raise ValueError("decoded keeps the frames of files: leave it out for a stream")
         return self
 
     @property

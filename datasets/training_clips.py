@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Protocol
 
 from datasets.clips import Split, find_clips
+from datasets.decoded import decoded_clips
 from datasets.pictures import Picture
+from datasets.portraits import Portrait, find_portraits
 from datasets.settings import DataConfig
 from modules.errors import InputError
 
@@ -38,7 +40,18 @@ class StreamError(InputError):
 def training_clips(config: DataConfig, split: Split) -> Sequence[TrainingClip]:
     """The clips of a split, the same from files and from a stream that was written of them."""
     if config.source == "files":
-        return find_clips(config, split)
+        clips = find_clips(config, split)
+        if config.decoded is not None:
+            return decoded_clips(clips, config.decoded, config.frame_size)
+        return clips
     from datasets.stream import streamed_clips  # which needs a package that files do not
 
     return streamed_clips(config, split)
+
+
+def training_portraits(config: DataConfig) -> list[Portrait]:
+    """The still pictures to train on; never of a person in the test split."""
+    if config.portraits is None:
+        return []
+    tested = {clip.identity for clip in training_clips(config, "test")}
+    return find_portraits(config.portraits.root, tested)

@@ -25,6 +25,7 @@ class LossConfig(Section):
 
     scales: tuple[PositiveInt, ...] = (1, 2, 4, 8)  # images are compared this much smaller
     pixel: NonNegativeFloat = 0.0  # of every scale; not in the paper, helps small networks
+    gradient: NonNegativeFloat = 0.0  # likewise, of differences between neighbouring pixels
     perceptual: NonNegativeFloat = 10.0  # of every layer and scale
     vgg: str = "pretrained"  # or "random", or the path of a weights file
     equivariance_value: NonNegativeFloat = 10.0
@@ -103,6 +104,7 @@ class Objective(nn.Module):
         distance = KEYPOINT_DISTANCES[self.config.keypoint_distance_form]
         terms: dict[str, Callable[[], Tensor]] = {
             "pixel": lambda: losses.pixel(generated, real),
+            "gradient": lambda: losses.gradient(generated, real),
             "equivariance_value": lambda: losses.equivariance_value(
                 driving_keypoints, transformed_keypoints, transform
             ),

@@ -17,6 +17,7 @@ from pydantic import JsonValue
 from tqdm import tqdm
 
 from datasets.frame_finder import CELEBV_FOLDER
+from datasets.jobs import WORKER_DIED, WorkerDied, run_jobs
 from datasets.pictures import (
     FRAME_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -26,7 +27,6 @@ from datasets.pictures import (
     resized,
 )
 from datasets.preparing.cutting import Output
-from datasets.preparing.jobs import WORKER_DIED, WorkerDied, run_jobs
 from datasets.preparing.raw_videos import walk
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.preparing.run import begun

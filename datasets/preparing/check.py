@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import ValidationError
 from tqdm import tqdm
 
+from datasets.jobs import WorkerDied, run_jobs
 from datasets.preparing.contents import read_contents
 from datasets.preparing.inspection import Fault, Inspection, Size, inspect
-from datasets.preparing.jobs import WorkerDied, run_jobs
 from datasets.preparing.problems import ADVICE, Expected, Found, Problem, find_problems
 from datasets.preparing.records import SETTINGS, DatasetSettings
 from datasets.preparing.repair import rejected_folder, repair_all, sole_writer

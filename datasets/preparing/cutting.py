@@ -17,7 +17,7 @@ import av
 from typing_extensions import Self
 
 from datasets.geometry import Box
-from datasets.preparing.jobs import WORKER_DIED, WorkerDied
+from datasets.jobs import WORKER_DIED, WorkerDied
 from datasets.preparing.records import Record
 from datasets.preparing.region import Region
 from datasets.preparing.report import Outcome

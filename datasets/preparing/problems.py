@@ -8,9 +8,9 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from datasets.clips import clip_name, identity_of
+from datasets.jobs import WorkerDied
 from datasets.preparing.contents import SPLITS, Contents, plain_name
 from datasets.preparing.inspection import Fault, Inspection, Size
-from datasets.preparing.jobs import WorkerDied
 from datasets.preparing.records import Record, read_record
 from modules.errors import InputError
 from modules.files import printable

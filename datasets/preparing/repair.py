@@ -18,11 +18,11 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from datasets.clips import clip_name
+from datasets.jobs import WorkerDied, run_jobs
 from datasets.pictures import FRAME_SUFFIXES, frame_paths, read_image, resized
 from datasets.preparing.contents import Contents
 from datasets.preparing.cutting import RATE, RawVideo
 from datasets.preparing.inspection import Size, rate_fault
-from datasets.preparing.jobs import WorkerDied, run_jobs
 from datasets.preparing.problems import (
     ENCODED,
     KEY_FRAME_EVERY,

@@ -14,11 +14,11 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.geometry import Geometry
+from datasets.jobs import WorkerDied, run_jobs
 from datasets.preparing.clip_figures import ClipFigures, measure
 from datasets.preparing.contact_sheet import Each, contact_sheet
 from datasets.preparing.contents import Contents, read_contents
 from datasets.preparing.coverage import Coverage, cover_pairs, cover_table
-from datasets.preparing.jobs import WorkerDied, run_jobs
 from datasets.preparing.records import read_geometry
 from datasets.preparing.stills import write_picture_whole
 from modules.errors import InputError, OutputError

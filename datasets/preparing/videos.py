@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from datasets.clips import people_of
 from datasets.faces import DetectorName, FaceDetector, pick_detector
+from datasets.jobs import WORKER_DIED, WorkerDied, run_jobs
 from datasets.preparing.cutting import UNREADABLE, Cut, Form, Output, cut_clips, what_is_left
 from datasets.preparing.footage import Footage, footage, kept_footage
-from datasets.preparing.jobs import WORKER_DIED, WorkerDied, run_jobs
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.preparing.run import begun
 from datasets.preparing.sources import Source, find_sources

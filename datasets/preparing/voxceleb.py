@@ -9,9 +9,9 @@ from typing import NamedTuple
 from pydantic import JsonValue
 from tqdm import tqdm
 
+from datasets.jobs import WorkerDied, run_jobs
 from datasets.preparing.cutting import Cut, Form, Output, cut_clips, what_is_left
 from datasets.preparing.download import Dead, Downloader
-from datasets.preparing.jobs import WorkerDied, run_jobs
 from datasets.preparing.metadata import read_metadata
 from datasets.preparing.raw_videos import find_raw_videos
 from datasets.preparing.report import Outcome, Report, Shard

@@ -1,10 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from datasets.augmentation import augment, jitter, shift_hue
-from datasets.settings import AugmentationConfig
+from datasets.augmentation import augment, jitter, move, shift_hue, similarities
+from datasets.settings import AugmentationConfig, PortraitConfig
+from modules.geometry import coordinate_grid
+from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform
 
 FLIPS_ONLY = AugmentationConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
 COLOURS_ONLY = AugmentationConfig(horizontal_flip=False, time_flip=False)
@@ -100,3 +104,96 @@ def test_a_third_of_a_turn_makes_red_green():
     green = torch.tensor([0.2, 0.8, 0.2]).view(1, 3, 1, 1)
     torch.testing.assert_close(shift_hue(red, 1 / 3), green)
     torch.testing.assert_close(shift_hue(green, -1 / 3), red)
+
+
+def blobs(*centres: tuple[float, float], side: int = 64) -> torch.Tensor:
+    """A frame (1, 3, H, W) that shows a blob at each (x, y) in pixels."""
+    grid = torch.stack(torch.meshgrid(*[torch.arange(side)] * 2, indexing="xy"), dim=-1)
+    pictures = [
+        255 * torch.exp(-(grid - torch.tensor(centre)).square().sum(-1) / 8) for centre in centres
+    ]
+    return torch.stack(pictures).sum(0).clamp(0, 255).byte().expand(1, 3, side, side)
+
+
+def centre_of(image: torch.Tensor) -> tuple[float, float]:
+    """Where the one blob of (3, H, W) is, (x, y)."""
+    weights = image[0].double()
+    rows, columns = weights.sum(1), weights.sum(0)
+    return tuple(
+        float((line * torch.arange(len(line))).sum() / line.sum()) for line in (columns, rows)
+    )
+
+
+class Fixed:
+    """Draws that are all at one end of their range."""
+
+    def __init__(self, *amounts: float) -> None:
+        self.amounts = amounts
+
+    def uniform(self, low, high, size):
+        return np.broadcast_to(self.amounts, size)
+
+    def standard_normal(self, size):
+        return np.zeros(size)
+
+
+@pytest.mark.parametrize(
+    ("change", "amounts", "expected"),
+    [
+        ({"scale": 0.25}, (1, 0, 0, 0), (31.5 + 15, 31.5)),  # 12 pixels from the middle become 15
+        ({"rotation": 30.0}, (0, 1, 0, 0), (31.5 + 12 * 0.866, 31.5 + 6)),  # clockwise
+        ({"shift": 0.125}, (0, 0, 1, -1), (43.5 + 7.9, 31.5 - 7.9)),  # right and up
+    ],
+)
+def test_frames_are_scaled_turned_and_shifted_as_much_as_configured(change, amounts, expected):
+    config = FLIPS_ONLY.model_copy(update=change)
+    moved = move(blobs((43.5, 31.5)), config, 0.0, Fixed(*amounts), apart=False)
+    assert centre_of(moved[0]) == pytest.approx(expected, abs=0.15)
+
+
+def test_a_turn_keeps_circles_round_in_a_frame_that_is_not_square():
+    config = FLIPS_ONLY.model_copy(update={"rotation": 45.0})
+    ((matrix,),) = [similarities(np.array([[0.0, 1.0, 0.0, 0.0]]), config, (48, 64))]
+    in_pixels = matrix[:, :2] * np.array([[64 / 64, 64 / 48], [48 / 64, 1]])
+    np.testing.assert_allclose(in_pixels @ in_pixels.T, np.eye(2), atol=1e-9)
+
+
+def test_only_a_warp_or_a_portrait_moves_the_frames_of_a_pair_apart():
+    image = random_bytes(3, 32, 32)
+    pair = torch.stack([image, image])
+    alike = AugmentationConfig(scale=0.2, shift=0.1, rotation=10.0)
+    for seed in range(5):
+        source, driving = augment(pair, alike, np.random.default_rng(seed))
+        assert torch.equal(source, driving)
+        assert not torch.equal(source, augment(pair, COLOURS_ONLY, np.random.default_rng(seed))[0])
+    bent = alike.model_copy(update={"warp": 0.3})
+    still = PortraitConfig(root=Path(), warp=0.0)
+    for one, portrait in ((bent, None), (alike, still)):
+        source, driving = augment(pair, one, np.random.default_rng(0), portrait)
+        assert not torch.equal(source, driving)
+
+
+def test_without_a_motion_the_pixels_stay():
+    pair = random_bytes(2, 3, 24, 32)
+    draws = np.random.default_rng(0)
+    assert torch.equal(move(pair, FLIPS_ONLY, 0.0, draws, apart=True), pair)
+
+
+def test_a_warp_is_that_of_the_equivariance_loss():
+    pair = blobs((20.0, 30.0)).repeat(2, 1, 1, 1)
+    moved = move(pair, FLIPS_ONLY, 1.0, np.random.default_rng(3), apart=False)
+    draws = np.random.default_rng(3)
+    draws.uniform(-1, 1, size=(1, 4))
+    affine = torch.from_numpy(AFFINE_STD * draws.standard_normal((2, 2, 3)))
+    control = torch.from_numpy(CONTROL_STD * draws.standard_normal((2, CONTROL_POINTS**2)))
+    transform = RandomTransform(affine, control)
+    for image, x, y in zip(moved, *transform_back(transform, (20.0, 30.0)), strict=True):
+        assert centre_of(image) == pytest.approx((x, y), abs=0.6)
+
+
+def transform_back(transform: RandomTransform, pixel: tuple[float, float], side: int = 64):
+    """Where each frame of the batch shows what was at a pixel, found by trying all places."""
+    grid = coordinate_grid((8 * side, 8 * side), like=torch.zeros(1)).flatten(0, 1).double()
+    target = 2 * torch.tensor(pixel, dtype=torch.float64) / (side - 1) - 1
+    nearest = (transform.points(grid[None]) - target).square().sum(-1).argmin(1)
+    return ((grid[nearest] + 1) / 2 * (side - 1)).T.tolist()

@@ -21,6 +21,17 @@ def test_pixel_differences_are_summed_over_scales():
     assert losses.pixel(one, other).item() == pytest.approx(0.75)
 
 
+def test_the_gradient_loss_compares_slopes_down_and_across():
+    x = torch.arange(4.0).expand(1, 3, 4, 4)  # rises by 1 a pixel to the right
+    flat = torch.full((1, 3, 4, 4), 7.0)
+    assert losses.gradient([x], [flat]).item() == pytest.approx(1)
+    assert losses.gradient([x.mT, 2 * x], [flat, flat]).item() == pytest.approx(3)
+    assert losses.gradient([x + 5], [x]).item() == 0
+    blurred = flat.clone().requires_grad_()
+    losses.gradient([blurred], [x]).backward()
+    assert blurred.grad.abs().sum() > 0
+
+
 def test_the_perceptual_loss_sends_no_gradient_into_the_real_image():
     network = PerceptualNetwork("random")
     real = random_images(seed=1).requires_grad_()

@@ -43,7 +43,7 @@ def test_every_term_has_its_weight():
 @pytest.mark.parametrize(
     "term",
     [
-        *("pixel", "perceptual", "equivariance_value", "equivariance_jacobian"),
+        *("pixel", "gradient", "perceptual", "equivariance_value", "equivariance_jacobian"),
         *("keypoint_distance", "memory_consistency", "adversarial", "feature_matching"),
     ],
 )

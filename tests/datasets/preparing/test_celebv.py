@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from datasets.__main__ import main
+from datasets.jobs import WORKER_DIED, WorkerDied
 from datasets.pair_list import read_pair_list
 from datasets.pictures import Picture, read_image
 from datasets.preparing import celebv
 from datasets.preparing.celebv import PEOPLE, prepare
 from datasets.preparing.cutting import Output
-from datasets.preparing.jobs import WORKER_DIED, WorkerDied
 from datasets.preparing.report import Report, read_report
 from modules.errors import InputError, OutputError
 from tests.datasets.preparing.conftest import contents

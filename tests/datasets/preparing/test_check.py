@@ -18,10 +18,10 @@ from PIL import Image
 from datasets.__main__ import main
 from datasets.clips import frames_of, open_clip
 from datasets.geometry import Box
+from datasets.jobs import run_jobs
 from datasets.pictures import Picture
 from datasets.preparing.check import CheckReport, check
 from datasets.preparing.inspection import Fault, Inspection, inspect
-from datasets.preparing.jobs import run_jobs
 from datasets.preparing.problems import Expected, clip_problems
 from datasets.preparing.records import DatasetSettings, Record, read_record, record_path
 from datasets.preparing.repair import encode_again, move_aside

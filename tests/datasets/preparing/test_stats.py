@@ -10,11 +10,11 @@ from PIL import Image
 from datasets.__main__ import main
 from datasets.clips import open_clip
 from datasets.geometry import Box
+from datasets.jobs import run_jobs
 from datasets.pictures import Picture
 from datasets.preparing.clip_figures import HELD, ClipFigures, measure, sampled
 from datasets.preparing.contact_sheet import COLUMNS, GAP, HEADING, LABEL, TILE
 from datasets.preparing.contents import read_contents
-from datasets.preparing.jobs import run_jobs
 from datasets.preparing.records import Record, record_path
 from datasets.preparing.stats import Stats, measure_all, quantiles, split_stats, write_stats
 from datasets.writers import VideoWriter

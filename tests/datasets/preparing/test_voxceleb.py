@@ -15,10 +15,10 @@ import pytest
 from filelock import FileLock
 
 from datasets.__main__ import main
+from datasets.jobs import WORKER_DIED
 from datasets.preparing import framing, voxceleb
 from datasets.preparing.cutting import BEYOND_END, UNREADABLE, Form, Output
 from datasets.preparing.download import Dead
-from datasets.preparing.jobs import WORKER_DIED
 from datasets.preparing.report import Report, Shard, read_report
 from datasets.video import probe
 from modules.errors import InputError

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from datasets.preparing.jobs import WorkerDied, _Worker, run_jobs
+from datasets.jobs import WorkerDied, _Worker, run_jobs
 from modules.errors import InputError, OutputError
 
 
@@ -115,8 +115,8 @@ def test_who_stops_asking_waits_for_nothing(tmp_path):
 def test_workers_end_with_their_parent(tmp_path):
     code = (
         "from pathlib import Path\n"
-        "from datasets.preparing.jobs import run_jobs\n"
-        "from tests.datasets.preparing.test_jobs import write_pid_and_wait\n"
+        "from datasets.jobs import run_jobs\n"
+        "from tests.datasets.test_jobs import write_pid_and_wait\n"
         "if __name__ == '__main__':\n"
         f"    list(run_jobs(write_pid_and_wait, [Path({str(tmp_path / 'pid')!r})], 1))\n"
     )
