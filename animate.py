@@ -1,112 +1,48 @@
 """Animates a portrait: a source picture moves as the face in a driving video does.
 
-    python animate.py --checkpoint C --source PICTURE --driving VIDEO --output result.mp4
-    python animate.py --checkpoint C --pairs CSV --root DIR --output FOLDER
+    python animate.py --source PICTURE --driving VIDEO --output result.mp4
+    python animate.py --source PICTURE --driving talking --output result.mp4
+    python animate.py --driving VIDEO --save-motion motion.npz
+    python animate.py --pairs CSV --root DIR --output FOLDER
 
-From Python: ``Animator`` takes frames from memory, ``animate_file`` from files, and
-``animate_pairs`` goes through a list with one network.
+Without a --checkpoint by the small network that comes with the project.  From Python: ``Animator``
+takes frames from memory, ``animate_file`` from files, and ``animate_pairs`` goes through a list
+with one network.
 """
 
-import logging
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated
 
-import numpy as np
 import typer
-from tqdm import tqdm
 
 from config import load_config
 from config.command_line import run
-from datasets.background import behind
-from datasets.geometry import Geometry
 from datasets.pair_list import read_pair_list
-from datasets.video import Frame, open_writer, probe, read_image
+from evaluation.animate_file import Timing, animate_file, save_motion
 from evaluation.animate_pairs import animate_pairs, report
-from evaluation.animation import WAITING, BestFrame, Options, animated, initial_frame
-from evaluation.fitting import plain_fitting, training_fitting, training_geometry
+from evaluation.animation import BestFrame, Options
+from evaluation.driving import ALL
+from evaluation.fitting import Fitting, Framing, chosen_framing, training_geometry
 from evaluation.pair_folder import Format
-from modules.animator import Animator, Fit, Motion
+from modules.animator import Animator, Motion
+from modules.bundled import bundled_portrait, bundled_weights, driving_path
 from modules.errors import InputError
 
 __all__ = [
     "Animator",
+    "Framing",
     "Options",
     "Timing",
     "animate_file",
     "animate_pairs",
     "report",
+    "save_motion",
     "training_geometry",
 ]
 
 app = typer.Typer(add_completion=False)
-logger = logging.getLogger(__name__)
-
-
-class Timing(NamedTuple):
-    """How long an animation took from file to file, and for how long the network computed."""
-
-    num_frames: int
-    seconds: float
-    network_seconds: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.num_frames} frames in {self.seconds:.1f} s "
-            f"({self.num_frames / self.seconds:.1f} frames/s), "
-            f"{self.network_seconds / self.seconds:.0%} of it in the network"
-        )
-
-
-def animate_file(
-    animator: Animator,
-    source: Path,
-    driving: Path,
-    output: str,
-    options: Options,
-    *,
-    geometry: Geometry | None = None,
-    paste: bool = False,
-) -> Timing:
-    """Writes the picture ``source``, animated by the video, folder or picture ``driving``.
-
-    ``output`` is a .mp4 or .gif with the rate (and, in a .mp4, the sound) of the driving video,
-    or a folder of PNG where it ends in "/".  With a ``geometry`` (see ``training_geometry``) both
-    faces are cut as the training's were, and with ``paste`` the result is the whole picture.
-    """
-    if paste and (geometry is None or options.panels):
-        raise InputError("--paste needs --fit training, and goes without --panels.")
-    began, computed_before = time.perf_counter(), animator.busy.seconds
-    picture, video = read_image(source), probe(driving)
-    fitting = plain_fitting(animator)
-    if geometry is not None:
-        fitting = training_fitting(animator, geometry, source, driving, picture, paste=paste)
-    portrait = fitting.source(picture)
-    options = options._replace(motion=options.motion or "relative")
-    initial = initial_frame(animator, portrait, driving, options, fit=fitting.driving)
-    with open_writer(output, video.rate, driving if video.has_audio else None) as writer:
-
-        def write(frame: Frame, result: np.ndarray) -> None:
-            shown = [portrait, frame.image, result] if options.panels else [result]
-            image = np.hstack([fitting.result(each) for each in shown])
-            writer.write(image, frame.time if video.variable_rate else None)
-
-        with (
-            behind(write, WAITING) as hand_over,
-            animated(animator, portrait, driving, initial, options, fit=fitting.driving) as results,
-        ):
-            for frame, result in tqdm(results, total=video.num_frames, unit="frame", disable=None):
-                hand_over(frame, result)
-    logger.info("Written: %s", output)
-    timing = Timing(
-        num_frames=writer.num_frames,
-        seconds=time.perf_counter() - began,
-        network_seconds=animator.busy.seconds - computed_before,
-    )
-    logger.info("%s.", timing)
-    return timing
 
 
 def parse_best_frame(text: str) -> BestFrame:
@@ -118,15 +54,53 @@ def parse_best_frame(text: str) -> BestFrame:
     return int(text)
 
 
+def parse_frames(text: str) -> slice:
+    """START:END, counted from 0, END not among them; either may be left out."""
+    ends = text.split(":")
+    if len(ends) != 2 or not all(end.isdecimal() or not end for end in ends):
+        raise InputError(f"Frames are START:END, 10:130 say: found {text!r}.")
+    start, end = (int(end) if end else None for end in ends)
+    return slice(start, end)
+
+
 @app.command()
 def command(
     *,
-    checkpoint: Annotated[Path, typer.Option(help="Ours (a folder) or a published .pth.tar.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Ours (a folder or .safetensors) or a published .pth.tar; the small network that "
+            "comes with the project if left out."
+        ),
+    ] = None,
     output: Annotated[
-        str, typer.Option(help=".mp4, .gif, or FOLDER/ for PNG frames; of --pairs, a folder.")
-    ],
-    source: Annotated[Path | None, typer.Option(help="The picture to animate.")] = None,
-    driving: Annotated[Path | None, typer.Option(help="Video, folder or picture.")] = None,
+        str | None,
+        typer.Option(help=".mp4, .gif, or FOLDER/ for PNG frames; of --pairs, a folder."),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="The picture to animate; scikit-image's astronaut if left out."),
+    ] = None,
+    driving: Annotated[
+        str | None,
+        typer.Option(
+            help="Video, folder or picture; or a motion: a file that --save-motion wrote, or one "
+            "of the project's: talking, nodding, expressions."
+        ),
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            help="START:END, the part of the driving video to use, counted from 0; sound is kept "
+            "where it begins with the video."
+        ),
+    ] = None,
+    save_motion_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-motion", help="A .npz for --driving: the driving motion without pictures."
+        ),
+    ] = None,
     pairs: Annotated[
         Path | None,
         typer.Option(help="CSV source,driving[,best_frame] (or source,driving,frame, of clips)."),
@@ -151,7 +125,10 @@ def command(
         str, typer.Option(help="Frame that relative motion counts from: a number, or auto.")
     ] = "0",
     panels: Annotated[
-        bool, typer.Option("--panels", help="Source, driving and result side by side.")
+        bool,
+        typer.Option(
+            "--panels", help="Source, driving (of a motion there is none) and result side by side."
+        ),
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto",
@@ -162,23 +139,26 @@ def command(
         str | None, typer.Option(help="For weights that are neither ours nor as published.")
     ] = None,
     fit: Annotated[
-        Literal[Fit, "training"],
+        Fitting | None,
         typer.Option(
-            help="What to do with pictures of another shape; training: cut the faces of all "
-            "pictures as those that the network was trained on, and undo it in the output."
+            help="What to do with pictures of another size; training: cut the faces of all "
+            "pictures as those that the network was trained on, and undo it in the output. If "
+            "left out: training for pictures with a face if the checkpoint says how, else crop."
         ),
-    ] = "crop",
+    ] = None,
     paste: Annotated[
         bool,
-        typer.Option("--paste", help="With --fit training: the face moves in the whole picture."),
+        typer.Option("--paste", help="Fit as in training: the face moves in the whole picture."),
     ] = False,
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the result; as trained if left out.")
     ] = None,
 ) -> int:
-    """Animate a source picture by a driving video, or a list of pairs."""
-    if (pairs is None) == (source is None or driving is None):
-        raise InputError("Give either --source and --driving, or --pairs.")
+    """Animate a source picture by a driving video or motion, or a list of pairs."""
+    if (pairs is None) == (driving is None) or (pairs and source):
+        raise InputError("Give either --driving, with a --source, or --pairs.")
+    if output is None and (save_motion_to is None or pairs or source):
+        raise InputError("Give --output: only --save-motion, without a --source, goes without.")
     if motion == "absolute" and (adapt_scale or best_frame != "0"):
         raise InputError(
             "--adapt-scale and --best-frame need relative motion: leave them out, or choose "
@@ -189,34 +169,52 @@ def command(
             "The frames of --pairs are as their protocol prescribes: leave out --fit training and "
             "--paste."
         )
+    if pairs is not None and (frames or save_motion_to):
+        raise InputError("--frames and --save-motion belong to --driving.")
     options = Options(motion, adapt_scale, parse_best_frame(best_frame), panels, batch_size)
     if pairs is None and (root is not None or strict or format != "png"):
         raise InputError("--root, --strict and --format belong to --pairs.")
     pair_list = read_pair_list(pairs, root) if pairs else None
     if pair_list and strict:
         pair_list.require_all()
+    part = parse_frames(frames) if frames else ALL
+    driving_file = driving_path(driving) if driving else None
     settings = load_config(config) if config else None
-    geometry = None
-    if fit == "training":
-        geometry = (settings and settings.data.geometry) or training_geometry(checkpoint)
+    checkpoint = checkpoint or bundled_weights()
+    geometry = settings.data.geometry if settings else None
+    framing = None if pairs else chosen_framing(fit, paste, checkpoint, geometry)
     animator = Animator.from_checkpoint(
         checkpoint,
         config=settings.model if settings else None,
         size=size or (settings.data.size if settings else None),
-        fit="crop" if fit == "training" else fit,
+        fit="crop" if fit is None or fit == "training" else fit,
         device=device,
         precision=precision,
     )
-    if pair_list is None:
-        assert source is not None
-        assert driving is not None
-        animate_file(animator, source, driving, output, options, geometry=geometry, paste=paste)
-        return 0
-    folder = Path(output)
-    problems = animate_pairs(
-        animator, pair_list, folder, options, format=format, checkpoint=checkpoint
-    )
-    return report(problems, folder)
+    if pair_list is not None:
+        assert output is not None
+        folder = Path(output)
+        problems = animate_pairs(
+            animator, pair_list, folder, options, format=format, checkpoint=checkpoint
+        )
+        return report(problems, folder)
+    assert driving_file is not None
+    if output is not None:
+        portrait = source or bundled_portrait()
+        animate_file(
+            *(animator, portrait, driving_file, output, options),
+            framing=framing,
+            frames=part,
+            motion_to=save_motion_to,
+        )
+    elif save_motion_to is not None:
+        save_motion(
+            *(animator, driving_file, save_motion_to),
+            framing=framing,
+            frames=part,
+            batch_size=batch_size,
+        )
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

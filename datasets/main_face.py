@@ -61,11 +61,14 @@ def face_at(place: Box, picture: Picture) -> Box | None:
     return median_box(again) if len(again) >= len(VIEW_SIDES) else None
 
 
-def main_face_of_video(path: Path) -> Box | None:
-    """Where a video, folder or picture has its main face: the median over some of its frames."""
-    num_frames = probe(path).num_frames
-    numbers = np.linspace(0, num_frames - 1, min(num_frames, NUM_FRAMES)).round().astype(int)
-    found = [main_face(frame) for frame in frames_at(path, numbers.tolist())]
+def main_face_of_video(path: Path, among: range | None = None) -> Box | None:
+    """Where a video, folder or picture has its main face: the median over some of its frames.
+
+    Some of those with the numbers ``among``, or of all.
+    """
+    numbers = range(probe(path).num_frames) if among is None else among
+    some = np.linspace(0, len(numbers) - 1, min(len(numbers), NUM_FRAMES)).round().astype(int)
+    found = [main_face(frame) for frame in frames_at(path, [numbers[i] for i in some])]
     faces = [box for box in found if box is not None]
     return median_box(faces) if faces else None
 

@@ -12,8 +12,9 @@ from datasets.background import behind
 from datasets.clips import Clip
 from datasets.pair_list import FrameRef, Pair, PairList, read_refs
 from datasets.pictures import Picture
-from datasets.video import probe, read_frames
-from evaluation.animation import WAITING, Options, animated, initial_frame
+from datasets.video import read_frames
+from evaluation.animation import WAITING, Options, animated, initial_keypoints
+from evaluation.driving import DrivingVideo
 from evaluation.metric import file_sha256
 from evaluation.pair_folder import RECORD, Format, PairFolder
 from modules.animator import Animator, Motion, batches
@@ -114,20 +115,21 @@ def animate_clip(
     animator: Animator, pair: Pair, clip: Clip, folder: PairFolder, options: Options
 ) -> None:
     """Writes a source picture animated by all frames of a clip."""
-    portrait, video = animator.fit(pair.source.read()), probe(clip.path)
+    portrait, driving = animator.fit(pair.source.read()), DrivingVideo(animator, clip.path)
     if isinstance(pair.best_frame, FrameRef):
-        initial = pair.best_frame.read() if options.motion == "relative" else None
+        relative = options.motion == "relative"
+        initial = animator.detect([pair.best_frame.read()]) if relative else None
     else:
         options = options._replace(best_frame=pair.best_frame or options.best_frame)
-        initial = initial_frame(animator, portrait, clip.path, options)
-    audio_from = clip.path if video.has_audio else None
+        initial = initial_keypoints(animator, portrait, driving, options)
     with (
-        folder.clip_writer(pair, portrait, video.rate, audio_from) as write,
+        folder.clip_writer(pair, portrait, driving.rate, driving.sound) as write,
         behind(write, WAITING) as hand_over,
-        animated(animator, portrait, clip.path, initial, options) as results,
+        animated(animator, portrait, driving, initial, options) as results,
     ):
-        for frame, result in results:
-            hand_over(frame.image, result, frame.time if video.variable_rate else None)
+        for moment, result in results:
+            (frame,) = moment.pictures
+            hand_over(frame, result, moment.time)
 
 
 def animate_stills(

@@ -5,23 +5,22 @@ Relative motion counts from a driving frame, best from the one most like the sou
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from datasets.background import ahead
 from datasets.pictures import Picture
-from datasets.video import Frame, frames_at, read_frames
+from evaluation.driving import Driving, DrivingVideo, Moment
 from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks
 from evaluation.metric import Unavailable
 from modules.animator import Animator, Motion, batches
+from modules.errors import InputError
+from modules.geometry import Keypoints
 from modules.motion_transfer import shape_distances
 
-Fitter = Callable[[Picture], Picture]  # of pictures of any size to the network's
 BestFrame = int | Literal["auto"]
 
 WAITING = 32  # frames that may wait to be written
@@ -42,58 +41,44 @@ class Options(NamedTuple):
 @contextmanager
 def animated(
     animator: Animator,
-    portrait: np.ndarray,
-    driving: Path,
-    initial: np.ndarray | None,
+    portrait: Picture,
+    driving: Driving,
+    initial: Keypoints | None,
     options: Options,
-    *,
-    fit: Fitter | None = None,
-) -> Iterator[Iterator[tuple[Frame, np.ndarray]]]:
-    """Each frame of a file, brought to the network's size, with what the portrait becomes by it.
-
-    It is brought there by ``fit``, or else by the animator. A thread reads two batches ahead of the
-    network.
-    """
-    fit = fit or animator.fit
-    fitted = (frame._replace(image=fit(frame.image)) for frame in read_frames(driving))
-    with ahead(fitted, 2 * (options.batch_size or animator.batch_size)) as frames:
+) -> Iterator[Iterator[tuple[Moment, Picture]]]:
+    """Each moment of the driving motion, with what the portrait becomes by it."""
+    with driving.motion(options.batch_size) as motion:
         # Two readers of one stream: the one returned is at most two batches behind the network's.
-        returned, given = itertools.tee(frames)
-        results = animator.animate(
+        returned, given = itertools.tee(motion)
+        results = animator.follow(
             portrait,
-            (frame.image for frame in given),
+            (keypoints for _, keypoints in given),
             motion=options.motion or "relative",
             adapt_scale=options.adapt_scale,
             initial=initial,
-            batch_size=options.batch_size,
         )
-        yield zip(returned, results, strict=True)
+        moments = itertools.chain.from_iterable(moments for moments, _ in returned)
+        yield zip(moments, results, strict=True)
 
 
-def initial_frame(
-    animator: Animator,
-    portrait: np.ndarray,
-    driving: Path,
-    options: Options,
-    *,
-    fit: Fitter | None = None,
-) -> np.ndarray | None:
-    """The driving frame that relative motion counts from, at the network's size.
-
-    None for the first.
-    """
-    fit = fit or animator.fit
+def initial_keypoints(
+    animator: Animator, portrait: Picture, driving: Driving, options: Options
+) -> Keypoints | None:
+    """Those of the driving frame that relative motion counts from; None for the first."""
     if options.motion == "absolute" or options.best_frame == 0:
         return None
-    if options.best_frame == "auto":
-        return find_best_frame(animator, portrait, driving, fit)
-    (image,) = frames_at(driving, [options.best_frame])
-    return fit(image)
+    if options.best_frame != "auto":
+        return driving.keypoints_at(options.best_frame)
+    if not isinstance(driving, DrivingVideo):
+        raise InputError(
+            f"--best-frame auto looks at the driving frames, which {driving.path} does not hold: "
+            "give the number of a frame."
+        )
+    best = find_best_frame(animator, portrait, driving)
+    return None if best is None else animator.detect([best])
 
 
-def find_best_frame(
-    animator: Animator, portrait: np.ndarray, driving: Path, fit: Fitter
-) -> np.ndarray | None:
+def find_best_frame(animator: Animator, portrait: Picture, driving: DrivingVideo) -> Picture | None:
     """The driving frame whose facial landmarks are arranged most like the source's.
 
     Where no face is found, the network's own keypoints stand for the landmarks; None where not
@@ -106,7 +91,7 @@ def find_best_frame(
         ),
     }
     for way, landmarks in ways.items():
-        if landmarks and (found := nearest_frame(animator, portrait, driving, landmarks, fit)):
+        if landmarks and (found := nearest_frame(animator, portrait, driving, landmarks)):
             number, image = found
             logger.info("Best frame by %s: %d.", way, number)
             return image
@@ -127,8 +112,8 @@ def landmark_detector(device: str) -> Landmarks | None:
 
 
 def nearest_frame(
-    animator: Animator, portrait: np.ndarray, driving: Path, landmarks: Landmarks, fit: Fitter
-) -> tuple[int, np.ndarray] | None:
+    animator: Animator, portrait: Picture, driving: DrivingVideo, landmarks: Landmarks
+) -> tuple[int, Picture] | None:
     """The number and picture of the driving frame whose landmarks are most like the source's.
 
     None where the source, or every driving frame, is without landmarks.
@@ -138,7 +123,7 @@ def nearest_frame(
         return None
     nearest, found = np.inf, None
     start = 0
-    images = (fit(frame.image) for frame in read_frames(driving))
+    images = (frame.image for frame in driving.frames())
     for batch in batches(images, animator.batch_size):
         distances = shape_distances(landmarks(batch), target)
         i = int(distances.argmin())

@@ -6,61 +6,116 @@ is undone in the output.
 """
 
 import json
+import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
 from datasets.geometry import PUBLISHED, Box, Geometry
 from datasets.main_face import main_face, main_face_of_video
-from datasets.pictures import Picture
+from datasets.pictures import Picture, read_image
 from datasets.training_crop import TrainingCrop
-from evaluation.animation import Fitter
-from modules.animator import Animator
+from modules.animator import Animator, Fit, require_picture
 from modules.checkpoints import read_config
 from modules.errors import InputError
 
+Fitter = Callable[[Picture], Picture]  # of pictures of one size to another
+Fitting = Literal[Fit, "training"]
+
 OTHERS = "use --fit crop, pad or squash"
 
-
-class Fitting(NamedTuple):
-    """From pictures of any size to the network's, and from there to the output's."""
-
-    source: Fitter
-    driving: Fitter
-    result: Fitter
+logger = logging.getLogger(__name__)
 
 
-def plain_fitting(animator: Animator) -> Fitting:
-    """Each picture by itself, as the animator fits it; the network's frames are the output."""
-    return Fitting(animator.fit, animator.fit, lambda frame: frame)
+class Framing(NamedTuple):
+    """Faces are cut as those that the network was trained on."""
+
+    geometry: Geometry
+    always: bool = True  # else not in pictures of the network's size, nor where no face is found
+    paste: bool = False  # the output is the source's whole picture
 
 
-def training_fitting(
-    animator: Animator,
-    geometry: Geometry,
-    source: Path,
-    driving: Path,
-    picture: Picture,
-    *,
-    paste: bool,
-) -> Fitting:
-    """The face of the source's ``picture``, and the one of all driving frames, as in training.
+class Portrait(NamedTuple):
+    """A source as a frame of the network, and the way from such frames to those of the output."""
 
-    The output has the proportions of the source's cut, or is with ``paste`` the whole picture with
-    the cut in it.  Raises InputError where one of the files shows no face.
+    frame: Picture
+    output: Fitter
+
+
+def fit_portrait(
+    animator: Animator, source: Path | Picture, framing: Framing | None = None
+) -> Portrait:
+    """A picture or its file, made to fit.
+
+    With a ``framing`` that cuts it, the output has the proportions of the cut, or is the picture
+    with the cut in it.  Raises InputError where it always cuts and there is no face.
     """
+    picture, name = (read_image(source), source) if isinstance(source, Path) else (source, "source")
+    require_picture(picture)
+    size = picture.shape[:2]
+    crop = training_crop(animator, framing, size, partial(main_face, picture), name)
+    if crop is None or framing is None:
+        return Portrait(animator.fit(picture), lambda frame: frame)
+    output = partial(crop.paste, picture=picture) if framing.paste else crop.region
+    return Portrait(crop.frame(picture), output)
 
-    def crop_around(face: Box | None, path: Path) -> TrainingCrop:
-        if face is None:
-            raise InputError(f"No face was found in {path}, which --fit training needs: {OTHERS}.")
-        return TrainingCrop.around(face, geometry, animator.size)
 
-    source_crop = crop_around(main_face(picture), source)
-    driving_crop = crop_around(main_face_of_video(driving), driving)
-    result = partial(source_crop.paste, picture=picture) if paste else source_crop.region
-    return Fitting(source_crop.frame, driving_crop.frame, result)
+def video_fitter(
+    animator: Animator,
+    path: Path,
+    size: tuple[int, int],
+    framing: Framing | None = None,
+    among: range | None = None,
+) -> Fitter:
+    """What brings frames of a video, of this height and width, to the network's size.
+
+    With a ``framing`` all have one cut, around the face that the frames ``among`` show.
+    """
+    find = partial(main_face_of_video, path, among)
+    crop = training_crop(animator, framing, size, find, path)
+    return animator.fit if crop is None else crop.frame
+
+
+def training_crop(
+    animator: Animator,
+    framing: Framing | None,
+    size: tuple[int, ...],
+    find: Callable[[], Box | None],
+    name: Path | str,
+) -> TrainingCrop | None:
+    """The cut around the face that ``find`` finds, in pictures of ``size`` (H, W).
+
+    None where they are not to be cut.
+    """
+    if framing is None or (size == animator.size and not framing.always):
+        return None
+    face = find()
+    if face is not None:
+        return TrainingCrop.around(face, framing.geometry, animator.size)
+    if framing.always:
+        raise InputError(f"No face was found in {name}, which --fit training needs: {OTHERS}.")
+    logger.info("No face was found in %s: it is taken as a whole, not cut as in training.", name)
+    return None
+
+
+def chosen_framing(
+    fit: Fitting | None, paste: bool, checkpoint: str | Path, geometry: Geometry | None = None
+) -> Framing | None:
+    """The framing that the options of the command line ask for.
+
+    ``geometry`` stands in place of the checkpoint's.  Where no ``fit`` is chosen, faces are cut if
+    the checkpoint states how; to paste is to cut.
+    """
+    if paste and fit not in (None, "training"):
+        raise InputError(f"--paste undoes --fit training: leave out --fit {fit}.")
+    if fit == "training" or paste:
+        return Framing(geometry or training_geometry(checkpoint), paste=paste)
+    if fit is None and (geometry := geometry or stated_geometry(checkpoint)):
+        return Framing(geometry, always=False)
+    return None
 
 
 def training_geometry(checkpoint: str | Path) -> Geometry:
@@ -69,15 +124,23 @@ def training_geometry(checkpoint: str | Path) -> Geometry:
     Published checkpoints are taken to be trained on VoxCeleb1 as published.  Raises InputError
     where one of ours does not say it.
     """
-    config = read_config(checkpoint)
-    if config is None:
+    if read_config(checkpoint) is None:
         return PUBLISHED
-    stated = config["data"].get("geometry")
-    if stated is None:
+    geometry = stated_geometry(checkpoint)
+    if geometry is None:
         raise InputError(
             f"{checkpoint} does not say how its training frames were cut (data.geometry), which "
             f"--fit training needs: name a --config that does, or {OTHERS}."
         )
+    return geometry
+
+
+def stated_geometry(checkpoint: str | Path) -> Geometry | None:
+    """The same where the checkpoint says it; None where it does not, as published ones never do."""
+    config: dict[str, Any] = read_config(checkpoint) or {"data": {}}
+    stated = config["data"].get("geometry")
+    if stated is None:
+        return None
     try:
         return Geometry.model_validate_json(json.dumps(stated))
     except ValidationError as error:

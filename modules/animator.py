@@ -22,6 +22,7 @@ from modules.fast import FastEncoded
 from modules.geometry import Keypoints
 from modules.inference import Inference
 from modules.mcnet import MCNet, ModelConfig
+from modules.motion_template import fingerprint
 from modules.motion_transfer import movement_scale, transfer_motion
 from modules.transfer import BusyTime, Download, Transfer
 
@@ -80,6 +81,7 @@ class Animator:
         self.network = Inference(model, self.device, precision)
         self.transfer = Transfer(self.device)
         self.busy = BusyTime(self.device)
+        self.detector = fingerprint(model.detector)  # of the keypoints that it finds
 
     @classmethod
     def from_checkpoint(
@@ -119,19 +121,36 @@ class Animator:
         with ``adapt_scale`` grows with the source's face.  No frame depends on the one before.
         Frames are taken up to two batches before the one that is yielded.
         """
+        yield from self.follow(
+            source,
+            map(self.detect, batches(frames, batch_size or self.batch_size)),
+            motion=motion,
+            adapt_scale=adapt_scale,
+            initial=None if initial is None else self.detect([initial]),
+        )
+
+    def follow(
+        self,
+        source: np.ndarray,
+        driving: Iterable[Keypoints],
+        *,
+        motion: Motion = "relative",
+        adapt_scale: bool = False,
+        initial: Keypoints | None = None,
+    ) -> Iterator[np.ndarray]:
+        """The same, driven by keypoints, in batches of any sizes on the network's device."""
         encoded = self.encode(source)
-        start = None if initial is None else self.detect([initial])
         scale: float | None = None
         begun: Begun | None = None
-        for batch in batches(frames, batch_size or self.batch_size):
-            driving = self.detect(batch)
-            if start is None:
-                start = Keypoints(*(part[:1] for part in driving))
+        for keypoints in driving:
+            if initial is None:
+                initial = Keypoints(*(part[:1] for part in keypoints))
+            moved = keypoints
             if motion == "relative":
                 if scale is None:
-                    scale = movement_scale(encoded.keypoints, start) if adapt_scale else 1.0
-                driving = transfer_motion(encoded.keypoints, driving, start, scale=scale)
-            before, begun = begun, self.begin(encoded, driving)
+                    scale = movement_scale(encoded.keypoints, initial) if adapt_scale else 1.0
+                moved = transfer_motion(encoded.keypoints, keypoints, initial, scale=scale)
+            before, begun = begun, self.begin(encoded, moved)
             if before is not None:
                 yield from self.finish(before)
         if begun is not None:
@@ -213,11 +232,7 @@ class Animator:
 
     def fit(self, image: np.ndarray) -> np.ndarray:
         """``image`` brought to the network's size."""
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise InputError(
-                "A picture must be RGB uint8 of shape (H, W, 3): found "
-                f"{image.dtype} of shape {image.shape}."
-            )
+        require_picture(image)
         if image.shape[:2] == self.size:
             return image
         height, width = self.size
@@ -245,6 +260,15 @@ class Animator:
         logger.info(
             "Pictures of %d x %d pixels are %s to fit %d x %d.",
             *(width, height, done[self.how_to_fit], self.size[1], self.size[0]),
+        )
+
+
+def require_picture(image: np.ndarray) -> None:
+    """Raises InputError for what is not RGB uint8 (H, W, 3)."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(
+            "A picture must be RGB uint8 of shape (H, W, 3): found "
+            f"{image.dtype} of shape {image.shape}."
         )
 
 

@@ -28,11 +28,16 @@ def write_text_whole(path: Path, text: str) -> None:
 
     Bytes in a path that are no UTF-8 are written as their numbers.
     """
+    write_whole(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file, all of it or nothing.  Raises InputError where that fails."""
     if not path.name:
         raise InputError(f"{path} does not name a file: add a name.")
     temporary = path.with_name(f".{path.name}.new")
     try:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
         with suppress(OSError):

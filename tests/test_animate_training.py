@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from animate import Animator, Options, animate_file, main
+from animate import Animator, Framing, Options, animate_file, main
 from datasets.geometry import PUBLISHED, Box, Geometry
 from datasets.main_face import main_face, main_face_of_video
 from datasets.preparing.cutting import Cut, Form, Output, cut_clips
@@ -70,13 +70,18 @@ def crop_of(path: str | None) -> TrainingCrop:
 def copying(monkeypatch) -> list[np.ndarray]:
     """A network that gives back its source; it notes the driving frames that it is given."""
     given = []
+    detect = Animator.detect
 
-    def copies(animator, source, frames, **options):
-        for frame in frames:
-            given.append(frame)
-            yield source
+    def copies(animator, source, driving, **options):
+        for keypoints in driving:
+            yield from [source] * len(keypoints.positions)
 
-    monkeypatch.setattr(Animator, "animate", copies)
+    monkeypatch.setattr(Animator, "follow", copies)
+    monkeypatch.setattr(
+        Animator,
+        "detect",
+        lambda animator, frames: given.extend(frames) or detect(animator, frames),
+    )
     return given
 
 
@@ -180,16 +185,10 @@ def test_the_best_frame_is_looked_for_in_the_cut_frames(files, monkeypatch):
     np.testing.assert_array_equal(seen[1:], [crop.frame(image) for image in images(driving)])
 
 
-def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, monkeypatch):
-    begun = []
-
-    def animate(animator, source, frames, *, initial, **options):
-        begun.extend(frames if initial is None else [*frames, initial])
-        yield from begun[:4]
-
-    monkeypatch.setattr(Animator, "animate", animate)
+def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, copying):
     assert call(files | {"--best-frame": "2"}) == 0
-    np.testing.assert_array_equal(begun[4], begun[2])
+    initial, *frames = copying
+    np.testing.assert_array_equal(initial, frames[2])
 
 
 # The geometry of training data
@@ -248,10 +247,13 @@ def test_a_checkpoint_without_a_geometry_is_refused(files, tmp_path, capsys):
     assert "does not say how its training frames were cut" in complaint(capsys)
 
 
-@pytest.mark.parametrize("change", [{"--fit": "crop"}, {"--panels": None}])
-def test_what_does_not_go_with_paste_is_refused(files, capsys, change):
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"--fit": "crop"}, "leave out --fit crop"), ({"--panels": None}, "without --panels")],
+)
+def test_what_does_not_go_with_paste_is_refused(files, capsys, change, says):
     assert call(files | {"--paste": None} | change) == 2
-    assert "--paste needs --fit training, and goes without --panels" in complaint(capsys)
+    assert says in complaint(capsys)
 
 
 @pytest.mark.parametrize("more", [{}, {"--paste": None, "--fit": "crop"}])
@@ -265,5 +267,6 @@ def test_lists_of_pairs_keep_to_their_protocol(files, tmp_path, capsys, more):
 def test_from_python_a_geometry_is_given(files, copying, tmp_path):
     animator = Animator(tiny_model(), (SIZE, SIZE), device="cpu", precision="fp32")
     source, driving = Path(str(files["--source"])), Path(str(files["--driving"]))
-    animate_file(animator, source, driving, f"{tmp_path}/a/", Options(), geometry=PUBLISHED)
+    framing = Framing(PUBLISHED)
+    animate_file(animator, source, driving, f"{tmp_path}/a/", Options(), framing=framing)
     assert images(tmp_path / "a")[0].shape == (196, SIZE, 3)

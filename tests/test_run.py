@@ -78,7 +78,7 @@ def test_a_list_of_pairs_is_animated_and_failures_are_told(finished, tmp_path, c
     [
         ([], "needs --config"),
         (["--mode", "fly"], "fly"),
-        (["--mode", "animate"], "--checkpoint"),
+        (["--mode", "animate"], "--driving"),
         (["--mode=reconstruction"], "--checkpoint"),
         (["--config", "missing.yaml"], "missing.yaml"),
         (["--config", "CONFIG", "--set", "train.batchsize=3"], "train.batchsize"),

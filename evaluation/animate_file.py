@@ -1,0 +1,121 @@
+"""One animation from files to a file, and the motion of a video saved for other animations."""
+
+import logging
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.background import behind
+from datasets.pictures import Picture
+from datasets.video import open_writer
+from evaluation.animation import WAITING, Options, animated, initial_keypoints
+from evaluation.driving import ALL, Driving, DrivingVideo, Moment, open_driving
+from evaluation.fitting import Framing, fit_portrait
+from modules.animator import Animator
+from modules.errors import InputError
+from modules.motion_template import require_template_name, save_template
+
+logger = logging.getLogger(__name__)
+
+
+class Timing(NamedTuple):
+    """How long an animation took from file to file, and for how long the network computed."""
+
+    num_frames: int
+    seconds: float
+    network_seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.num_frames} frames in {self.seconds:.1f} s "
+            f"({self.num_frames / self.seconds:.1f} frames/s), "
+            f"{self.network_seconds / self.seconds:.0%} of it in the network"
+        )
+
+
+def animate_file(
+    animator: Animator,
+    source: Path | Picture,
+    driving: Path,
+    output: str,
+    options: Options,
+    *,
+    framing: Framing | None = None,
+    frames: slice = ALL,
+    motion_to: Path | None = None,
+) -> Timing:
+    """Writes the picture ``source``, animated by the ``frames`` of ``driving``.
+
+    This is a video, folder, picture, or motion template (.npz).  ``output`` is a .mp4 or .gif with
+    the rate (and, in a .mp4, the sound) of the driving video, or a folder of PNG where it ends in
+    "/".  With a ``framing`` both faces are cut as the training's were.  The motion of a driving
+    video is saved as the template ``motion_to``.
+    """
+    if framing and framing.paste and options.panels:
+        raise InputError("--paste goes without --panels: leave out one of them.")
+    began, computed_before = time.perf_counter(), animator.busy.seconds
+    portrait = fit_portrait(animator, source, framing)
+    moving = open_driving(animator, driving, framing=framing, frames=frames)
+    recorded = None if motion_to is None else Recorded(moving, motion_to)
+    initial = initial_keypoints(animator, portrait.frame, moving, options)
+    with open_writer(output, moving.rate, moving.sound) as writer:
+
+        def write(moment: Moment, result: Picture) -> None:
+            shown = [portrait.frame, *moment.pictures, result] if options.panels else [result]
+            writer.write(np.hstack([portrait.output(each) for each in shown]), moment.time)
+
+        with (
+            behind(write, WAITING) as hand_over,
+            animated(animator, portrait.frame, moving, initial, options) as results,
+        ):
+            progress = tqdm(results, total=moving.num_frames, unit="frame", disable=None)
+            for moment, result in progress:
+                hand_over(moment, result)
+        if recorded is not None:
+            recorded.write()
+    logger.info("Written: %s", output)
+    timing = Timing(
+        num_frames=writer.num_frames,
+        seconds=time.perf_counter() - began,
+        network_seconds=animator.busy.seconds - computed_before,
+    )
+    logger.info("%s.", timing)
+    return timing
+
+
+def save_motion(
+    animator: Animator,
+    driving: Path,
+    output: Path,
+    *,
+    framing: Framing | None = None,
+    frames: slice = ALL,
+    batch_size: int | None = None,
+) -> None:
+    """Writes the motion of a driving video as a template (.npz), without animating anything."""
+    moving = open_driving(animator, driving, framing=framing, frames=frames)
+    recorded = Recorded(moving, output)
+    with moving.motion(batch_size) as motion:
+        for _ in tqdm(motion, unit="batch", disable=None):
+            pass
+    recorded.write()
+
+
+class Recorded:
+    """A driving video, whose motion becomes a file once it went through."""
+
+    def __init__(self, driving: Driving, path: Path) -> None:
+        """Raises InputError where that cannot be."""
+        if not isinstance(driving, DrivingVideo):
+            raise InputError(f"--save-motion needs a driving video: {driving.path} is none.")
+        require_template_name(path)
+        self.driving, self.path = driving, path
+
+    def write(self) -> None:
+        template = self.driving.template()
+        save_template(self.path, template)
+        num_frames, num_kp, _ = template.keypoints.positions.shape
+        logger.info("Written: %s (%d frames, %d keypoints)", self.path, num_frames, num_kp)

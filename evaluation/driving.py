@@ -1,0 +1,145 @@
+"""What drives a portrait: a video, whose keypoints are detected, or a motion saved before.
+
+Both are a stream of keypoints in batches, with the moments that these belong to.
+"""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from datasets.background import ahead
+from datasets.pictures import Picture
+from datasets.video import Frame, frames_at, probe, read_frames
+from evaluation.fitting import Framing, video_fitter
+from modules.animator import Animator, batches
+from modules.errors import InputError
+from modules.geometry import Keypoints
+from modules.motion_template import SUFFIX, MotionTemplate, load_template
+
+ALL = slice(None)  # frames
+
+
+class Moment(NamedTuple):
+    """One driving frame, or what is left of it in a template."""
+
+    time: Fraction | None  # seconds from the first; None: where the rate puts it
+    pictures: list[Picture]  # the frame at the network's size, if there is one
+
+
+Movement = Iterator[tuple[list[Moment], Keypoints]]  # the keypoints on the network's device
+
+
+class DrivingVideo:
+    """A video, folder or picture.  The keypoints that went through ``motion`` are kept."""
+
+    def __init__(
+        self,
+        animator: Animator,
+        path: Path,
+        *,
+        framing: Framing | None = None,
+        frames: slice = ALL,
+    ) -> None:
+        """Of the video only ``frames``, all brought to the network's size in the same way."""
+        self.animator, self.path, self.chosen = animator, path, frames
+        self.video = probe(path)
+        self.numbers = chosen_numbers(frames, self.video.num_frames, path)
+        self.num_frames, self.rate = len(self.numbers), self.video.rate
+        self.fit = video_fitter(animator, path, self.video.size, framing, self.numbers)
+        has_sound = self.video.has_audio and self.numbers.start == 0
+        self.sound = path if has_sound else None  # the file with the sound of these frames
+        self.detected: list[Keypoints] = []
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames as the network sees them, with the seconds from the first of them."""
+        start = None
+        chosen = itertools.islice(read_frames(self.path), self.chosen.start, self.chosen.stop)
+        for image, time in chosen:
+            start = time if start is None else start
+            yield Frame(self.fit(image), time - start)
+
+    @contextmanager
+    def motion(self, batch_size: int | None = None) -> Iterator[Movement]:
+        """A thread reads two batches ahead of the network."""
+        batch_size = batch_size or self.animator.batch_size
+        self.detected.clear()
+        with ahead(self.frames(), 2 * batch_size) as frames:
+            yield map(self.detect, batches(frames, batch_size))
+
+    def detect(self, frames: list[Frame]) -> tuple[list[Moment], Keypoints]:
+        keypoints = self.animator.detect([frame.image for frame in frames])
+        self.detected.append(keypoints)
+        varies = self.video.variable_rate
+        return [Moment(time if varies else None, [image]) for image, time in frames], keypoints
+
+    def keypoints_at(self, number: int) -> Keypoints:
+        """Those of one frame, counted from the first that is used."""
+        (image,) = frames_at(self.path, [number_of(number, self.numbers, self.path)])
+        return self.animator.detect([self.fit(image)])
+
+    def template(self) -> MotionTemplate:
+        """The motion, once all of it went through."""
+        parts = (torch.cat(each).cpu() for each in zip(*self.detected, strict=True))
+        animator = self.animator
+        return MotionTemplate(Keypoints(*parts), self.rate, animator.size, animator.detector)
+
+
+class DrivingTemplate:
+    """A motion that was saved."""
+
+    def __init__(self, animator: Animator, path: Path, *, frames: slice = ALL) -> None:
+        """Raises InputError where it is not of the animator's detector."""
+        self.animator, self.path = animator, path
+        template = load_template(path)
+        template.require_maker(animator.detector, animator.size, path)
+        self.numbers = chosen_numbers(frames, len(template.keypoints.positions), path)
+        self.num_frames, self.rate = len(self.numbers), template.rate
+        parts = (part[frames].to(animator.device) for part in template.keypoints)
+        self.keypoints = Keypoints(*parts)
+        self.sound: Path | None = None
+
+    @contextmanager
+    def motion(self, batch_size: int | None = None) -> Iterator[Movement]:
+        yield self.moments(batch_size or self.animator.batch_size)
+
+    def moments(self, batch_size: int) -> Movement:
+        parts = zip(*(part.split(batch_size) for part in self.keypoints), strict=True)
+        for keypoints in itertools.starmap(Keypoints, parts):
+            yield [Moment(None, [])] * len(keypoints.positions), keypoints
+
+    def keypoints_at(self, number: int) -> Keypoints:
+        """Those of one frame, counted from the first that is used."""
+        number_of(number, self.numbers, self.path)
+        return Keypoints(*(part[number : number + 1] for part in self.keypoints))
+
+
+Driving = DrivingVideo | DrivingTemplate
+
+
+def open_driving(
+    animator: Animator, path: Path, *, framing: Framing | None = None, frames: slice = ALL
+) -> Driving:
+    """What the file drives with: a .npz is a template."""
+    if path.suffix == SUFFIX:
+        return DrivingTemplate(animator, path, frames=frames)
+    return DrivingVideo(animator, path, framing=framing, frames=frames)
+
+
+def chosen_numbers(frames: slice, num_frames: int, path: Path) -> range:
+    """The numbers of the frames.  Raises InputError where some of them are not there."""
+    start, end = frames.start or 0, num_frames if frames.stop is None else frames.stop
+    if not 0 <= start < end <= num_frames:
+        raise InputError(f"{path} holds {num_frames} frames: {start}:{end} is no part of them.")
+    return range(start, end)
+
+
+def number_of(index: int, numbers: range, path: Path) -> int:
+    """The number of the frame at ``index``.  Raises InputError where there is none."""
+    if index >= len(numbers):
+        raise InputError(f"Of {path} {len(numbers)} frames are used: there is no frame {index}.")
+    return numbers[index]

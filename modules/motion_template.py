@@ -1,0 +1,159 @@
+"""The motion of a face as a file of kilobytes: keypoints of every frame, no picture of anybody.
+
+A template belongs to the detector that made it: keypoints of another network mean something else.
+So it carries the fingerprint of that detector, and is refused for any other.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.lib.npyio import NpzFile
+
+from modules.errors import InputError, OutputError
+from modules.files import write_whole
+from modules.geometry import Keypoints
+from modules.keypoint_detector import KeypointDetector
+
+VERSION = 1  # of the file's format
+SUFFIX = ".npz"
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class MotionTemplate(NamedTuple):
+    """The keypoints of T frames."""
+
+    keypoints: Keypoints  # (T, K, ...), float32 on the host
+    rate: Fraction  # frames a second; the average where it varied
+    size: tuple[int, int]  # height and width of the frames that the detector saw
+    detector: str  # its fingerprint
+
+    def require_maker(self, detector: str, size: tuple[int, int], path: Path) -> None:
+        """Raises InputError unless the detector made it, at this shape of frames (H, W)."""
+        if self.detector != detector:
+            raise InputError(
+                f"{path} was made by the keypoint detector of another network, whose keypoints "
+                "mean something else: make it again with --save-motion and this --checkpoint."
+            )
+        (height, width), (own_height, own_width) = self.size, size
+        if height * own_width != width * own_height:
+            raise InputError(
+                f"{path} was made of frames of {width} x {height} pixels, and the network's of "
+                f"{own_width} x {own_height} have another shape: make it again with --save-motion."
+            )
+
+
+def fingerprint(detector: KeypointDetector) -> str:
+    """A hash of all that decides which keypoints a detector finds.
+
+    Weights count in half precision, so that exported ones have the fingerprint of those that they
+    were rounded from.
+    """
+    digest = hashlib.sha256(f"{detector.temperature} {detector.downsample.factor}".encode())
+    for name, tensor in sorted(detector.state_dict().items()):
+        if tensor.is_floating_point():  # not the batches that a norm has counted
+            digest.update(f"{name} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.half().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def require_template_name(path: Path) -> None:
+    """Raises InputError where no template can be written to ``path``."""
+    if path.suffix != SUFFIX:
+        raise InputError(f"{path} does not end in {SUFFIX}, as motion templates do: rename it.")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: create the folder {path.parent} first.")
+
+
+def save_template(path: Path, template: MotionTemplate) -> None:
+    """Writes a compressed .npz, all of it or nothing.
+
+    Raises InputError where it could not be read again: of keypoints that are not finite, say.
+    """
+    require_template_name(path)
+    arrays = {
+        "version": np.array(VERSION),
+        "positions": template.keypoints.positions.cpu().numpy(),
+        "jacobians": template.keypoints.jacobians.cpu().numpy(),
+        "rate": np.array(template.rate.as_integer_ratio()),
+        "size": np.array(template.size),
+        "detector": np.array(template.detector),
+    }
+    if fault := next(faults(arrays), None):
+        raise InputError(f"{path} was not written: {fault}.")
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    write_whole(path, file.getvalue())
+
+
+def load_template(path: Path) -> MotionTemplate:
+    """The template in a file.  Raises InputError where it is none, or one that cannot be used."""
+    arrays = read_arrays(path)
+    version = arrays.get("version", np.array(VERSION))
+    if version.dtype.kind == "i" and (version > VERSION).any():
+        raise InputError(
+            f"{path} is a motion template of format {version}, and this version of the project "
+            f"reads format {VERSION}: update the project."
+        )
+    if fault := next(faults(arrays), None):
+        raise InputError(f"{path} is not a motion template that can be used: {fault}.")
+    parts = (torch.from_numpy(arrays[name].astype(np.float32)) for name in Keypoints._fields)
+    numerator, denominator = map(int, arrays["rate"])
+    height, width = map(int, arrays["size"])
+    return MotionTemplate(
+        Keypoints(*parts),
+        Fraction(numerator, denominator),
+        (height, width),
+        str(arrays["detector"]),
+    )
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz; nothing in it can run code."""
+    try:
+        with open(path, "rb") as file:
+            opened: Any = np.load(file, allow_pickle=False)
+            if not isinstance(opened, NpzFile):
+                raise ValueError("it holds a single array")
+            return {name: opened[name] for name in opened.files}
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # a damaged archive fails in any way
+        raise InputError(f"{path} is not a readable motion template ({SUFFIX}).") from error
+
+
+def faults(arrays: Arrays) -> Iterator[str]:
+    """What keeps arrays from being a template, as clauses; only the first is to be asked for."""
+    names = ("version", *Keypoints._fields, "rate", "size", "detector")
+    if missing := [name for name in names if name not in arrays]:
+        yield f"it has no {' and no '.join(missing)}"
+    if not np.array_equal(arrays["version"], VERSION):
+        yield f"its version is not {VERSION}"
+    positions, jacobians, rate, size = (
+        arrays[name] for name in (*Keypoints._fields, "rate", "size")
+    )
+    if positions.ndim != 3 or positions.shape[2] != 2:
+        yield f"its positions are of shape {positions.shape}, not (frames, keypoints, 2)"
+    if jacobians.shape != (*positions.shape, 2):
+        yield f"its jacobians are of shape {jacobians.shape}, not {(*positions.shape, 2)}"
+    if 0 in positions.shape:
+        yield f"it has {positions.shape[0]} frames of {positions.shape[1]} keypoints"
+    if {positions.dtype.kind, jacobians.dtype.kind} != {"f"}:
+        yield f"its keypoints are of type {positions.dtype} and {jacobians.dtype}, not float32"
+    for name, part in (("positions", positions), ("jacobians", jacobians)):
+        if not (np.abs(part) <= np.finfo(np.float32).max).all():
+            yield f"its {name} are not all finite"
+    flat = np.linalg.det(jacobians.astype(np.float64)) == 0
+    if flat.any():
+        yield f"the jacobians of frame {flat.any(axis=1).argmax()} cannot be inverted"
+    for name, pair in (("rate", rate), ("size", size)):
+        if pair.shape != (2,) or pair.dtype.kind != "i" or (pair < 1).any():
+            yield f"its {name} is not two positive integers"
+    if arrays["detector"].shape != () or arrays["detector"].dtype.kind != "U":
+        yield "its detector is no text"
