@@ -171,7 +171,7 @@ def parts_table(training: Optimisation, batch: Batch, seconds: float) -> Table:
     """Forward pass, backward pass and optimiser, from what nested calls take."""
     calls: dict[str, Call] = {
         "losses": partial(losses, training, batch),
-        "gradients": partial(training.accumulate_gradients, batch, index=0, exchange=True),
+        "gradients": partial(gradients, training, batch),
         "step": partial(training_step, training, batch),
     }
     took = {name: s.median for name, s in take_turns(calls, seconds, training.device).items()}
@@ -189,13 +189,14 @@ def parts_table(training: Optimisation, batch: Batch, seconds: float) -> Table:
 
 def losses(training: Optimisation, batch: Batch) -> object:
     """The forward pass of a step."""
-    source, driving = (
-        images.to(training.device, memory_format=torch.channels_last, non_blocking=True)
-        for images in batch
-    )
-    draws = training.draws(len(source), 0)
+    inputs = training.prepare(batch, 0)
     with training.accelerator.autocast():
-        return training.wrapped["objective"](source, driving, draws, training.discriminator)
+        return training.wrapped["objective"](*inputs, training.discriminator)
+
+
+def gradients(training: Optimisation, batch: Batch) -> object:
+    """Its forward and backward passes."""
+    return training.accumulate_gradients(training.prepare(batch, 0), exchange=True)
 
 
 def memory_table(config: Config) -> Table:

@@ -5,7 +5,8 @@ of its batches and of the state before it; where a loss or gradient is not finit
 leave that state as it was.
 
 A step never waits for a GPU: whether it is finite is found out and acted upon there, and what it
-found is looked at when a report is asked for.
+found is looked at when a report is asked for.  So all that a step computes from its inputs can also
+be recorded once and replayed.
 """
 
 import logging
@@ -13,7 +14,7 @@ import math
 from collections.abc import Iterable
 from contextlib import ExitStack
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,11 +28,20 @@ from modules.errors import InputError
 from modules.losses import adversarial_discriminator
 from modules.objective import Draws, Objective, draw
 from modules.recomputation import recompute_blocks
+from modules.recorded_step import RecordedStep
 from modules.training_config import TrainConfig
 
 log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]  # this process's share: source, driving; (B, 3, H, W) in [0, 1]
+
+
+class Inputs(NamedTuple):
+    """A batch of this process as a step takes it: on the device, images laid out channels last."""
+
+    source: Tensor  # (B, 3, H, W) in [0, 1]
+    driving: Tensor  # (B, 3, H, W) in [0, 1]
+    draws: Draws
 
 
 class Optimisation:
@@ -73,8 +83,8 @@ class Optimisation:
         }
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         self.step = 0  # optimiser steps so far, skipped ones included
-        self.skipped = self.count(0)  # of them
-        self.bad_in_a_row = self.count(0)
+        self.taken = torch.tensor(0, device=self.device)  # of them, skipped ones left out
+        self.bad_in_a_row = torch.tensor(0, device=self.device)
         self.names: list[str] = []  # of the values that a step finds
         self.found: list[Tensor] = []  # these values, of every step since the last report
 
@@ -83,32 +93,62 @@ class Optimisation:
         if config.compile:
             objective.compile()
         self.wrapped = {name: over_processes(one, self.device) for name, one in networks.items()}
+        self.recorded = self.start_recording()
 
-    def count(self, number: int) -> Tensor:
-        """A number of steps, kept on the device."""
-        return torch.tensor(number, device=self.device)
+    def start_recording(self) -> RecordedStep | None:
+        """Where the recording of a step will be, if there is to be one."""
+        if not self.config.recorded:
+            return None
+        if self.device.type != "cuda" or self.accelerator.num_processes > 1:
+            log.info("train.recorded changes nothing here: it is for one process with a CUDA GPU.")
+            return None
+        return RecordedStep(self.device)
+
+    @property
+    def skipped(self) -> Tensor:
+        """How many steps so far were bad and changed nothing."""
+        return self.step - self.taken
 
     def take_step(self, batches: Iterable[Batch], rate_factor: float) -> None:
         """One step on ``config.accumulate`` batches; what it found is in the next ``report``."""
+        inputs = [self.prepare(batch, index) for index, batch in enumerate(batches)]
+        if self.recorded is None:
+            means = self.compute_step(inputs, rate_factor)
+        else:
+            means = self.recorded.take(self.compute_step, inputs, rate_factor)
+        self.found.append(means)
+        self.step += 1
+
+    def prepare(self, batch: Batch, index: int) -> Inputs:
+        """The ``index``-th batch of the next step on the device, which is not waited for."""
+        source, driving = (
+            images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            for images in batch
+        )
+        return Inputs(source, driving, self.draws(len(source), index))
+
+    def compute_step(self, inputs: list[Inputs], rate_factor: float | Tensor) -> Tensor:
+        """All that a step does on the device; returns the means of what it found, (names,).
+
+        ``rate_factor`` is a scalar on the device where the step is being recorded.
+        """
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad()
         statistics = [buffer.clone() for buffer in self.model.buffers()]
         values: dict[str, Tensor] = {}
-        for index, batch in enumerate(batches):
+        for index, batch in enumerate(inputs):
             last = index == self.config.accumulate - 1
-            for name, loss in self.accumulate_gradients(batch, index, exchange=last).items():
+            for name, loss in self.accumulate_gradients(batch, exchange=last).items():
                 mean = loss.detach().float() / self.config.accumulate
                 values[f"loss/{name}"] = values.get(f"loss/{name}", 0) + mean
         for name in self.optimisers:
             values[f"gradient/{name}"] = self.clip(name)
         # Means over the processes: not finite where one of them is not.
-        means = self.accelerator.reduce(torch.stack(list(values.values())), "mean")
+        means: Tensor = self.accelerator.reduce(torch.stack(list(values.values())), "mean")
         self.names = list(values)
-        self.found.append(means)
-
         self.update(rate_factor, statistics, bad=self.stuck | ~means.isfinite().all())
         self.scaler.update()
-        for optimiser in self.optimisers.values():
-            optimiser.zero_grad()
-        self.step += 1
+        return means
 
     def clip(self, name: str) -> Tensor:
         """Clip the gradient of one optimiser; returns its norm before."""
@@ -116,7 +156,7 @@ class Optimisation:
         return nn.utils.clip_grad_norm_(self.parameters[name], self.config.clip)
 
     @torch.no_grad()
-    def update(self, rate_factor: float, statistics: list[Tensor], bad: Tensor) -> None:
+    def update(self, rate_factor: float | Tensor, statistics: list[Tensor], bad: Tensor) -> None:
         """Let the gradients change the weights, and the weights their moving average.
 
         A ``bad`` step (a scalar on the device) changes neither, and takes the batch statistics
@@ -125,18 +165,18 @@ class Optimisation:
         for name, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
                 group["lr"] = rate_factor * getattr(self.config.learning_rate, name)
+                group["capturable"] = isinstance(rate_factor, Tensor)  # fused Adam is, if told so
             found_inf = bad.to(torch.float32)
             optimiser.found_inf = found_inf  # type: ignore[attr-defined]  # as a GradScaler would
             optimiser.step()
         for buffer, before in zip(self.model.buffers(), statistics, strict=True):
             torch.where(bad, before, buffer, out=buffer)
 
-        taken = self.step - self.skipped
-        warm_up = (1 + taken) / (10 + taken)  # else the start would weigh on a short run
+        warm_up = (1 + self.taken) / (10 + self.taken)  # else the start would weigh on a short run
         decay = warm_up.clamp(max=self.config.average_decay)
         update_average(self.average, self.model, weight=(1 - decay) * ~bad)
-        self.skipped += bad
-        self.bad_in_a_row = (self.bad_in_a_row + 1) * bad
+        self.taken.add_(~bad)
+        self.bad_in_a_row.add_(1).mul_(bad)
 
     def report(self) -> dict[str, float]:
         """Means over the steps since the last report, skipped ones left out.
@@ -174,16 +214,12 @@ class Optimisation:
         if self.stuck:
             self.report()
 
-    def accumulate_gradients(self, batch: Batch, index: int, exchange: bool) -> dict[str, Tensor]:
+    def accumulate_gradients(self, inputs: Inputs, exchange: bool) -> dict[str, Tensor]:
         """Add the gradients of a batch to those of the step; returns its losses.
 
         The processes average their gradients when they ``exchange`` them.
         """
-        source, driving = (
-            images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-            for images in batch
-        )
-        draws = self.draws(len(source), index)
+        source, driving, draws = inputs
         share = 1 / self.config.accumulate
         with ExitStack() as stack:
             if not exchange:
@@ -246,8 +282,9 @@ class Optimisation:
             optimiser.load_state_dict(state["optimisers"][name])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-        self.skipped = self.count(state["skipped"])
-        self.bad_in_a_row = self.count(state["bad_in_a_row"])
+        self.taken.fill_(state["step"] - state["skipped"])
+        self.bad_in_a_row.fill_(state["bad_in_a_row"])
+        self.recorded = self.start_recording()  # Adam's state lies elsewhere now
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ class TrainConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     tf32: bool = True  # on CUDA, for what is computed in float32
     compile: bool = False
+    recorded: bool = False  # one process with a GPU: record a step's kernels, and replay them
     checkpointing: bool = False  # compute activations again in the backward pass: less memory
     workers: NonNegativeInt = 4  # processes that load the data of one training process
 
@@ -53,4 +54,16 @@ class TrainConfig(Section):
                 "compile and checkpointing are both on, but a compiled step decides itself what "
                 "to compute again: switch one of them off"
             )
+        return self
+
+    @model_validator(mode="after")
+    def records_plain_steps(self) -> "TrainConfig":
+        others = {
+            "compile": self.compile,
+            "checkpointing": self.checkpointing,
+            "precision=fp16": self.precision == "fp16",
+        }
+        for name, chosen in others.items():
+            if self.recorded and chosen:
+                raise ValueError(f"recorded and {name} exclude each other: leave one of them out")
         return self

@@ -1,5 +1,6 @@
 """What only a GPU shows: the results of the CPU, in every precision."""
 
+import io
 import json
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmarks.__main__ import main as benchmarks
 from benchmarks.report import read
 from config import load_config
 from modules.fast import fast_form
+from modules.recorded_step import WARM_UP
 from modules.transfer import BusyTime, Transfer
 from reconstruction import main as reconstruct
 from tests.golden import GOLDEN, needs_golden, published_model
@@ -242,3 +244,160 @@ def test_a_compiled_step_is_the_same(tmp_path):
         training.optimisation.take_step([next(training.batches())], 1.0)
         found.append(training.optimisation.report())
     assert found[1] == pytest.approx(found[0], rel=1e-2)
+
+
+RECORDED = ("train.recorded=true", "loss.adversarial=1", "train.tf32=false")
+PLAIN = ("train.recorded=false", *RECORDED[1:])
+
+
+def begin_in(folder: Path, *settings: str) -> Training:
+    folder.mkdir()
+    return begin_tiny(folder, *settings)
+
+
+def take(training: Training, steps: range, rate_factor: float = 1.0, size: int = 2) -> None:
+    """Steps whose pictures depend on their numbers alone."""
+    for step in steps:
+        generator = torch.Generator().manual_seed(step)
+        pictures = torch.rand(2, size, 3, 32, 32, generator=generator).cuda()
+        training.optimisation.take_step([tuple(pictures)], rate_factor)
+
+
+def weights(training: Training) -> torch.Tensor:
+    """Those of the networks in training and of the average, in one vector."""
+    optimisation = training.optimisation
+    networks = (optimisation.model, optimisation.average, optimisation.discriminator)
+    parameters = [one for network in networks for one in network.parameters()]
+    return torch.cat([parameter.detach().flatten() for parameter in parameters])
+
+
+def begin_recorded(folder: Path, *settings: str) -> Training:
+    """A run in which the last step was replayed."""
+    training = begin_in(folder, *RECORDED, *settings)
+    take(training, range(WARM_UP + 1))
+    assert training.optimisation.recorded.result is not None
+    return training
+
+
+def assert_same_losses(found: dict[str, float], expected: dict[str, float]) -> None:
+    """Of short runs of random pictures; sums of the backward pass have no order on a GPU."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if name.startswith("loss/"):
+            assert found[name] == pytest.approx(value, rel=5e-2, abs=5e-3), name
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_recorded_steps_are_the_plain_ones(tmp_path, precision, accumulate):
+    ends, losses = [], []
+    for name, settings in (("plain", PLAIN), ("recorded", RECORDED)):
+        more = (f"train.precision={precision}", f"train.accumulate={accumulate}")
+        training = begin_in(tmp_path / name, *settings, *more)
+        begun = weights(training)
+        for step in range(8):
+            generator = torch.Generator().manual_seed(step)
+            pictures = torch.rand(accumulate, 2, 2, 3, 32, 32, generator=generator).cuda()
+            training.optimisation.take_step([tuple(pair) for pair in pictures], 1.0)
+        losses.append(training.optimisation.report())
+        ends.append(weights(training))
+        if name == "recorded":
+            assert training.optimisation.recorded.result is not None
+        states = training.optimisation.optimisers["detector"].state.values()
+        assert {state["step"].item() for state in states} == {8}
+    assert_same_losses(losses[1], losses[0])
+    moved, apart = (ends[0] - begun).abs().mean(), (ends[1] - ends[0]).abs().mean()
+    assert apart < 0.25 * moved  # Adam's first steps follow the sign of the smallest gradient
+
+
+def test_learning_rates_of_a_recorded_step_can_change(tmp_path):
+    training = begin_recorded(tmp_path / "run")
+    model = training.optimisation.model
+    moves = []
+    for step, rate_factor in enumerate((0.0, 1.0, 0.01, 0.0), start=WARM_UP + 1):
+        before = torch.cat([one.detach().flatten() for one in model.parameters()])
+        take(training, range(step, step + 1), rate_factor)
+        after = torch.cat([one.detach().flatten() for one in model.parameters()])
+        moves.append((after - before).abs().mean().item())
+    assert moves[0] == moves[3] == 0
+    assert moves[1] > 20 * moves[2] > 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_recorded_step_that_is_not_finite_changes_nothing(tmp_path, precision):
+    training = begin_recorded(tmp_path / "run", f"train.precision={precision}")
+    optimisation = training.optimisation
+    networks = torch.nn.ModuleList([optimisation.model, optimisation.average])
+    before = {name: value.clone() for name, value in networks.state_dict().items()}
+    optimisation.take_step([tuple(torch.full((2, 2, 3, 32, 32), torch.nan).cuda())], 1.0)
+    after = networks.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert optimisation.state()["skipped"] == optimisation.state()["bad_in_a_row"] == 1
+    take(training, range(WARM_UP + 2, WARM_UP + 3))
+    assert optimisation.state()["skipped"] == 1
+    assert optimisation.state()["bad_in_a_row"] == 0
+    assert not all(torch.equal(after[name], value) for name, value in before.items())
+    optimisation.report()
+
+
+def test_replaying_a_step_never_waits_for_the_gpu(tmp_path):
+    training = begin_recorded(tmp_path / "run", "train.precision=bf16")
+    batches = training.batches()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(2):
+            training.optimisation.take_step([next(batches)], 1.0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert training.optimisation.report()
+
+
+@pytest.mark.parametrize(
+    ("first", "then"), [(RECORDED, RECORDED), (RECORDED, PLAIN), (PLAIN, RECORDED)]
+)
+def test_a_run_resumes_recorded_or_not(tmp_path, first, then):
+    begun = begin_in(tmp_path / "begun", *first)
+    take(begun, range(6))
+    begun.optimisation.report()
+    file = io.BytesIO()
+    torch.save(begun.optimisation.state(), file)
+    file.seek(0)
+    take(begun, range(6, 12))
+
+    resumed = begin_in(tmp_path / "resumed", *then)
+    take(resumed, range(5))  # a recording of its own, which must not outlive its Adam
+    resumed.optimisation.report()
+    resumed.optimisation.load_state(torch.load(file, map_location="cpu", weights_only=True))
+    before = weights(resumed)
+    take(resumed, range(6, 12))
+    assert resumed.optimisation.state()["step"] == 12
+    assert_same_losses(resumed.optimisation.report(), begun.optimisation.report())
+    apart, moved = weights(resumed) - weights(begun), weights(begun) - before
+    assert apart.abs().mean() < 0.25 * moved.abs().mean()
+
+
+def test_a_recorded_run_takes_batches_of_another_size(tmp_path):
+    training = begin_recorded(tmp_path / "run")
+    for size in (3, 2):
+        before = weights(training)
+        take(training, range(20, 21), size=size)
+        assert not torch.equal(before, weights(training))
+    assert len(training.optimisation.report()) > 5
+
+
+def test_a_recorded_run_ends_with_scores(tmp_path):
+    training = begin_tiny(tmp_path, *RECORDED, "train.workers=1", "train.max_steps=10")
+    assert np.isfinite(training.run().scores.psnr)
+    assert training.optimisation.recorded.result is not None
+    assert training.optimisation.skipped == 0
+
+
+def test_a_step_that_cannot_be_recorded_is_taken_nevertheless(tmp_path, caplog):
+    training = begin_in(tmp_path / "run", *RECORDED)
+    vgg = training.optimisation.wrapped["objective"].vgg
+    vgg.register_forward_hook(lambda module, inputs, features: features[0].sum().item() and None)
+    take(training, range(6))
+    assert caplog.text.count("Training steps are not recorded") == 1
+    assert training.optimisation.recorded.result is None
+    assert training.optimisation.state()["skipped"] == 0
+    assert all(np.isfinite(mean) for mean in training.optimisation.report().values())

@@ -315,6 +315,23 @@ def test_compilation_and_checkpointing_exclude_each_other(config_file):
         load_config(config_file, ["train.compile=true", "train.checkpointing=true"])
 
 
+@pytest.mark.parametrize(
+    "other", ["train.compile=true", "train.checkpointing=true", "train.precision=fp16"]
+)
+def test_a_recorded_step_is_a_plain_one(config_file, other):
+    name = other.removeprefix("train.").removesuffix("=true")
+    with pytest.raises(InputError, match=f"recorded and {name} exclude each other"):
+        load_config(config_file, ["train.recorded=true", other])
+
+
+def test_without_a_gpu_nothing_is_recorded(config_file, finished, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    caplog.set_level("INFO")
+    begin(load_config(config_file, ["train.recorded=true"]), tmp_path / "recorded").run()
+    assert caplog.text.count("train.recorded changes nothing here") == 1
+    assert_same_end(finished, tmp_path / "recorded")
+
+
 def test_activations_computed_again_take_the_same_step(config_file, tmp_path):
     runs = [
         begin(load_config(config_file, [f"train.checkpointing={switch}"]), tmp_path / switch)
