@@ -36,7 +36,7 @@ from evaluation.metric import file_sha256
 from evaluation.processes import joined_processes
 from evaluation.reenactment import ClipUnit, Renderer, first_pictures, pair_units
 from evaluation.result import ClipCoverage, Coverage, PairCoverage
-from evaluation.suite import WeightFiles, build_suite, parse_metrics
+from evaluation.suite import Network, WeightFiles, build_suite, parse_metrics
 from evaluation.units import Unit
 from modules.animator import Animator
 from modules.checkpoints import weights_file
@@ -94,7 +94,10 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
         work = video_work if options.protocol == "video" else pairs_work
         units, coverage, facts = work(data, options, animator)
         suite = build_suite(
-            wanted, animator.device, options.files, has_source=True, cross_identity=False
+            *(wanted, animator.device, options.files),
+            has_source=True,
+            cross_identity=False,
+            network=Network(animator, checkpoint),
         )
         height, width = animator.size
         request = Request(

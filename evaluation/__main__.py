@@ -42,6 +42,10 @@ def folders(
     cross_identity: Annotated[
         bool, typer.Option("--cross-identity", help="The driving frames show other people.")
     ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="The network whose results these are, for the motion of its keypoints."),
+    ] = None,
     metrics: MetricsOption = "all",
     openface: OpenFaceOption = None,
     arcface: ArcFaceOption = None,
@@ -58,7 +62,8 @@ def folders(
     from evaluation.evaluator import Evaluation, Request
     from evaluation.folders import pair_folders
     from evaluation.processes import joined_processes
-    from evaluation.suite import WeightFiles, build_suite, parse_metrics
+    from evaluation.suite import Network, WeightFiles, build_suite, parse_metrics
+    from modules.animator import Animator
     from modules.device import pick_device
 
     if real is None or generated is None:
@@ -70,10 +75,17 @@ def folders(
         raise InputError(f"{len(missing)} names do not pair: {' '.join(reasons)}")
     with joined_processes() as processes:
         chosen = pick_device(device)
+        network = None
+        if checkpoint is not None:
+            animator = Animator.from_checkpoint(
+                checkpoint, fit="squash", device=device, precision="fp32"
+            )
+            network = Network(animator, checkpoint)
         suite = build_suite(
             *(wanted, chosen, WeightFiles(openface, arcface)),
             has_source=source is not None,
             cross_identity=cross_identity,
+            network=network,
         )
         request = Request(
             protocol="folders",

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 
 class Column(NamedTuple):
-    """One number a frame, or of all frames."""
+    """One number a frame, a clip or of all frames; that of a clip stands at each of its frames."""
 
     title: str
     better: Literal["lower", "higher"]
@@ -18,6 +18,7 @@ COLUMNS = {
     "psnr_reference": Column("PSNR, 8-bit wrap-around (dB)", "higher", 2),
     "ssim": Column("SSIM", "higher", 4),
     "ssim_reference": Column("SSIM, range 2", "higher", 4),
+    "sharpness": Column("Sharpness (of the real frame's)", "higher", 3),
     "lpips_alex": Column("LPIPS (AlexNet)", "lower", 4),
     "lpips_alex_reference": Column("LPIPS (AlexNet), unscaled", "lower", 4),
     "lpips_vgg": Column("LPIPS (VGG)", "lower", 4),
@@ -26,6 +27,7 @@ COLUMNS = {
     "mkr": Column("MKR", "lower", 4, needs_truth=False),
     "aed": Column("AED", "lower", 4),
     "aed_reference": Column("AED, squared", "lower", 4),
+    "motion": Column("Motion correlation", "higher", 4, needs_truth=False),
     "csim": Column("CSIM", "higher", 4, needs_truth=False),
     "pose_rmse": Column("Pose RMSE (degrees)", "lower", 3, needs_truth=False),
     "au_hamming": Column("Action units that differ", "lower", 4, needs_truth=False),

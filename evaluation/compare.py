@@ -12,7 +12,7 @@ import numpy as np
 from evaluation.columns import COLUMNS
 from evaluation.frame_table import FrameTable, read_frames
 from evaluation.result import FRAMES_FILE, Result, read_result, without_infinity
-from evaluation.statistics import estimate, mean
+from evaluation.statistics import differences, estimate, mean
 from evaluation.tables import ARROWS, NOTHING, escape_markdown, markdown_table, number
 from modules.errors import InputError
 
@@ -147,9 +147,7 @@ def compare_frames(column: str, a: np.ndarray, b: np.ndarray, clips: np.ndarray,
     """A column of the same frames (N,) in both results."""
     both = ~np.isnan(a) & ~np.isnan(b)
     a, b, clips = a[both], b[both], clips[both]
-    differences = np.zeros(len(a))
-    np.subtract(b, a, out=differences, where=a != b)  # equal infinities do not differ
-    difference, interval, frames = estimate(differences, clips, seed)
+    difference, interval, frames = estimate(differences(a, b), clips, seed)
     return Row(column, mean(a), mean(b), difference, interval, frames, verdict(column, interval))
 
 

@@ -15,10 +15,10 @@ from tqdm import tqdm
 from evaluation.columns import COLUMNS
 from evaluation.frame_table import FrameTable, write_frames
 from evaluation.frechet import frechet_distance
-from evaluation.metric import Frames, Unavailable
+from evaluation.metric import Frames, Metric, Unavailable
 from evaluation.parts import Features, Parts
 from evaluation.processes import Processes
-from evaluation.recorder import NUM_EXAMPLES, Extremes, Recorder
+from evaluation.recorder import NUM_EXAMPLES, Extremes, Recorder, Seen
 from evaluation.report import Example, html
 from evaluation.result import (
     ClipCoverage,
@@ -66,7 +66,8 @@ class Evaluation:
         self.units, self.render, self.suite, self.request = units, render, suite, request
         self.output, self.processes = output, processes
         self.parts = Parts(output / "parts", len(units))
-        per_frame = [column for column in COLUMNS if column in suite.columns]
+        of_clips = [metric.column for metric in suite.clip_metrics]
+        per_frame = [c for c in COLUMNS if c in suite.columns and c not in of_clips]
         self.ranked_by = per_frame[0] if per_frame else None
 
     def run(self) -> Result | None:
@@ -89,6 +90,7 @@ class Evaluation:
             **request.conditions,
             "batch_size": request.batch_size,
             "metrics": [*self.suite.columns, *(["fid"] if self.suite.features else [])],
+            "metrics of the copied source": self.suite.copied_columns,
             "list of names": [unit.name for unit in self.units],
             "state of the files": state_of(file for unit in self.units for file in unit.files),
         }
@@ -120,8 +122,8 @@ class Evaluation:
                     self.parts.write(next(remaining), part._replace(examples=shown))
                     recorder = Recorder(self.suite, self.ranked_by)
 
-    def measure(self, rows: Rows) -> tuple[FrameTable, Features | None, Frames]:
-        """All numbers of a batch, and the features of its frames."""
+    def measure(self, rows: Rows) -> tuple[FrameTable, Seen, Features | None, Frames]:
+        """All numbers of a batch, what those of its clips follow from, and its features."""
         count = len(rows.rows)
         generated, finite = rows.generated, np.ones(count, bool)
         if generated is None:
@@ -135,6 +137,8 @@ class Evaluation:
         missing = {
             column: np.where(finite, "", NOT_FINITE).astype(object) for column in self.suite.columns
         }
+        copied = {column: np.full(count, np.nan) for column in self.suite.copied_columns}
+        seen = Seen(finite, {})
         features = None
         if finite.any():
             for metric in self.suite.metrics:
@@ -142,6 +146,11 @@ class Evaluation:
                 for column, found in measured.values.items():
                     values[column][finite] = found
                     missing[column][finite] = np.where(np.isnan(found), measured.missing, "")
+            for column, found in of_copied_source(self.suite.copied, frames).items():
+                if column in copied:
+                    copied[column][finite] = found
+            for clip_metric in self.suite.clip_metrics:
+                seen.of[clip_metric.column] = clip_metric.look(frames)
             if self.suite.features is not None:
                 features = self.suite.features(frames.real), self.suite.features(frames.generated)
         table = FrameTable(
@@ -151,8 +160,9 @@ class Evaluation:
             is_source=is_source(rows),
             values=values,
             missing={column: reasons.astype(str) for column, reasons in missing.items()},
+            copied=copied,
         )
-        return table, features, everything
+        return table, seen, features, everything
 
     def merge(self) -> Result:
         """Everything measured, as the files of the output folder."""
@@ -190,6 +200,15 @@ class Evaluation:
         )
         write_result(self.output, result)
         return result
+
+
+def of_copied_source(metrics: Sequence[Metric], frames: Frames) -> dict[str, np.ndarray]:
+    """What metrics say of the source in the place of the result; nothing if its size is another."""
+    if frames.source is None or frames.source.shape[1:] != frames.real.shape[1:]:
+        return {}
+    sources = np.broadcast_to(frames.source, frames.real.shape).copy()
+    copies = frames._replace(generated=sources)
+    return {column: of for metric in metrics for column, of in metric(copies).values.items()}
 
 
 def is_source(rows: Rows) -> np.ndarray:

@@ -16,6 +16,7 @@ from modules.errors import InputError
 from modules.files import write_text_whole
 
 KEYS = ["clip", "identity", "frame", "is_source"]  # before the columns of values
+COPIED = "copy_source_"  # before the name of a column: what copying the source would give
 MISSING = "missing"  # after them: {column: reason} as JSON, empty where no value is missing
 
 
@@ -28,6 +29,7 @@ class FrameTable(NamedTuple):
     is_source: np.ndarray  # (N,) bool: the driving frame is the source itself
     values: dict[str, np.ndarray]  # column -> (N,) float64, NaN where there is no value
     missing: dict[str, np.ndarray]  # column -> (N,) str: why there is none, "" where there is
+    copied: dict[str, np.ndarray]  # column -> (N,) float64: what copying the source would give
 
 
 class Row(NamedTuple):
@@ -37,7 +39,7 @@ class Row(NamedTuple):
     identity: str
     frame: str
     is_source: bool
-    values: list[float]  # in the order of the columns
+    values: list[float]  # in the order of the columns, those of the copied source last
     missing: dict[str, str]  # column -> reason
 
 
@@ -47,11 +49,13 @@ def write_frames(path: Path, table: FrameTable) -> None:
     Frames must have names that differ within their clip.
     """
     columns = [column for column in COLUMNS if column in table.values]
+    copied = [column for column in COLUMNS if column in table.copied]
     values = [table.values[column].tolist() for column in columns]
+    values += [table.copied[column].tolist() for column in copied]
     reasons = [table.missing[column].tolist() for column in columns]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*KEYS, *columns, MISSING])
+    writer.writerow([*KEYS, *columns, *(COPIED + column for column in copied), MISSING])
     for i, is_source in enumerate(table.is_source.tolist()):
         keys = [table.clips[i], table.identities[i], table.frames[i], int(is_source)]
         cells = ["" if math.isnan(numbers[i]) else repr(numbers[i]) for numbers in values]
@@ -71,10 +75,10 @@ def read_frames(path: Path) -> FrameTable:
     try:
         with path.open("rb") as file:
             reader = csv.reader((text.decode("utf-8") for text in file), strict=True)
-            columns = read_header(next(reader, []))
+            columns, copied = read_header(next(reader, []))
             line = 2
             for cells in reader:
-                rows.append(read_row(cells, columns))
+                rows.append(read_row(cells, columns, copied))
                 line = reader.line_num + 1
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
@@ -86,25 +90,27 @@ def read_frames(path: Path) -> FrameTable:
     if (twice := uses.most_common(1)) and twice[0][1] > 1:
         clip, frame = twice[0][0]
         raise InputError(f"{path} has frame {frame!r} of clip {clip!r} twice: names must differ.")
-    return to_table(rows, columns)
+    return to_table(rows, columns, copied)
 
 
-def read_header(cells: list[str]) -> list[str]:
-    """The columns of values; ValueError where the header is another."""
-    columns = cells[len(KEYS) : -1]
-    if cells != [*KEYS, *columns, MISSING]:
+def read_header(cells: list[str]) -> tuple[list[str], list[str]]:
+    """The columns of values and of the copied source; ValueError where the header is another."""
+    names = cells[len(KEYS) : -1]
+    columns = [name for name in names if not name.startswith(COPIED)]
+    copied = [name.removeprefix(COPIED) for name in names[len(columns) :]]
+    if cells != [*KEYS, *columns, *(COPIED + column for column in copied), MISSING]:
         expected = ",".join([*KEYS, "...", MISSING])
         raise ValueError(f"the header must be {expected}, found {','.join(cells)[:200]!r}")
-    if unknown := [column for column in columns if column not in COLUMNS]:
+    if unknown := [column for column in columns + copied if column not in COLUMNS]:
         raise ValueError(f"unknown column {unknown[0]!r}")
-    if len(set(columns)) < len(columns):
+    if len(set(names)) < len(names):
         raise ValueError("a column is there twice")
-    return columns
+    return columns, copied
 
 
-def read_row(cells: list[str], columns: list[str]) -> Row:
+def read_row(cells: list[str], columns: list[str], copied: list[str]) -> Row:
     """One line; ValueError where it does not fit the columns."""
-    expected = len(KEYS) + len(columns) + 1
+    expected = len(KEYS) + len(columns) + len(copied) + 1
     if len(cells) != expected:
         raise ValueError(f"{expected} cells expected, found {len(cells)}")
     clip, identity, frame, is_source, *numbers, details = cells
@@ -119,8 +125,9 @@ def read_row(cells: list[str], columns: list[str]) -> Row:
     return Row(clip, identity, frame, is_source == "1", values, missing)
 
 
-def to_table(rows: Sequence[Row], columns: list[str]) -> FrameTable:
-    values = np.array([row.values for row in rows], np.float64).reshape(len(rows), len(columns))
+def to_table(rows: Sequence[Row], columns: list[str], copied: list[str]) -> FrameTable:
+    size = (len(rows), len(columns) + len(copied))
+    values = np.array([row.values for row in rows], np.float64).reshape(size).T.copy()
     missing = {
         column: np.array([row.missing.get(column, "") for row in rows], np.str_)
         for column in columns
@@ -130,19 +137,20 @@ def to_table(rows: Sequence[Row], columns: list[str]) -> FrameTable:
         identities=np.array([row.identity for row in rows], np.str_),
         frames=np.array([row.frame for row in rows], np.str_),
         is_source=np.array([row.is_source for row in rows], np.bool_),
-        values=dict(zip(columns, values.T.copy(), strict=True)),
+        values=dict(zip(columns, values[: len(columns)], strict=True)),
         missing=missing,
+        copied=dict(zip(copied, values[len(columns) :], strict=True)),
     )
 
 
-def empty_table(columns: Iterable[str]) -> FrameTable:
+def empty_table(columns: Iterable[str], copied: Iterable[str]) -> FrameTable:
     """A table without rows."""
-    return to_table([], list(columns))
+    return to_table([], list(columns), list(copied))
 
 
 def joined(tables: Sequence[FrameTable]) -> FrameTable:
     """The rows of tables with the same columns, one table below the other; at least one."""
-    columns = tables[0].values
+    columns, copied = tables[0].values, tables[0].copied
     return FrameTable(
         clips=np.concatenate([table.clips for table in tables]),
         identities=np.concatenate([table.identities for table in tables]),
@@ -150,4 +158,5 @@ def joined(tables: Sequence[FrameTable]) -> FrameTable:
         is_source=np.concatenate([table.is_source for table in tables]),
         values={c: np.concatenate([table.values[c] for table in tables]) for c in columns},
         missing={c: np.concatenate([table.missing[c] for table in tables]) for c in columns},
+        copied={c: np.concatenate([table.copied[c] for table in tables]) for c in copied},
     )

@@ -1,4 +1,4 @@
-"""What every metric is: a function of a batch of frames, with one value a frame."""
+"""What a metric is: a function of a batch of frames, or of a whole clip."""
 
 import hashlib
 from pathlib import Path
@@ -26,6 +26,23 @@ class Metric(Protocol):
     """Measures a batch; one object may fill several columns, those of ``columns.COLUMNS``."""
 
     def __call__(self, frames: Frames) -> Measured: ...
+
+
+class ClipMetric(Protocol):
+    """Measures a clip, of which it looks at one batch after the other."""
+
+    column: str
+
+    def look(self, frames: Frames) -> np.ndarray:
+        """What it needs of each frame of a batch: (B, ...) float64."""
+        ...
+
+    def measure(self, seen: np.ndarray) -> tuple[float, str]:
+        """The value of a clip from what was seen of its frames, (N, ...).
+
+        Or NaN, and why there is none.
+        """
+        ...
 
 
 class Unavailable(RuntimeError):

@@ -3,11 +3,12 @@
 import math
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from evaluation.frame_table import FrameTable, empty_table, joined
-from evaluation.metric import Frames
+from evaluation.metric import ClipMetric, Frames
 from evaluation.parts import Features, Part
 from evaluation.report import Example
 from evaluation.suite import Suite
@@ -16,20 +17,30 @@ from evaluation.units import Dropped
 NUM_EXAMPLES = 10  # of the best frames, and of the worst
 
 
+class Seen(NamedTuple):
+    """What the metrics of clips saw in a batch."""
+
+    there: np.ndarray  # (B,) bool: the frames that could be looked at
+    of: dict[str, np.ndarray]  # column -> of each of these, (N, ...)
+
+
 class Recorder:
     """What a unit comes to, batch by batch."""
 
     def __init__(self, suite: Suite, ranked_by: str | None) -> None:
         self.ranked_by = ranked_by
         self.start = time.monotonic()
-        self.tables = [empty_table(suite.columns)]
+        self.clip_metrics = suite.clip_metrics
+        self.tables = [empty_table(suite.columns, suite.copied_columns)]
+        self.seen: list[Seen] = []
         self.features: list[Features] = []
         self.examples: list[Example] = []
         self.dropped: dict[str, str] = {}
 
-    def add(self, table: FrameTable, features: Features | None, frames: Frames) -> None:
+    def add(self, table: FrameTable, seen: Seen, features: Features | None, frames: Frames) -> None:
         """A measured batch."""
         self.tables.append(table)
+        self.seen.append(seen)
         if features is not None:
             self.features.append(features)
         if self.ranked_by is not None:
@@ -39,7 +50,7 @@ class Recorder:
     def drop(self, dropped: Dropped) -> None:
         """A frame, or the unit with all that came before."""
         if dropped.whole:
-            self.tables, self.features, self.examples = self.tables[:1], [], []
+            self.tables, self.seen, self.features, self.examples = self.tables[:1], [], [], []
         self.dropped[dropped.name] = dropped.reason
 
     def part(self) -> Part:
@@ -47,8 +58,24 @@ class Recorder:
         if self.features:
             real, generated = zip(*self.features, strict=True)
             features = np.concatenate(real), np.concatenate(generated)
+        table = joined(self.tables)
+        for metric in self.clip_metrics:
+            measure_clips(table, metric, self.seen)
         seconds = time.monotonic() - self.start
-        return Part(joined(self.tables), features, self.dropped, self.examples, seconds)
+        return Part(table, features, self.dropped, self.examples, seconds)
+
+
+def measure_clips(table: FrameTable, metric: ClipMetric, batches: list[Seen]) -> None:
+    """Fill the column of a metric with what it says of each clip."""
+    found = [batch.of[metric.column] for batch in batches if batch.there.any()]
+    if not found:
+        return
+    there, seen = np.concatenate([batch.there for batch in batches]), np.concatenate(found)
+    reasons = table.missing[metric.column].astype(object)
+    for clip in dict.fromkeys(table.clips[there].tolist()):
+        rows = there & (table.clips == clip)
+        table.values[metric.column][rows], reasons[rows] = metric.measure(seen[rows[there]])
+    table.missing[metric.column] = reasons.astype(np.str_)
 
 
 class Extremes:

@@ -19,6 +19,7 @@ from evaluation.tables import (
     METRIC_HEADER,
     PROTOCOLS,
     conventions,
+    copy_tables,
     fairness,
     metric_rows,
     number,
@@ -59,6 +60,7 @@ def html(
     """
     sections = [
         ("All metrics", metrics_section(result)),
+        ("Beside copying the source", copy_section(result)),
         ("Beside the published numbers", published_section(result)),
         ("Distributions", distributions(result, table)),
     ]
@@ -117,17 +119,30 @@ def metrics_section(result: Result) -> str:
     return f'{html_table(METRIC_HEADER, rows)}<p class="soft">{escape(INTERVAL_NOTE)}</p>'
 
 
+def copy_section(result: Result) -> str:
+    parts = []
+    for caption, (header, *rows) in copy_tables(result):
+        body = [html_row(title, cells) for title, *cells in rows]
+        parts.append(f'<p class="soft">{escape(caption)}</p>{html_table(header, body)}')
+    return "".join(parts)
+
+
 def published_section(result: Result) -> str:
     header, *published = published_rows(result)
-    rows = []
-    for title, *numbers in published:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in numbers)
-        own = ' class="own"' * (title == published[-1][0])
-        rows.append(f'<tr{own}><th scope="row">{escape(title)}</th>{cells}</tr>')
+    rows = [
+        html_row(title, numbers, style="own" if title == published[-1][0] else "")
+        for title, *numbers in published
+    ]
     return (
         f"<p>{escape(fairness(result))}</p>{html_table(header, rows)}"
         f'<p class="soft">{escape(conventions())}</p>'
     )
+
+
+def html_row(title: str, cells: Iterable[str], style: str = "") -> str:
+    named = f' class="{style}"' if style else ""
+    body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    return f'<tr{named}><th scope="row">{escape(title)}</th>{body}</tr>'
 
 
 def html_table(header: Sequence[str], rows: Iterable[str]) -> str:

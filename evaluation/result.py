@@ -19,11 +19,15 @@ from pydantic import (
     ValidationError,
     with_config,
 )
-from typing_extensions import TypedDict, final  # pydantic asks for it before Python 3.12
+from typing_extensions import (  # pydantic asks for it before Python 3.12
+    NotRequired,
+    TypedDict,
+    final,
+)
 
 from evaluation.columns import COLUMNS
 from evaluation.frame_table import FrameTable
-from evaluation.statistics import estimate, group_means
+from evaluation.statistics import differences, estimate, group_means
 from modules.errors import InputError
 from modules.files import write_text_whole
 
@@ -58,12 +62,28 @@ class MeanResult(TypedDict):
     frames: int  # that have a value
 
 
+class BesideCopy(TypedDict):
+    """A mean beside that of copying the source, of the frames where both have a value."""
+
+    result: MeanResult
+    copy_source: MeanResult
+    difference: MeanResult  # result - copy_source, frame by frame
+
+
+class CopyResult(TypedDict):
+    """How much better or worse it is to copy the source."""
+
+    without_source_frames: BesideCopy
+    moved: BesideCopy | None  # of the frames that moved; None where that is not known
+
+
 @final
 class MetricResult(MeanResult):
     """A column that was computed."""
 
     dropped: dict[str, list[str]]  # reason -> frames, each as clip/frame
     without_source_frames: MeanResult | None  # None where no driving frame is the source
+    copy_source: NotRequired[CopyResult]  # where there is a source and a true frame
 
 
 @final
@@ -97,6 +117,13 @@ class Counts(TypedDict):
     identities: int
 
 
+class Moved(TypedDict):
+    """The half of the frames that differ most from the source, without those that show it."""
+
+    frames: int
+    l1: float  # of the source and the driving frame: more than the median, which is this
+
+
 class ClipCoverage(TypedDict):
     """How many of the listed clips were used."""
 
@@ -125,6 +152,7 @@ class Summary(TypedDict):
     """What follows from the numbers of the frames."""
 
     counts: Counts
+    moved: NotRequired[Moved]  # where l1 of the copied source is known
     metrics: dict[Name, MetricResult | UnavailableResult]  # in the order of ``COLUMNS``
     by_clip: dict[str, ClipResult]
     by_identity: dict[str, IdentityResult]
@@ -158,8 +186,10 @@ def summarise(
     first_rows = np.unique(clip_index, return_index=True)[1]
     clip_identities = identity_index[first_rows]
 
+    far = far_from_source(table)
+    moved = None if far is None else far[0]
     computed: dict[str, MetricResult | UnavailableResult] = {
-        column: summarise_column(table, column, clip_index, seed) for column in table.values
+        column: summarise_column(table, column, clip_index, moved, seed) for column in table.values
     }
     if fid is not None:
         computed["fid"] = MetricResult(
@@ -173,7 +203,7 @@ def summarise(
     frames_of_clip = np.bincount(clip_index, minlength=len(clips)).tolist()
     frames_of_identity = np.bincount(identity_index, minlength=len(identities)).tolist()
     clips_of_identity = np.bincount(clip_identities, minlength=len(identities)).tolist()
-    return Summary(
+    summary = Summary(
         counts=Counts(frames=len(table.clips), clips=len(clips), identities=len(identities)),
         metrics={column: computed[column] for column in COLUMNS if column in computed},
         by_clip={
@@ -193,20 +223,60 @@ def summarise(
             for i, identity in enumerate(identities)
         },
     )
+    if far is not None:
+        summary["moved"] = Moved(frames=int(far[0].sum()), l1=far[1])
+    return summary
+
+
+def far_from_source(table: FrameTable) -> tuple[np.ndarray, float] | None:
+    """Which frames (N,) differ from the source by more than the median, and this median.
+
+    By L1, among the frames that are not the source itself; None where that was not measured.
+    """
+    distance = table.copied.get("l1")
+    if distance is None:
+        return None
+    distance = np.where(table.is_source, np.nan, distance)
+    if np.isnan(distance).all():
+        return None
+    median = float(np.nanmedian(distance))
+    return distance > median, median
 
 
 def summarise_column(
-    table: FrameTable, column: str, clip_index: np.ndarray, seed: int
+    table: FrameTable, column: str, clip_index: np.ndarray, moved: np.ndarray | None, seed: int
 ) -> MetricResult:
-    values, moved = table.values[column], ~table.is_source
-    all_frames = mean_result(values, clip_index, seed)
-    return MetricResult(
-        **all_frames,
+    """Means of a column; ``moved`` (N,) says which frames moved far from the source."""
+    values, others = table.values[column], ~table.is_source
+    every = mean_result(values, clip_index, seed)
+    result = MetricResult(
+        mean=every["mean"],
+        interval=every["interval"],
+        frames=every["frames"],
         dropped=dropped_frames(table, column),
         without_source_frames=(
-            None if moved.all() else mean_result(values[moved], clip_index[moved], seed)
+            None if others.all() else mean_result(values[others], clip_index[others], seed)
         ),
     )
+    if column in table.copied:
+        result["copy_source"] = CopyResult(
+            without_source_frames=beside_copy(table, column, others, clip_index, seed),
+            moved=None if moved is None else beside_copy(table, column, moved, clip_index, seed),
+        )
+    return result
+
+
+def beside_copy(
+    table: FrameTable, column: str, rows: np.ndarray, clip_index: np.ndarray, seed: int
+) -> BesideCopy:
+    """The means of some rows (N,) of a column beside those of the copied source."""
+    values, copied = table.values[column][rows], table.copied[column][rows]
+    clip_index, difference = clip_index[rows], differences(copied, values)
+    both = ~np.isnan(difference)
+    result, copy_source, difference_result = (
+        mean_result(of[both], clip_index[both], seed) for of in (values, copied, difference)
+    )
+    return BesideCopy(result=result, copy_source=copy_source, difference=difference_result)
 
 
 def mean_result(values: np.ndarray, clip_index: np.ndarray, seed: int) -> MeanResult:

@@ -61,6 +61,13 @@ def bootstrap_interval(
     return float(means[tail - 1]), float(means[-tail])
 
 
+def differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``b - a`` (N,), NaN where one of them is; equal infinities do not differ."""
+    result = np.where(np.isnan(a) | np.isnan(b), np.nan, 0.0)
+    np.subtract(b, a, out=result, where=a != b)
+    return result
+
+
 def group_means(values: np.ndarray, groups: np.ndarray, num_groups: int) -> list[float | None]:
     """The mean of each group of ``values`` (N,); ``groups`` (N,) are numbers from 0."""
     there = ~np.isnan(values)

@@ -21,8 +21,12 @@ from evaluation.identity import (
 from evaluation.keypoint_distance import KeypointDistance
 from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks, Remembered
 from evaluation.lpips import Lpips
-from evaluation.metric import Metric, Unavailable, file_sha256
+from evaluation.metric import ClipMetric, Metric, Unavailable, file_sha256
 from evaluation.metrics import PICTURE_METRICS, PictureMetrics
+from evaluation.motion_correlation import MotionCorrelation
+from evaluation.sharpness import Sharpness
+from modules.animator import Animator
+from modules.checkpoints import weights_file
 from modules.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -40,6 +44,13 @@ class WeightFiles(NamedTuple):
     arcface: Path | None = None
 
 
+class Network(NamedTuple):
+    """A network of this project, whose detector is to find keypoints."""
+
+    animator: Animator
+    checkpoint: Path
+
+
 class Suite(NamedTuple):
     """What is computed of every batch, and what cannot be."""
 
@@ -48,6 +59,13 @@ class Suite(NamedTuple):
     features: Callable[[np.ndarray], np.ndarray] | None  # of the Fréchet distance
     unavailable: dict[str, str]  # column -> why
     networks: dict[str, str]  # column -> what computes it, as far as that is more than a formula
+    clip_metrics: Sequence[ClipMetric] = ()  # they fill columns too
+    copied: Sequence[Metric] = ()  # of the metrics, those that measure the copied source too
+
+    @property
+    def copied_columns(self) -> list[str]:
+        """The columns that are also filled for the source in the place of the result."""
+        return [c for c in self.columns if self.copied and COLUMNS[c].needs_truth]
 
 
 def parse_metrics(text: str) -> list[str]:
@@ -66,8 +84,12 @@ def build_suite(
     *,
     has_source: bool,
     cross_identity: bool,
+    network: Network | None = None,
 ) -> Suite:
-    """The metrics that fill the wanted columns, of those that can be had here."""
+    """The metrics that fill the wanted columns, of those that can be had here.
+
+    ``network``: what made the frames, to see how their keypoints move.
+    """
 
     @cache
     def landmarks() -> tuple[Landmarks, str]:
@@ -76,6 +98,9 @@ def build_suite(
 
     def pictures(columns: Sequence[str]) -> Made:
         return PictureMetrics(columns), ""
+
+    def sharpness(columns: Sequence[str]) -> Made:
+        return Sharpness(), ""
 
     def lpips_alex(columns: Sequence[str]) -> Made:
         metric = Lpips("alex", columns, device)
@@ -107,6 +132,7 @@ def build_suite(
 
     makers: list[tuple[Sequence[str], Callable[[Sequence[str]], Made]]] = [
         (list(PICTURE_METRICS), pictures),
+        (["sharpness"], sharpness),
         (["lpips_alex", "lpips_alex_reference"], lpips_alex),
         (["lpips_vgg"], lpips_vgg),
         (["akd", "akd_reference", "mkr"], keypoints),
@@ -124,24 +150,43 @@ def build_suite(
         if not columns:
             continue
         try:
-            metric, network = make(columns)
+            metric, by = make(columns)
         except Unavailable as error:
             suite.unavailable.update(dict.fromkeys(columns, str(error)))
         else:
             suite.metrics.append(metric)
             suite.columns.extend(columns)
-            suite.networks.update(dict.fromkeys(columns, network) if network else {})
+            suite.networks.update(dict.fromkeys(columns, by) if by else {})
+            if has_source and not cross_identity and any(COLUMNS[c].needs_truth for c in columns):
+                suite = suite._replace(copied=[*suite.copied, metric])
+    if "motion" in wanted:
+        suite = with_motion(suite, network)
     if "fid" in wanted:
-        try:
-            features = InceptionFeatures(device)
-        except Unavailable as error:
-            suite.unavailable["fid"] = str(error)
-        else:
-            suite.networks["fid"] = described(features.weights)
-            suite = suite._replace(features=features)
+        suite = with_features(suite, device)
     for column, reason in suite.unavailable.items():
         logger.warning("%s is unavailable: %s", COLUMNS[column].title, reason)
     return suite
+
+
+def with_motion(suite: Suite, network: Network | None) -> Suite:
+    """A suite that also measures clips."""
+    if network is None:
+        suite.unavailable["motion"] = "it needs the network's keypoints: name its --checkpoint."
+        return suite
+    suite.columns.append("motion")
+    suite.networks["motion"] = described(weights_file(network.checkpoint))
+    return suite._replace(clip_metrics=[MotionCorrelation(network.animator.detect)])
+
+
+def with_features(suite: Suite, device: torch.device) -> Suite:
+    """A suite that also measures all frames together."""
+    try:
+        features = InceptionFeatures(device)
+    except Unavailable as error:
+        suite.unavailable["fid"] = str(error)
+        return suite
+    suite.networks["fid"] = described(features.weights)
+    return suite._replace(features=features)
 
 
 def described(weights: Path) -> str:

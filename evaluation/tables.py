@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from evaluation.columns import COLUMNS
 from evaluation.published import CONDITIONS, NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED_ROWS
-from evaluation.result import MeanResult, Result
+from evaluation.result import BesideCopy, MeanResult, Result
 
 NOTHING = "\N{EN DASH}"  # where there is no number
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -16,6 +16,7 @@ PROTOCOLS = {
     "folders": "two folders of frames or videos, paired by name",
 }
 METRIC_HEADER = ("metric", "mean", "95 % interval", "without source frames", "frames", "dropped")
+COPY_HEADER = ("metric", "result", "source copied", "difference", "95 % interval", "frames")
 INTERVAL_NOTE = (
     "Plain means over frames; intervals by bootstrap over clips. Arrows point to the better side."
 )
@@ -55,6 +56,47 @@ def metric_rows(result: Result) -> list[MetricRow]:
             )
         )
     return rows
+
+
+class CopyTable(NamedTuple):
+    """Metrics beside those of copying the source, which moves nothing and is as sharp as it is."""
+
+    caption: str
+    rows: list[list[str]]  # the first is the header
+
+
+def copy_tables(result: Result) -> list[CopyTable]:
+    """Of all frames that the source does not drive itself, and of those that moved."""
+    everything, far = [], []
+    for name, metric in result["metrics"].items():
+        if "unavailable" in metric or "copy_source" not in metric:
+            continue
+        of = metric["copy_source"]
+        everything.append(copy_row(name, of["without_source_frames"]))
+        if of["moved"] is not None:
+            far.append(copy_row(name, of["moved"]))
+    tables = []
+    if everything:
+        caption = "All frames but those that the source drives itself."
+        tables.append(CopyTable(caption, [[*COPY_HEADER], *everything]))
+    if far:
+        caption = (
+            "Frames that moved: those that differ from the source by more than the median, which "
+            f"is an L1 of {number(result['moved']['l1'], COLUMNS['l1'].digits)}."
+        )
+        tables.append(CopyTable(caption, [[*COPY_HEADER], *far]))
+    return tables
+
+
+def copy_row(name: str, beside: BesideCopy) -> list[str]:
+    column, difference = COLUMNS[name], beside["difference"]
+    means = (beside["result"], beside["copy_source"], difference)
+    return [
+        f"{column.title} {ARROWS[column.better]}",
+        *(number(each["mean"], column.digits) for each in means),
+        interval(difference, column.digits),
+        f"{difference['frames']:,}",
+    ]
 
 
 def published_rows(result: Result) -> list[list[str]]:
@@ -114,7 +156,7 @@ def conventions() -> str:
 
 
 def markdown(result: Result) -> str:
-    """``table.md``: a document of both tables."""
+    """``table.md``: a document of all tables."""
     own = "**{}**".format
     published = [[escape_markdown(cell) for cell in row] for row in published_rows(result)]
     published[-1] = [own(cell) for cell in published[-1]]
@@ -130,6 +172,11 @@ def markdown(result: Result) -> str:
         escape_markdown(INTERVAL_NOTE),
         *map(escape_markdown, reasons(result)),
     ]
+    if copies := copy_tables(result):
+        parts.append("## Beside copying the source")
+    for caption, rows in copies:
+        cells = [[escape_markdown(cell) for cell in row] for row in rows]
+        parts += [escape_markdown(caption), markdown_table(cells)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -157,10 +204,15 @@ def markdown_table(rows: Iterable[Sequence[str]]) -> str:
 
 
 def latex(result: Result) -> str:
-    r"""``table.tex``: both tables with what to know about them, to ``\input`` in a document."""
+    r"""``table.tex``: all tables with what to know about them, to ``\input`` in a document."""
     published = [[escape_latex(cell) for cell in row] for row in published_rows(result)]
     metrics = [metric_cells(row, escape_latex) for row in metric_rows(result)]
     header = [escape_latex(cell) for cell in METRIC_HEADER]
+    copies = []
+    for caption, rows in copy_tables(result):
+        first, *others = [[escape_latex(cell) for cell in row] for row in rows]
+        title = escape_latex(f"Beside copying the source: {caption}")
+        copies += [title, latex_table(first, others)]
     return (
         "\n\n".join(
             [
@@ -170,6 +222,7 @@ def latex(result: Result) -> str:
                 latex_table(header, metrics),
                 escape_latex(INTERVAL_NOTE),
                 *map(escape_latex, reasons(result)),
+                *copies,
             ]
         )
         + "\n"

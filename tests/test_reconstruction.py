@@ -16,9 +16,10 @@ import torch
 from PIL import Image
 
 from animate import Animator
+from animate import main as animate
 from datasets.video import read_frames
 from evaluation.__main__ import main as evaluate
-from evaluation.metrics import PICTURE_METRICS, psnr
+from evaluation.metrics import PICTURE_METRICS, l1, psnr
 from evaluation.openface import OpenFace
 from modules import inference
 from reconstruction import main
@@ -75,6 +76,56 @@ def test_the_video_protocol_drives_the_first_frame_by_all(checkpoint, root, tmp_
     assert len(conditions["checkpoint_sha256"]) == 64
     assert conditions["versions"]["torch"] == torch.__version__.partition("+")[0]
     assert (conditions["precision"], conditions["size"]) == ("fp32", f"{SIZE} x {SIZE}")
+
+
+def test_a_checkpoint_is_held_against_copying_the_source(checkpoint, root, tmp_path):
+    assert main([*command(checkpoint, tmp_path / "out"), "--metrics", "psnr,l1,sharpness"]) == 0
+    result = result_of(tmp_path / "out")
+    copies, num_frames = [], 0
+    for clip in sorted(root.glob("test/*.mp4")):
+        first, *others = [frame.image for frame in read_frames(clip)]
+        copies += [(l1(first, frame), psnr(first, frame)) for frame in others]
+        num_frames += len(others)
+    distances, scores = np.array(copies).T
+    everything = result["metrics"]["psnr"]["copy_source"]["without_source_frames"]
+    assert everything["copy_source"]["mean"] == pytest.approx(scores.mean())
+    assert everything["difference"]["frames"] == num_frames
+    moved = distances > np.median(distances)
+    assert result["moved"] == {"frames": moved.sum(), "l1": pytest.approx(np.median(distances))}
+    far = result["metrics"]["psnr"]["copy_source"]["moved"]
+    assert far["copy_source"]["mean"] == pytest.approx(scores[moved].mean())
+    parts = [far[name]["mean"] for name in ("result", "copy_source", "difference")]
+    assert parts[0] - parts[1] == pytest.approx(parts[2])
+    assert result["metrics"]["sharpness"]["copy_source"]["moved"]["copy_source"]["mean"] > 0.5
+
+
+def test_cross_identity_results_are_asked_whether_their_keypoints_follow(
+    checkpoint, root, tmp_path
+):
+    csv = tmp_path / "pairs.csv"
+    made = ["pairs", "--root", root, "--output", csv, "--kind", "clips", "--count", 2]
+    assert evaluate(list(map(str, made))) == 0
+    out = tmp_path / "out"
+    fixed = ["--checkpoint", checkpoint, "--root", root, "--output", out, "--device", "cpu"]
+    assert animate(list(map(str, [*fixed, "--pairs", csv]))) == 0
+    folders = ["--real", out / "driving", "--generated", out / "generated"]
+    fixed = ["--cross-identity", *folders, "--source", out / "source", "--metrics", "l1,motion"]
+    fixed += ["--checkpoint", checkpoint, "--device", "cpu", "--batch-size", 3]
+    assert evaluate(list(map(str, [*fixed, "--output", tmp_path / "result"]))) == 0
+    result = result_of(tmp_path / "result")
+    detector = Animator.from_checkpoint(checkpoint, device="cpu", precision="fp32")
+    assert len(result["by_clip"]) == 2
+    for name, clip in result["by_clip"].items():
+        moves = []
+        for side in ("driving", "generated"):
+            pictures = [frame.image for frame in read_frames(out / side / name)]
+            points = detector.detect(pictures).positions.numpy().astype(float)
+            moves.append((points - points[0]).ravel())
+        expected = np.corrcoef(*moves)[0, 1]
+        assert clip["metrics"]["motion"] == pytest.approx(expected, rel=1e-3)
+    assert result["metrics"]["motion"]["frames"] == 14
+    assert "copy_source" not in result["metrics"]["motion"]
+    assert "sha256" in result["conditions"]["networks"]["motion"]
 
 
 def test_the_pairs_protocol_measures_the_pairs_of_a_published_list(

@@ -21,6 +21,7 @@ def frame_table(values: dict[str, list[float]], clips: list[str], **others: Any)
         is_source=np.array(others.get("is_source", [False] * len(clips)), np.bool_),
         values=numbers,
         missing={column: np.where(np.isnan(of), "no face", "") for column, of in numbers.items()},
+        copied={k: np.array(of, np.float64) for k, of in others.get("copied", {}).items()},
     )
 
 

@@ -69,6 +69,18 @@ class Difference:
         return Measured({"l1": values}, ["too dark" if is_dark else "" for is_dark in dark])
 
 
+class Brightening:
+    """A metric of clips: how much brighter the last result is than the first."""
+
+    column = "motion"
+
+    def look(self, frames: Frames) -> np.ndarray:
+        return frames.generated.astype(float).mean(axis=(1, 2, 3))
+
+    def measure(self, seen: np.ndarray) -> tuple[float, str]:
+        return (float(seen[-1] - seen[0]), "") if len(seen) > 1 else (np.nan, "too short")
+
+
 def features(frames: np.ndarray) -> np.ndarray:
     return frames[:, :2, 0].reshape(len(frames), -1).astype(np.float32)
 
@@ -76,7 +88,12 @@ def features(frames: np.ndarray) -> np.ndarray:
 def evaluation(
     units: list[Clip], output: Path, processes: Processes = ALONE, precision: str = "fp32"
 ) -> Evaluation:
-    suite = Suite([Difference()], ["l1"], features, {"akd": "no weights"}, {})
+    metric = Difference()
+    suite = Suite(
+        *([metric], ["l1", "motion"], features, {"akd": "no weights"}, {}),
+        clip_metrics=[Brightening()],
+        copied=[metric],
+    )
     clips = {"listed": len(units), "used": 0, "dropped": {}}
     request = Request(
         protocol="video",
@@ -131,6 +148,36 @@ def test_the_numbers_are_those_of_a_plain_loop(tmp_path):
         "clips": len(CLIPS),
         "identities": 2,
     }
+
+
+def test_what_copying_the_source_gives_is_measured_beside(tmp_path):
+    evaluation(CLIPS, tmp_path).run()
+    table = read_frames(tmp_path / "frames.csv")
+    rows = [row for clip in CLIPS for row in clip.read()]
+    expected = [np.abs(row.source / 255 - row.real / 255).mean() for row in rows]
+    unmeasured = np.isnan(table.values["l1"])
+    np.testing.assert_array_equal(np.isnan(table.copied["l1"]), unmeasured)
+    np.testing.assert_allclose(table.copied["l1"][~unmeasured], np.array(expected)[~unmeasured])
+    assert table.copied.keys() == {"l1"}
+
+
+def test_the_value_of_a_clip_stands_at_each_of_its_frames(tmp_path):
+    """Frames that could not be rendered are left out, as if they were not there."""
+    clips = [*CLIPS, Clip(20, num_frames=1)]
+    result = evaluation(clips, tmp_path).run()
+    table = read_frames(tmp_path / "frames.csv")
+    for clip in clips:
+        rows = table.clips == clip.name
+        frames = [((row.source.astype(int) + row.real) // 2, row.real) for row in clip.read()]
+        made = [half.mean() for half, real in frames if real[0, 0, 0] < BRIGHT]
+        finite = [real[0, 0, 0] < BRIGHT for _, real in frames]
+        found = table.values["motion"][rows]
+        assert np.isnan(found[~np.array(finite)]).all()
+        if len(made) > 1:
+            np.testing.assert_allclose(found[finite], made[-1] - made[0])
+        else:
+            assert np.isnan(found).all()
+    assert "too short" in result["metrics"]["motion"]["dropped"]
 
 
 def test_driving_frames_that_show_the_source_are_marked(tmp_path):

@@ -5,6 +5,7 @@ from evaluation.frame_table import FrameTable, joined, read_frames, write_frames
 from modules.errors import InputError
 from tests.evaluation.tables import NAN, frame_table, random_table
 
+INF = float("inf")
 AWKWARD = ['a,b "quoted"', "Zoë #1; Ελένη", "two\nlines", " spaces ", "=1+1", ""]
 
 
@@ -13,6 +14,9 @@ def assert_equal(a: FrameTable, b: FrameTable) -> None:
         assert own.dtype.kind == other.dtype.kind
         assert own.tolist() == other.tolist()
     assert a.values.keys() == b.values.keys() == a.missing.keys() == b.missing.keys()
+    assert a.copied.keys() == b.copied.keys()
+    for column in a.copied:
+        np.testing.assert_array_equal(a.copied[column], b.copied[column], strict=True)
     for column in a.values:
         np.testing.assert_array_equal(a.values[column], b.values[column], strict=True)
         assert a.missing[column].tolist() == b.missing[column].tolist()
@@ -23,8 +27,13 @@ def test_a_table_reads_back_equal(tmp_path):
         "psnr": [float("inf"), 0.1 + 0.2, NAN, 1e-300, -0.0, 1 / 3],
         "akd": [NAN, 1.0, NAN, 2.0, 3.0, NAN],
     }
+    copied = {"akd": [NAN, 1 / 3, INF, 0.0, 1.0, NAN], "psnr": [INF, 1.0, 2.0, NAN, 3.0, 1e300]}
     table = frame_table(
-        values, AWKWARD, identities=AWKWARD[::-1], frames=AWKWARD, is_source=[True] + 5 * [False]
+        *(values, AWKWARD),
+        identities=AWKWARD[::-1],
+        frames=AWKWARD,
+        is_source=[True] + 5 * [False],
+        copied=copied,
     )
     table.missing["akd"] = np.array(['no "face", 顔', "", "two\nlines", "", "", ""])
     write_frames(tmp_path / "frames.csv", table)
@@ -40,12 +49,13 @@ def test_a_table_without_frames_or_columns_reads_back_equal(tmp_path, values):
 
 
 def test_the_file_is_a_plain_csv_in_the_order_of_the_columns(tmp_path):
-    table = frame_table({"akd": [NAN, 2.0], "l1": [0.25, float("inf")]}, ["c", "c"])
+    values, copied = {"akd": [NAN, 2.0], "l1": [0.25, INF]}, {"l1": [0.5, 0.0]}
+    table = frame_table(values, ["c", "c"], copied=copied)
     write_frames(tmp_path / "frames.csv", table)
     assert (tmp_path / "frames.csv").read_text().splitlines() == [
-        "clip,identity,frame,is_source,l1,akd,missing",
-        'c,c,0000000,0,0.25,,"{""akd"": ""no face""}"',
-        "c,c,0000001,0,inf,2.0,",
+        "clip,identity,frame,is_source,l1,akd,copy_source_l1,missing",
+        'c,c,0000000,0,0.25,,0.5,"{""akd"": ""no face""}"',
+        "c,c,0000001,0,inf,2.0,0.0,",
     ]
 
 
@@ -93,12 +103,14 @@ def test_an_absent_file_is_refused(tmp_path):
 
 def test_joined_tables_stand_below_each_other():
     table = random_table(5)
+    table = table._replace(copied={"l1": random_table(5, seed=1).values["l1"]})
     ends = [0, 4, 4, len(table.clips)]  # the one in the middle is empty
     parts = [
         FrameTable(
             *(field[start:end] for field in table[:4]),
             values={column: of[start:end] for column, of in table.values.items()},
             missing={column: of[start:end] for column, of in table.missing.items()},
+            copied={column: of[start:end] for column, of in table.copied.items()},
         )
         for start, end in zip(ends, ends[1:], strict=False)
     ]

@@ -103,6 +103,16 @@ def test_the_page_holds_tables_plots_pictures_and_conditions():
         assert text in page.text
 
 
+def test_the_page_says_what_copying_the_source_would_give():
+    table = random_table(6)
+    table = table._replace(copied={"l1": table.values["l1"] + 0.5})
+    page = Page(html(result_of(table), table, [], [], None))
+    assert len(page.all("table")) == 4
+    assert "Beside copying the source" in page.text
+    assert "-0.5000 -0.5000 to -0.5000" in page.text
+    assert "Beside copying" not in Page(report()).text
+
+
 def test_pictures_are_those_given_in_their_order():
     page = Page(report())
     pictures = [

@@ -39,6 +39,41 @@ def test_means_by_clip_and_identity_are_those_by_hand():
     assert akd["dropped"] == {"no face": ["b1/0000000", "a1/0000000", "b2/0000000"]}
 
 
+def test_a_result_stands_beside_that_of_copying_the_source():
+    """Of six frames one is the source; of the others two are further from it than the median."""
+    table = frame_table(
+        {"l1": [0.0, 0.1, 0.1, 0.2, 0.1, 0.3], "psnr": [INF, 30.0, NAN, 26.0, 31.0, 20.0]},
+        ["a", "a", "a", "b", "b", "b"],
+        is_source=[True, False, False, False, False, False],
+        copied={
+            "l1": [0.0, 0.05, 0.2, 0.3, 0.1, 0.4],
+            "psnr": [INF, 33.0, 28.0, 22.0, 31.0, 19.0],
+        },
+    )
+    summary = summarise(table, {}, None, 0, seed=0)
+    assert summary["moved"] == {"frames": 2, "l1": 0.2}
+    copy = summary["metrics"]["l1"]["copy_source"]
+    means = {name: part["mean"] for name, part in copy["without_source_frames"].items()}
+    assert means == pytest.approx({"result": 0.16, "copy_source": 0.21, "difference": -0.05})
+    moved = summary["metrics"]["psnr"]["copy_source"]["moved"]
+    assert {name: part["mean"] for name, part in moved.items()} == {
+        "result": 23.0,
+        "copy_source": 20.5,
+        "difference": 2.5,
+    }
+    assert moved["difference"]["interval"] is None  # of one clip
+    every = summary["metrics"]["psnr"]["copy_source"]["without_source_frames"]
+    assert {part["frames"] for part in every.values()} == {4}  # those with both values
+    assert every["difference"]["interval"] == pytest.approx([-3.0, 5 / 3])
+
+
+def test_without_l1_which_frames_moved_is_not_known():
+    table = frame_table({"psnr": [1.0]}, ["a"], copied={"psnr": [2.0]})
+    summary = summarise(table, {}, None, 0, seed=0)
+    assert "moved" not in summary
+    assert summary["metrics"]["psnr"]["copy_source"]["moved"] is None
+
+
 def test_metrics_stand_in_the_order_of_the_columns_with_fid_and_the_unavailable():
     table = frame_table({"psnr": [1.0], "l1": [2.0]}, ["c"])
     metrics = summarise(table, {"aed": "no weights", "akd": "no net"}, 12.5, 99, 0)["metrics"]
@@ -67,6 +102,7 @@ def test_a_result_reads_back_equal_infinite_numbers_too(tmp_path):
         ["Zoë", "inf", "inf", "c"],
         identities=["inf", "-inf", "-inf", "nan"],
         is_source=[True, False, False, False],
+        copied={"psnr": [INF, 20.0, INF, 1.0], "l1": [0.0, 0.2, 0.3, 0.1]},
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -3,7 +3,15 @@ import warnings
 import numpy as np
 import pytest
 
-from evaluation.statistics import LEVEL, RESAMPLES, bootstrap_interval, estimate, group_means, mean
+from evaluation.statistics import (
+    LEVEL,
+    RESAMPLES,
+    bootstrap_interval,
+    differences,
+    estimate,
+    group_means,
+    mean,
+)
 
 NAN, INF = float("nan"), float("inf")
 
@@ -95,3 +103,10 @@ def test_means_by_group_are_those_of_a_loop():
 
 def test_the_mean_of_nothing_is_none():
     assert mean(np.array([])) is None
+
+
+def test_equal_infinities_do_not_differ_and_what_is_not_there_has_no_difference():
+    a = np.array([1.0, INF, INF, -INF, NAN, 2.0, INF])
+    b = np.array([3.0, INF, 1.0, -INF, 1.0, NAN, -INF])
+    found = differences(a, b)
+    np.testing.assert_array_equal(found, [2.0, 0.0, -INF, 0.0, NAN, NAN, -INF])

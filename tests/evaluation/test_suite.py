@@ -29,9 +29,10 @@ def test_metrics_come_in_the_order_of_the_columns():
 
 def test_what_cannot_be_had_is_named_and_the_rest_is_there(offline):
     suite = build_suite(list(COLUMNS), CPU, WeightFiles(), has_source=True, cross_identity=False)
-    assert suite.columns == list(PICTURE_METRICS)
+    assert suite.columns == suite.copied_columns == [*PICTURE_METRICS, "sharpness"]
     assert suite.features is None
-    assert set(suite.unavailable) == set(COLUMNS) - set(PICTURE_METRICS)
+    assert set(suite.unavailable) == set(COLUMNS) - set(suite.columns)
+    assert "--checkpoint" in suite.unavailable["motion"]
     assert "--openface" in suite.unavailable["aed"]
     assert "--arcface" in suite.unavailable["csim"]
     assert suite.unavailable["fid"] == "nothing can be downloaded."
@@ -45,6 +46,14 @@ def test_across_identities_nothing_is_held_against_the_driving_frame(offline):
     assert "another person" in suite.unavailable["l1"]
     assert "--source" in suite.unavailable["csim"]
     assert suite.unavailable["mkr"] == "nothing can be downloaded."
+
+
+@pytest.mark.parametrize(("has_source", "cross_identity"), [(True, True), (False, False)])
+def test_copying_the_source_needs_a_source_of_the_same_person(offline, has_source, cross_identity):
+    suite = build_suite(
+        ["l1"], CPU, WeightFiles(), has_source=has_source, cross_identity=cross_identity
+    )
+    assert suite.copied_columns == []
 
 
 def test_what_computes_a_number_is_named(monkeypatch, tmp_path):

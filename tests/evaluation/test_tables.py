@@ -86,6 +86,25 @@ def test_every_metric_has_a_row_with_its_digits():
     assert "Unavailable: AED: no weights file was named" in text
 
 
+def test_metrics_stand_beside_those_of_copying_the_source():
+    table = frame_table(
+        {"l1": [0.1, 0.2, 0.3, 0.1], "psnr": [30.0, 20.0, 26.0, 22.0], "mkr": [0.0] * 4},
+        ["a", "a", "b", "b"],
+        copied={"l1": [0.05, 0.25, 0.4, 0.15], "psnr": [33.0, 19.0, 21.0, 22.0]},
+    )
+    result = result_of(table)
+    _, beside = markdown(result).split("## Beside copying the source")
+    everything, far = beside.split("Frames that moved")
+    assert markdown_rows(everything)["PSNR (dB) ↑"] == [
+        *("24.50", "23.75", "0.75", "-1.00 to 2.50", "4")
+    ]
+    assert markdown_rows(far)["PSNR (dB) ↑"] == ["23.00", "20.00", "3.00", "1.00 to 5.00", "2"]
+    assert "an L1 of 0.2000" in far
+    assert "MKR ↓" not in markdown_rows(beside)
+    assert "Beside copying the source: Frames that moved" in latex(result)
+    assert "Beside copying" not in markdown(result_of(random_table(4)))
+
+
 def test_numbers_that_do_not_exist_are_not_invented():
     result = result_of(frame_table({"akd": [NAN]}, ["a"]))
     assert metric_rows(result)[0].mean == NOTHING
@@ -116,9 +135,12 @@ def test_awkward_reasons_break_no_table():
         assert line == f"Unavailable: AED: {escaped}"
 
 
-def test_the_rows_of_a_latex_table_are_as_wide_as_it_says():
-    text = latex(result_of(random_table(4)))
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+@pytest.mark.parametrize(("copied", "num_tables"), [([], 2), (["akd"], 3), (["l1", "akd"], 4)])
+def test_the_rows_of_a_latex_table_are_as_wide_as_it_says(copied, num_tables):
+    table, other = random_table(4), random_table(4, seed=1)
+    table = table._replace(copied={column: other.values[column] for column in copied})
+    text = latex(result_of(table))
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == num_tables
     for columns, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}\n(.*?)\\end", text, re.DOTALL):
         for line in body.splitlines():
             if line == r"\hline":
