@@ -111,6 +111,10 @@ def test_addresses_are_places_too():
     config = without_places(load_config("vox.yaml", overrides))
     assert "bucket" not in str(config)
     assert config.loss.vgg == "random"
+    overrides = ["data.decoded=/scratch/frames", "data.portraits.root=/scratch/portraits"]
+    config = without_places(load_config("lite.yaml", overrides))
+    assert "scratch" not in str(config)
+    assert config.data.portraits is not None
 
 
 def test_a_picture_is_animated_by_an_exported_network(exported, root, tmp_path):
