@@ -86,7 +86,9 @@ class DrivingVideo:
         """The motion, once all of it went through."""
         parts = (torch.cat(each).cpu() for each in zip(*self.detected, strict=True))
         animator = self.animator
-        return MotionTemplate(Keypoints(*parts), self.rate, animator.size, animator.detector)
+        return MotionTemplate(
+            Keypoints(*parts), self.rate, animator.size, animator.detector_fingerprint
+        )
 
 
 class DrivingTemplate:
@@ -96,7 +98,7 @@ class DrivingTemplate:
         """Raises InputError where it is not of the animator's detector."""
         self.animator, self.path = animator, path
         template = load_template(path)
-        template.require_maker(animator.detector, animator.size, path)
+        template.require_maker(animator.detector_fingerprint, animator.size, path)
         self.numbers = chosen_numbers(frames, len(template.keypoints.positions), path)
         self.num_frames, self.rate = len(self.numbers), template.rate
         parts = (part[frames].to(animator.device) for part in template.keypoints)

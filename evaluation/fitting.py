@@ -113,7 +113,7 @@ def chosen_framing(
         raise InputError(f"--paste undoes --fit training: leave out --fit {fit}.")
     if fit == "training" or paste:
         return Framing(geometry or training_geometry(checkpoint), paste=paste)
-    if fit is None and (geometry := geometry or stated_geometry(checkpoint)):
+    if fit is None and (geometry := geometry or geometry_in(checkpoint)):
         return Framing(geometry, always=False)
     return None
 
@@ -126,7 +126,7 @@ def training_geometry(checkpoint: str | Path) -> Geometry:
     """
     if read_config(checkpoint) is None:
         return PUBLISHED
-    geometry = stated_geometry(checkpoint)
+    geometry = geometry_in(checkpoint)
     if geometry is None:
         raise InputError(
             f"{checkpoint} does not say how its training frames were cut (data.geometry), which "
@@ -135,7 +135,7 @@ def training_geometry(checkpoint: str | Path) -> Geometry:
     return geometry
 
 
-def stated_geometry(checkpoint: str | Path) -> Geometry | None:
+def geometry_in(checkpoint: str | Path) -> Geometry | None:
     """The same where the checkpoint says it; None where it does not, as published ones never do."""
     config: dict[str, Any] = read_config(checkpoint) or {"data": {}}
     stated = config["data"].get("geometry")

@@ -81,7 +81,7 @@ class Animator:
         self.network = Inference(model, self.device, precision)
         self.transfer = Transfer(self.device)
         self.busy = BusyTime(self.device)
-        self.detector = fingerprint(model.detector)  # of the keypoints that it finds
+        self.detector_fingerprint = fingerprint(model.detector)
 
     @classmethod
     def from_checkpoint(

@@ -210,6 +210,16 @@ def test_relative_motion_counts_from_the_chosen_frame(animator):
     assert np.abs(from_third[0].astype(int) - still).max() > 1
 
 
+def test_keypoints_drive_as_the_frames_that_they_are_of(animator):
+    (source,) = moving_square(1, seed=1)
+    frames = list(moving_square(5))
+    expected = list(animator.animate(source, frames, initial=frames[2], adapt_scale=True))
+    batches = [animator.detect(frames[:3]), animator.detect(frames[3:])]
+    initial = animator.detect(frames[2:3])
+    found = animator.follow(source, batches, initial=initial, adapt_scale=True)
+    assert np.abs(np.stack(list(found)).astype(int) - expected).max() <= 1  # rounding may differ
+
+
 def test_the_adapted_scale_changes_the_motion(animator):
     (source,) = moving_square(1, seed=1)
     frames = list(moving_square(5))

@@ -1,4 +1,4 @@
-"""``animate --fit training``: faces cut as the network's training frames were, and the way back."""
+"""Faces cut as the network's training frames were, and the way back."""
 
 from fractions import Fraction
 from itertools import product
@@ -189,6 +189,79 @@ def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, 
     assert call(files | {"--best-frame": "2"}) == 0
     initial, *frames = copying
     np.testing.assert_array_equal(initial, frames[2])
+
+
+# Where no fit is chosen
+
+
+@pytest.fixture
+def unfitted(files) -> dict[str, str | None]:
+    return {name: value for name, value in files.items() if name != "--fit"}
+
+
+def test_faces_are_cut_by_themselves(files, unfitted, tmp_path):
+    for name, options in (("chosen", files), ("by-itself", unfitted)):
+        assert call(options | {"--output": f"{tmp_path}/{name}/"}) == 0
+    np.testing.assert_array_equal(images(tmp_path / "by-itself"), images(tmp_path / "chosen"))
+
+
+def test_pictures_of_the_networks_size_stay_as_they_are(unfitted, copying, tmp_path):
+    small = Image.fromarray(astronaut()).resize((SIZE, SIZE))
+    small.save(tmp_path / "small.png")
+    output = tmp_path / "out"
+    same = unfitted | {"--output": f"{output}/", "--source": f"{tmp_path}/small.png"}
+    assert call(same | {"--driving": f"{tmp_path}/small.png"}) == 0
+    np.testing.assert_array_equal(images(output), [np.asarray(small)])
+    np.testing.assert_array_equal(copying, [np.asarray(small)])
+    copying.clear()
+    assert call(same) == 0  # each by itself: the driving frames are larger
+    np.testing.assert_array_equal(images(output), [np.asarray(small)] * 4)
+    driving = Path(str(unfitted["--driving"]))
+    face = main_face_of_video(driving)
+    assert face is not None
+    crop = TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
+    np.testing.assert_array_equal(copying, [crop.frame(image) for image in images(driving)])
+
+
+def test_without_a_face_a_picture_is_taken_as_a_whole(unfitted, copying, tmp_path, caplog):
+    blank = np.full((300, 200, 3), 90, np.uint8)
+    Image.fromarray(blank).save(tmp_path / "blank.png")
+    with caplog.at_level("INFO"):
+        assert (
+            call(unfitted | {"--source": f"{tmp_path}/blank.png", "--output": f"{tmp_path}/a/"})
+            == 0
+        )
+    assert f"No face was found in {tmp_path}/blank.png: " in caplog.text
+    assert "Pictures of 200 x 300 pixels are cropped to their centre" in caplog.text
+    assert [image.shape for image in images(tmp_path / "a")] == [(SIZE, SIZE, 3)] * 4
+
+
+def test_where_it_is_not_known_how_to_cut_the_centre_is_taken(unfitted, tmp_path, copying):
+    config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
+    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+    assert call(unfitted) == 0
+    assert probe(str(unfitted["--output"])).size == (SIZE, SIZE)
+    whole = Image.fromarray(images(Path(str(unfitted["--driving"])))[0]).resize((SIZE, SIZE), 3)
+    np.testing.assert_array_equal(copying[0], np.asarray(whole))
+
+
+def test_to_paste_is_to_cut(files, unfitted, tmp_path):
+    for name, options in (("chosen", files), ("by-itself", unfitted)):
+        assert call(options | {"--output": f"{tmp_path}/{name}/", "--paste": None}) == 0
+    np.testing.assert_array_equal(images(tmp_path / "by-itself"), images(tmp_path / "chosen"))
+    assert images(tmp_path / "chosen")[0].shape == (512, 512, 3)
+
+
+def test_only_the_part_of_the_video_that_drives_decides_where_its_face_is(files, copying, tmp_path):
+    """Before, there was another place; she comes late."""
+    with VideoWriter(tmp_path / "driving.mp4", Fraction(25)) as writer:
+        for left in (-100, -100, -100, 60):
+            writer.write(astronaut(left))
+    assert call(files | {"--frames": "3:"}) == 0
+    face = main_face(images(tmp_path / "driving.mp4")[3])
+    assert face is not None
+    crop = TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
+    np.testing.assert_array_equal(copying, [crop.frame(images(tmp_path / "driving.mp4")[3])])
 
 
 # The geometry of training data

@@ -126,6 +126,9 @@ def test_long_videos_are_sampled(tmp_path, monkeypatch):
     frames = [np.full((8, 8, 3), i, np.uint8) for i in range(41)]
     assert main_face_of_video(write_frames(tmp_path / "a", frames)) is None
     assert looked_at == [0, 5, 10, 15, 20, 25, 30, 35, 40]
+    looked_at.clear()
+    assert main_face_of_video(tmp_path / "a", among=range(20, 37)) is None
+    assert looked_at == [20, 22, 24, 26, 28, 30, 32, 34, 36]
 
 
 def test_a_video_that_cannot_be_read_is_told(tmp_path):

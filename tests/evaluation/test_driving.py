@@ -1,0 +1,111 @@
+"""What drives is one stream of keypoints, of a video or of the motion saved from it."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.video import VideoWriter
+from evaluation.driving import ALL, Driving, DrivingVideo, Moment, open_driving
+from modules.animator import Animator
+from modules.errors import InputError
+from modules.geometry import Keypoints
+from modules.motion_template import save_template
+from tests.tiny import tiny_model
+
+SIZE = (32, 48)
+TIMES = [Fraction(t, 100) for t in (0, 4, 12, 24, 28, 40, 44)]
+
+
+@pytest.fixture(scope="module")
+def animator() -> Animator:
+    return Animator(tiny_model(), SIZE, device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (7, *SIZE, 3), np.uint8))
+
+
+@pytest.fixture
+def video(frames, tmp_path) -> Path:
+    """Seven frames of a variable rate."""
+    with VideoWriter(tmp_path / "driving.mp4", Fraction(25)) as writer:
+        for frame, time in zip(frames, TIMES, strict=True):
+            writer.write(frame, time)
+    return tmp_path / "driving.mp4"
+
+
+def went_through(driving: Driving, batch_size: int | None = None) -> tuple[list[Moment], Keypoints]:
+    with driving.motion(batch_size) as motion:
+        batches = list(motion)
+    moments = [moment for some, _ in batches for moment in some]
+    assert {len(some) for some, _ in batches[:-1]} <= {batch_size or driving.animator.batch_size}
+    parts = zip(*(keypoints for _, keypoints in batches), strict=True)
+    return moments, Keypoints(*map(torch.cat, parts))
+
+
+def saved(driving: DrivingVideo, path: Path) -> Path:
+    went_through(driving)
+    save_template(path, driving.template())
+    return path
+
+
+@pytest.mark.parametrize(("part", "start", "end"), [(ALL, 0, 7), (slice(2, 6), 2, 6)])
+def test_a_video_drives_with_the_keypoints_of_its_frames(animator, video, part, start, end):
+    whole = DrivingVideo(animator, video)
+    images = [frame.image for frame in whole.frames()]
+    driving = DrivingVideo(animator, video, frames=part)
+    assert driving.num_frames == end - start
+    moments, keypoints = went_through(driving, batch_size=3)
+    assert [moment.time for moment in moments] == [t - TIMES[start] for t in TIMES[start:end]]
+    for moment, expected in zip(moments, images[start:end], strict=True):
+        np.testing.assert_array_equal(moment.pictures, [expected])
+    for found, expected in zip(keypoints, animator.detect(images[start:end]), strict=True):
+        torch.testing.assert_close(found, expected)
+    for found, expected in zip(driving.keypoints_at(1), keypoints, strict=True):
+        torch.testing.assert_close(found, expected[1:2])
+
+
+@pytest.mark.parametrize("part", [ALL, slice(None, 3), slice(4, None)])
+def test_a_template_drives_as_the_part_of_the_video_does(animator, video, part):
+    template = saved(DrivingVideo(animator, video), video.with_name("m.npz"))
+    one, other = (open_driving(animator, path, frames=part) for path in (video, template))
+    assert (one.num_frames, one.rate) == (other.num_frames, other.rate)
+    expected, found = (went_through(driving)[1] for driving in (one, other))
+    assert all(map(torch.equal, found, expected))
+    moments, again = went_through(other, batch_size=2)
+    assert moments == [Moment(None, [])] * other.num_frames
+    assert all(map(torch.equal, again, expected))
+    for part_found, part_expected in zip(other.keypoints_at(1), expected, strict=True):
+        assert torch.equal(part_found, part_expected[1:2])
+
+
+def test_a_template_is_of_the_part_that_went_through_last(animator, video):
+    driving = DrivingVideo(animator, video, frames=slice(3, 5))
+    for _ in range(2):
+        _, keypoints = went_through(driving)
+    template = driving.template()
+    assert all(map(torch.equal, template.keypoints, keypoints))
+    assert template[1:] == (driving.rate, SIZE, animator.detector_fingerprint)
+
+
+@pytest.mark.parametrize("part", [slice(0, 8), slice(7, None), slice(4, 4), slice(-3, None)])
+@pytest.mark.parametrize("kind", ["video", "template"])
+def test_frames_that_are_not_there_are_told(animator, video, kind, part):
+    path = video
+    if kind == "template":
+        path = saved(DrivingVideo(animator, video), video.with_name("m.npz"))
+    with pytest.raises(InputError, match=f"{path} holds 7 frames: .* is no part of them"):
+        open_driving(animator, path, frames=part)
+    with pytest.raises(InputError, match=f"Of {path} 2 frames are used: there is no frame 2"):
+        open_driving(animator, path, frames=slice(1, 3)).keypoints_at(2)
+
+
+def test_the_template_of_another_network_is_refused(animator, video):
+    template = saved(DrivingVideo(animator, video), video.with_name("m.npz"))
+    other = Animator(tiny_model(seed=1), SIZE, device="cpu", precision="fp32")
+    with pytest.raises(InputError, match="another network"):
+        open_driving(other, template)

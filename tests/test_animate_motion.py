@@ -1,0 +1,274 @@
+"""``animate.py`` with motions in files, and with nothing but what comes with the project."""
+
+import logging
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from animate import Animator, main, parse_frames
+from datasets.video import VideoWriter, probe, read_frames
+from modules import bundled
+from modules.checkpoints import save_weights
+from modules.errors import InputError
+from modules.keypoint_detector import KeypointDetectorConfig
+from tests.tiny import TINY, tiny_model
+
+SIZE = 32
+RATE = Fraction(30000, 1001)
+NUM_FRAMES = 7
+# A random detector has flat heatmaps: the low temperature lets its keypoints move.
+MOVING = TINY.model_copy(
+    update={
+        "keypoint_detector": KeypointDetectorConfig(
+            width=4, depth=2, downsample=2, temperature=1e-3
+        )
+    }
+)
+
+
+def moving_square(num_frames: int, seed: int = 0) -> list[np.ndarray]:
+    ground = np.random.default_rng(seed).integers(0, 128, (4, 4, 3), np.uint8)
+    frames = [ground.repeat(8, axis=0).repeat(8, axis=1) for _ in range(num_frames)]
+    for i, frame in enumerate(frames):
+        frame[2 * i : 2 * i + 8, 3 * i : 3 * i + 8] = 255
+    return frames
+
+
+def images(path: Path | str) -> np.ndarray:
+    return np.stack([frame.image for frame in read_frames(path)]).astype(int)
+
+
+Words = dict[str, str | None]
+
+
+def call(options: Words) -> int:
+    return main([word for pair in options.items() for word in pair if word is not None])
+
+
+def complaint(capsys) -> str:
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert "Traceback" not in lines[-1]
+    return lines[-1]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    config = {"model": MOVING.model_dump(mode="json"), "data": {"size": SIZE}}
+    save_weights(folder / "weights.safetensors", tiny_model(MOVING), config)
+    return folder / "weights.safetensors"
+
+
+@pytest.fixture
+def files(checkpoint, tmp_path, monkeypatch) -> Words:
+    """The options of a command that works."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(moving_square(1, seed=1)[0]).save("source.png")
+    with VideoWriter("driving.mp4", RATE) as writer:
+        for frame in moving_square(NUM_FRAMES):
+            writer.write(frame)
+    return {
+        "--checkpoint": str(checkpoint),
+        "--source": "source.png",
+        "--driving": "driving.mp4",
+        "--output": "out/",
+        "--device": "cpu",
+        "--precision": "fp32",
+    }
+
+
+def without(options: Words, *names: str) -> Words:
+    return {name: value for name, value in options.items() if name not in names}
+
+
+@pytest.fixture
+def template(files) -> str:
+    """The motion of the driving video, saved alone."""
+    options = without(files, "--source", "--output", "--precision")
+    assert call(options | {"--save-motion": "m.npz"}) == 0
+    return "m.npz"
+
+
+# Motions in files
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"--motion": "absolute"},
+        {"--adapt-scale": None},
+        {"--best-frame": "3"},
+        {"--frames": "2:6", "--best-frame": "3"},
+        {"--batch-size": "3"},
+    ],
+)
+def test_a_template_moves_a_source_as_its_video_does(files, template, how):
+    assert call(files | how) == 0
+    expected = images("out")
+    assert call(files | how | {"--driving": template, "--output": "again/"}) == 0
+    np.testing.assert_array_equal(images("again"), expected)
+    assert len(expected) == (4 if "--frames" in how else NUM_FRAMES)
+    assert (expected[0] != expected[-1]).any()
+
+
+def test_a_motion_is_saved_alone_without_anything_else(files, template, tmp_path):
+    assert {path.name for path in tmp_path.iterdir()} == {"source.png", "driving.mp4", template}
+    assert Path(template).stat().st_size < 5000
+
+
+def test_a_motion_is_saved_beside_an_animation(files, template):
+    assert call(files | {"--save-motion": "beside.npz"}) == 0
+    with np.load("beside.npz") as found, np.load(template) as expected:
+        assert set(found) == set(expected)
+        for name in ("positions", "jacobians"):
+            np.testing.assert_allclose(found[name], expected[name], atol=1e-6)
+        for name in ("version", "rate", "size", "detector"):
+            np.testing.assert_array_equal(found[name], expected[name])
+    assert len(images("out")) == NUM_FRAMES
+
+
+def test_the_result_has_the_rate_of_the_template_and_no_sound(files, template):
+    write_sound("driving.mp4")
+    assert probe("driving.mp4").has_audio
+    assert call(files | {"--driving": template, "--output": "out.mp4"}) == 0
+    result = probe("out.mp4")
+    assert (result.rate, result.num_frames, result.has_audio) == (RATE, NUM_FRAMES, False)
+
+
+def test_sound_is_kept_where_the_part_begins_with_the_video(files):
+    write_sound("driving.mp4")
+    for part, has_sound in ((":3", True), ("2:", False)):
+        assert call(files | {"--frames": part, "--output": "out.mp4"}) == 0
+        assert probe("out.mp4").has_audio == has_sound
+
+
+def write_sound(path: str) -> None:
+    """Some frames with a second of silence."""
+    with av.open(path, "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width = video.height = SIZE
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("aac", rate=16000, layout="mono")
+        for frame in moving_square(NUM_FRAMES):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(frame)))
+        container.mux(video.encode())
+        for i in range(0, 16000, 1000):
+            silence = np.zeros((1, 1000), np.float32)
+            sound = av.AudioFrame.from_ndarray(silence, "fltp", "mono")
+            sound.sample_rate, sound.pts = 16000, i
+            container.mux(audio.encode(sound))
+        container.mux(audio.encode())
+
+
+def test_panels_of_a_template_have_no_driving_frames(files, template):
+    options = files | {"--driving": template}
+    assert call(options) == 0
+    assert call(options | {"--output": "panels/", "--panels": None}) == 0
+    source = np.broadcast_to(images("source.png"), images("out").shape)
+    np.testing.assert_array_equal(images("panels"), np.concatenate([source, images("out")], axis=2))
+
+
+def test_a_template_of_another_network_is_refused(files, template, tmp_path, capsys):
+    other = tmp_path / "other.safetensors"
+    config = {"model": MOVING.model_dump(mode="json"), "data": {"size": SIZE}}
+    save_weights(other, tiny_model(MOVING, seed=1), config)
+    assert call(files | {"--driving": template, "--checkpoint": str(other)}) == 2
+    assert "keypoint detector of another network" in complaint(capsys)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"--driving": "m.npz", "--best-frame": "auto"}, "give the number of a frame"),
+        ({"--driving": "m.npz", "--best-frame": "7"}, "there is no frame 7"),
+        ({"--driving": "m.npz", "--save-motion": "n.npz"}, "needs a driving video"),
+        ({"--driving": "m.npz", "--frames": "5:9"}, "5:9 is no part of them"),
+        ({"--driving": "text.npz"}, "text.npz is not a readable motion template"),
+        ({"--driving": "dancing"}, "no file dancing"),
+        ({"--frames": "ten"}, "Frames are START:END"),
+        ({"--frames": "1:2:3"}, "Frames are START:END"),
+        ({"--save-motion": "n.txt"}, "n.txt does not end in .npz"),
+        ({"--save-motion": "absent/n.npz"}, "create the folder absent first"),
+        ({"--output": None, "--save-motion": "n.npz"}, "Give --output"),
+        ({"--output": None}, "Give --output"),
+        ({"--driving": None}, "Give either --driving"),
+        ({"--driving": None, "--source": None, "--pairs": "p.csv", "--frames": "1:2"}, "--frames"),
+        ({"--driving": None, "--source": None, "--pairs": "p.csv", "--output": None}, "--output"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
+    files, template, tmp_path, capsys, *, change, says
+):
+    Path("text.npz").write_text("text")
+    before = set(tmp_path.iterdir())
+    absent = [name for name, value in change.items() if value is None]
+    assert call(without(files | change, *absent)) == 2
+    assert says in complaint(capsys)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_an_animation_that_fails_saves_no_motion(files, tmp_path, monkeypatch):
+    before = set(tmp_path.iterdir())
+
+    def broken(*args):
+        raise InputError("broken")
+
+    monkeypatch.setattr(Animator, "finish", broken)
+    assert call(files | {"--save-motion": "n.npz"}) == 2
+    assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "part"), [("10:130", slice(10, 130)), (":5", slice(None, 5)), ("5:", slice(5, None))]
+)
+def test_a_part_of_a_video_has_a_start_and_an_end(text, part):
+    assert parse_frames(text) == part
+
+
+# What comes with the project
+
+
+@pytest.fixture
+def shipped(files, template, checkpoint, monkeypatch, tmp_path) -> None:
+    """The test's network and motion in the place of the project's."""
+    (tmp_path / "motions").mkdir()
+    Path(template).rename(tmp_path / "motions" / "talking.npz")
+    monkeypatch.setattr(bundled, "WEIGHTS", checkpoint)
+    monkeypatch.setattr(bundled, "MOTIONS", tmp_path / "motions")
+
+
+@pytest.mark.usefixtures("shipped")
+def test_an_output_and_the_name_of_a_motion_are_enough(caplog):
+    with caplog.at_level(logging.INFO):
+        assert call({"--driving": "talking", "--output": "out.mp4", "--device": "cpu"}) == 0
+    assert probe("out.mp4").num_frames == NUM_FRAMES
+    said = [message for message in caplog.messages if message.startswith("No --")]
+    assert len(said) == 2
+    assert "weights.safetensors (research use only, see weights/README.md)" in said[0]
+    assert "public-domain portrait in scikit-image" in said[1]
+
+
+@pytest.mark.usefixtures("shipped")
+def test_what_is_given_is_not_replaced(files, caplog):
+    with caplog.at_level(logging.INFO):
+        assert call(files) == 0
+    assert not [message for message in caplog.messages if message.startswith("No --")]
+
+
+def test_the_projects_network_takes_lists_of_pairs_too(shipped, files):
+    Path("pairs.csv").write_text("source,driving\nsource.png,driving.mp4\n")
+    options = {"--pairs": "pairs.csv", "--output": "pairs", "--device": "cpu"}
+    assert call(options) == 0
+    assert len(images("pairs/generated/source--driving")) == NUM_FRAMES
+
+
+def test_missing_weights_are_one_sentence(files, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(bundled, "WEIGHTS", tmp_path / "absent.safetensors")
+    assert call(without(files, "--checkpoint")) == 2
+    assert "give a --checkpoint" in complaint(capsys)

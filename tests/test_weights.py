@@ -1,0 +1,48 @@
+"""The network and the motions that the project carries."""
+
+import numpy as np
+import pytest
+
+from datasets.video import probe, read_frames
+from evaluation.animate_file import animate_file
+from evaluation.animation import Options
+from evaluation.fitting import chosen_framing
+from modules.animator import Animator
+from modules.bundled import MOTIONS, WEIGHTS, bundled_portrait, driving_path, motion_names
+from modules.motion_template import load_template
+
+NAMES = ["expressions", "nodding", "talking"]
+
+pytestmark = pytest.mark.skipif(
+    not WEIGHTS.is_file(), reason="weights/mcnet-lite.safetensors is not there"
+)
+
+
+@pytest.fixture(scope="module")
+def animator() -> Animator:
+    return Animator.from_checkpoint(WEIGHTS, device="cpu")
+
+
+def test_they_are_small():
+    assert WEIGHTS.stat().st_size < 30e6
+    assert motion_names() == NAMES
+    assert sum(path.stat().st_size for path in MOTIONS.iterdir()) < 1e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_motion_moves_the_portrait(animator, tmp_path, name):
+    output, portrait = tmp_path / "frames", bundled_portrait()
+    num_frames = len(load_template(driving_path(name)).keypoints.positions)
+    framing = chosen_framing(None, paste=False, checkpoint=WEIGHTS)
+    assert framing is not None  # the face is cut out of the whole picture
+    animate_file(
+        *(animator, portrait, driving_path(name), f"{output}/", Options()),
+        framing=framing,
+        frames=slice(0, min(num_frames, 60)),
+    )
+    frames = np.stack([frame.image for frame in read_frames(output)]).astype(int)
+    assert len(frames) == min(num_frames, 60)
+    assert probe(output).size[0] >= 256
+    moved = np.abs(frames[1:] - frames[0]).mean(axis=(1, 2, 3))
+    assert moved.max() > 1  # grey levels
+    assert frames.std(axis=(1, 2)).min() > 10  # and is no flat picture
