@@ -151,7 +151,7 @@ def read_weights(path: str | Path) -> Weights:
     with opened(path) as file:
         model, config = tensors_in(file), config_in(file, path)
     beside = path.with_name(DISCRIMINATOR)
-    if path.name != WEIGHTS or not beside.is_file():
+    if not beside.is_file():
         return Weights(model, None, config)
     with opened(beside) as file:
         return Weights(model, tensors_in(file), config)
