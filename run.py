@@ -85,7 +85,7 @@ def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
     from animate import Animator, Options, animate_file
     from datasets.training_clips import training_clips
 
-    clips = training_clips(data, "test")
+    clips = training_clips(data.model_copy(update={"decoded": None}), "test")  # in their own size
     others = [clip for clip in clips if clip.identity != clips[0].identity]
     source = output.with_name("animation_source.png")
     imageio.imwrite(source, clips[0].frames([0])[0])

@@ -1,15 +1,19 @@
 import os
+import shutil
+from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from datasets.clips import open_clip
-from datasets.decoded import DecodedClip, decoded_clips
-from datasets.pairs import PairDataset
+from datasets.decoded import DecodedClip, _decode, decoded_clips
+from datasets.pairs import PairDataset, load_frames
 from datasets.settings import DataConfig
 from datasets.training_clips import training_clips
-from modules.errors import InputError, OutputError
+from modules.errors import OutputError
 from tests.datasets.conftest import write_clip
 
 
@@ -62,17 +66,64 @@ def test_a_clip_that_is_damaged_stays_as_it_is(root, tmp_path, caplog):
     assert str(paths[1]) in caplog.text
 
 
-def test_a_file_that_vanished_or_is_damaged_is_named(root, tmp_path):
+def test_a_file_that_is_gone_or_damaged_changes_no_pair_and_is_written_anew(root, tmp_path):
     clip = open_clip(root / "train" / "a#0.mp4")
     (decoded,) = decoded_clips([clip], tmp_path / "decoded", (24, 32))
-    assert np.shape(decoded.frames([2, 0])) == (2, 24, 32, 3)
+    expected = load_frames(decoded, [2, 0], (24, 32))
     (file,) = (tmp_path / "decoded").glob("*.npy")
-    file.write_bytes(b"")
-    with pytest.raises(InputError, match=file.name):
-        decoded.frames([0])
-    file.unlink()
-    with pytest.raises(InputError, match=file.name):
-        decoded.frames([0])
+    whole = file.read_bytes()
+    np.save(tmp_path / "other.npy", np.zeros((5, 24, 32, 3), np.uint8))
+    for damaged in (None, b"", whole[:-1], b"x" * 200, (tmp_path / "other.npy").read_bytes()):
+        file.unlink() if damaged is None else file.write_bytes(damaged)
+        assert decoded.read() is None
+        assert torch.equal(load_frames(decoded, [2, 0], (24, 32)), expected)
+        decoded_clips([clip], tmp_path / "decoded", (24, 32))
+        assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("counted", [4, 8])
+def test_a_clip_with_other_frames_than_were_counted_stays_as_it_is(root, tmp_path, counted, caplog):
+    clip = open_clip(root / "train" / "a#0.mp4")._replace(num_frames=counted)
+    assert decoded_clips([clip], tmp_path / "decoded", (24, 32)) == [clip]
+    assert f"it shows 6 frames where {counted} were counted" in caplog.text
+    assert not list((tmp_path / "decoded").glob("*.npy*"))
+
+
+def test_strips_and_folders_of_frames_are_decoded(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
+    (tmp_path / "folder").mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / "folder" / f"{number}.png")
+    Image.fromarray(np.concatenate(frames, axis=1)).save(tmp_path / "strip.png")
+    clips = [open_clip(tmp_path / name) for name in ("folder", "strip.png")]
+    for clip in decoded_clips(clips, tmp_path / "decoded", (24, 24)):
+        assert isinstance(clip, DecodedClip)
+        np.testing.assert_array_equal(clip.frames([2, 0, 1]), frames[[2, 0, 1]])
+
+
+def test_a_folder_without_room_is_named_before_anything_is_written(root, tmp_path, monkeypatch):
+    clip, folder = open_clip(root / "train" / "a#0.mp4"), tmp_path / "decoded"
+    needed = 6 * 24 * 32 * 3
+    Usage = namedtuple("Usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(needed - 1))
+    with pytest.raises(OutputError, match="has room for"):
+        decoded_clips([clip], folder, (24, 32))
+    assert not list(folder.glob("*.npy"))
+    folder.joinpath(".0-32x24.npy.new").write_bytes(b"of a process that was killed")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(needed))
+    assert isinstance(decoded_clips([clip], folder, (24, 32))[0], DecodedClip)
+    assert not list(folder.glob(".*.new"))
+
+
+def test_a_disk_that_is_full_all_the_same_is_told(root, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no full device here")
+    clip = open_clip(root / "train" / "a#0.mp4")
+    job = DecodedClip(clip, tmp_path / "a.npy", (24, 32))
+    (tmp_path / ".a.npy.new").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        _decode(job)
+    assert not list(tmp_path.glob("*.npy*"))
 
 
 def test_a_folder_that_cannot_be_written_is_named(root, tmp_path):
