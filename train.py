@@ -30,6 +30,7 @@ from modules.checkpoints import (
     DISCRIMINATOR,
     WEIGHTS,
     load_strictly,
+    read_discriminator,
     read_weights,
     save_weights,
     write_tensors,
@@ -53,7 +54,7 @@ from modules.training_state import (
 
 log = logging.getLogger(__name__)
 
-MAX_UNREADABLE = 0.05  # share of the clips
+MAX_UNREADABLE = 0.05  # share of the clips and portraits
 
 
 class Outcome(NamedTuple):
@@ -81,15 +82,15 @@ class Training:
         config = config.model_copy(update={"data": stated_geometry(config.data)})
         self.config, self.folder = config, folder
         self.clips = training_clips(config.data, "train")
-        portraits = training_portraits(config.data)
-        self.dataset = PairDataset(self.clips, config.data, config.seed, portraits)
+        self.portraits = training_portraits(config.data)
+        self.dataset = PairDataset(self.clips, config.data, config.seed, self.portraits)
         self.batches_per_epoch = self.sampler(0).batches_per_epoch
         num_steps = config.train.epochs * self.batches_per_epoch // config.train.accumulate
         self.num_steps = min(num_steps, config.train.max_steps or num_steps)
 
         self.scores: Scores | None = None  # at the last validation
         self.best_psnr = -math.inf
-        self.unreadable: set[str] = set()  # names of clips
+        self.unreadable: set[str] = set()  # names of clips and portraits
         self.optimisation = self.start(checkpoint)
         self.validation = Validation(self.validation_batches(), self.accelerator)
         self.logbook = None
@@ -107,10 +108,11 @@ class Training:
             discriminator = Discriminator(config.discriminator, config.model.num_kp)
         if checkpoint is not None and not resumed:
             log.info("Starting from the weights of %s.", checkpoint)
-            weights = read_weights(checkpoint)
-            load_strictly(model, weights.model, checkpoint)
-            if discriminator is not None and weights.discriminator is not None:
-                load_strictly(discriminator, weights.discriminator, checkpoint)
+            load_strictly(model, read_weights(checkpoint).model, checkpoint)
+            judge = None if discriminator is None else read_discriminator(checkpoint)
+            if discriminator is not None and judge is not None:
+                log.info("Going on with the discriminator in %s.", judge.path)
+                load_strictly(discriminator, judge.state, judge.path)
         objective = Objective(model, config.loss)
         optimisation = Optimisation(
             objective, discriminator, config.train, config.seed, self.accelerator
@@ -206,14 +208,16 @@ class Training:
         return [batch.images(torch.device("cpu")) for batch in batches]
 
     def count_unreadable(self, names: set[str]) -> None:
-        """Log every unreadable clip once; raises InputError when they are too many."""
+        """Log every unreadable clip or portrait once; raises InputError when they are too many."""
         for name in sorted(names - self.unreadable):
             log.warning("The clip %s cannot be read and is left out.", name)
         self.unreadable |= names
-        if len(self.unreadable) > MAX_UNREADABLE * len(self.clips):
+        total = len(self.clips) + len(self.portraits)
+        if len(self.unreadable) > MAX_UNREADABLE * total:
+            kinds = "clips and portraits" if self.portraits else "clips"
             raise InputError(
-                f"{len(self.unreadable)} of the {len(self.clips)} clips in {self.config.data.root} "
-                "cannot be read: repair or remove them."
+                f"{len(self.unreadable)} of the {total} {kinds} cannot be read, "
+                f"{max(self.unreadable)} for one: repair or remove them."
             )
 
     def validate(self) -> None:

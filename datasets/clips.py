@@ -70,6 +70,17 @@ def find_clips(config: DataConfig, split: Split) -> list[Clip]:
 
 def survey_clips(config: DataConfig, split: Split) -> tuple[list[Clip], dict[str, str]]:
     """The readable clips of a split and, by name, what is wrong with the others."""
+    paths = split_paths(config, split)
+    with ThreadPoolExecutor() as pool:
+        opened = dict(zip(paths, pool.map(_open, paths), strict=True))
+    return (
+        [found for found in opened.values() if isinstance(found, Clip)],
+        {path.name: str(found) for path, found in opened.items() if isinstance(found, InputError)},
+    )
+
+
+def split_paths(config: DataConfig, split: Split) -> list[Path]:
+    """What may be clips of a split, in the order of their names; at least one."""
     root = config.folder
     if not root.is_dir():
         raise InputError(f"The data folder {root} does not exist: set data.root to one that does.")
@@ -87,12 +98,7 @@ def survey_clips(config: DataConfig, split: Split) -> tuple[list[Clip], dict[str
             "(.mp4 .mov .avi .gif), folders of frames, or strips of frames; a stream needs "
             "data.source=stream."
         )
-    with ThreadPoolExecutor() as pool:
-        opened = dict(zip(paths, pool.map(_open, paths), strict=True))
-    return (
-        [found for found in opened.values() if isinstance(found, Clip)],
-        {path.name: str(found) for path, found in opened.items() if isinstance(found, InputError)},
-    )
+    return paths
 
 
 def require_own_names(clips: Sequence[Clip]) -> None:

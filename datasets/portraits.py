@@ -36,7 +36,12 @@ def find_portraits(root: Path, unwanted: Collection[str]) -> list[Portrait]:
             f"The folder of portraits {root} does not exist: set data.portraits.root to one that "
             "does."
         )
-    paths = sorted(path for path in root.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    paths = sorted(
+        path
+        for path in root.iterdir()
+        if path.suffix.lower() in PICTURE_SUFFIXES
+        and not (path.name.startswith(".") or path.is_dir())
+    )
     portraits = []
     for path in paths:
         require_text(path)

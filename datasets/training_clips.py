@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from datasets.clips import Split, find_clips
+from datasets.clips import Split, clip_name, find_clips, identity_of, split_paths
 from datasets.decoded import decoded_clips
 from datasets.pictures import Picture
 from datasets.portraits import Portrait, find_portraits
@@ -50,8 +50,11 @@ def training_clips(config: DataConfig, split: Split) -> Sequence[TrainingClip]:
 
 
 def training_portraits(config: DataConfig) -> list[Portrait]:
-    """The still pictures to train on; never of a person in the test split."""
+    """The still pictures to train on; never of a person in the test split, unreadable or not."""
     if config.portraits is None:
         return []
-    tested = {clip.identity for clip in training_clips(config, "test")}
+    if config.source == "files":
+        tested = {identity_of(clip_name(path)) for path in split_paths(config, "test")}
+    else:
+        tested = {clip.identity for clip in training_clips(config, "test")}
     return find_portraits(config.portraits.root, tested)

@@ -2,8 +2,9 @@
 
 Our own checkpoint is a folder: ``weights.safetensors`` holds the network and, in its metadata, the
 resolved configuration of the run; beside it the trainer keeps its state and, in adversarial
-training, the discriminator.  The file alone is a checkpoint too.  A published checkpoint is one
-pickled file whose names are translated here, once.  Nothing in either can run code.
+training, the discriminator.  The file alone is a checkpoint too, under any name, and a
+discriminator beside it is its.  A published checkpoint is one pickled file whose names are
+translated here, once.  Nothing in either can run code.
 """
 
 import json
@@ -86,8 +87,14 @@ class Weights(NamedTuple):
     """What a checkpoint holds, under our names."""
 
     model: State
-    discriminator: State | None  # of adversarial training, to go on with
     config: dict[str, Any] | None  # the resolved configuration; published checkpoints have none
+
+
+class Judge(NamedTuple):
+    """The discriminator of a checkpoint, for adversarial training to go on with."""
+
+    state: State  # under our names
+    path: Path  # of the file that holds it
 
 
 def load_model(path: str | Path, config: ModelConfig | None = None) -> MCNet:
@@ -147,14 +154,24 @@ def read_weights(path: str | Path) -> Weights:
     """The tensors of a checkpoint of ours or a published one, under our names."""
     path = weights_file(path)
     if path.suffix != ".safetensors":
-        return read_published(path)
+        networks = read_published(path)
+        model = translate(networks["generator"], GENERATOR_RULES)
+        return Weights(model | translate(networks["kp_detector"], DETECTOR_RULES), None)
     with opened(path) as file:
-        model, config = tensors_in(file), config_in(file, path)
+        return Weights(tensors_in(file), config_in(file, path))
+
+
+def read_discriminator(path: str | Path) -> Judge | None:
+    """The discriminator of a checkpoint of ours or a published one; None where it has none."""
+    path = weights_file(path)
+    if path.suffix != ".safetensors":
+        state = read_published(path).get("discriminator")
+        return None if state is None else Judge(translate(state, DISCRIMINATOR_RULES), path)
     beside = path.with_name(DISCRIMINATOR)
     if not beside.is_file():
-        return Weights(model, None, config)
+        return None
     with opened(beside) as file:
-        return Weights(model, tensors_in(file), config)
+        return Judge(tensors_in(file), beside)
 
 
 def read_config(path: str | Path) -> dict[str, Any] | None:
@@ -193,11 +210,17 @@ def config_in(file: Any, path: Path) -> dict[str, Any]:
     metadata = file.metadata() or {}
     if "config" not in metadata:
         raise InputError(f"{path} carries no configuration: it was not written by this project.")
-    config: dict[str, Any] = json.loads(metadata["config"])
+    try:
+        config = json.loads(metadata["config"])
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise InputError(f"{path} carries a damaged configuration: get the file again.")
     return config
 
 
-def read_published(path: Path) -> Weights:
+def read_published(path: Path) -> dict[str, State]:
+    """The networks in a published checkpoint, under its names."""
     try:
         file = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way
@@ -208,12 +231,7 @@ def read_published(path: Path) -> Weights:
         raise InputError(
             f"{path} is not a checkpoint of this network: it has no generator and kp_detector."
         )
-    model = translate(file["generator"], GENERATOR_RULES)
-    model |= translate(file["kp_detector"], DETECTOR_RULES)
-    discriminator = file.get("discriminator")
-    if discriminator is not None:
-        discriminator = translate(discriminator, DISCRIMINATOR_RULES)
-    return Weights(model, discriminator, None)
+    return file
 
 
 def translate(state: Mapping[str, Tensor], rules: list[Rule]) -> State:

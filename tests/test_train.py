@@ -178,6 +178,10 @@ def test_adversarial_training_goes_on_with_its_discriminator(config_file, tmp_pa
     for checkpoint in (checkpoints(tmp_path / "first")[-1], tmp_path / "first"):  # last, best
         found = begin(config, tmp_path / "tuned", str(checkpoint)).optimisation.discriminator
         assert all(torch.equal(found.state_dict()[name], expected[name]) for name in expected)
+    wide = load_config(config_file, ["loss.adversarial=1", "discriminator.width=8"])
+    with pytest.raises(InputError, match=r"best/discriminator\.safetensors does not fit"):
+        begin(wide, tmp_path / "wide", str(tmp_path / "first"))
+    (tmp_path / "first/checkpoints/best/discriminator.safetensors").write_bytes(b"damaged")
     plain = load_config(config_file)
     assert begin(plain, tmp_path / "plain", str(tmp_path / "first")).optimisation.step == 0
 
@@ -306,8 +310,12 @@ def test_an_unreadable_clip_is_named_once_and_many_stop_the_run(config, tmp_path
     training.count_unreadable({"broken"})
     training.count_unreadable({"broken"})
     assert caplog.text.count("broken") == 1
-    with pytest.raises(InputError, match="4 of the 60 clips"):
+    with pytest.raises(InputError, match="4 of the 60 clips cannot be read"):
         training.count_unreadable({"a", "b", "c"})
+    training.portraits = training.clips[:20]
+    training.count_unreadable(set())
+    with pytest.raises(InputError, match="5 of the 80 clips and portraits cannot be read"):
+        training.count_unreadable({"d"})
 
 
 def test_compilation_and_checkpointing_exclude_each_other(config_file):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.clips import find_clips
 from datasets.portraits import find_portraits
 from datasets.settings import DataConfig
 from datasets.training_clips import training_portraits
@@ -17,7 +18,9 @@ def write_picture(path, shade=0):
 def test_a_portrait_is_a_clip_of_one_frame(tmp_path):
     for number, name in enumerate(["b#1.png", "a#2.jpg", "a#1.png"]):
         write_picture(tmp_path / name, shade=50 * number)
-    (tmp_path / "notes.txt").write_text("no picture")
+    for junk in ("notes.txt", "._a#1.png", ".DS_Store"):
+        (tmp_path / junk).write_text("no picture")
+    (tmp_path / "folder.png").mkdir()
     portraits = find_portraits(tmp_path, unwanted=())
     assert [(one.name, one.identity) for one in portraits] == [
         ("a#1", "a"),
@@ -36,6 +39,22 @@ def test_nobody_in_the_test_split_is_trained_on(tmp_path):
     settings = {"root": tmp_path / "portraits"}
     data = DataConfig.model_validate({"root": tmp_path / "root", "portraits": settings})
     assert [one.identity for one in training_portraits(data)] == ["a", "c"]
+    (tmp_path / "root" / "test" / "c#0.mp4").write_bytes(b"damaged, and to be repaired one day")
+    assert [one.identity for one in training_portraits(data)] == ["a"]
+
+
+def test_nobody_who_falls_to_the_test_split_is_trained_on(tmp_path):
+    people = [f"id{number}" for number in range(10)]
+    for person in people:
+        write_clip(tmp_path / "root" / f"{person}#0.mp4", num_frames=2)
+        write_picture(tmp_path / "portraits" / f"{person}#0.png")
+    settings = {"root": tmp_path / "portraits"}
+    data = DataConfig.model_validate(
+        {"root": tmp_path / "root", "test_share": 0.3, "portraits": settings}
+    )
+    tested = {clip.identity for clip in find_clips(data, "test")}
+    assert len(tested) == 3
+    assert {one.identity for one in training_portraits(data)} == set(people) - tested
 
 
 def test_a_folder_without_portraits_is_named(tmp_path):

@@ -3,8 +3,16 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from modules.checkpoints import load_model, read_config, read_weights, save_weights
+from modules.checkpoints import (
+    load_model,
+    read_config,
+    read_discriminator,
+    read_weights,
+    save_weights,
+    write_tensors,
+)
 from modules.errors import InputError
 from modules.mcnet import ModelConfig
 from tests.golden import needs_golden, published, published_model
@@ -68,9 +76,10 @@ def test_a_published_checkpoint_loads_with_and_without_its_prefix(tmp_path, pref
     loaded = load_model(tmp_path / "published.pth.tar")
     for name, tensor in published_model().state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
-    weights = read_weights(tmp_path / "published.pth.tar")
-    assert weights.config is None
-    assert weights.discriminator.keys() >= {"convs.0.weight", "norms.3.bias", "realness.bias"}
+    assert read_weights(tmp_path / "published.pth.tar").config is None
+    judge = read_discriminator(tmp_path / "published.pth.tar")
+    assert judge.path == tmp_path / "published.pth.tar"
+    assert judge.state.keys() >= {"convs.0.weight", "norms.3.bias", "realness.bias"}
 
 
 @needs_golden
@@ -153,6 +162,29 @@ def test_a_configuration_of_another_version_is_refused(tmp_path, config):
     save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
     with pytest.raises(InputError, match="does not describe a network of this version"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("config", ["no JSON", "[1, 2]"])
+def test_a_configuration_that_is_none_is_damage(tmp_path, config):
+    save_file(tiny_model().state_dict(), tmp_path / "a.safetensors", metadata={"config": config})
+    for read in (read_config, load_model):
+        with pytest.raises(InputError, match=r"a\.safetensors carries a damaged configuration"):
+            read(tmp_path / "a.safetensors")
+
+
+def test_the_discriminator_beside_a_file_is_read_when_it_is_asked_for(tmp_path):
+    path = tmp_path / "any-name.safetensors"
+    save_weights(path, tiny_model(), RUN)
+    assert read_discriminator(path) is None
+    beside = tmp_path / "discriminator.safetensors"
+    beside.write_bytes(b"damaged")
+    assert load_model(path).config == TINY
+    with pytest.raises(InputError, match=r"discriminator\.safetensors is not a readable"):
+        read_discriminator(path)
+    write_tensors(beside, {"realness.bias": torch.ones(1)})
+    state, found = read_discriminator(path)
+    assert found == beside
+    assert state.keys() == {"realness.bias"}
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):
