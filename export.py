@@ -19,7 +19,7 @@ from torch import Tensor
 
 from config import Config, checkpoint_config, load_config, to_settings
 from config.command_line import run
-from modules.checkpoints import load_model, write_tensors
+from modules.checkpoints import load_model, read_config, weights_file, write_tensors
 from modules.errors import InputError
 from modules.section import Section
 
@@ -43,6 +43,10 @@ def export(
     """
     if output.suffix != ".safetensors":
         raise InputError(f"Weights are written as FILE.safetensors: found {output}.")
+    if output.resolve() == weights_file(checkpoint).resolve():
+        raise InputError(f"{output} is the checkpoint itself: choose another --output.")
+    if config is not None and read_config(checkpoint) is not None:
+        raise InputError(f"{checkpoint} has a configuration of its own: leave --config out.")
     config = config or checkpoint_config(checkpoint)
     state = load_model(checkpoint, config.model).state_dict()
     broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]

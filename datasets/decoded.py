@@ -92,8 +92,8 @@ def _make_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OutputError(
-            f"The decoded frames take {needed / 1e9:.1f} GB, and {folder} has room for "
-            f"{free / 1e9:.1f} GB: leave data.decoded out, or set it to another folder."
+            f"The decoded frames take {needed / 1e6:,.1f} MB, and {folder} has room for "
+            f"{free / 1e6:,.1f} MB: leave data.decoded out, or set it to another folder."
         )
 
 

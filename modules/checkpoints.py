@@ -8,7 +8,6 @@ translated here, once.  Nothing in either can run code.
 """
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,10 +17,11 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from modules.errors import InputError
+from modules.files import write_whole
 from modules.mcnet import MCNet, ModelConfig
 
 WEIGHTS = "weights.safetensors"
@@ -260,13 +260,10 @@ def save_weights(path: str | Path, model: MCNet, config: Mapping[str, Any]) -> N
 def write_tensors(
     path: str | Path, state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a safetensors file, with a configuration in its metadata; all of it or nothing."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a safetensors file, with a configuration in its metadata; all of it or nothing.
+
+    Raises OutputError where it cannot be written.
+    """
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     metadata = None if config is None else {"config": json.dumps(config)}
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(Path(path), save(tensors, metadata))

@@ -32,7 +32,7 @@ def write_text_whole(path: Path, text: str) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file, all of it or nothing.  Raises InputError where that fails."""
+    """Write a file, all of it or nothing.  Raises InputError where that fails."""
     if not path.name:
         raise InputError(f"{path} does not name a file: add a name.")
     temporary = path.with_name(f".{path.name}.new")

@@ -70,6 +70,8 @@ def test_kernels_are_half_as_large_and_vectors_stay(checkpoint, exported):
     before = checkpoint / "checkpoints" / "best" / WEIGHTS
     assert exported.stat().st_size < 0.75 * before.stat().st_size
     assert list(exported.parent.iterdir()) == [exported]
+    (exported.parent.parent / "any").touch()
+    assert exported.stat().st_mode == (exported.parent.parent / "any").stat().st_mode
 
 
 def test_full_precision_changes_nothing(checkpoint, tmp_path):
@@ -151,13 +153,21 @@ def test_a_published_checkpoint_is_exported_with_a_configuration(tmp_path):
 
 
 def test_a_mistake_is_one_sentence(checkpoint, tmp_path, capsys):
-    def message(checkpoint: Path, output: Path) -> str:
+    def message(checkpoint: Path, output: Path, config: str | None = None) -> str:
         arguments = ["--checkpoint", str(checkpoint), "--output", str(output)]
+        arguments += ["--config", config] if config else []
         assert main(["--mode", "export", *arguments]) == 2
         return capsys.readouterr().err.strip().splitlines()[-1]
 
     assert "FILE.safetensors" in message(checkpoint, tmp_path / "weights.pth")
     assert "There is no checkpoint" in message(tmp_path / "missing", tmp_path / "a.safetensors")
+    best = checkpoint / "checkpoints" / "best" / WEIGHTS
+    before = best.read_bytes()
+    assert "is the checkpoint itself" in message(checkpoint, best)
+    assert best.read_bytes() == before
+    assert "leave --config out" in message(checkpoint, tmp_path / "a.safetensors", "lite.yaml")
+    (tmp_path / "folder.safetensors").mkdir()
+    assert "cannot be written" in message(checkpoint, tmp_path / "folder.safetensors")
     (tmp_path / "old.pth.tar").write_bytes(b"x")
     assert "--config" in message(tmp_path / "old.pth.tar", tmp_path / "a.safetensors")
     model = load_model(checkpoint)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
@@ -23,7 +26,7 @@ from modules.checkpoints import load_model, read_config
 from modules.errors import InputError
 from modules.optimisation import Optimisation
 from modules.training_state import checkpoint_folder, checkpoints, read_state
-from tests.tiny_run import begin, write_clips, write_config
+from tests.tiny_run import SIZE, begin, write_clips, write_config
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +134,37 @@ def test_a_signal_saves_after_the_step_and_the_run_goes_on(config, finished, tmp
     assert training.optimisation.step < 6
     begin(config, training.folder, "last").run()
     assert_same_end(finished, training.folder)
+
+
+def test_a_run_resumes_exactly_with_portraits_decoded_frames_and_warps(config_file, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    (tmp_path / "portraits").mkdir()
+    for person in "ab":
+        Image.fromarray(picture).save(tmp_path / "portraits" / f"{person}#0.png")
+    settings = [
+        f"data.portraits.root={tmp_path}/portraits",
+        "data.portraits.share=0.5",
+        f"data.decoded={tmp_path}/decoded",
+        "data.augmentation.scale=0.1",
+        "data.augmentation.warp=0.3",
+        "loss.gradient=10",
+        "loss.adversarial=1",
+        "train.max_steps=4",
+        "train.workers=1",
+    ]
+    folder = tmp_path / "whole"
+    begin(load_config(config_file, settings), folder).run()
+    shutil.copytree(folder, tmp_path / "resumed")
+    shutil.rmtree(tmp_path / "resumed" / "checkpoints" / "step-00000004")
+    shutil.rmtree(tmp_path / "decoded")  # is but a cache
+    training = begin(load_config(config_file, settings), tmp_path / "resumed", "last")
+    assert training.optimisation.step == 2
+    training.run()
+    assert_same_end(folder, tmp_path / "resumed")
+    settings.remove("data.portraits.share=0.5")
+    begin(load_config(config_file, settings), tmp_path / "fewer").run()
+    with pytest.raises(AssertionError):
+        assert_same_end(folder, tmp_path / "fewer")
 
 
 def run_two(module: str, *arguments: str) -> None:
