@@ -143,12 +143,28 @@ class Fixed:
         ({"scale": 0.25}, (1, 0, 0, 0), (31.5 + 15, 31.5)),  # 12 pixels from the middle become 15
         ({"rotation": 30.0}, (0, 1, 0, 0), (31.5 + 12 * 0.866, 31.5 + 6)),  # clockwise
         ({"shift": 0.125}, (0, 0, 1, -1), (43.5 + 7.9, 31.5 - 7.9)),  # right and up
+        ({"scale": 0.25, "shift": 0.125}, (1, 0, 1, -1), (31.5 + 15 + 7.9, 31.5 - 7.9)),
     ],
 )
 def test_frames_are_scaled_turned_and_shifted_as_much_as_configured(change, amounts, expected):
     config = FLIPS_ONLY.model_copy(update=change)
     moved = move(blobs((43.5, 31.5)), config, 0.0, Fixed(*amounts), apart=False)
     assert centre_of(moved[0]) == pytest.approx(expected, abs=0.15)
+
+
+def test_a_frame_is_reflected_at_its_border_and_bicubic_between_its_pixels():
+    frame = random_bytes(1, 3, 33, 65)
+
+    def shifted(share: float) -> np.ndarray:
+        config = FLIPS_ONLY.model_copy(update={"shift": share})
+        return move(frame, config, 0.0, Fixed(0, 0, 1, 1), apart=False).numpy().astype(float)
+
+    padded = np.pad(frame.numpy(), ((0, 0), (0, 0), (4, 2), (8, 2)), "reflect").astype(float)
+    np.testing.assert_array_equal(shifted(1 / 8), padded[..., :33, :65])
+
+    weights = np.array([-0.09375, 0.59375, 0.59375, -0.09375])  # half a pixel down, one right
+    rows = sum(w * padded[..., 2 + i : 35 + i, 7:72] for i, w in enumerate(weights))
+    np.testing.assert_allclose(shifted(1 / 64), rows.clip(0, 255), atol=0.51)
 
 
 def test_a_turn_keeps_circles_round_in_a_frame_that_is_not_square():
@@ -166,11 +182,24 @@ def test_only_a_warp_or_a_portrait_moves_the_frames_of_a_pair_apart():
         source, driving = augment(pair, alike, np.random.default_rng(seed))
         assert torch.equal(source, driving)
         assert not torch.equal(source, augment(pair, COLOURS_ONLY, np.random.default_rng(seed))[0])
+    for one in ({"scale": 0.2}, {"shift": 0.1}, {"rotation": 10.0}, {"warp": 0.3}):
+        moved = augment(pair, COLOURS_ONLY.model_copy(update=one), np.random.default_rng(0))
+        assert not torch.equal(moved, augment(pair, COLOURS_ONLY, np.random.default_rng(0)))
     bent = alike.model_copy(update={"warp": 0.3})
     still = PortraitConfig(root=Path(), warp=0.0)
     for one, portrait in ((bent, None), (alike, still)):
         source, driving = augment(pair, one, np.random.default_rng(0), portrait)
         assert not torch.equal(source, driving)
+
+
+def test_a_portrait_is_warped_as_strongly_as_its_own_section_says():
+    image = random_bytes(3, 32, 32)
+    pair = torch.stack([image, image])
+    for of_pairs, of_portraits in ((0.5, 0.0), (0.0, 0.5)):
+        config = AugmentationConfig(warp=of_pairs)
+        portrait = PortraitConfig(root=Path(), warp=of_portraits)
+        source, driving = augment(pair, config, np.random.default_rng(0), portrait)
+        assert torch.equal(source, driving) == (of_portraits == 0)
 
 
 def test_without_a_motion_the_pixels_stay():
@@ -189,6 +218,22 @@ def test_a_warp_is_that_of_the_equivariance_loss():
     transform = RandomTransform(affine, control)
     for image, x, y in zip(moved, *transform_back(transform, (20.0, 30.0)), strict=True):
         assert centre_of(image) == pytest.approx((x, y), abs=0.6)
+
+
+def test_a_warp_is_as_smooth_as_one_computed_for_every_pixel():
+    ramp = coordinate_grid((129, 97), like=torch.zeros(1)).permute(2, 0, 1)
+    frame = (127.5 + 127.5 * ramp[[0, 1, 0]]).round().byte()[None]
+    moved = move(frame, FLIPS_ONLY, 2.0, np.random.default_rng(1), apart=False)
+    draws = np.random.default_rng(1)
+    draws.uniform(-1, 1, size=(1, 4))
+    affine = torch.from_numpy(2 * AFFINE_STD * draws.standard_normal((1, 2, 3)))
+    control = torch.from_numpy(2 * CONTROL_STD * draws.standard_normal((1, CONTROL_POINTS**2)))
+    transform = RandomTransform(affine.float(), control.float())
+    field = transform.points(ramp.flatten(1).T[None]).unflatten(1, (129, 97))
+    expected = torch.nn.functional.grid_sample(
+        frame.float(), field, mode="bicubic", padding_mode="reflection", align_corners=True
+    )
+    assert (moved - expected).abs().mean() < 0.27  # of which rounding is 0.25
 
 
 def transform_back(transform: RandomTransform, pixel: tuple[float, float], side: int = 64):

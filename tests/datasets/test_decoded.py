@@ -2,10 +2,12 @@ import os
 import shutil
 from collections import namedtuple
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from datasets.clips import open_clip
@@ -14,6 +16,7 @@ from datasets.pairs import PairDataset, load_frames
 from datasets.settings import DataConfig
 from datasets.training_clips import training_clips
 from modules.errors import OutputError
+from modules.files import state_of
 from tests.datasets.conftest import write_clip
 
 
@@ -113,6 +116,20 @@ def test_a_folder_without_room_is_named_before_anything_is_written(root, tmp_pat
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(needed))
     assert isinstance(decoded_clips([clip], folder, (24, 32))[0], DecodedClip)
     assert not list(folder.glob(".*.new"))
+
+
+def test_one_process_decodes_at_a_time(root, tmp_path):
+    clip, folder = open_clip(root / "train" / "a#0.mp4"), tmp_path / "decoded"
+    folder.mkdir()
+    other = Thread(target=decoded_clips, args=([clip], folder, (24, 32)))
+    with FileLock(folder / ".lock"):
+        other.start()
+        other.join(timeout=0.3)
+        assert other.is_alive()
+        decoded_elsewhere = folder / f"{state_of([clip.path])[:16]}-32x24.npy"
+        np.save(decoded_elsewhere, np.zeros((6, 24, 32, 3), np.uint8))
+    other.join()
+    assert np.load(decoded_elsewhere).max() == 0  # was not decoded again
 
 
 def test_a_disk_that_is_full_all_the_same_is_told(root, tmp_path):
