@@ -169,7 +169,7 @@ def command(
             "The frames of --pairs are as their protocol prescribes: leave out --fit training and "
             "--paste."
         )
-    if pairs is not None and (frames or save_motion_to):
+    if pairs is not None and (frames is not None or save_motion_to):
         raise InputError("--frames and --save-motion belong to --driving.")
     options = Options(motion, adapt_scale, parse_best_frame(best_frame), panels, batch_size)
     if pairs is None and (root is not None or strict or format != "png"):
@@ -177,8 +177,8 @@ def command(
     pair_list = read_pair_list(pairs, root) if pairs else None
     if pair_list and strict:
         pair_list.require_all()
-    part = parse_frames(frames) if frames else ALL
-    driving_file = driving_path(driving) if driving else None
+    part = ALL if frames is None else parse_frames(frames)
+    driving_file = None if driving is None else driving_path(driving)
     settings = load_config(config) if config else None
     checkpoint = checkpoint or bundled_weights()
     geometry = settings.data.geometry if settings else None

@@ -25,6 +25,7 @@ SIDES = ((280, 400), (640, 900))
 VIEW = 2  # side of what is looked at around a face, in sides of its box
 VIEW_SIDES = (200, 256, 320)  # pixels to which that is brought
 SMALLEST_IN_VIEW = 60  # pixels of a face's box there
+SMALLEST_SHOWN = 12  # pixels of the picture's own: fewer show no face
 NUM_FRAMES = 9  # of a video, spread over its length
 SAME = 0.4  # intersection over union of two boxes of one face, at least
 
@@ -39,7 +40,8 @@ def main_face(picture: Picture) -> Box | None:
         groups = grouped(looks(picture, sides, SMALLEST))
         places = [median_box(boxes) for boxes in groups if len(boxes) >= len(sides)]
         for place in sorted(places, key=lambda box: box.width, reverse=True):
-            if (face := face_at(place, picture)) is not None:
+            face = face_at(place, picture)
+            if face is not None and face.width >= SMALLEST_SHOWN:
                 return face
     return None
 

@@ -127,7 +127,7 @@ def open_driving(
     animator: Animator, path: Path, *, framing: Framing | None = None, frames: slice = ALL
 ) -> Driving:
     """What the file drives with: a .npz is a template."""
-    if path.suffix == SUFFIX:
+    if path.suffix.lower() == SUFFIX:
         return DrivingTemplate(animator, path, frames=frames)
     return DrivingVideo(animator, path, framing=framing, frames=frames)
 

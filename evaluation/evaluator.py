@@ -90,7 +90,7 @@ class Evaluation:
             **request.conditions,
             "batch_size": request.batch_size,
             "metrics": [*self.suite.columns, *(["fid"] if self.suite.features else [])],
-            "metrics of the copied source": self.suite.copied_columns,
+            "list of metrics of the copied source": self.suite.copied_columns,
             "list of names": [unit.name for unit in self.units],
             "state of the files": state_of(file for unit in self.units for file in unit.files),
         }

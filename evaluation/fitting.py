@@ -94,9 +94,14 @@ def training_crop(
         return None
     face = find()
     if face is not None:
+        x, y = face.centre
+        logger.info("In %s: a face %.0f pixels wide, at (%.0f, %.0f).", name, face.width, x, y)
         return TrainingCrop.around(face, framing.geometry, animator.size)
     if framing.always:
-        raise InputError(f"No face was found in {name}, which --fit training needs: {OTHERS}.")
+        needs = (
+            "--paste needs: leave it out" if framing.paste else f"--fit training needs: {OTHERS}"
+        )
+        raise InputError(f"No face was found in {name}, which {needs}.")
     logger.info("No face was found in %s: it is taken as a whole, not cut as in training.", name)
     return None
 

@@ -63,7 +63,7 @@ def bootstrap_interval(
 
 def differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``b - a`` (N,), NaN where one of them is; equal infinities do not differ."""
-    result = np.where(np.isnan(a) | np.isnan(b), np.nan, 0.0)
+    result = np.zeros(len(a))
     np.subtract(b, a, out=result, where=a != b)
     return result
 

@@ -39,12 +39,12 @@ def driving_path(text: str) -> Path:
 
     Raises InputError where there is neither.
     """
-    if (path := Path(text)).exists():
+    if text and (path := Path(text)).exists():
         return path
     if text in (names := motion_names()):
         return MOTIONS / f"{text}{SUFFIX}"
     raise InputError(
-        f"There is no file {text}, nor a motion of that name that comes with the project: "
+        f"There is no file {text!r}, nor a motion of that name that comes with the project: "
         f"{', '.join(names) or 'none is here'}."
     )
 

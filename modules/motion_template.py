@@ -6,6 +6,7 @@ So it carries the fingerprint of that detector, and is refused for any other.
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -65,10 +66,14 @@ def fingerprint(detector: KeypointDetector) -> str:
 
 def require_template_name(path: Path) -> None:
     """Raises InputError where no template can be written to ``path``."""
-    if path.suffix != SUFFIX:
-        raise InputError(f"{path} does not end in {SUFFIX}, as motion templates do: rename it.")
+    if path.suffix.lower() != SUFFIX:
+        raise InputError(f"Motion templates are written as NAME{SUFFIX}: found {path}.")
+    if path.is_dir():
+        raise OutputError(f"{path} cannot be written: it is a folder; choose another name.")
     if not path.parent.is_dir():
         raise OutputError(f"{path} cannot be written: create the folder {path.parent} first.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path} cannot be written: its folder is read-only.")
 
 
 def save_template(path: Path, template: MotionTemplate) -> None:

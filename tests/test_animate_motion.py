@@ -190,10 +190,13 @@ def test_a_template_of_another_network_is_refused(files, template, tmp_path, cap
         ({"--driving": "m.npz", "--save-motion": "n.npz"}, "needs a driving video"),
         ({"--driving": "m.npz", "--frames": "5:9"}, "5:9 is no part of them"),
         ({"--driving": "text.npz"}, "text.npz is not a readable motion template"),
-        ({"--driving": "dancing"}, "no file dancing"),
+        ({"--driving": ""}, "no file ''"),
+        ({"--driving": "dancing"}, "no file 'dancing'"),
         ({"--frames": "ten"}, "Frames are START:END"),
+        ({"--frames": ""}, "Frames are START:END"),
         ({"--frames": "1:2:3"}, "Frames are START:END"),
-        ({"--save-motion": "n.txt"}, "n.txt does not end in .npz"),
+        ({"--save-motion": "n.txt"}, "written as NAME.npz: found n.txt"),
+        ({"--save-motion": "folder.npz"}, "folder.npz cannot be written: it is a folder"),
         ({"--save-motion": "absent/n.npz"}, "create the folder absent first"),
         ({"--output": None, "--save-motion": "n.npz"}, "Give --output"),
         ({"--output": None}, "Give --output"),
@@ -206,6 +209,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
     files, template, tmp_path, capsys, *, change, says
 ):
     Path("text.npz").write_text("text")
+    Path("folder.npz").mkdir()
     before = set(tmp_path.iterdir())
     absent = [name for name, value in change.items() if value is None]
     assert call(without(files | change, *absent)) == 2

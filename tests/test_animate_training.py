@@ -313,6 +313,14 @@ def test_without_a_face_another_fit_is_named(files, tmp_path, capsys, *, which):
     assert set(tmp_path.iterdir()) == before
 
 
+def test_to_paste_without_a_face_is_refused_without_advice_that_is_refused_too(
+    files, tmp_path, capsys
+):
+    Image.fromarray(np.full((300, 200, 3), 90, np.uint8)).save(tmp_path / "blank.png")
+    assert call(files | {"--paste": None, "--source": f"{tmp_path}/blank.png"}) == 2
+    assert complaint(capsys).endswith("blank.png, which --paste needs: leave it out.")
+
+
 def test_a_checkpoint_without_a_geometry_is_refused(files, tmp_path, capsys):
     config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
     save_weights(tmp_path / "weights.safetensors", tiny_model(), config)

@@ -33,6 +33,11 @@ def test_the_face_of_a_picture_is_found_at_any_size(side):
     assert_astronaut(main_face(astronaut(side)), side / 512)
 
 
+def test_what_a_few_pixels_show_is_no_face():
+    """In this one the cascade sees a face of two pixels."""
+    assert main_face(np.asarray(Image.fromarray(data.astronaut()).resize((24, 24)))) is None
+
+
 def test_of_two_faces_the_larger_counts():
     small_first = np.full((400, 620, 3), 90, np.uint8)
     small_first[:220, :220] = astronaut(220)

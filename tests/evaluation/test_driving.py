@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from datasets.video import VideoWriter
-from evaluation.driving import ALL, Driving, DrivingVideo, Moment, open_driving
+from evaluation.driving import (
+    ALL,
+    Driving,
+    DrivingTemplate,
+    DrivingVideo,
+    Moment,
+    open_driving,
+)
 from modules.animator import Animator
 from modules.errors import InputError
 from modules.geometry import Keypoints
@@ -102,6 +109,11 @@ def test_frames_that_are_not_there_are_told(animator, video, kind, part):
         open_driving(animator, path, frames=part)
     with pytest.raises(InputError, match=f"Of {path} 2 frames are used: there is no frame 2"):
         open_driving(animator, path, frames=slice(1, 3)).keypoints_at(2)
+
+
+def test_the_ending_of_a_template_may_be_in_capitals(animator, video):
+    template = saved(DrivingVideo(animator, video), video.with_name("M.NPZ"))
+    assert isinstance(open_driving(animator, template), DrivingTemplate)
 
 
 def test_the_template_of_another_network_is_refused(animator, video):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from evaluation.evaluator import NOT_FINITE, Evaluation, Request
+from evaluation.evaluator import NOT_FINITE, Evaluation, Request, of_copied_source
 from evaluation.frame_table import read_frames
 from evaluation.metric import Frames, Measured
 from evaluation.parts import Parts
@@ -161,6 +161,27 @@ def test_what_copying_the_source_gives_is_measured_beside(tmp_path):
     assert table.copied.keys() == {"l1"}
 
 
+def test_a_source_of_another_size_is_not_compared():
+    """Nor is one that is not there."""
+    source, real, generated = np.random.default_rng(0).integers(0, 256, (3, 2, 8, 8, 3), np.uint8)
+    metrics = [Difference()]
+    assert of_copied_source(metrics, Frames(source, real, generated)).keys() == {"l1"}
+    assert of_copied_source(metrics, Frames(source[:, :4], real, generated)) == {}
+    assert of_copied_source(metrics, Frames(None, real, generated)) == {}
+
+
+def test_examples_are_ranked_by_a_metric_of_frames_alone(tmp_path):
+    suite = Suite([], ["motion"], None, {}, {}, clip_metrics=[Brightening()])
+    measured = evaluation(CLIPS[:2], tmp_path)
+    request, processes = measured.request, measured.processes
+    measured = Evaluation(
+        *(CLIPS[:2], render, suite, request), output=tmp_path, processes=processes
+    )
+    assert measured.ranked_by is None
+    assert measured.run() is not None
+    assert not list(tmp_path.glob("parts/*/example-*"))
+
+
 def test_the_value_of_a_clip_stands_at_each_of_its_frames(tmp_path):
     """Frames that could not be rendered are left out, as if they were not there."""
     clips = [*CLIPS, Clip(20, num_frames=1)]
@@ -280,6 +301,10 @@ def test_another_evaluation_in_the_folder_is_left_alone(tmp_path):
         evaluation(CLIPS[:2], tmp_path, precision="bf16").run()
     with pytest.raises(InputError, match="another list of names"):
         evaluation(CLIPS[:3], tmp_path).run()
+    without_copies = evaluation(CLIPS[:2], tmp_path)
+    without_copies.suite = without_copies.suite._replace(copied=[])
+    with pytest.raises(InputError, match="another list of metrics of the copied source"):
+        without_copies.run()
     assert result_of(tmp_path) == before
 
 

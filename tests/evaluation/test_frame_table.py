@@ -89,6 +89,21 @@ def test_a_damaged_or_foreign_file_is_one_sentence(tmp_path, old, new, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("l1,copy_source_l1,copy_source_l1", "a column is there twice"),
+        ("l1,copy_source_l7", "unknown column 'l7'"),
+        ("copy_source_l1,l1", "the header must be"),
+    ],
+)
+def test_columns_of_the_copied_source_are_known_and_come_last(tmp_path, columns, message):
+    header = f"clip,identity,frame,is_source,{columns},missing\n"
+    (tmp_path / "frames.csv").write_text(header)
+    with pytest.raises(InputError, match=message):
+        read_frames(tmp_path / "frames.csv")
+
+
 @pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\0\0"])
 def test_another_kind_of_file_is_refused(tmp_path, content):
     (tmp_path / "frames.csv").write_bytes(content)

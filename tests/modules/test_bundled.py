@@ -40,9 +40,9 @@ def test_a_name_is_a_motion_unless_it_is_a_file(motions, tmp_path, monkeypatch):
     assert driving_path("talking").resolve() == tmp_path / "talking"
 
 
-@pytest.mark.parametrize("text", ["dancing", "notes", "../motions/talking", "talking.npz"])
+@pytest.mark.parametrize("text", ["dancing", "notes", "../motions/talking", "talking.npz", ""])
 def test_another_name_lists_the_motions(motions, text):
-    with pytest.raises(InputError, match=f"no file {text}, .*: nodding, talking"):
+    with pytest.raises(InputError, match=f"no file {text!r}, .*: nodding, talking"):
         driving_path(text)
 
 

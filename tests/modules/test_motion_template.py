@@ -1,5 +1,6 @@
 """A motion in a file is the motion that was saved, and nothing else is taken for one."""
 
+import os
 import zipfile
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ from modules.motion_template import (
     MotionTemplate,
     fingerprint,
     load_template,
+    require_template_name,
     save_template,
 )
 from tests.tiny import random_keypoints, randomise_norms, tiny_model
@@ -50,6 +52,13 @@ def test_what_is_saved_comes_back_exactly_in_kilobytes(tmp_path):
 def test_the_documented_arrays_are_a_template(tmp_path):
     np.savez(tmp_path / "m.npz", **arrays())
     assert load_template(tmp_path / "m.npz")[1:] == TEMPLATE[1:]
+
+
+def test_small_jacobians_can_be_inverted(tmp_path):
+    """Their determinants are 0 in float32."""
+    small = arrays()["jacobians"] * np.float32(1e-25)
+    np.savez(tmp_path / "m.npz", **arrays() | {"jacobians": small})
+    assert torch.equal(load_template(tmp_path / "m.npz").keypoints.jacobians, torch.tensor(small))
 
 
 def changed(name: str, value: object) -> dict[str, np.ndarray]:
@@ -106,8 +115,19 @@ def write_single_array(path: Path) -> None:
         np.save(file, np.zeros(3))
 
 
+class Code:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
 def write_pickle(path: Path) -> None:
-    np.savez(path, **arrays() | {"detector": np.array([{}], dtype=object)})
+    detector = np.array([Code(path.with_name("ran"))], dtype=object)
+    np.savez(path, **arrays() | {"detector": detector})
 
 
 def write_damaged(path: Path) -> None:
@@ -137,6 +157,7 @@ def test_other_files_are_refused_in_a_sentence(tmp_path, write):
     write(tmp_path / "m.npz")
     with pytest.raises(InputError, match=r"m\.npz is not a (readable )?motion template"):
         load_template(tmp_path / "m.npz")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path):
@@ -149,10 +170,29 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path):
     broken = TEMPLATE._replace(keypoints=Keypoints(TEMPLATE.keypoints.positions, jacobians))
     with pytest.raises(InputError, match="was not written: its jacobians are not all finite"):
         save_template(tmp_path / "m.npz", broken)
-    for path, says in (("m.txt", "does not end in .npz"), ("absent/m.npz", "create the folder")):
-        with pytest.raises(InputError, match=says):
-            save_template(tmp_path / path, TEMPLATE)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("m.txt", r"written as NAME\.npz: found .*m\.txt"),
+        (".npz", r"written as NAME\.npz"),
+        ("absent/m.npz", "create the folder"),
+        ("folder.npz", "it is a folder"),
+    ],
+)
+def test_a_name_that_cannot_be_written_is_told_before_anything_is_computed(tmp_path, name, says):
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(InputError, match=says):
+        require_template_name(tmp_path / name)
+    require_template_name(tmp_path / "M.NPZ")
+
+
+def test_a_read_only_folder_is_told_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write
+    with pytest.raises(InputError, match="its folder is read-only"):
+        require_template_name(tmp_path / "m.npz")
 
 
 def test_a_template_is_refused_for_another_detector_or_shape_of_frames():
