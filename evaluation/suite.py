@@ -157,7 +157,7 @@ def build_suite(
             suite.metrics.append(metric)
             suite.columns.extend(columns)
             suite.networks.update(dict.fromkeys(columns, by) if by else {})
-            if has_source and not cross_identity and any(COLUMNS[c].needs_truth for c in columns):
+            if has_source and any(COLUMNS[c].needs_truth for c in columns):
                 suite = suite._replace(copied=[*suite.copied, metric])
     if "motion" in wanted:
         suite = with_motion(suite, network)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.report import Example, error_map, html
+from evaluation.report import Example, error_map, html, html_row
 from tests.evaluation.tables import NAN, frame_table, random_table, result_of
 
 BROWSER = next(
@@ -207,6 +207,12 @@ def screenshot(page: Path, profile: Path, width: int, height: int, *flags: str) 
 def share(picture: np.ndarray, colour: tuple[int, int, int]) -> float:
     """The share of pixels of about this colour."""
     return float((np.abs(picture.astype(int) - colour).max(axis=2) <= 3).mean())
+
+
+def test_rows_of_tables_show_any_text_as_it_is():
+    row = html_row("a < b", ["R & D", "2"], style="own")
+    cells = "<td>R &amp; D</td><td>2</td>"
+    assert row == f'<tr class="own"><th scope="row">a &lt; b</th>{cells}</tr>'
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed (Chromium or Chrome)")
