@@ -1,9 +1,17 @@
 """Section ``data`` of a configuration: where clips are, and how pairs are drawn of them."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
 
 from datasets.geometry import Geometry
 from datasets.synthetic import SyntheticConfig
@@ -14,6 +22,13 @@ Url = Annotated[str, Field(pattern=r"^[a-z0-9]+://")]  # in a path, its two slas
 Location = Annotated[Url | Path, Field(union_mode="left_to_right")]
 
 
+def _on_this_machine(path: Path) -> Path:
+    if re.match("[a-z0-9]{2,}:/", str(path)):  # a letter alone may be a disk
+        raise ValueError("is an address: name a folder")
+    return path
+
+
+Folder = Annotated[Path, AfterValidator(_on_this_machine)]
 Strength = Annotated[float, Field(ge=0, le=0.5)]
 Degrees = Annotated[float, Field(ge=0, le=45)]
 Warp = Annotated[float, Field(ge=0, le=2)]  # times the transform of the equivariance loss
@@ -41,7 +56,7 @@ class PortraitConfig(Section):
     Both frames of a pair are made of the one picture: each is scaled, shifted and turned by itself.
     """
 
-    root: Path  # a folder of pictures named person#picture
+    root: Folder  # of pictures named person#picture
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of the pairs
     warp: Warp = 1.0  # in the place of augmentation.warp
 
@@ -51,7 +66,7 @@ class DataConfig(Section):
 
     source: Literal["files", "stream"] = "files"  # stream: what `python -m datasets stream` wrote
     root: Location  # of files: holds train/ and test/, or all clips; of a stream: folder or URL
-    cache: Path = Path("data/cache")  # keeps clips of a URL
+    cache: Folder = Path("data/cache")  # keeps clips of a URL
     cache_gb: NonNegativeFloat = 100  # so much of them, the others are fetched whenever drawn
     size: PositiveInt | tuple[PositiveInt, PositiveInt] = 256  # of frames: side; height, width
     repeats: PositiveInt = 75  # passes over the clips in an epoch
@@ -59,7 +74,7 @@ class DataConfig(Section):
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of people, where root is not split
     split_seed: NonNegativeInt = 0  # chooses these people
     augmentation: AugmentationConfig = AugmentationConfig()
-    decoded: Path | None = None  # keeps all frames of files decoded: 196 KB each, at 256 x 256
+    decoded: Folder | None = None  # keeps all frames of files decoded: 196 KB each, at 256 x 256
     portraits: PortraitConfig | None = None  # a second kind of pairs
     synthetic: SyntheticConfig | None = None  # files to generate at root when it is not there
     geometry: Geometry | None = None  # how the frames were cut; else what geometry.json says

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from modules.compensation import Compensation
 from modules.discriminator import Judgement
+from modules.errors import InputError
 from modules.geometry import AntiAliasedDownsample, Keypoints, full_precision, inverse_2x2, resize
 from modules.perceptual import PerceptualNetwork
 from modules.transform import RandomTransform
@@ -64,8 +65,15 @@ def pixel(prediction: list[Tensor], real: list[Tensor]) -> Tensor:
 def gradient(prediction: list[Tensor], real: list[Tensor]) -> Tensor:
     """Mean absolute difference of neighbours' differences, down and across, summed over scales.
 
-    Not a term of the paper: an edge in its place but blurred costs little in ``pixel``.
+    Not a term of the paper: an edge in its place but blurred costs little in ``pixel``.  Raises
+    InputError for an image in which a pixel has no neighbour.
     """
+    smallest = min(min(one.shape[-2:]) for one in prediction)
+    if smallest < 2:
+        raise InputError(
+            "loss.gradient compares neighbouring pixels, and an image is one pixel wide or high: "
+            "leave the largest of loss.scales out."
+        )
     slopes = [
         (one.diff(dim=axis), other.diff(dim=axis))
         for one, other in zip(prediction, real, strict=True)

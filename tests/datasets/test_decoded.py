@@ -153,3 +153,9 @@ def test_a_folder_that_cannot_be_written_is_named(root, tmp_path):
 def test_a_stream_is_not_decoded(tmp_path):
     with pytest.raises(ValueError, match="leave it out for a stream"):
         DataConfig(source="stream", root="s3://clips", decoded=tmp_path)
+
+
+def test_frames_are_not_decoded_to_an_address():
+    for setting in ({"decoded": Path("s3://a/b")}, {"portraits": {"root": Path("s3://a/b")}}):
+        with pytest.raises(ValueError, match="is an address: name a folder"):
+            DataConfig.model_validate({"root": Path("clips"), **setting})

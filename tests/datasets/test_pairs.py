@@ -120,6 +120,12 @@ def test_portraits_take_the_place_of_a_share_of_the_pairs(tmp_path, clips, confi
     for pair in pairs:
         if pair.clip == "b#0":
             assert (pair.source.int() - pair.driving.int()).abs().float().mean() > 5  # it moved
+    (clip,) = [clip for clip in clips if clip.name == "id3#5"]
+    frames = load_frames(clip, range(clip.num_frames), (24, 32))
+    for pair in pairs:
+        if pair.clip == "id3#5":  # frames of a video stay where they are
+            assert any(torch.equal(pair.source, frame) for frame in frames)
+            assert any(torch.equal(pair.driving, frame) for frame in frames)
     assert_equal(dataset[0, 7], PairDataset(clips, config, 0, portraits)[0, 7])
 
 

@@ -4,6 +4,7 @@ import torch
 from modules import losses
 from modules.compensation import Compensation
 from modules.discriminator import Judgement
+from modules.errors import InputError
 from modules.geometry import Keypoints
 from modules.perceptual import PerceptualNetwork
 from modules.transform import RandomTransform
@@ -30,6 +31,13 @@ def test_the_gradient_loss_compares_slopes_down_and_across():
     blurred = flat.clone().requires_grad_()
     losses.gradient([blurred], [x]).backward()
     assert blurred.grad.abs().sum() > 0
+
+
+def test_the_gradient_loss_needs_neighbours():
+    images = [torch.zeros(1, 3, 8, 2), torch.zeros(1, 3, 4, 1)]
+    assert losses.gradient(images[:1], images[:1]).item() == 0
+    with pytest.raises(InputError, match=r"largest of loss\.scales"):
+        losses.gradient(images, images)
 
 
 def test_the_perceptual_loss_sends_no_gradient_into_the_real_image():
