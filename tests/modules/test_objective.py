@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from modules import losses
 from modules.discriminator import Discriminator, DiscriminatorConfig
 from modules.objective import LossConfig, Objective, draw
 from tests.tiny import TINY, random_images, tiny_model
@@ -38,6 +39,15 @@ def test_every_term_has_its_weight():
     assert other.losses["pixel"].item() == pytest.approx(one.losses["pixel"].item() / 2)
     ratio = other.losses["equivariance_value"] / one.losses["equivariance_value"]
     assert ratio.item() == pytest.approx(2)
+
+
+@pytest.mark.parametrize("term", ["pixel", "gradient"])
+def test_pictures_are_compared_at_every_scale(term):
+    objective = make_objective(LossConfig(**{"perceptual": 0.0, "scales": (1, 4), term: 3.0}))
+    step, driving = forward(objective), random_images(seed=1)
+    images = (objective.pyramid(image) for image in (step.rendered.prediction, driving))
+    expected = 3 * getattr(losses, term)(*images)
+    assert step.losses[term].item() == pytest.approx(expected.item())
 
 
 @pytest.mark.parametrize(
