@@ -202,6 +202,14 @@ def test_a_portrait_is_warped_as_strongly_as_its_own_section_says():
         assert torch.equal(source, driving) == (of_portraits == 0)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"warp": -0.1}, {"warp": 2.1}, {"rotation": -1.0}, {"rotation": 46.0}, {"scale": 0.6}]
+)
+def test_motions_have_a_range(wrong):
+    with pytest.raises(ValueError, match="should be"):
+        AugmentationConfig(**wrong)
+
+
 def test_without_a_motion_the_pixels_stay():
     pair = random_bytes(2, 3, 24, 32)
     draws = np.random.default_rng(0)
