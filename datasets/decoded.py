@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from numpy.lib.format import open_memmap, write_array_header_1_0
+from tqdm import tqdm
 
 from datasets.clips import Clip, stream_clip
 from datasets.jobs import WorkerDied, num_cores, run_jobs
@@ -72,7 +73,8 @@ def decoded_clips(
             if missing:
                 _make_room(folder, sum(prod(one.shape) for one in missing))
                 logger.info("Decoding %d clips into %s.", len(missing), folder)
-            for one, problem in run_jobs(_decode, missing, num_cores()):
+            jobs = run_jobs(_decode, missing, num_cores())
+            for one, problem in tqdm(jobs, total=len(missing), unit="clip", disable=None):
                 if problem is not None:
                     died = isinstance(problem, WorkerDied)
                     reason = "the process that decoded it died" if died else problem
