@@ -201,6 +201,7 @@ def test_a_template_of_another_network_is_refused(files, template, tmp_path, cap
         ({"--output": None, "--save-motion": "n.npz"}, "Give --output"),
         ({"--output": None}, "Give --output"),
         ({"--driving": None}, "Give either --driving"),
+        ({"--driving": None, "--pairs": "p.csv"}, "Give either --driving"),
         ({"--driving": None, "--source": None, "--pairs": "p.csv", "--frames": "1:2"}, "--frames"),
         ({"--driving": None, "--source": None, "--pairs": "p.csv", "--output": None}, "--output"),
     ],

@@ -1,5 +1,6 @@
 """Faces cut as the network's training frames were, and the way back."""
 
+import json
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -243,6 +244,19 @@ def test_where_it_is_not_known_how_to_cut_the_centre_is_taken(unfitted, tmp_path
     assert probe(str(unfitted["--output"])).size == (SIZE, SIZE)
     whole = Image.fromarray(images(Path(str(unfitted["--driving"])))[0]).resize((SIZE, SIZE), 3)
     np.testing.assert_array_equal(copying[0], np.asarray(whole))
+
+
+@pytest.mark.parametrize("fit", [{}, {"--fit": "training"}])
+def test_a_config_may_say_how_to_cut(files, unfitted, tmp_path, fit):
+    assert call(files | {"--output": f"{tmp_path}/stated/"}) == 0
+    config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
+    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+    config["data"] |= {"geometry": FLATTENED.model_dump(mode="json"), "root": "data"}
+    settings = {"name": "tiny", "loss": {}, "train": {}, **config}
+    (tmp_path / "config.yaml").write_text(json.dumps(settings))  # YAML too
+    named = {"--config": f"{tmp_path}/config.yaml", "--output": f"{tmp_path}/named/"}
+    assert call(unfitted | fit | named) == 0
+    np.testing.assert_array_equal(images(tmp_path / "named"), images(tmp_path / "stated"))
 
 
 def test_to_paste_is_to_cut(files, unfitted, tmp_path):

@@ -121,3 +121,6 @@ def test_the_template_of_another_network_is_refused(animator, video):
     other = Animator(tiny_model(seed=1), SIZE, device="cpu", precision="fp32")
     with pytest.raises(InputError, match="another network"):
         open_driving(other, template)
+    square = Animator(tiny_model(), (32, 32), device="cpu", precision="fp32")
+    with pytest.raises(InputError, match=r"48 x 32 pixels, .* of 32 x 32 have another shape"):
+        open_driving(square, template)
