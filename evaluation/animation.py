@@ -68,7 +68,7 @@ def initial_keypoints(
     if options.motion == "absolute" or options.best_frame == 0:
         return None
     if options.best_frame != "auto":
-        return driving.keypoints_at(options.best_frame)
+        return driving.keypoints_at(options.best_frame, options.batch_size)
     if not isinstance(driving, DrivingVideo):
         raise InputError(
             f"--best-frame auto looks at the driving frames, which {driving.path} does not hold: "

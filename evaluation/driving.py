@@ -77,10 +77,18 @@ class DrivingVideo:
         varies = self.video.variable_rate
         return [Moment(time if varies else None, [image]) for image, time in frames], keypoints
 
-    def keypoints_at(self, number: int) -> Keypoints:
-        """Those of one frame, counted from the first that is used."""
-        (image,) = frames_at(self.path, [number_of(number, self.numbers, self.path)])
-        return self.animator.detect([self.fit(image)])
+    def keypoints_at(self, number: int, batch_size: int | None = None) -> Keypoints:
+        """Those of one frame, counted from the first that is used.
+
+        Found among the frames of its batch, as those that go through ``motion``: a frame alone can
+        be rounded otherwise.
+        """
+        require_frame(number, self.numbers, self.path)
+        batch_size = batch_size or self.animator.batch_size
+        first = number - number % batch_size
+        images = frames_at(self.path, self.numbers[first : first + batch_size])
+        found = self.animator.detect([self.fit(image) for image in images])
+        return Keypoints(*(part[number - first : number - first + 1] for part in found))
 
     def template(self) -> MotionTemplate:
         """The motion, once all of it went through."""
@@ -114,9 +122,9 @@ class DrivingTemplate:
         for keypoints in itertools.starmap(Keypoints, parts):
             yield [Moment(None, [])] * len(keypoints.positions), keypoints
 
-    def keypoints_at(self, number: int) -> Keypoints:
-        """Those of one frame, counted from the first that is used."""
-        number_of(number, self.numbers, self.path)
+    def keypoints_at(self, number: int, batch_size: int | None = None) -> Keypoints:
+        """Those of one frame, counted from the first that is used, whatever the batches."""
+        require_frame(number, self.numbers, self.path)
         return Keypoints(*(part[number : number + 1] for part in self.keypoints))
 
 
@@ -140,8 +148,7 @@ def chosen_numbers(frames: slice, num_frames: int, path: Path) -> range:
     return range(start, end)
 
 
-def number_of(index: int, numbers: range, path: Path) -> int:
-    """The number of the frame at ``index``.  Raises InputError where there is none."""
+def require_frame(index: int, numbers: range, path: Path) -> None:
+    """Raises InputError where the frames with these numbers have none at ``index``."""
     if index >= len(numbers):
         raise InputError(f"Of {path} {len(numbers)} frames are used: there is no frame {index}.")
-    return numbers[index]
