@@ -187,9 +187,10 @@ def test_the_best_frame_is_looked_for_in_the_cut_frames(files, monkeypatch):
 
 
 def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, copying):
-    assert call(files | {"--best-frame": "2"}) == 0
-    initial, *frames = copying
-    np.testing.assert_array_equal(initial, frames[2])
+    assert call(files | {"--best-frame": "2", "--batch-size": "2"}) == 0
+    initial, frames = copying[:2], copying[2:]  # the former in its batch
+    assert len(frames) == 4
+    np.testing.assert_array_equal(initial, frames[2:])
 
 
 # Where no fit is chosen
