@@ -76,6 +76,7 @@ class DataConfig(Section):
     augmentation: AugmentationConfig = AugmentationConfig()
     decoded: Folder | None = None  # keeps all frames of files decoded: 196 KB each, at 256 x 256
     portraits: PortraitConfig | None = None  # a second kind of pairs
+    landmarks: Folder | None = None  # of files of facial landmarks, as of `datasets landmarks`
     synthetic: SyntheticConfig | None = None  # files to generate at root when it is not there
     geometry: Geometry | None = None  # how the frames were cut; else what geometry.json says
 

@@ -32,7 +32,7 @@ from modules.folding import (
     weight_and_bias,
 )
 from modules.geometry import Keypoints, gaussian_maps, sample, warp
-from modules.mcnet import MCNet, expand, require_multiple
+from modules.mcnet import MCNet, detect, expand, require_multiple
 from modules.operations import attend, convolve_each, warp_visible
 from modules.replay import Replay
 
@@ -68,6 +68,9 @@ class FastMCNet(nn.Module):
         fold_norms(model)
         generator = model.generator
         self.detector = channels_last(model.detector.float())
+        self.landmark_detector = None
+        if model.landmark_detector is not None:
+            self.landmark_detector = channels_last(model.landmark_detector.float())
         self.motion = FastMotion(model.dense_motion, precision)
         self.encoder = channels_last(generator.encoder.to(precision))
         self.memory = None
@@ -80,7 +83,7 @@ class FastMCNet(nn.Module):
     def detect(self, image: Tensor) -> Keypoints:
         """(B, 3, H, W) in [0, 1] -> its keypoints.  Raises InputError for impossible sizes."""
         require_multiple(image, self.size_multiple)
-        return self.detector(image)
+        return detect(image, self.detector, self.landmark_detector)
 
     def encode(self, source: Tensor) -> FastEncoded:
         """(B, 3, H, W) in [0, 1] -> all that a driving frame does not change."""

@@ -17,10 +17,11 @@ KEYPOINT_VARIANCE = 0.01  # of the Gaussian that stands for a keypoint (FOMM)
 
 
 class Keypoints(NamedTuple):
-    """Keypoints of a batch of frames, with the local affine frame at each."""
+    """Keypoints of a batch of frames, with the local affine frame at each; and facial landmarks."""
 
     positions: Tensor  # (B, K, 2), (x, y) in [-1, 1]
     jacobians: Tensor  # (B, K, 2, 2)
+    landmarks: Tensor  # (B, 68, 2), (x, y) in [-1, 1]; (B, 0, 2) without a landmark detector
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from modules.blocks import Hourglass
-from modules.geometry import AntiAliasedDownsample, Keypoints, coordinate_grid, full_precision
+from modules.geometry import AntiAliasedDownsample, coordinate_grid, full_precision
 from modules.section import Section
 
 
@@ -23,7 +23,7 @@ class KeypointDetectorConfig(Section):
 
 
 class KeypointDetector(nn.Module):
-    """Image -> ``Keypoints``.  Always in float32: in bfloat16 keypoints move by over a pixel."""
+    """Image -> keypoints.  Always in float32: in bfloat16 keypoints move by over a pixel."""
 
     def __init__(self, config: KeypointDetectorConfig, num_kp: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class KeypointDetector(nn.Module):
         nn.init.zeros_(self.jacobians.weight)
         self.jacobians.bias = nn.Parameter(torch.eye(2).flatten().repeat(num_kp))
 
-    def forward(self, image: Tensor) -> Keypoints:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) in [0, 1] -> positions (B, K, 2), jacobians (B, K, 2, 2)."""
         with full_precision(image):
             feature = self.hourglass(self.downsample(image.float()))
@@ -47,4 +47,4 @@ class KeypointDetector(nn.Module):
             positions = (heatmaps * grid).sum(dim=(2, 3))
             maps = self.jacobians(feature).unflatten(1, (-1, 4)).movedim(2, -1)  # (B, K, h, w, 4)
             jacobians = (heatmaps * maps).sum(dim=(2, 3)).unflatten(2, (2, 2))
-        return Keypoints(positions, jacobians)
+        return positions, jacobians

@@ -17,6 +17,7 @@ from modules.errors import InputError
 from modules.generator import Generator, GeneratorConfig, Rendered
 from modules.geometry import Keypoints
 from modules.keypoint_detector import KeypointDetector, KeypointDetectorConfig
+from modules.landmark_detector import LandmarkDetector, LandmarkDetectorConfig
 from modules.section import Section
 
 
@@ -25,6 +26,7 @@ class ModelConfig(Section):
 
     num_kp: PositiveInt = 15
     keypoint_detector: KeypointDetectorConfig = KeypointDetectorConfig()
+    landmark_detector: LandmarkDetectorConfig | None = None  # not in the paper
     dense_motion: DenseMotionConfig = DenseMotionConfig()
     generator: GeneratorConfig = GeneratorConfig()
     memory: MemoryConfig | None = MemoryConfig()
@@ -49,6 +51,9 @@ class MCNet(nn.Module):
         super().__init__()
         self.config = config
         self.detector = KeypointDetector(config.keypoint_detector, config.num_kp)
+        self.landmark_detector = None
+        if config.landmark_detector is not None:
+            self.landmark_detector = LandmarkDetector(config.landmark_detector)
         self.dense_motion = DenseMotionNetwork(config.dense_motion, config.num_kp)
         self.generator = Generator(config.generator, config.memory, config.num_kp)
 
@@ -68,7 +73,7 @@ class MCNet(nn.Module):
     def detect(self, image: Tensor) -> Keypoints:
         """(B, 3, H, W) in [0, 1] -> its keypoints.  Raises InputError for impossible sizes."""
         require_multiple(image, self.size_multiple)
-        return self.detector(image)
+        return detect(image, self.detector, self.landmark_detector)
 
     def encode(self, source: Tensor) -> Encoded:
         """(B, 3, H, W) in [0, 1] -> all that a driving frame does not change."""
@@ -91,6 +96,13 @@ class MCNet(nn.Module):
     def forward(self, source: Tensor, driving: Tensor, noise: Tensor | None = None) -> Rendered:
         """Both (B, 3, H, W) in [0, 1]: the source with the pose of the driving frame."""
         return self.render(self.encode(source), self.detect(driving), noise)
+
+
+def detect(image: Tensor, detector: nn.Module, landmark_detector: nn.Module | None) -> Keypoints:
+    """Find the keypoints of (B, 3, H, W) in [0, 1], and its landmarks where there is a detector."""
+    positions, jacobians = detector(image)
+    landmarks = positions[:, :0] if landmark_detector is None else landmark_detector(image)
+    return Keypoints(positions, jacobians, landmarks)
 
 
 def require_multiple(image: Tensor, multiple: int) -> None:

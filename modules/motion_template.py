@@ -86,6 +86,7 @@ def save_template(path: Path, template: MotionTemplate) -> None:
         "version": np.array(VERSION),
         "positions": template.keypoints.positions.cpu().numpy(),
         "jacobians": template.keypoints.jacobians.cpu().numpy(),
+        "landmarks": template.keypoints.landmarks.cpu().numpy(),
         "rate": np.array(template.rate.as_integer_ratio()),
         "size": np.array(template.size),
         "detector": np.array(template.detector),
@@ -108,6 +109,7 @@ def load_template(path: Path) -> MotionTemplate:
         )
     if fault := next(faults(arrays), None):
         raise InputError(f"{path} is not a motion template that can be used: {fault}.")
+    arrays.setdefault("landmarks", arrays["positions"][:, :0])  # of a network without them
     parts = (torch.from_numpy(arrays[name].astype(np.float32)) for name in Keypoints._fields)
     numerator, denominator = map(int, arrays["rate"])
     height, width = map(int, arrays["size"])
@@ -135,13 +137,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def faults(arrays: Arrays) -> Iterator[str]:
     """What keeps arrays from being a template, as clauses; only the first is to be asked for."""
-    names = ("version", *Keypoints._fields, "rate", "size", "detector")
+    names = ("version", "positions", "jacobians", "rate", "size", "detector")
     if missing := [name for name in names if name not in arrays]:
         yield f"it has no {' and no '.join(missing)}"
     if not np.array_equal(arrays["version"], VERSION):
         yield f"its version is not {VERSION}"
     positions, jacobians, rate, size = (
-        arrays[name] for name in (*Keypoints._fields, "rate", "size")
+        arrays[name] for name in ("positions", "jacobians", "rate", "size")
     )
     if positions.ndim != 3 or positions.shape[2] != 2:
         yield f"its positions are of shape {positions.shape}, not (frames, keypoints, 2)"

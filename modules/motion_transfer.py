@@ -34,7 +34,8 @@ def transfer_motion(
     jacobians = driving.jacobians
     if relative_jacobians:
         jacobians = driving.jacobians @ inverse_2x2(initial.jacobians) @ source.jacobians
-    return Keypoints(positions, jacobians)
+    landmarks = scale * (driving.landmarks - initial.landmarks) + source.landmarks
+    return Keypoints(positions, jacobians, landmarks)
 
 
 def movement_scale(source: Keypoints, initial: Keypoints) -> float:

@@ -50,7 +50,7 @@ def random_keypoints(batch: int = 2, num_kp: int = 4, seed: int = 0) -> Keypoint
     generator = torch.Generator().manual_seed(seed)
     positions = torch.rand(batch, num_kp, 2, generator=generator) * 1.6 - 0.8
     noise = torch.randn(batch, num_kp, 2, 2, generator=generator)
-    return Keypoints(positions, torch.eye(2) + 0.2 * noise)
+    return Keypoints(positions, torch.eye(2) + 0.2 * noise, positions[:, :0])
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -25,7 +25,9 @@ def test_a_grid_has_a_row_for_each_pair_and_a_column_for_each_stage(memory, leve
 
 def test_a_dot_stands_on_its_keypoint():
     positions = torch.tensor([[[-1.0, -1.0], [1.0, 0.0]]])  # a corner; the middle of the right
-    drawn = draw_keypoints(torch.zeros(1, 3, 21, 41), Keypoints(positions, positions))
+    drawn = draw_keypoints(
+        torch.zeros(1, 3, 21, 41), Keypoints(positions, positions, positions[:, :0])
+    )
     y, x = drawn[0].amax(dim=0).nonzero().T
     assert drawn[0, :, 0, 0].tolist() == [1, 0, 0]
     assert drawn[0, :, 10, 40].tolist() == [0, 1, 1]

@@ -14,7 +14,8 @@ def detect(pictures: list[np.ndarray]) -> Keypoints:
         halves = np.split(picture.sum(axis=2).astype(float), 2, axis=1)
         places = [np.unravel_index(half.argmax(), half.shape) for half in halves]
         found.append([(x / 16, y / 16) for y, x in places])
-    return Keypoints(torch.tensor(found), torch.eye(2).expand(len(pictures), 2, 2, 2))
+    positions = torch.tensor(found)
+    return Keypoints(positions, torch.eye(2).expand(len(pictures), 2, 2, 2), positions[:, :0])
 
 
 def walk(seed: int, num_frames: int = 9) -> np.ndarray:

@@ -62,7 +62,7 @@ def test_keypoints_that_move_with_the_frame_are_equivariant():
     )
     transformed = random_keypoints()
     jacobians = transform.jacobians(transformed.positions) @ transformed.jacobians
-    driving = Keypoints(transform.points(transformed.positions), jacobians)
+    driving = Keypoints(transform.points(transformed.positions), jacobians, transformed.landmarks)
     assert losses.equivariance_value(driving, transformed, transform).item() < 1e-6
     assert losses.equivariance_jacobian(driving, transformed, transform).item() < 1e-5
     other = random_keypoints(seed=3)

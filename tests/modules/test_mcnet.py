@@ -3,7 +3,6 @@ import torch
 
 from modules.compensation import MemoryConfig
 from modules.errors import InputError
-from modules.geometry import Keypoints
 from modules.mcnet import ModelConfig
 from tests.tiny import TINY, random_images, tiny_model
 
@@ -117,7 +116,7 @@ def test_keypoints_of_another_frame_move_the_prediction():
     model = tiny_model().eval()
     with torch.no_grad():
         encoded = model.encode(random_images())
-        moved = Keypoints(encoded.keypoints.positions + 0.3, encoded.keypoints.jacobians)
+        moved = encoded.keypoints._replace(positions=encoded.keypoints.positions + 0.3)
         still = model.render(encoded, encoded.keypoints)
         rendered = model.render(encoded, moved)
     assert (rendered.prediction - still.prediction).abs().mean() > 0.01

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from modules.errors import InputError
-from modules.geometry import Keypoints
 from modules.motion_template import (
     VERSION,
     MotionTemplate,
@@ -167,7 +166,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path):
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path):
     jacobians = torch.full((120, 15, 2, 2), torch.nan)
-    broken = TEMPLATE._replace(keypoints=Keypoints(TEMPLATE.keypoints.positions, jacobians))
+    broken = TEMPLATE._replace(keypoints=TEMPLATE.keypoints._replace(jacobians=jacobians))
     with pytest.raises(InputError, match="was not written: its jacobians are not all finite"):
         save_template(tmp_path / "m.npz", broken)
     assert list(tmp_path.iterdir()) == []

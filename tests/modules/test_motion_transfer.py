@@ -14,7 +14,7 @@ def random_keypoints(seed: int, *, batch: int = 1, num_kp: int = 6) -> Keypoints
     generator = torch.Generator().manual_seed(seed)
     positions = torch.rand(batch, num_kp, 2, generator=generator) * 2 - 1
     jacobians = torch.eye(2) + 0.2 * torch.randn(batch, num_kp, 2, 2, generator=generator)
-    return Keypoints(positions, jacobians)
+    return Keypoints(positions, jacobians, positions[:, :0])
 
 
 def keypoints_on_a_line() -> Keypoints:
@@ -31,7 +31,8 @@ def test_every_combination_of_options_gives_the_reference_keypoints():
     golden = json.loads((GOLDEN / "relative_motion.json").read_text())
 
     def read(entry: dict) -> Keypoints:
-        return Keypoints(torch.tensor(entry["value"]), torch.tensor(entry["jacobian"]))
+        positions = torch.tensor(entry["value"])
+        return Keypoints(positions, torch.tensor(entry["jacobian"]), positions[:, :0])
 
     source, driving, initial = (
         read(golden["inputs"][name]) for name in ("source", "driving", "driving_initial")

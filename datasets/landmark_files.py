@@ -1,0 +1,65 @@
+"""Facial landmarks of clips and portraits, read from a folder with one file for each.
+
+``FOLDER/train/NAME.mp4.npy`` belongs to ``ROOT/train/NAME.mp4``: an array (frames, 68, 2) in iBUG
+order, (x, y) in pixels of the clip's frames, NaN where no face was found.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.clips import is_strip
+from datasets.pictures import PICTURE_SUFFIXES, picture_size
+from datasets.video import probe
+from modules.errors import InputError
+from modules.face_landmarks import NUM_LANDMARKS
+
+
+class LandmarkFile:
+    """The landmarks of the frames of one clip or picture."""
+
+    def __init__(self, path: Path, size: tuple[int, int]) -> None:
+        """``size`` is the height and width of the frames, in whose pixels the landmarks are."""
+        self.path, self.size = path, size
+
+    def pixels(self) -> np.ndarray:
+        """All landmarks, (T, 68, 2) float32 in pixels.  Raises InputError for a damaged file."""
+        try:
+            found: np.ndarray = np.load(self.path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{self.path} is not a readable file of landmarks.") from error
+        if found.ndim != 3 or found.shape[1:] != (NUM_LANDMARKS, 2) or found.dtype.kind != "f":
+            raise InputError(
+                f"{self.path} holds an array of {found.dtype} and shape {found.shape}, not "
+                f"landmarks (frames, {NUM_LANDMARKS}, 2)."
+            )
+        return found.astype(np.float32)
+
+    def read(self, numbers: Sequence[int]) -> np.ndarray:
+        """The landmarks of some frames, (N, 68, 2) float32 as (x, y) in [-1, 1]."""
+        found = self.pixels()
+        if max(numbers) >= len(found):
+            raise InputError(
+                f"{self.path} holds landmarks of {len(found)} frames: there is no frame "
+                f"{max(numbers)}."
+            )
+        height, width = self.size
+        last = np.array([max(width - 1, 1), max(height - 1, 1)], np.float32)
+        return 2 * found[list(numbers)] / last - 1
+
+
+def landmark_file(folder: Path, media: Path) -> LandmarkFile | None:
+    """The landmarks of a clip or picture ``media``; None where ``folder`` has none of it."""
+    for path in (folder / media.parent.name / f"{media.name}.npy", folder / f"{media.name}.npy"):
+        if path.is_file():
+            return LandmarkFile(path, frame_size(media))
+    return None
+
+
+def frame_size(media: Path) -> tuple[int, int]:
+    """Height and width of the frames of a clip or picture."""
+    if media.suffix.lower() in PICTURE_SUFFIXES and not media.is_dir():
+        height, width = picture_size(media)
+        return (height, height) if is_strip(media) and width > height else (height, width)
+    return probe(media).size
