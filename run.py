@@ -71,10 +71,7 @@ def train_run(
     animation = folder / "animation.mp4"
     animate_unseen(config.data, outcome.checkpoint, animation)
     typer.echo(f"Checkpoint: {outcome.checkpoint}\nAnimation of an unseen face: {animation}")
-    typer.echo(
-        f"PSNR on unseen clips: {outcome.scores.psnr:.2f} dB; "
-        f"of the source, copied: {outcome.copy_source.psnr:.2f} dB"
-    )
+    typer.echo(f"On unseen clips: {outcome.summary}")
     return 0
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -23,12 +22,12 @@ from datasets.pairs import PairDataset, PairSampler, collate, fixed_pairs
 from datasets.stated import stated_geometry
 from datasets.synthetic import generate
 from datasets.training_clips import training_clips, training_portraits
-from evaluation.metrics import Scores
-from evaluation.validation import Validation
+from evaluation.validation import LandmarkValidation, Scores, Validation
 from modules.checkpoints import (
     BEST,
     DISCRIMINATOR,
     WEIGHTS,
+    grown,
     load_strictly,
     read_discriminator,
     read_weights,
@@ -41,7 +40,7 @@ from modules.errors import InputError
 from modules.files import write_text_whole, written_whole
 from modules.logbook import Logbook, Meter
 from modules.mcnet import MCNet
-from modules.objective import Objective
+from modules.objective import FramePairs, LandmarkObjective, Objective
 from modules.optimisation import Optimisation
 from modules.signals import deferred_signals
 from modules.training_state import (
@@ -62,7 +61,7 @@ class Outcome(NamedTuple):
 
     checkpoint: Path
     scores: Scores | None  # of the moving average at the last validation, if there was one
-    copy_source: Scores  # the floor: the source in the place of the prediction
+    summary: str  # the same in words
     signal: int | None  # that ended it early
 
 
@@ -89,10 +88,13 @@ class Training:
         self.num_steps = min(num_steps, config.train.max_steps or num_steps)
 
         self.scores: Scores | None = None  # at the last validation
-        self.best_psnr = -math.inf
+        self.best_merit = -math.inf
         self.unreadable: set[str] = set()  # names of clips and portraits
         self.optimisation = self.start(checkpoint)
-        self.validation = Validation(self.validation_batches(), self.accelerator)
+        alone = config.train.network == "landmark detector"
+        self.validation = (LandmarkValidation if alone else Validation)(
+            self.validation_batches(), self.accelerator
+        )
         self.logbook = None
         if self.accelerator.is_main_process:
             self.logbook = Logbook(folder, self.optimisation.step)
@@ -108,12 +110,13 @@ class Training:
             discriminator = Discriminator(config.discriminator, config.model.num_kp)
         if checkpoint is not None and not resumed:
             log.info("Starting from the weights of %s.", checkpoint)
-            load_strictly(model, read_weights(checkpoint).model, checkpoint)
+            load_strictly(model, grown(read_weights(checkpoint).model, model), checkpoint)
             judge = None if discriminator is None else read_discriminator(checkpoint)
             if discriminator is not None and judge is not None:
                 log.info("Going on with the discriminator in %s.", judge.path)
                 load_strictly(discriminator, judge.state, judge.path)
-        objective = Objective(model, config.loss)
+        alone = config.train.network == "landmark detector"
+        objective = (LandmarkObjective if alone else Objective)(model, config.loss)
         optimisation = Optimisation(
             objective, discriminator, config.train, config.seed, self.accelerator
         )
@@ -121,7 +124,7 @@ class Training:
             state = read_state(checkpoint)
             self.check_course(state["course"])
             optimisation.load_state(state["optimisation"])
-            self.best_psnr = state["best_psnr"]
+            self.best_merit = state["best_merit"]
             log.info("Resuming %s after step %d.", self.folder, optimisation.step)
         return optimisation
 
@@ -162,7 +165,7 @@ class Training:
         return Outcome(
             checkpoint=checkpoint_folder(self.folder, optimisation.step),
             scores=self.scores,
-            copy_source=self.validation.copy_source,
+            summary="" if self.scores is None else self.validation.describe(self.scores),
             signal=signals[0] if signals else None,
         )
 
@@ -173,9 +176,14 @@ class Training:
 
     def rate_factor(self) -> float:
         """What the next step's learning rates are multiplied by."""
-        train = self.config.train
-        epoch = self.optimisation.step * train.accumulate // self.batches_per_epoch
-        return train.gamma ** sum(epoch >= milestone for milestone in train.milestones)
+        train, step = self.config.train, self.optimisation.step
+        epoch = step * train.accumulate // self.batches_per_epoch
+        factor = train.gamma ** sum(epoch >= milestone for milestone in train.milestones)
+        if step < train.warm_up:
+            factor *= (step + 1) / train.warm_up
+        if train.cosine:
+            factor *= (1 + math.cos(math.pi * step / self.num_steps)) / 2
+        return factor
 
     def sampler(self, start_batch: int) -> PairSampler:
         return PairSampler(
@@ -187,7 +195,7 @@ class Training:
             start_batch=start_batch,
         )
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self) -> Iterator[FramePairs]:
         """This process's share of every batch from the next step on."""
         batches = load_batches(
             self.dataset,
@@ -197,15 +205,15 @@ class Training:
         )
         for batch in batches:
             self.count_unreadable(set(batch.unreadable))
-            yield batch.images(self.accelerator.device)
+            yield batch.frames(self.accelerator.device)
 
-    def validation_batches(self) -> list[tuple[Tensor, Tensor]]:
+    def validation_batches(self) -> list[FramePairs]:
         """Fixed pairs of the test split."""
         train, data = self.config.train, self.config.data
         pairs = fixed_pairs(training_clips(data, "test"), data, train.validation_pairs)
         starts = range(0, len(pairs), train.batch_size)
         batches = [collate(pairs[start : start + train.batch_size]) for start in starts]
-        return [batch.images(torch.device("cpu")) for batch in batches]
+        return [batch.frames(torch.device("cpu")) for batch in batches]
 
     def count_unreadable(self, names: set[str]) -> None:
         """Log every unreadable clip or portrait once; raises InputError when they are too many."""
@@ -223,19 +231,17 @@ class Training:
     def validate(self) -> None:
         """Score the moving average, and keep it if it is the best so far."""
         self.optimisation.check()
-        step, floor = self.optimisation.step, self.validation.copy_source
+        step = self.optimisation.step
         scores = self.validation.score(self.optimisation.average)
-        log.info(
-            f"Step {step}: PSNR {scores.psnr:.2f} dB (copying the source {floor.psnr:.2f}), "
-            f"SSIM {scores.ssim:.3f} ({floor.ssim:.3f}), L1 {scores.l1:.4f} ({floor.l1:.4f})."
-        )
+        merit = self.validation.merit(scores)
+        log.info("Step %d: %s.", step, self.validation.describe(scores))
         if self.logbook is not None:
-            floor_values = {f"copy_source/{name}": x for name, x in floor._asdict().items()}
-            values = {f"validation/{name}": x for name, x in scores._asdict().items()}
+            floor_values = {f"copy_source/{name}": x for name, x in self.validation.floor.items()}
+            values = {f"validation/{name}": x for name, x in scores.items()}
             self.logbook.scalars(step, values | floor_values)
-            if scores.psnr > self.best_psnr:
+            if merit > self.best_merit:
                 self.save_weights(self.folder / "checkpoints" / BEST)
-        self.scores, self.best_psnr = scores, max(self.best_psnr, scores.psnr)
+        self.scores, self.best_merit = scores, max(self.best_merit, merit)
 
     def write_metrics(self, means: dict[str, float]) -> None:
         """Log what the steps since the last time found, and how fast they went."""
@@ -262,7 +268,7 @@ class Training:
             self.save_weights(folder)
             state = {
                 "optimisation": self.optimisation.state(),
-                "best_psnr": self.best_psnr,
+                "best_merit": self.best_merit,
                 "course": self.course(),
             }
             torch.save(state, folder / STATE_FILE)

@@ -125,7 +125,7 @@ def parts_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
         "whole pair": lambda: dataset[next(keys)],
         "open, decode, to RGB": lambda: two_frames(dataset.clips, draws),
         "resize": lambda: [resized(frame, config.data.frame_size) for frame in frames],
-        "augment": lambda: augment(images, augmentation, draws),
+        "augment": lambda: augment(images, pair.landmarks, augmentation, draws),
         "augment: brightness": lambda: F.adjust_brightness(colours, 1.05),
         "augment: contrast": lambda: F.adjust_contrast(colours, 1.05),
         "augment: saturation": lambda: F.adjust_saturation(colours, 1.05),

@@ -16,7 +16,7 @@ from modules.blocks import SameBlock, UpBlock
 from modules.discriminator import Discriminator
 from modules.losses import adversarial_discriminator
 from modules.mcnet import MCNet
-from modules.objective import Draws, Objective
+from modules.objective import Draws, FramePairs, Objective
 from modules.training_config import TrainConfig
 
 Result = TypeVar("Result")
@@ -77,18 +77,18 @@ class PlainTraining:
         self.average = {name: value.clone() for name, value in model.state_dict().items()}
         self.steps = 0
 
-    def take_step(self, source: Tensor, driving: Tensor, draws: Draws) -> dict[str, float]:
-        """One step on pairs (B, 3, H, W) in [0, 1]; returns the weighted losses."""
-        source, driving = source.to(self.device), driving.to(self.device)
+    def take_step(self, pairs: FramePairs, draws: Draws) -> dict[str, float]:
+        """One step on pairs of frames; returns the weighted losses."""
+        pairs = FramePairs(*(part.to(self.device) for part in pairs))
         draws = Draws(*(part.to(self.device) for part in draws))
-        step = self.objective(source, driving, draws, self.discriminator)
+        step = self.objective(pairs, draws, self.discriminator)
         losses: dict[str, Tensor] = dict(step.losses)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
         if self.discriminator is not None:
             self.discriminator.zero_grad()  # what the generator's losses left there
             positions = step.driving_keypoints.positions.detach()
             fake = self.discriminator(step.rendered.prediction.detach(), positions)
-            real = self.discriminator(driving, positions)
+            real = self.discriminator(pairs.driving, positions)
             losses["discriminator"] = adversarial_discriminator(real, fake)
             torch.autograd.backward(losses["discriminator"])
         for parameters in self.networks.values():

@@ -20,8 +20,8 @@ from modules.discriminator import Discriminator
 from modules.distributed import start_processes
 from modules.errors import InputError
 from modules.mcnet import MCNet
-from modules.objective import Objective, draw
-from modules.optimisation import Batch, Optimisation
+from modules.objective import FramePairs, Objective, draw, unlabelled
+from modules.optimisation import Optimisation
 from modules.training_config import TrainConfig
 
 Way = Literal["plain", "ours", "ours, checkpointing"]
@@ -121,30 +121,29 @@ def arithmetics(config: TrainConfig, device: torch.device) -> list[str]:
     ]
 
 
-def random_batch(config: Config, device: torch.device) -> Batch:
+def random_batch(config: Config, device: torch.device) -> FramePairs:
     """Pairs as they come from the loader."""
     pictures = Subject(config, torch.device("cpu")).pictures(2 * config.train.batch_size)
-    source, driving = (pictures.pin_memory() if device.type == "cuda" else pictures).chunk(2)
-    return source, driving
+    return unlabelled(*(pictures.pin_memory() if device.type == "cuda" else pictures).chunk(2))
 
 
-def plain_step(plain: PlainTraining, batch: Batch) -> dict[str, float]:
+def plain_step(plain: PlainTraining, batch: FramePairs) -> dict[str, float]:
     generator = torch.Generator().manual_seed(plain.steps)
-    draws = draw(plain.objective.model, len(batch[0]), generator)
-    return plainly(partial(plain.take_step, *batch, draws))
+    draws = draw(plain.objective.model, len(batch.source), generator)
+    return plainly(partial(plain.take_step, batch, draws))
 
 
-def training_step(training: Optimisation, batch: Batch) -> None:
+def training_step(training: Optimisation, batch: FramePairs) -> None:
     training.take_step([batch], rate_factor=1.0)
 
 
 def speed_table(
-    plain: PlainTraining, training: Optimisation, batch: Batch, peaks: Peaks, seconds: float
+    plain: PlainTraining, training: Optimisation, batch: FramePairs, peaks: Peaks, seconds: float
 ) -> Table:
     """Time of a step, ratio, share of the peak."""
     with counter() as counted:
         plain_step(plain, batch)
-    flops, batch_size = counted.get_total_flops(), len(batch[0])
+    flops, batch_size = counted.get_total_flops(), len(batch.source)
     calls: dict[str, Call] = {
         "plain": partial(plain_step, plain, batch),
         "ours": partial(training_step, training, batch),
@@ -167,7 +166,7 @@ def speed_table(
     return Table(title="Training steps", rows=rows, note=PLAIN_NOTE)
 
 
-def parts_table(training: Optimisation, batch: Batch, seconds: float) -> Table:
+def parts_table(training: Optimisation, batch: FramePairs, seconds: float) -> Table:
     """Forward pass, backward pass and optimiser, from what nested calls take."""
     calls: dict[str, Call] = {
         "losses": partial(losses, training, batch),
@@ -187,14 +186,14 @@ def parts_table(training: Optimisation, batch: Batch, seconds: float) -> Table:
     return Table(title="Parts of a training step", rows=rows, note=PARTS_NOTE)
 
 
-def losses(training: Optimisation, batch: Batch) -> object:
+def losses(training: Optimisation, batch: FramePairs) -> object:
     """The forward pass of a step."""
     inputs = training.prepare(batch, 0)
     with training.accelerator.autocast():
         return training.wrapped["objective"](*inputs, training.discriminator)
 
 
-def gradients(training: Optimisation, batch: Batch) -> object:
+def gradients(training: Optimisation, batch: FramePairs) -> object:
     """Its forward and backward passes."""
     return training.accumulate_gradients(training.prepare(batch, 0), exchange=True)
 

@@ -1,4 +1,7 @@
-"""Augmentation of a pair: one draw for both frames, but for what sets a still picture in motion."""
+"""Augmentation of a pair: one draw for both frames, but for what sets a still picture in motion.
+
+Facial landmarks follow their frames; those that are not known are NaN and stay so.
+"""
 
 import numpy as np
 import torch
@@ -6,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datasets.settings import AugmentationConfig, PortraitConfig
-from modules.geometry import coordinate_grid, resize
+from modules.face_landmarks import MIRRORED
+from modules.geometry import coordinate_grid, inverse_2x2, resize
 from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform
 
 COARSE = (33, 33)  # points at which a warp is computed; it is smooth, and bilinear in between
@@ -14,38 +18,55 @@ COARSE = (33, 33)  # points at which a warp is computed; it is smooth, and bilin
 
 def augment(
     pair: Tensor,
+    landmarks: Tensor,
     config: AugmentationConfig,
     draws: np.random.Generator,
     portrait: PortraitConfig | None = None,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """The pair (2, 3, H, W) of 8 bits flipped in space and in time, moved, and in other colours.
 
-    ``portrait`` says that both frames are one picture, which are then moved apart.
+    With its landmarks (2, 68, 2) in [-1, 1].  ``portrait`` says that both frames are one picture,
+    which are then moved apart.
     """
     mirror, exchange = draws.random(2) < 0.5
     if config.horizontal_flip and mirror:
-        pair = pair.flip(-1)
+        pair, landmarks = pair.flip(-1), mirrored(landmarks)
     if config.time_flip and exchange:
-        pair = pair.flip(0)
+        pair, landmarks = pair.flip(0), landmarks.flip(0)
     if portrait is not None:
-        pair = move(pair, config, portrait.warp, draws, apart=True)
+        pair, landmarks = move(pair, landmarks, config, portrait.warp, draws, apart=True)
     elif config.scale or config.shift or config.rotation or config.warp:
-        pair = move(pair, config, config.warp, draws, apart=False)
-    return jitter(pair, config, draws)
+        pair, landmarks = move(pair, landmarks, config, config.warp, draws, apart=False)
+    pair = jitter(pair, config, draws)
+    if config.soft > 0 and draws.random() < config.soft:
+        pair = soften(pair)
+    return pair, landmarks
+
+
+def soften(frames: Tensor) -> Tensor:
+    """Frames (N, 3, H, W) of 8 bits at half their resolution, as enlarged ones have it."""
+    half = F.interpolate(frames.float(), scale_factor=0.5, mode="area")
+    return F.interpolate(half, frames.shape[-2:], mode="bilinear").round_().byte()
+
+
+def mirrored(landmarks: Tensor) -> Tensor:
+    """The landmarks (N, 68, 2) of mirrored frames: left and right change names too."""
+    return landmarks[:, MIRRORED] * landmarks.new_tensor([-1, 1])
 
 
 def move(
     frames: Tensor,
+    landmarks: Tensor,
     config: AugmentationConfig,
     warp: float,
     draws: np.random.Generator,
     *,
     apart: bool,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Frames (N, 3, H, W) of 8 bits, scaled, shifted and turned: all alike, or ``apart``.
 
-    Each is then warped by itself, as the equivariance loss does, ``warp`` times as strongly.  What
-    comes from outside of a frame is its reflection.
+    With their landmarks (N, 68, 2).  Each is then warped by itself, as the equivariance loss does,
+    ``warp`` times as strongly.  What comes from outside of a frame is its reflection.
     """
     num, size = len(frames), frames.shape[-2:]
     likewise = draws.uniform(-1, 1, size=(num if apart else 1, 4))
@@ -60,7 +81,10 @@ def move(
     moved = F.grid_sample(
         frames.float(), field, mode="bicubic", padding_mode="reflection", align_corners=True
     )
-    return moved.round_().clamp_(0, 255).byte()
+    # A frame shows at z what it showed at bend(A z + b): its landmarks go the other way.
+    straight = bend.inverse(landmarks) - similarity[:, None, :, 2]
+    landmarks = straight @ inverse_2x2(similarity[:, :, :2]).mT
+    return moved.round_().clamp_(0, 255).byte(), landmarks
 
 
 def similarities(

@@ -30,7 +30,8 @@ class DecodedClip:
 
     def __init__(self, clip: Clip, file: Path, size: tuple[int, int]) -> None:
         self.clip, self.file, self.shape = clip, file, (clip.num_frames, *size, 3)
-        self.name, self.identity, self.num_frames = clip.name, clip.identity, clip.num_frames
+        self.path, self.name, self.identity = clip.path, clip.name, clip.identity
+        self.num_frames = clip.num_frames
 
     def read(self) -> np.memmap | None:
         """All frames, where they are opened; None where the file is none, or not whole."""

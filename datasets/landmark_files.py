@@ -5,11 +5,11 @@ order, (x, y) in pixels of the clip's frames, NaN where no face was found.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from datasets.clips import is_strip
 from datasets.pictures import PICTURE_SUFFIXES, picture_size
 from datasets.video import probe
 from modules.errors import InputError
@@ -57,9 +57,11 @@ def landmark_file(folder: Path, media: Path) -> LandmarkFile | None:
     return None
 
 
+@cache
 def frame_size(media: Path) -> tuple[int, int]:
     """Height and width of the frames of a clip or picture."""
     if media.suffix.lower() in PICTURE_SUFFIXES and not media.is_dir():
         height, width = picture_size(media)
-        return (height, height) if is_strip(media) and width > height else (height, width)
+        is_strip = width > height and width % height == 0
+        return (height, height) if is_strip else (height, width)
     return probe(media).size

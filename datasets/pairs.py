@@ -7,6 +7,7 @@ and neither the number of workers nor that of processes changes what is drawn.
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -15,11 +16,16 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from datasets.augmentation import augment
+from datasets.clips import Clip
+from datasets.decoded import DecodedClip
+from datasets.landmark_files import landmark_file
 from datasets.pictures import resized
 from datasets.portraits import Portrait
 from datasets.settings import DataConfig
 from datasets.training_clips import StreamError, TrainingClip
 from modules.errors import InputError
+from modules.face_landmarks import NUM_LANDMARKS
+from modules.objective import FramePairs
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +41,7 @@ class Pair(NamedTuple):
 
     source: Tensor  # (3, H, W) uint8
     driving: Tensor  # (3, H, W) uint8
+    landmarks: Tensor  # (2, 68, 2) of both, (x, y) in [-1, 1]; NaN where they are not known
     clip: str
     unreadable: tuple[str, ...] = ()  # names of clips that failed while this pair was drawn
 
@@ -44,16 +51,17 @@ class Batch(NamedTuple):
 
     source: Tensor  # (B, 3, H, W) uint8
     driving: Tensor  # (B, 3, H, W) uint8
+    landmarks: Tensor  # (B, 2, 68, 2)
     clips: list[str]
     unreadable: list[str]
 
-    def images(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Source and driving on a device, (B, 3, H, W) float32 in [0, 1]."""
+    def frames(self, device: torch.device) -> FramePairs:
+        """The pairs on a device, images as float32."""
         source, driving = (
             images.to(device, non_blocking=True).float().div_(255)
             for images in (self.source, self.driving)
         )
-        return source, driving
+        return FramePairs(source, driving, self.landmarks.to(device, non_blocking=True))
 
 
 class PairDataset(Dataset[Pair]):
@@ -90,7 +98,9 @@ class PairDataset(Dataset[Pair]):
         while len(unreadable) < MAX_DRAWS:
             clip = choices[int(draws.integers(len(choices)))]
             try:
-                pair = load_frames(clip, _two_frames(clip, draws), self.config.frame_size)
+                numbers = _two_frames(clip, draws)
+                pair = load_frames(clip, numbers, self.config.frame_size)
+                landmarks = load_landmarks(clip, numbers, self.config.landmarks)
             except StreamError:
                 raise  # another clip would not do better, and pairs must not depend on a network
             except InputError:
@@ -98,8 +108,10 @@ class PairDataset(Dataset[Pair]):
                 choices = self.clips
             else:
                 moved_by = still if isinstance(clip, Portrait) else None
-                source, driving = augment(pair, self.config.augmentation, draws, moved_by)
-                return Pair(source, driving, clip.name, tuple(unreadable))
+                (source, driving), landmarks = augment(
+                    pair, landmarks, self.config.augmentation, draws, moved_by
+                )
+                return Pair(source, driving, landmarks, clip.name, tuple(unreadable))
         raise InputError(f"{MAX_DRAWS} clips in a row are unreadable, the last {unreadable[-1]}.")
 
 
@@ -146,6 +158,7 @@ def collate(pairs: Sequence[Pair]) -> Batch:
     return Batch(
         torch.stack([pair.source for pair in pairs]),
         torch.stack([pair.driving for pair in pairs]),
+        torch.stack([pair.landmarks for pair in pairs]),
         [pair.clip for pair in pairs],
         [name for pair in pairs for name in pair.unreadable],
     )
@@ -155,6 +168,16 @@ def load_frames(clip: TrainingClip, numbers: Sequence[int], size: tuple[int, int
     """Frames of a clip, (N, 3, H, W) uint8 of the given height and width."""
     frames = np.stack([resized(frame, size) for frame in clip.frames(numbers)])
     return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+
+
+def load_landmarks(clip: TrainingClip, numbers: Sequence[int], folder: Path | None) -> Tensor:
+    """Landmarks of frames of a clip, (N, 68, 2) in [-1, 1]; NaN where ``folder`` has none."""
+    file = None
+    if folder is not None and isinstance(clip, Clip | DecodedClip | Portrait):
+        file = landmark_file(folder, clip.path)
+    if file is None:
+        return torch.full((len(numbers), NUM_LANDMARKS, 2), torch.nan)
+    return torch.from_numpy(file.read(numbers))
 
 
 def fixed_pairs(clips: Sequence[TrainingClip], config: DataConfig, count: int) -> list[Pair]:
@@ -171,13 +194,14 @@ def fixed_pairs(clips: Sequence[TrainingClip], config: DataConfig, count: int) -
         frame = max(1, round(position * (clip.num_frames - 1)))
         try:
             source, driving = load_frames(clip, [0, frame], config.frame_size)
+            landmarks = load_landmarks(clip, [0, frame], config.landmarks)
         except StreamError:
             raise
         except InputError as error:
             logger.warning("Clip left out: %s", error)
             order.remove(clip)
         else:
-            pairs.append(Pair(source, driving, clip.name))
+            pairs.append(Pair(source, driving, landmarks, clip.name))
     if not pairs:
         raise InputError("No clip of the test split has two readable frames: add one that has.")
     return pairs

@@ -48,6 +48,7 @@ class AugmentationConfig(Section):
     shift: Strength = 0.0  # to each side, as a fraction of the frame's
     rotation: Degrees = 0.0  # to each side
     warp: Warp = 0.0  # of each frame by itself: a second source of motion
+    soft: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of pairs shown at half their resolution
 
 
 class PortraitConfig(Section):

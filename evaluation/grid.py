@@ -49,6 +49,16 @@ def picture_grid(model: MCNet, source: Tensor, driving: Tensor) -> np.ndarray:
     return np.vstack([header(list(columns), size[1]), *rows])
 
 
+def landmark_grid(images: Tensor, *landmarks: Tensor) -> np.ndarray:
+    """Images (B, 3, H, W) in a row each for every set of their landmarks (B, 68, 2)."""
+    pictures = to_pictures(images)
+    rows = [
+        np.hstack([*starmap(draw_dots, zip(pictures, each.nan_to_num(-2).tolist(), strict=True))])
+        for each in landmarks
+    ]
+    return np.vstack(rows)
+
+
 def draw_keypoints(images: Tensor, keypoints: Keypoints) -> Tensor:
     """The images (B, 3, H, W) with a coloured dot on every keypoint."""
     drawn = starmap(draw_dots, zip(to_pictures(images), keypoints.positions.tolist(), strict=True))

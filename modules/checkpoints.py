@@ -150,6 +150,24 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: str | P
     network.load_state_dict({name: state[name].reshape(own[name].shape) for name in own})
 
 
+def grown(state: State, model: MCNet) -> State:
+    """The tensors of a smaller network as far as they go, and of ``model`` what it has besides.
+
+    A network grows by a landmark detector and by the spline motion of its landmarks, whose channels
+    come last.  Anything else stays as it is.
+    """
+    result = dict(state)
+    for name, own in model.state_dict().items():
+        if name.startswith("landmark_detector."):
+            result.setdefault(name, own)
+        elif name.startswith("dense_motion.") and (tensor := state.get(name)) is not None:
+            corner = tuple(map(slice, tensor.shape))
+            if tensor.shape != own.shape and own[corner].shape == tensor.shape:
+                result[name] = own.clone()
+                result[name][corner] = tensor
+    return result
+
+
 def read_weights(path: str | Path) -> Weights:
     """The tensors of a checkpoint of ours or a published one, under our names."""
     path = weights_file(path)

@@ -2,7 +2,9 @@
 
 Each keypoint's local affine frame proposes a motion of the whole plane; a network decides, for
 every pixel, which proposal to trust, and which pixels of the driving frame the source cannot show
-(FOMM, combining local motions).  B samples, K keypoints, H x W pixels of the downsampled source.
+(FOMM, combining local motions).  A network with facial landmarks has one motion more, the spline
+through them, which knows where lids and lips are (not in the paper).  B samples, K keypoints, M
+motions (K + 1, or K + 2 with landmarks), H x W pixels of the downsampled source.
 """
 
 from typing import NamedTuple
@@ -12,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from modules.blocks import Hourglass
+from modules.blocks import DownBlock, Hourglass
 from modules.geometry import (
     KEYPOINT_VARIANCE,
     AntiAliasedDownsample,
@@ -24,6 +26,10 @@ from modules.geometry import (
     sample,
 )
 from modules.section import Section
+from modules.thin_plate_spline import spline_motion
+
+HEATMAP_AND_CANDIDATE = 1 + 3  # channels of evidence for each motion
+SPLINE_LOGIT = 6.0  # of the spline's share at first: on the landmarks, and less it far from them
 
 
 class DenseMotionConfig(Section):
@@ -43,8 +49,8 @@ class DenseMotion(NamedTuple):
 
     deformation: Tensor  # (B, H, W, 2): for a driving pixel, where to look in the source
     occlusion: Tensor  # (B, 1, H, W) in [0, 1], 1 = visible in the source
-    mask: Tensor  # (B, K + 1, H, W), the share of each motion at a pixel, summing to 1
-    candidates: Tensor  # (B, K + 1, 3, H, W), the source warped by each motion
+    mask: Tensor  # (B, M, H, W), the share of each motion at a pixel, summing to 1
+    candidates: Tensor  # (B, M, 3, H, W), the source warped by each motion
 
 
 def sparse_motions(source: Keypoints, driving: Keypoints, size: tuple[int, ...]) -> Tensor:
@@ -52,15 +58,19 @@ def sparse_motions(source: Keypoints, driving: Keypoints, size: tuple[int, ...])
 
         T_0(z) = z,    T_k(z) = p_k^S + J_k^S (J_k^D)^-1 (z - p_k^D)
 
-    Returns the source point of every driving point, (B, K + 1, H, W, 2) in [-1, 1].
+    With landmarks the spline through them is the last.  Returns the source point of every driving
+    point, (B, M, H, W, 2) in [-1, 1].
     """
     z = coordinate_grid(size, like=driving.positions)  # (H, W, 2)
     driving_to_source = source.jacobians @ inverse_2x2(driving.jacobians)  # (B, K, 2, 2)
     offsets = z - driving.positions[:, :, None, None]  # (B, K, H, W, 2)
     moved = torch.einsum("bkij,bkhwj->bkhwi", driving_to_source, offsets)
     moved = moved + source.positions[:, :, None, None]
-    background = z.expand(len(moved), 1, *z.shape)
-    return torch.cat([background, moved], dim=1)
+    motions = [z.expand(len(moved), 1, *z.shape), moved]
+    if driving.landmarks.shape[1]:
+        landmarks = source.landmarks.expand_as(driving.landmarks)
+        motions.append(spline_motion(landmarks, driving.landmarks, size)[:, None])
+    return torch.cat(motions, dim=1)
 
 
 def motion_heatmaps(
@@ -68,28 +78,49 @@ def motion_heatmaps(
 ) -> Tensor:
     """Where each motion happens: the Gaussian of the driving keypoint less the source's.
 
-    (B, K + 1, H, W), zero for the background.
+    (B, M, H, W), zero for the background.  The spline has a face where the driving landmarks are.
     """
     moved = gaussian_maps(driving.positions, size, variance) - gaussian_maps(
         source.positions, size, variance
     )
-    return F.pad(moved, (0, 0, 0, 0, 1, 0))
+    maps = F.pad(moved, (0, 0, 0, 0, 1, 0))
+    if driving.landmarks.shape[1]:
+        face = gaussian_maps(driving.landmarks, size, variance).amax(dim=1, keepdim=True)
+        maps = torch.cat([maps, face], dim=1)
+    return maps
 
 
 class DenseMotionNetwork(nn.Module):
     """Source image and two sets of keypoints -> ``DenseMotion``."""
 
-    def __init__(self, config: DenseMotionConfig, num_kp: int) -> None:
+    def __init__(self, config: DenseMotionConfig, num_kp: int, landmarks: bool = False) -> None:
         super().__init__()
         self.variance = config.variance
         self.downsample = AntiAliasedDownsample(config.downsample)
-        heatmap_and_candidate = 1 + 3
+        num_motions = num_kp + 1 + landmarks
         self.hourglass = Hourglass(
-            heatmap_and_candidate * (num_kp + 1), config.width, config.depth, config.max_width
+            HEATMAP_AND_CANDIDATE * num_motions, config.width, config.depth, config.max_width
         )
         features = self.hourglass.out_channels
-        self.mask = nn.Conv2d(features, num_kp + 1, kernel_size=7, padding=3)
+        self.mask = nn.Conv2d(features, num_motions, kernel_size=7, padding=3)
         self.occlusion = nn.Conv2d(features, 1, kernel_size=7, padding=3)
+        if landmarks:
+            self.begin_with_spline()
+
+    @torch.no_grad()
+    def begin_with_spline(self) -> None:
+        """Let the spline hold on the face, and nothing else depend on it, before any training.
+
+        A network that was trained without landmarks grows in this way.
+        """
+        down = self.hourglass.down[0]
+        assert isinstance(down, DownBlock)
+        for conv in (down.conv, self.mask, self.occlusion):
+            conv.weight[:, -HEATMAP_AND_CANDIDATE:] = 0  # its evidence comes last
+        self.mask.weight[-1] = 0
+        self.mask.weight[-1, -HEATMAP_AND_CANDIDATE, 3, 3] = 2 * SPLINE_LOGIT
+        assert self.mask.bias is not None
+        self.mask.bias[-1] = -SPLINE_LOGIT
 
     def forward(self, source: Tensor, source_kp: Keypoints, driving_kp: Keypoints) -> DenseMotion:
         """(B, 3, H', W') in [0, 1] and its keypoints, the driving frame's keypoints."""
@@ -100,7 +131,7 @@ class DenseMotionNetwork(nn.Module):
             heatmaps = motion_heatmaps(source_kp, driving_kp, size, self.variance)
 
         candidates = sample(source, motions.flatten(1, 2), align_corners=False)
-        candidates = candidates.unflatten(2, motions.shape[1:3])  # (B, 3, K + 1, H, W)
+        candidates = candidates.unflatten(2, motions.shape[1:3])  # (B, 3, M, H, W)
         candidates = candidates.movedim(1, 2)
 
         evidence = torch.cat([heatmaps[:, :, None], candidates], dim=2).flatten(1, 2)

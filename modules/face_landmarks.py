@@ -36,6 +36,14 @@ UPPER_LIDS: tuple[Group, Group] = ((37, 38), (43, 44))
 LOWER_LIDS: tuple[Group, Group] = ((40, 41), (46, 47))
 BROWS: tuple[Group, Group] = ((19,), (24,))
 
+# Pairs of an upper and a lower landmark, between which something opens or rises.
+OPENINGS = (
+    *((61, 67), (62, 66), (63, 65)),  # inner lips
+    *((51, 57), (50, 58), (52, 56)),  # outer lips
+    *((37, 41), (38, 40), (43, 47), (44, 46)),  # lids
+    *((19, 37), (20, 38), (24, 44), (23, 43)),  # brows over lids
+)
+
 
 class Expressions(NamedTuple):
     """What a face does, free of its size and of its rotation in the picture, (B,) each.

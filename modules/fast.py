@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from modules.blocks import ResidualBlock, UpBlock, doubled_kernel
 from modules.compensation import MemoryCompensation
 from modules.decoder import Decoder
-from modules.dense_motion import DenseMotionNetwork, sparse_motions
+from modules.dense_motion import DenseMotionNetwork, motion_heatmaps, sparse_motions
 from modules.folding import (
     compose,
     fold_norms,
@@ -31,7 +31,7 @@ from modules.folding import (
     reorder_residual,
     weight_and_bias,
 )
-from modules.geometry import Keypoints, gaussian_maps, sample, warp
+from modules.geometry import Keypoints, sample, warp
 from modules.mcnet import MCNet, detect, expand, require_multiple
 from modules.operations import attend, convolve_each, warp_visible
 from modules.replay import Replay
@@ -45,7 +45,6 @@ class FastEncoded(NamedTuple):
     source: Tensor  # (B, 3, H, W) in [0, 1], float32
     keypoints: Keypoints
     small: Tensor  # (B, 3, h, w), the source at the size of the motion
-    heatmaps: Tensor  # (B, K, h, w), the Gaussians of its keypoints
     pyramid: list[Tensor]  # features, finest first; of a compensated level the kept half first
 
 
@@ -89,12 +88,11 @@ class FastMCNet(nn.Module):
         """(B, 3, H, W) in [0, 1] -> all that a driving frame does not change."""
         keypoints = self.detect(source)
         small = self.motion.downsample(source)
-        heatmaps = gaussian_maps(keypoints.positions, small.shape[-2:], self.motion.variance)
         image = source.to(self.precision, memory_format=torch.channels_last)
         finest, *coarser = self.encoder(image)
         if self.memory is not None:
             coarser = [halves_apart(level) for level in coarser]
-        return FastEncoded(source, keypoints, small, heatmaps, [finest, *coarser])
+        return FastEncoded(source, keypoints, small, [finest, *coarser])
 
     def render(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
         """The source moved to the driving keypoints (B, K, ...): (B, 3, H, W) in [0, 1], float32.
@@ -131,10 +129,9 @@ class FastMotion(nn.Module):
         """Deformation (B, h, w, 2) and occlusion (B, 1, h, w) in [0, 1], 1 = visible; float32."""
         small = expand(encoded.small, len(driving.positions))
         size = small.shape[-2:]
-        motions = sparse_motions(encoded.keypoints, driving, size)  # (B, K + 1, h, w, 2)
-        heatmaps = gaussian_maps(driving.positions, size, self.variance) - encoded.heatmaps
-        heatmaps = F.pad(heatmaps, (0, 0, 0, 0, 1, 0))  # none for the background
-        # The motions one below the other are one field, (K + 1) h high.
+        motions = sparse_motions(encoded.keypoints, driving, size)  # (B, M, h, w, 2)
+        heatmaps = motion_heatmaps(encoded.keypoints, driving, size, self.variance)
+        # The motions one below the other are one field, M h high.
         candidates = sample(small, motions.flatten(1, 2), align_corners=False)
         candidates = candidates.unflatten(2, motions.shape[1:3]).transpose(1, 2)
         evidence = torch.cat([heatmaps[:, :, None], candidates], dim=2).flatten(1, 2)

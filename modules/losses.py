@@ -4,6 +4,7 @@ Hong & Xu, ICCV 2023; the perceptual and equivariance terms are those of FOMM.  
 keypoints.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from modules.compensation import Compensation
 from modules.discriminator import Judgement
 from modules.errors import InputError
+from modules.face_landmarks import OPENINGS, eye_distance
 from modules.geometry import AntiAliasedDownsample, Keypoints, full_precision, inverse_2x2, resize
 from modules.perceptual import PerceptualNetwork
 from modules.transform import RandomTransform
@@ -32,37 +34,49 @@ class ImagePyramid(nn.Module):
 class AbsoluteDifference(torch.autograd.Function):
     """Mean absolute difference of two tensors, the second of which gets no gradient.
 
-    Subtracted in the type of the tensors, which autocast would all copy into float32 before, and
-    added up in at least float32.  All that is kept is the gradient's sign.
+    ``weight`` (a tensor that broadcasts, or None) multiplies the differences.  Subtracted in the
+    type of the tensors, which autocast would all copy into float32 before, and added up in at least
+    float32.  All that is kept is the gradient's sign, weighted.
     """
 
     @staticmethod
-    def forward(ctx: Any, one: Tensor, other: Tensor) -> Tensor:
+    def forward(ctx: Any, one: Tensor, other: Tensor, weight: Tensor | None = None) -> Tensor:
         difference = one - other
-        ctx.save_for_backward(difference.sgn())
+        slope = difference.sgn()
+        if weight is not None:
+            difference, slope = difference * weight, slope * weight
+        ctx.save_for_backward(slope)
         return difference.abs_().mean(dtype=torch.promote_types(one.dtype, torch.float32))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (sign,) = ctx.saved_tensors
-        return sign * (gradient / sign.numel()).to(sign.dtype), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slope,) = ctx.saved_tensors
+        return slope * (gradient / slope.numel()).to(slope.dtype), None, None
 
 
-def sum_of_differences(ones: list[Tensor], others: list[Tensor]) -> Tensor:
+def sum_of_differences(
+    ones: list[Tensor], others: list[Tensor], weights: list[Tensor] | None = None
+) -> Tensor:
     """Mean absolute difference of each pair, summed over the pairs; gradients for ``ones``."""
-    pairs = zip(ones, others, strict=True)
+    each: Sequence[Tensor | None] = weights or [None] * len(ones)
+    pairs = zip(ones, others, each, strict=True)
     return torch.stack([AbsoluteDifference.apply(*pair) for pair in pairs]).sum()
 
 
-def pixel(prediction: list[Tensor], real: list[Tensor]) -> Tensor:
+def pixel(
+    prediction: list[Tensor], real: list[Tensor], weights: list[Tensor] | None = None
+) -> Tensor:
     """Mean absolute difference of two image pyramids, summed over scales.
 
-    Not a term of the paper: coarse scales pull a small, untrained network into place.
+    ``weights`` (B, 1, h, w) of each scale say how much a pixel counts.  Not a term of the paper:
+    coarse scales pull a small, untrained network into place.
     """
-    return sum_of_differences(prediction, real)
+    return sum_of_differences(prediction, real, weights)
 
 
-def gradient(prediction: list[Tensor], real: list[Tensor]) -> Tensor:
+def gradient(
+    prediction: list[Tensor], real: list[Tensor], weights: list[Tensor] | None = None
+) -> Tensor:
     """Mean absolute difference of neighbours' differences, down and across, summed over scales.
 
     Not a term of the paper: an edge in its place but blurred costs little in ``pixel``.  Raises
@@ -74,12 +88,11 @@ def gradient(prediction: list[Tensor], real: list[Tensor]) -> Tensor:
             "loss.gradient compares neighbouring pixels, and an image is one pixel wide or high: "
             "leave the largest of loss.scales out."
         )
-    slopes = [
-        (one.diff(dim=axis), other.diff(dim=axis))
-        for one, other in zip(prediction, real, strict=True)
-        for axis in (-2, -1)
-    ]
-    return sum_of_differences(*(list(side) for side in zip(*slopes, strict=True)))
+    axes = (-2, -1)
+    slopes = [[x.diff(dim=axis) for x in side for axis in axes] for side in (prediction, real)]
+    if weights is not None:
+        weights = [x.narrow(axis, 1, x.shape[axis] - 1) for x in weights for axis in axes]
+    return sum_of_differences(slopes[0], slopes[1], weights)
 
 
 def perceptual(prediction: list[Tensor], real: list[Tensor], network: PerceptualNetwork) -> Tensor:
@@ -93,6 +106,36 @@ def perceptual(prediction: list[Tensor], real: list[Tensor], network: Perceptual
             expected = network(other)
         scales.append(sum_of_differences(network(one), expected))
     return torch.stack(scales).sum()
+
+
+def landmark_distance(found: Tensor, true: Tensor) -> Tensor:
+    """Mean absolute difference of landmarks (B, 68, 2), in units of the true eye distance.
+
+    Faces whose true landmarks are not known (NaN) do not count.
+    """
+    return per_eye_distance(found - true, true)
+
+
+def landmark_openings(found: Tensor, true: Tensor) -> Tensor:
+    """The same of the openings of lids, lips and brows: of differences between two landmarks.
+
+    Where both err alike the opening is right, which ``landmark_distance`` does not see.
+    """
+    return per_eye_distance(openings(found) - openings(true), true)
+
+
+def openings(landmarks: Tensor) -> Tensor:
+    """From the lower to the upper landmark of each opening, of faces (B, 68, 2): (B, N, 2)."""
+    upper, lower = zip(*OPENINGS, strict=True)
+    return landmarks[:, upper] - landmarks[:, lower]
+
+
+def per_eye_distance(differences: Tensor, true: Tensor) -> Tensor:
+    """Mean size of ``differences`` (B, N, 2) over the eye distances of the true landmarks."""
+    known = true.isfinite().all(dim=2).all(dim=1)  # (B,)
+    unit = torch.where(known, eye_distance(true), 1)
+    relative = differences.abs().mean(dim=(1, 2)) / unit
+    return torch.where(known, relative, 0).sum() / known.sum().clamp(min=1)
 
 
 def equivariance_value(

@@ -54,7 +54,9 @@ class MCNet(nn.Module):
         self.landmark_detector = None
         if config.landmark_detector is not None:
             self.landmark_detector = LandmarkDetector(config.landmark_detector)
-        self.dense_motion = DenseMotionNetwork(config.dense_motion, config.num_kp)
+        self.dense_motion = DenseMotionNetwork(
+            config.dense_motion, config.num_kp, landmarks=self.landmark_detector is not None
+        )
         self.generator = Generator(config.generator, config.memory, config.num_kp)
 
     @property

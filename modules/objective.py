@@ -3,7 +3,7 @@
 Everything random in it comes in as ``Draws``, so that a step is a function of its inputs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from modules import losses
 from modules.discriminator import Discriminator
+from modules.face_landmarks import NUM_LANDMARKS, PARTS
 from modules.generator import Rendered
-from modules.geometry import Keypoints
+from modules.geometry import Keypoints, gaussian_maps, resize
 from modules.mcnet import MCNet
 from modules.perceptual import PerceptualNetwork
 from modules.section import Section
@@ -34,9 +35,16 @@ class LossConfig(Section):
     keypoint_distance_form: Literal["hinge", "sign"] = "hinge"  # "sign" is the published form
     keypoint_margin: PositiveFloat = 0.2  # closer keypoints are pushed apart
     memory_consistency: NonNegativeFloat = 10.0
+    # With a landmark detector; not in the paper
+    landmarks: NonNegativeFloat = 1.0  # distance of its landmarks; only where it is trained
+    landmark_openings: NonNegativeFloat = 2.0  # of their openings; likewise
+    landmark_cycle: NonNegativeFloat = 0.0  # distance and openings of those of the result
+    face_emphasis: NonNegativeFloat = 0.0  # pixels of eyes and mouth count so much more
     adversarial: NonNegativeFloat = 0.0
     feature_matching: NonNegativeFloat = 10.0  # of every block; only with adversarial > 0
 
+
+EMPHASIS_VARIANCE = 0.004  # of the Gaussians around the landmarks of eyes and mouth
 
 KEYPOINT_DISTANCES = {
     "hinge": losses.keypoint_distance,
@@ -62,12 +70,33 @@ def draw(model: MCNet, batch: int, generator: torch.Generator) -> Draws:
     )
 
 
+class FramePairs(NamedTuple):
+    """Pairs of frames of one clip each, with their labelled landmarks."""
+
+    source: Tensor  # (B, 3, H, W) in [0, 1]
+    driving: Tensor  # (B, 3, H, W) in [0, 1]
+    landmarks: Tensor  # (B, 2, 68, 2) of source and driving in [-1, 1]; NaN: not known
+
+
+def unlabelled(source: Tensor, driving: Tensor) -> FramePairs:
+    """Pairs of frames (B, 3, H, W) in [0, 1] whose landmarks are not known."""
+    return FramePairs(
+        source, driving, source.new_full((len(source), 2, NUM_LANDMARKS, 2), torch.nan)
+    )
+
+
 class Step(NamedTuple):
     """A forward pass of the objective."""
 
     losses: dict[str, Tensor]  # scalars, weighted: their sum is the total
     rendered: Rendered
     driving_keypoints: Keypoints
+
+
+class LandmarkStep(NamedTuple):
+    """A forward pass of the landmark detector's objective."""
+
+    losses: dict[str, Tensor]  # scalars, weighted
 
 
 class Objective(nn.Module):
@@ -82,40 +111,31 @@ class Objective(nn.Module):
 
     def forward(
         self,
-        source: Tensor,
-        driving: Tensor,
+        pairs: FramePairs,
         draws: Draws,
         discriminator: Discriminator | None = None,
     ) -> Step:
-        """Pairs of frames (B, 3, H, W) in [0, 1] -> the losses and what they were computed from.
+        """Pairs of frames -> the losses and what they were computed from.
 
         The detector sees source, driving and transformed frames in three passes, whose batch
-        statistics are not shared.
+        statistics are not shared; a frozen one does not see the transformed frames.
         """
+        source, driving, _ = pairs
         encoded = self.model.encode(source)
         driving_keypoints = self.model.detect(driving)
         rendered = self.model.render(encoded, driving_keypoints, draws.noise)
-        transform = RandomTransform(draws.affine, draws.control)
-        transformed_keypoints = self.model.detect(transform.frame(driving))
-
         prediction, compensations = rendered.prediction, rendered.compensations
         generated, real = self.pyramid(prediction), self.pyramid(driving)
-        margin = self.config.keypoint_margin
-        distance = KEYPOINT_DISTANCES[self.config.keypoint_distance_form]
+        emphasis = self.emphasis(driving_keypoints.landmarks, real)
         terms: dict[str, Callable[[], Tensor]] = {
-            "pixel": lambda: losses.pixel(generated, real),
-            "gradient": lambda: losses.gradient(generated, real),
-            "equivariance_value": lambda: losses.equivariance_value(
-                driving_keypoints, transformed_keypoints, transform
-            ),
-            "equivariance_jacobian": lambda: losses.equivariance_jacobian(
-                driving_keypoints, transformed_keypoints, transform
-            ),
-            "keypoint_distance": lambda: (
-                distance(encoded.keypoints.positions, margin)
-                + distance(driving_keypoints.positions, margin)
-            ),
+            "pixel": lambda: losses.pixel(generated, real, emphasis),
+            "gradient": lambda: losses.gradient(generated, real, emphasis),
         }
+        if any(parameter.requires_grad for parameter in self.model.detector.parameters()):
+            terms |= self.detector_terms(driving, encoded.keypoints, driving_keypoints, draws)
+        if self.model.landmark_detector is not None:
+            landmark_detector, true = self.model.landmark_detector, driving_keypoints.landmarks
+            terms["landmark_cycle"] = lambda: landmark_cycle(landmark_detector(prediction), true)
         if self.vgg is not None:
             vgg = self.vgg
             terms["perceptual"] = lambda: losses.perceptual(generated, real, vgg)
@@ -129,6 +149,72 @@ class Objective(nn.Module):
             terms["adversarial"] = lambda: losses.adversarial_generator(judged)
             terms["feature_matching"] = lambda: losses.feature_matching(judged_real, judged)
 
-        weights = {name: getattr(self.config, name) for name in terms}
-        weighted = {name: weights[name] * terms[name]() for name in terms if weights[name] > 0}
-        return Step(weighted, rendered, driving_keypoints)
+        return Step(weighted(terms, self.config), rendered, driving_keypoints)
+
+    def detector_terms(
+        self, driving: Tensor, source_kp: Keypoints, driving_kp: Keypoints, draws: Draws
+    ) -> dict[str, Callable[[], Tensor]]:
+        """The terms that teach the keypoint detector without labels."""
+        transform = RandomTransform(draws.affine, draws.control)
+        positions, jacobians = self.model.detector(transform.frame(driving))
+        transformed = driving_kp._replace(positions=positions, jacobians=jacobians)
+        margin = self.config.keypoint_margin
+        distance = KEYPOINT_DISTANCES[self.config.keypoint_distance_form]
+        return {
+            "equivariance_value": lambda: losses.equivariance_value(
+                driving_kp, transformed, transform
+            ),
+            "equivariance_jacobian": lambda: losses.equivariance_jacobian(
+                driving_kp, transformed, transform
+            ),
+            "keypoint_distance": lambda: (
+                distance(source_kp.positions, margin) + distance(driving_kp.positions, margin)
+            ),
+        }
+
+    def emphasis(self, landmarks: Tensor, pyramid: list[Tensor]) -> list[Tensor] | None:
+        """How much each pixel counts: more around eyes and mouth, and 1 on average.
+
+        (B, 1, h, w) of every scale of a pyramid; None where all count alike.
+        """
+        if self.config.face_emphasis == 0 or landmarks.shape[1] == 0:
+            return None
+        points = landmarks[:, [*PARTS["eyes"], *PARTS["mouth"]]]
+        near = gaussian_maps(points, pyramid[0].shape[-2:], EMPHASIS_VARIANCE).amax(1, True)
+        maps = [1 + self.config.face_emphasis * resize(near, x.shape[-2:]) for x in pyramid]
+        return [each / each.mean(dim=(2, 3), keepdim=True) for each in maps]
+
+
+class LandmarkObjective(nn.Module):
+    """The landmark detector of a model against labelled landmarks: it is trained by itself."""
+
+    vgg = None
+
+    def __init__(self, model: MCNet, config: LossConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+
+    def forward(
+        self, pairs: FramePairs, draws: Draws, discriminator: Discriminator | None = None
+    ) -> LandmarkStep:
+        """Look at both frames of the pairs in one pass; those without labels do not count."""
+        assert self.model.landmark_detector is not None
+        found = self.model.landmark_detector(torch.cat([pairs.source, pairs.driving]))
+        true = torch.cat([pairs.landmarks[:, 0], pairs.landmarks[:, 1]])
+        terms = {
+            "landmarks": lambda: losses.landmark_distance(found, true),
+            "landmark_openings": lambda: losses.landmark_openings(found, true),
+        }
+        return LandmarkStep(weighted(terms, self.config))
+
+
+def landmark_cycle(found: Tensor, true: Tensor) -> Tensor:
+    """How far the landmarks of a result are from those of the driving frame, openings twice."""
+    return losses.landmark_distance(found, true) + 2 * losses.landmark_openings(found, true)
+
+
+def weighted(terms: Mapping[str, Callable[[], Tensor]], config: LossConfig) -> dict[str, Tensor]:
+    """The terms whose weights are not zero, times these."""
+    weights = {name: getattr(config, name) for name in terms}
+    return {name: weights[name] * terms[name]() for name in terms if weights[name] > 0}

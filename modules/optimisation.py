@@ -9,6 +9,7 @@ found is looked at when a report is asked for.  So all that a step computes from
 be recorded once and replayed.
 """
 
+import itertools
 import logging
 import math
 from collections.abc import Iterable
@@ -26,21 +27,19 @@ from modules.discriminator import Discriminator
 from modules.distributed import over_processes, synchronise_batch_norm
 from modules.errors import InputError
 from modules.losses import adversarial_discriminator
-from modules.objective import Draws, Objective, draw
+from modules.mcnet import MCNet
+from modules.objective import Draws, FramePairs, LandmarkObjective, Objective, draw
 from modules.recomputation import recompute_blocks
 from modules.recorded_step import RecordedStep
 from modules.training_config import TrainConfig
 
 log = logging.getLogger(__name__)
 
-Batch = tuple[Tensor, Tensor]  # this process's share: source, driving; (B, 3, H, W) in [0, 1]
-
 
 class Inputs(NamedTuple):
     """A batch of this process as a step takes it: on the device, images laid out channels last."""
 
-    source: Tensor  # (B, 3, H, W) in [0, 1]
-    driving: Tensor  # (B, 3, H, W) in [0, 1]
+    pairs: FramePairs
     draws: Draws
 
 
@@ -49,7 +48,7 @@ class Optimisation:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Objective | LandmarkObjective,
         discriminator: Discriminator | None,
         config: TrainConfig,
         seed: int,
@@ -68,15 +67,16 @@ class Optimisation:
 
         self.model, self.discriminator = objective.model, discriminator
         self.average = deepcopy(self.model).eval().requires_grad_(False)
-        self.parameters = {
-            "generator": [
-                *self.model.generator.parameters(),
-                *self.model.dense_motion.parameters(),
-            ],
-            "detector": list(self.model.detector.parameters()),
-        }
+        trained = trained_parts(self.model, config)
         if discriminator is not None:
-            self.parameters["discriminator"] = list(discriminator.parameters())
+            trained["discriminator"] = [discriminator]
+        self.model.eval().requires_grad_(False)
+        for part in itertools.chain(*trained.values()):
+            part.train().requires_grad_(True)
+        self.parameters = {
+            name: [parameter for part in parts for parameter in part.parameters()]
+            for name, parts in trained.items()
+        }
         self.optimisers = {
             name: torch.optim.Adam(parameters, betas=config.betas, fused=True)
             for name, parameters in self.parameters.items()
@@ -109,7 +109,7 @@ class Optimisation:
         """How many steps so far were bad and changed nothing."""
         return self.step - self.taken
 
-    def take_step(self, batches: Iterable[Batch], rate_factor: float) -> None:
+    def take_step(self, batches: Iterable[FramePairs], rate_factor: float) -> None:
         """One step on ``config.accumulate`` batches; what it found is in the next ``report``."""
         inputs = [self.prepare(batch, index) for index, batch in enumerate(batches)]
         if self.recorded is None:
@@ -119,13 +119,14 @@ class Optimisation:
         self.found.append(means)
         self.step += 1
 
-    def prepare(self, batch: Batch, index: int) -> Inputs:
+    def prepare(self, batch: FramePairs, index: int) -> Inputs:
         """The ``index``-th batch of the next step on the device, which is not waited for."""
         source, driving = (
             images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-            for images in batch
+            for images in (batch.source, batch.driving)
         )
-        return Inputs(source, driving, self.draws(len(source), index))
+        landmarks = batch.landmarks.to(self.device, non_blocking=True)
+        return Inputs(FramePairs(source, driving, landmarks), self.draws(len(source), index))
 
     def compute_step(self, inputs: list[Inputs], rate_factor: float | Tensor) -> Tensor:
         """All that a step does on the device; returns the means of what it found, (names,).
@@ -219,7 +220,7 @@ class Optimisation:
 
         The processes average their gradients when they ``exchange`` them.
         """
-        source, driving, draws = inputs
+        pairs, draws = inputs
         share = 1 / self.config.accumulate
         with ExitStack() as stack:
             if not exchange:
@@ -229,7 +230,7 @@ class Optimisation:
             if self.discriminator is not None:
                 self.discriminator.requires_grad_(False)
             with self.accelerator.autocast():
-                step = self.wrapped["objective"](source, driving, draws, self.discriminator)
+                step = self.wrapped["objective"](pairs, draws, self.discriminator)
             losses: dict[str, Tensor] = dict(step.losses)
             total = torch.stack(list(losses.values())).sum()
             torch.autograd.backward(self.scaler.scale(share * total))
@@ -240,7 +241,7 @@ class Optimisation:
                 positions = step.driving_keypoints.positions.detach()
                 with self.accelerator.autocast():
                     fake = judge(step.rendered.prediction.detach(), positions)
-                    real = judge(driving, positions)
+                    real = judge(pairs.driving, positions)
                 losses["discriminator"] = adversarial_discriminator(real, fake)
                 torch.autograd.backward(self.scaler.scale(share * losses["discriminator"]))
         return losses
@@ -285,6 +286,24 @@ class Optimisation:
         self.taken.fill_(state["step"] - state["skipped"])
         self.bad_in_a_row.fill_(state["bad_in_a_row"])
         self.recorded = self.start_recording()  # Adam's state lies elsewhere now
+
+
+def trained_parts(model: MCNet, config: TrainConfig) -> dict[str, list[nn.Module]]:
+    """The parts of a model that are trained, by the name of their optimiser; others are frozen.
+
+    Raises InputError where a landmark detector is to be trained and the model has none.
+    """
+    if config.network == "landmark detector":
+        if model.landmark_detector is None:
+            raise InputError(
+                "train.network is the landmark detector, and the network has none: set "
+                "model.landmark_detector."
+            )
+        return {"landmark_detector": [model.landmark_detector]}
+    parts: dict[str, list[nn.Module]] = {"generator": [model.generator, model.dense_motion]}
+    if config.learning_rate.detector > 0:
+        parts["detector"] = [model.detector]
+    return parts
 
 
 @torch.no_grad()

@@ -2,7 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from modules.section import Section
 
@@ -10,16 +17,19 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LearningRates(Section):
-    """Section ``train.learning_rate``: of Adam, for each of the three networks."""
+    """Section ``train.learning_rate``: of Adam, for each network."""
 
     generator: PositiveFloat = 2e-4
-    detector: PositiveFloat = 2e-4
+    detector: NonNegativeFloat = 2e-4  # 0 freezes it: it stays as the checkpoint has it
     discriminator: PositiveFloat = 2e-4
+    landmark_detector: PositiveFloat = 2e-3  # where this is what is trained
 
 
 class TrainConfig(Section):
     """Section ``train``; intervals count optimiser steps."""
 
+    # The landmark detector is trained first, with labels, and is frozen while the rest learns
+    network: Literal["all", "landmark detector"] = "all"
     epochs: PositiveInt = 100
     max_steps: PositiveInt | None = None  # ends the training before its epochs do
     batch_size: PositiveInt = 8  # pairs in one forward pass of one process
@@ -30,6 +40,8 @@ class TrainConfig(Section):
     clip: PositiveFloat = 10.0  # largest gradient norm of a network
     milestones: tuple[PositiveInt, ...] = (60, 90)  # epochs at which the rates fall
     gamma: PositiveFloat = 0.1  # factor by which they fall
+    warm_up: NonNegativeInt = 0  # steps in which the rates rise from 0
+    cosine: bool = False  # the rates fall to 0 by a cosine at the last step, milestones besides
     average_decay: Decay = 0.999  # of the moving average of the weights, reached by a warm-up
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -10,7 +10,7 @@ so T leads from the transformed frame back to the frame.
 import torch
 from torch import Tensor
 
-from modules.geometry import coordinate_grid, full_precision, sample
+from modules.geometry import coordinate_grid, full_precision, inverse_2x2, sample
 
 CONTROL_POINTS = 5  # on a side of the grid
 AFFINE_STD = 0.05  # of the noise on the identity
@@ -36,6 +36,14 @@ class RandomTransform:
         with full_precision(z):
             bent = bending @ self.control[..., None]  # (B, N, 1)
             return z @ self.linear.mT + self.shift[:, None] + bent
+
+    def inverse(self, points: Tensor, iterations: int = 5) -> Tensor:
+        """Where T leads to ``points`` (B, N, 2), by Newton's method: (B, N, 2)."""
+        z = points
+        for _ in range(iterations):
+            error = self.points(z) - points
+            z = z - (inverse_2x2(self.jacobians(z)) @ error[..., None])[..., 0]
+        return z
 
     def jacobians(self, z: Tensor) -> Tensor:
         """dT/dz at points (B, N, 2): (B, N, 2, 2).

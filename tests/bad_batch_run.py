@@ -17,8 +17,9 @@ if __name__ == "__main__":
     networks = torch.nn.ModuleList([optimisation.model, optimisation.average])
     before = {name: value.clone() for name, value in networks.state_dict().items()}
 
-    source, driving = next(batches)
-    bad_batch = (source, driving * torch.nan if last else driving)
+    bad_batch = next(batches)
+    if last:
+        bad_batch = bad_batch._replace(driving=bad_batch.driving * torch.nan)
     optimisation.take_step([bad_batch], 1.0)
     assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
     optimisation.take_step([next(batches)], 1.0)

@@ -16,6 +16,7 @@ from benchmarks.__main__ import main as benchmarks
 from benchmarks.report import read
 from config import load_config
 from modules.fast import fast_form
+from modules.objective import unlabelled
 from modules.recorded_step import WARM_UP
 from modules.transfer import BusyTime, Transfer
 from reconstruction import main as reconstruct
@@ -50,7 +51,7 @@ def test_training_is_finite_in_every_precision(tmp_path, precision):
     before = [parameter.clone() for parameter in training.optimisation.model.parameters()]
     outcome = training.run()
     assert outcome.scores is not None
-    assert np.isfinite(outcome.scores.psnr)
+    assert np.isfinite(outcome.scores["psnr"])
     assert training.optimisation.skipped < 6
     after = training.optimisation.model.parameters()
     assert any(not torch.equal(*pair) for pair in zip(before, after, strict=True))
@@ -210,8 +211,8 @@ def test_a_step_that_is_not_finite_changes_nothing_on_a_gpu(tmp_path, precision)
     optimisation.take_step([next(batches)], 1.0)
     networks = torch.nn.ModuleList([optimisation.model, optimisation.average])
     before = {name: value.clone() for name, value in networks.state_dict().items()}
-    source, driving = next(batches)
-    optimisation.take_step([(source, driving * torch.nan)], 1.0)
+    pairs = next(batches)
+    optimisation.take_step([pairs._replace(driving=pairs.driving * torch.nan)], 1.0)
     assert optimisation.state()["skipped"] == 1
     after = networks.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
@@ -225,10 +226,10 @@ def test_activations_computed_again_take_the_same_step_in_less_memory(tmp_path):
             tmp_path / switch, f"train.checkpointing={switch}", "train.precision=bf16"
         )
         size = (2, 3, 256, 256)
-        source, driving = (torch.rand(size, device="cuda") for _ in range(2))
-        training.optimisation.take_step([(source, driving)], 1.0)
+        pairs = unlabelled(*(torch.rand(size, device="cuda") for _ in range(2)))
+        training.optimisation.take_step([pairs], 1.0)
         torch.cuda.reset_peak_memory_stats()
-        training.optimisation.take_step([(source, driving)], 1.0)
+        training.optimisation.take_step([pairs], 1.0)
         peaks.append(torch.cuda.max_memory_allocated())
         losses.append(training.optimisation.report())
         del training
@@ -260,7 +261,7 @@ def take(training: Training, steps: range, rate_factor: float = 1.0, size: int =
     for step in steps:
         generator = torch.Generator().manual_seed(step)
         pictures = torch.rand(2, size, 3, 32, 32, generator=generator).cuda()
-        training.optimisation.take_step([tuple(pictures)], rate_factor)
+        training.optimisation.take_step([unlabelled(*pictures)], rate_factor)
 
 
 def weights(training: Training) -> torch.Tensor:
@@ -298,7 +299,7 @@ def test_recorded_steps_are_the_plain_ones(tmp_path, precision, accumulate):
         for step in range(8):
             generator = torch.Generator().manual_seed(step)
             pictures = torch.rand(accumulate, 2, 2, 3, 32, 32, generator=generator).cuda()
-            training.optimisation.take_step([tuple(pair) for pair in pictures], 1.0)
+            training.optimisation.take_step([unlabelled(*pair) for pair in pictures], 1.0)
         losses.append(training.optimisation.report())
         ends.append(weights(training))
         if name == "recorded":
@@ -329,7 +330,7 @@ def test_a_recorded_step_that_is_not_finite_changes_nothing(tmp_path, precision)
     optimisation = training.optimisation
     networks = torch.nn.ModuleList([optimisation.model, optimisation.average])
     before = {name: value.clone() for name, value in networks.state_dict().items()}
-    optimisation.take_step([tuple(torch.full((2, 2, 3, 32, 32), torch.nan).cuda())], 1.0)
+    optimisation.take_step([unlabelled(*torch.full((2, 2, 3, 32, 32), torch.nan).cuda())], 1.0)
     after = networks.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert optimisation.state()["skipped"] == optimisation.state()["bad_in_a_row"] == 1
@@ -387,7 +388,7 @@ def test_a_recorded_run_takes_batches_of_another_size(tmp_path):
 
 def test_a_recorded_run_ends_with_scores(tmp_path):
     training = begin_tiny(tmp_path, *RECORDED, "train.workers=1", "train.max_steps=10")
-    assert np.isfinite(training.run().scores.psnr)
+    assert np.isfinite(training.run().scores["psnr"])
     assert training.optimisation.recorded.result is not None
     assert training.optimisation.skipped == 0
 

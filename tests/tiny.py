@@ -10,7 +10,9 @@ from modules.dense_motion import DenseMotionConfig
 from modules.generator import GeneratorConfig
 from modules.geometry import Keypoints
 from modules.keypoint_detector import KeypointDetectorConfig
+from modules.landmark_detector import LandmarkDetectorConfig
 from modules.mcnet import MCNet, ModelConfig
+from modules.objective import FramePairs, unlabelled
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -20,6 +22,14 @@ TINY = ModelConfig(
     dense_motion=DenseMotionConfig(width=4, depth=2, max_width=16, downsample=2),
     generator=GeneratorConfig(width=8, max_width=16, depth=2, residual_blocks=1),
     memory=MemoryConfig(channels=12, size=6, identity_hidden=8),
+)
+
+TINY_LANDMARKS = TINY.model_copy(
+    update={
+        "landmark_detector": LandmarkDetectorConfig(
+            height=32, patch=2, width=4, depth=2, max_width=8
+        )
+    }
 )
 
 
@@ -44,6 +54,10 @@ def randomise_norms(network: Network, seed: int = 0) -> Network:
 def random_images(batch: int = 2, size: tuple[int, int] = (32, 48), seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(batch, 3, *size, generator=generator)
+
+
+def random_pairs(size: tuple[int, int] = (32, 48)) -> FramePairs:
+    return unlabelled(random_images(size=size), random_images(size=size, seed=1))
 
 
 def random_keypoints(batch: int = 2, num_kp: int = 4, seed: int = 0) -> Keypoints:

@@ -59,7 +59,7 @@ def test_the_plain_training_takes_the_same_steps(config, adversarial):
     judge_before = deepcopy(plain.discriminator and plain.discriminator.state_dict())
     batch = random_batch(settings, CPU)
     for _ in range(3):
-        losses = plain.take_step(*batch, training.draws(len(batch[0]), 0))
+        losses = plain.take_step(batch, training.draws(len(batch.source), 0))
         training.take_step([batch], rate_factor=1.0)
         found = training.report()
         expected = {name: found[f"loss/{name}"] for name in losses}

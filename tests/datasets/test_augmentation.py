@@ -5,13 +5,27 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from datasets.augmentation import augment, jitter, move, shift_hue, similarities
+from datasets.augmentation import augment, jitter, mirrored, move, shift_hue, similarities
 from datasets.settings import AugmentationConfig, PortraitConfig
+from modules.face_landmarks import NUM_LANDMARKS
 from modules.geometry import coordinate_grid
 from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform
 
 FLIPS_ONLY = AugmentationConfig(brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0)
 COLOURS_ONLY = AugmentationConfig(horizontal_flip=False, time_flip=False)
+
+
+def augment_frames(pair: torch.Tensor, *how) -> torch.Tensor:
+    """The frames alone: their landmarks are not known."""
+    return augment(pair, unknown(len(pair)), *how)[0]
+
+
+def move_frames(frames: torch.Tensor, *how, apart: bool) -> torch.Tensor:
+    return move(frames, unknown(len(frames)), *how, apart=apart)[0]
+
+
+def unknown(num: int) -> torch.Tensor:
+    return torch.full((num, NUM_LANDMARKS, 2), torch.nan)
 
 
 def random_images(*shape: int) -> torch.Tensor:
@@ -25,18 +39,20 @@ def random_bytes(*shape: int) -> torch.Tensor:
 
 def test_equal_draws_give_equal_pairs_whatever_the_global_state():
     pair = random_bytes(2, 3, 24, 32)
-    first = augment(pair, AugmentationConfig(), np.random.default_rng(5))
+    first = augment_frames(pair, AugmentationConfig(), np.random.default_rng(5))
     torch.manual_seed(1)
-    again = augment(pair, AugmentationConfig(), np.random.default_rng(5))
+    again = augment_frames(pair, AugmentationConfig(), np.random.default_rng(5))
     assert torch.equal(first, again)
-    assert not torch.equal(first, augment(pair, AugmentationConfig(), np.random.default_rng(6)))
+    assert not torch.equal(
+        first, augment_frames(pair, AugmentationConfig(), np.random.default_rng(6))
+    )
 
 
 def test_both_frames_get_the_same_change():
     image = random_bytes(3, 24, 32)
     for seed in range(8):
         pair = torch.stack([image, image])
-        source, driving = augment(pair, AugmentationConfig(), np.random.default_rng(seed))
+        source, driving = augment_frames(pair, AugmentationConfig(), np.random.default_rng(seed))
         assert torch.equal(source, driving)
         assert source.dtype == torch.uint8
         assert source.shape == image.shape
@@ -48,7 +64,7 @@ def test_all_four_flips_occur_equally_often():
     draws = np.random.default_rng(0)
     counts = {"none": 0, "mirrored": 0, "exchanged": 0, "both": 0}
     for _ in range(400):
-        augmented = augment(pair, FLIPS_ONLY, draws)
+        augmented = augment_frames(pair, FLIPS_ONLY, draws)
         for name, expected in {
             "none": pair,
             "mirrored": pair.flip(-1),
@@ -63,7 +79,7 @@ def test_all_four_flips_occur_equally_often():
 def test_nothing_switched_on_changes_nothing():
     nothing = FLIPS_ONLY.model_copy(update={"horizontal_flip": False, "time_flip": False})
     pair = random_bytes(2, 3, 8, 8)
-    assert torch.equal(augment(pair, nothing, np.random.default_rng(0)), pair)
+    assert torch.equal(augment_frames(pair, nothing, np.random.default_rng(0)), pair)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -148,7 +164,7 @@ class Fixed:
 )
 def test_frames_are_scaled_turned_and_shifted_as_much_as_configured(change, amounts, expected):
     config = FLIPS_ONLY.model_copy(update=change)
-    moved = move(blobs((43.5, 31.5)), config, 0.0, Fixed(*amounts), apart=False)
+    moved = move_frames(blobs((43.5, 31.5)), config, 0.0, Fixed(*amounts), apart=False)
     assert centre_of(moved[0]) == pytest.approx(expected, abs=0.15)
 
 
@@ -157,7 +173,7 @@ def test_a_frame_is_reflected_at_its_border_and_bicubic_between_its_pixels():
 
     def shifted(share: float) -> np.ndarray:
         config = FLIPS_ONLY.model_copy(update={"shift": share})
-        return move(frame, config, 0.0, Fixed(0, 0, 1, 1), apart=False).numpy().astype(float)
+        return move_frames(frame, config, 0.0, Fixed(0, 0, 1, 1), apart=False).numpy().astype(float)
 
     padded = np.pad(frame.numpy(), ((0, 0), (0, 0), (4, 2), (8, 2)), "reflect").astype(float)
     np.testing.assert_array_equal(shifted(1 / 8), padded[..., :33, :65])
@@ -179,16 +195,17 @@ def test_only_a_warp_or_a_portrait_moves_the_frames_of_a_pair_apart():
     pair = torch.stack([image, image])
     alike = AugmentationConfig(scale=0.2, shift=0.1, rotation=10.0)
     for seed in range(5):
-        source, driving = augment(pair, alike, np.random.default_rng(seed))
+        source, driving = augment_frames(pair, alike, np.random.default_rng(seed))
         assert torch.equal(source, driving)
-        assert not torch.equal(source, augment(pair, COLOURS_ONLY, np.random.default_rng(seed))[0])
+        still, _ = augment_frames(pair, COLOURS_ONLY, np.random.default_rng(seed))
+        assert not torch.equal(source, still)
     for one in ({"scale": 0.2}, {"shift": 0.1}, {"rotation": 10.0}, {"warp": 0.3}):
-        moved = augment(pair, COLOURS_ONLY.model_copy(update=one), np.random.default_rng(0))
-        assert not torch.equal(moved, augment(pair, COLOURS_ONLY, np.random.default_rng(0)))
+        moved = augment_frames(pair, COLOURS_ONLY.model_copy(update=one), np.random.default_rng(0))
+        assert not torch.equal(moved, augment_frames(pair, COLOURS_ONLY, np.random.default_rng(0)))
     bent = alike.model_copy(update={"warp": 0.3})
     still = PortraitConfig(root=Path(), warp=0.0)
     for one, portrait in ((bent, None), (alike, still)):
-        source, driving = augment(pair, one, np.random.default_rng(0), portrait)
+        source, driving = augment_frames(pair, one, np.random.default_rng(0), portrait)
         assert not torch.equal(source, driving)
 
 
@@ -198,7 +215,7 @@ def test_a_portrait_is_warped_as_strongly_as_its_own_section_says():
     for of_pairs, of_portraits in ((0.5, 0.0), (0.0, 0.5)):
         config = AugmentationConfig(warp=of_pairs)
         portrait = PortraitConfig(root=Path(), warp=of_portraits)
-        source, driving = augment(pair, config, np.random.default_rng(0), portrait)
+        source, driving = augment_frames(pair, config, np.random.default_rng(0), portrait)
         assert torch.equal(source, driving) == (of_portraits == 0)
 
 
@@ -213,12 +230,12 @@ def test_motions_have_a_range(wrong):
 def test_without_a_motion_the_pixels_stay():
     pair = random_bytes(2, 3, 24, 32)
     draws = np.random.default_rng(0)
-    assert torch.equal(move(pair, FLIPS_ONLY, 0.0, draws, apart=True), pair)
+    assert torch.equal(move_frames(pair, FLIPS_ONLY, 0.0, draws, apart=True), pair)
 
 
 def test_a_warp_is_that_of_the_equivariance_loss():
     pair = blobs((20.0, 30.0)).repeat(2, 1, 1, 1)
-    moved = move(pair, FLIPS_ONLY, 1.0, np.random.default_rng(3), apart=False)
+    moved = move_frames(pair, FLIPS_ONLY, 1.0, np.random.default_rng(3), apart=False)
     draws = np.random.default_rng(3)
     draws.uniform(-1, 1, size=(1, 4))
     affine = torch.from_numpy(AFFINE_STD * draws.standard_normal((2, 2, 3)))
@@ -231,7 +248,7 @@ def test_a_warp_is_that_of_the_equivariance_loss():
 def test_a_warp_is_as_smooth_as_one_computed_for_every_pixel():
     ramp = coordinate_grid((129, 97), like=torch.zeros(1)).permute(2, 0, 1)
     frame = (127.5 + 127.5 * ramp[[0, 1, 0]]).round().byte()[None]
-    moved = move(frame, FLIPS_ONLY, 2.0, np.random.default_rng(1), apart=False)
+    moved = move_frames(frame, FLIPS_ONLY, 2.0, np.random.default_rng(1), apart=False)
     draws = np.random.default_rng(1)
     draws.uniform(-1, 1, size=(1, 4))
     affine = torch.from_numpy(2 * AFFINE_STD * draws.standard_normal((1, 2, 3)))
@@ -250,3 +267,57 @@ def transform_back(transform: RandomTransform, pixel: tuple[float, float], side:
     target = 2 * torch.tensor(pixel, dtype=torch.float64) / (side - 1) - 1
     nearest = (transform.points(grid[None]) - target).square().sum(-1).argmin(1)
     return ((grid[nearest] + 1) / 2 * (side - 1)).T.tolist()
+
+
+def test_landmarks_follow_every_change_of_their_frames():
+    """A blob stands on one landmark of each frame, and is looked for where that has gone."""
+    config = AugmentationConfig(
+        brightness=0, contrast=0, saturation=0, hue=0, scale=0.15, shift=0.1, rotation=15, warp=0.4
+    )
+    points, side = ((30.0, 27.0), (36.0, 40.0)), 64
+    frames = torch.cat([blobs(point, side=side) for point in points])
+    landmarks = torch.zeros(2, NUM_LANDMARKS, 2)
+    landmarks[:, 37] = 2 * torch.tensor(points) / (side - 1) - 1
+    seen = set()
+    for seed in range(12):
+        for portrait in (None, PortraitConfig(root=Path(), warp=0.5)):
+            draws = np.random.default_rng(seed)
+            moved, found = augment(frames, landmarks, config, draws, portrait)
+            mirrored_now = bool((found[:, 44] - found[:, 37]).abs().sum() > 0.02) and (
+                centre_error(moved[0], found[0, 44]) < centre_error(moved[0], found[0, 37])
+            )
+            seen.add(mirrored_now)
+            for image, points_found in zip(moved, found, strict=True):
+                assert centre_error(image, points_found[44 if mirrored_now else 37]) < 0.6
+    assert seen == {False, True}
+
+
+def centre_error(image: torch.Tensor, position: torch.Tensor) -> float:
+    """How far the one blob of an image is from a position in [-1, 1], in pixels."""
+    expected = (position + 1) / 2 * (image.shape[-1] - 1)
+    return float(np.linalg.norm(np.subtract(centre_of(image), expected.numpy())))
+
+
+def test_a_mirrored_face_has_its_left_on_the_left_again():
+    landmarks = torch.zeros(1, NUM_LANDMARKS, 2)
+    landmarks[0, 36], landmarks[0, 45] = torch.tensor([-0.5, 0.1]), torch.tensor([0.3, 0.2])
+    landmarks[0, 48] = torch.tensor([-0.2, 0.6])
+    turned = mirrored(landmarks)
+    torch.testing.assert_close(turned[0, 36], torch.tensor([-0.3, 0.2]))
+    torch.testing.assert_close(turned[0, 45], torch.tensor([0.5, 0.1]))
+    torch.testing.assert_close(turned[0, 54], torch.tensor([0.2, 0.6]))
+    torch.testing.assert_close(mirrored(turned), landmarks)
+
+
+def test_landmarks_that_are_not_known_stay_so():
+    config = AugmentationConfig(scale=0.1, warp=0.3)
+    _, found = augment(random_bytes(2, 3, 24, 32), unknown(2), config, np.random.default_rng(0))
+    assert found.isnan().all()
+
+
+def test_soft_pairs_have_half_the_detail():
+    config = FLIPS_ONLY.model_copy(update={"horizontal_flip": False, "soft": 1.0})
+    checkers = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    checkers[..., ::2, ::2] = checkers[..., 1::2, 1::2] = 255
+    soft = augment_frames(checkers, config, np.random.default_rng(0))
+    assert soft.unique().tolist() == [128]

@@ -6,7 +6,9 @@ import torch
 from safetensors.torch import save_file
 
 from modules.checkpoints import (
+    grown,
     load_model,
+    load_strictly,
     read_config,
     read_discriminator,
     read_weights,
@@ -16,7 +18,7 @@ from modules.checkpoints import (
 from modules.errors import InputError
 from modules.mcnet import ModelConfig
 from tests.golden import needs_golden, published, published_model
-from tests.tiny import TINY, random_images, tiny_model
+from tests.tiny import TINY, TINY_LANDMARKS, random_images, tiny_model
 
 RUN = {"name": "tiny", "model": TINY.model_dump(mode="json")}
 
@@ -55,6 +57,24 @@ def test_a_checkpoint_that_does_not_fit_the_config_is_refused_both_ways(tmp_path
     save_weights(path, tiny_model(), RUN)
     with pytest.raises(InputError, match="has shape"):
         load_model(path, wide)
+
+
+def test_a_network_without_landmarks_grows_into_one_with_them():
+    small, large = tiny_model(), tiny_model(TINY_LANDMARKS, seed=1)
+    state = grown(small.state_dict(), large)
+    load_strictly(large, state, "grown")
+    for name, value in small.state_dict().items():
+        corner = tuple(map(slice, value.shape))
+        assert torch.equal(large.state_dict()[name][corner], value), name
+    assert grown(large.state_dict(), large).keys() == large.state_dict().keys()
+
+
+def test_nothing_else_grows():
+    small, wide = tiny_model(), tiny_model(TINY.model_copy(update={"num_kp": 5}))
+    state = grown(small.state_dict(), wide)
+    assert state["detector.heatmaps.bias"].shape == (4,)
+    with pytest.raises(InputError, match="does not fit"):
+        load_strictly(wide, state, "grown")
 
 
 def test_a_keypoint_mismatch_names_both_numbers(tmp_path):

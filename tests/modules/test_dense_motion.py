@@ -6,7 +6,9 @@ from modules.dense_motion import (
     motion_heatmaps,
     sparse_motions,
 )
+from modules.face_landmarks import NUM_LANDMARKS
 from modules.geometry import coordinate_grid
+from modules.thin_plate_spline import spline_motion
 from tests.tiny import random_images, random_keypoints
 
 
@@ -74,3 +76,39 @@ def test_a_common_shift_of_the_keypoints_shifts_the_deformation():
     shift = motions[:, 1:] - coordinate_grid((8, 9), motions)
     expected = torch.tensor([-0.25, 0.0]).expand_as(shift)
     torch.testing.assert_close(shift, expected, atol=1e-5, rtol=0)
+
+
+def random_landmarks(seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(2, NUM_LANDMARKS, 2, generator=generator) - 0.5
+
+
+def test_the_spline_through_landmarks_is_the_last_motion():
+    source = random_keypoints()._replace(landmarks=random_landmarks(0))
+    driving = random_keypoints(seed=1)._replace(landmarks=random_landmarks(1))
+    motions = sparse_motions(source, driving, size=(8, 9))
+    assert motions.shape == (2, 4 + 2, 8, 9, 2)
+    expected = spline_motion(source.landmarks, driving.landmarks, (8, 9))
+    torch.testing.assert_close(motions[:, -1], expected)
+    without = sparse_motions(random_keypoints(), random_keypoints(seed=1), size=(8, 9))
+    torch.testing.assert_close(motions[:, :-1], without)
+
+
+def test_a_grown_network_begins_with_the_spline_on_the_face_and_its_old_motion_elsewhere():
+    torch.manual_seed(0)
+    config = DenseMotionConfig(width=4, depth=2, max_width=16, downsample=1)
+    small, grown = (DenseMotionNetwork(config, 4, landmarks=both).eval() for both in (False, True))
+    state = grown.state_dict()
+    for name, value in small.state_dict().items():
+        state[name][tuple(map(slice, value.shape))] = value
+    grown.load_state_dict(state)
+    image, source, driving = random_images(), random_keypoints(), random_keypoints(seed=1)
+    old = small(image, source, driving)
+    points = -0.9 + 0.2 * random_landmarks(0).abs()  # a small face in the upper left corner
+    face = (source._replace(landmarks=points), driving._replace(landmarks=points))
+    new = grown(image, *face)
+    assert new.mask[:, -1, 1:3, 1:3].min() > 0.5
+    assert new.mask[:, -1, 16:, 24:].max() < 0.05
+    torch.testing.assert_close(new.occlusion, old.occlusion)
+    far = (slice(None), slice(16, None), slice(24, None))
+    torch.testing.assert_close(new.deformation[far], old.deformation[far], atol=0.1, rtol=0)

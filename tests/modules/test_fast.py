@@ -12,7 +12,7 @@ from modules.geometry import Keypoints
 from modules.mcnet import MCNet, ModelConfig
 from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
-from tests.tiny import TINY, random_images, randomise_norms, tiny_model
+from tests.tiny import TINY, TINY_LANDMARKS, random_images, randomise_norms, tiny_model
 
 GREY_LEVELS = 255
 ROUNDING = 1.5  # grey levels on average, which half precision may cost an untrained network
@@ -23,6 +23,8 @@ def lively_model(config: ModelConfig = TINY) -> MCNet:
     model = randomise_norms(tiny_model(config)).eval()
     nn.init.normal_(model.detector.jacobians.weight, std=0.05)
     model.detector.heatmaps.weight.data *= 5  # keypoints of every picture elsewhere
+    if model.landmark_detector is not None:
+        model.landmark_detector.heatmaps.weight.data *= 5
     if model.generator.memory is not None:
         nn.init.constant_(model.generator.memory.meta_memory.noise_strength, 0.3)
         nn.init.normal_(model.generator.memory.meta_memory.bias)
@@ -46,6 +48,7 @@ def memory_from(identity: str) -> ModelConfig:
 
 CONFIGS = {
     "both": TINY,
+    "landmarks": TINY_LANDMARKS,
     "keypoints": memory_from("keypoints"),
     "feature": memory_from("feature"),
     "no memory": without(memory=None),

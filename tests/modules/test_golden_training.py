@@ -12,7 +12,7 @@ import torch
 
 from modules import losses
 from modules.checkpoints import DETECTOR_RULES, GENERATOR_RULES, our_name
-from modules.objective import Draws, LossConfig, Objective, Step
+from modules.objective import Draws, LossConfig, Objective, Step, unlabelled
 from modules.transform import RandomTransform
 from tests.golden import (
     GOLDEN,
@@ -66,7 +66,7 @@ def objective() -> Objective:
 @pytest.fixture(scope="module")
 def step(objective, frames, draws) -> Step:
     """The step, its gradients left in the objective's parameters."""
-    step = objective(*frames, draws)
+    step = objective(unlabelled(*frames), draws)
     sum(step.losses.values()).backward()
     return step
 

@@ -5,6 +5,7 @@ from modules import losses
 from modules.compensation import Compensation
 from modules.discriminator import Judgement
 from modules.errors import InputError
+from modules.face_landmarks import NUM_LANDMARKS, OPENINGS, eye_distance
 from modules.geometry import Keypoints
 from modules.perceptual import PerceptualNetwork
 from modules.transform import RandomTransform
@@ -20,6 +21,17 @@ def test_pixel_differences_are_summed_over_scales():
     one = [torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 2, 2)]
     other = [torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 2, 2), 0.25)]
     assert losses.pixel(one, other).item() == pytest.approx(0.75)
+
+
+def test_weights_say_how_much_a_pixel_counts():
+    x, flat = torch.arange(4.0).expand(1, 3, 4, 4).clone(), torch.zeros(1, 3, 4, 4)
+    right = torch.tensor([0.0, 0.0, 0.0, 4.0]).expand(1, 1, 4, 4)
+    assert losses.pixel([x], [flat], [right]).item() == pytest.approx(3)
+    assert losses.gradient([x], [flat], [right]).item() == pytest.approx(4 / 3)
+    x.requires_grad_()
+    losses.pixel([x], [flat], [right]).backward()
+    assert x.grad[..., :3].abs().max() == 0
+    torch.testing.assert_close(x.grad[..., 3], torch.full((1, 3, 4), 4 / 48))
 
 
 def test_the_gradient_loss_compares_slopes_down_and_across():
@@ -90,6 +102,41 @@ def test_the_published_form_counts_close_pairs_and_does_not_train():
 def make_compensation(values: torch.Tensor, projected: torch.Tensor) -> Compensation:
     empty = torch.empty(0)
     return Compensation(empty, projected, empty, empty, empty, values, empty, empty, empty)
+
+
+def random_faces(seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(3, NUM_LANDMARKS, 2, generator=generator)
+
+
+def test_landmarks_are_compared_in_distances_of_the_eyes():
+    true = random_faces()
+    found = true + torch.tensor([0.1, 0.0])
+    expected = (0.05 / eye_distance(true)).mean()
+    assert losses.landmark_distance(found, true).item() == pytest.approx(expected.item())
+    assert losses.landmark_openings(found, true).item() == pytest.approx(0, abs=1e-6)
+    scaled = losses.landmark_distance(3 * found, 3 * true)
+    assert scaled.item() == pytest.approx(expected.item())
+
+
+def test_an_opening_is_the_difference_of_its_two_landmarks():
+    true = random_faces()
+    wider = true.clone()
+    wider[:, 62, 1] -= 0.26  # the upper lip: one of 13 openings, of two coordinates each
+    expected = (0.26 / (2 * len(OPENINGS)) / eye_distance(true)).mean()
+    assert losses.landmark_openings(wider, true).item() == pytest.approx(expected.item())
+
+
+def test_faces_without_labels_do_not_count():
+    true, found = random_faces(), random_faces(1).requires_grad_()
+    both = losses.landmark_distance(found[:2], true[:2]).item()
+    true[2, 5] = torch.nan
+    loss = losses.landmark_distance(found, true) + 0 * losses.landmark_openings(found, true)
+    assert loss.item() == pytest.approx(both)
+    loss.backward()
+    assert found.grad.isfinite().all()
+    assert found.grad[2].abs().max() == 0
+    assert losses.landmark_distance(found, torch.full_like(true, torch.nan)).item() == 0
 
 
 def test_memory_values_are_drawn_to_the_features_and_not_back():

@@ -4,8 +4,9 @@ from torch import nn
 
 from modules import losses
 from modules.discriminator import Discriminator, DiscriminatorConfig
-from modules.objective import LossConfig, Objective, draw
-from tests.tiny import TINY, random_images, tiny_model
+from modules.face_landmarks import NUM_LANDMARKS
+from modules.objective import LandmarkObjective, LossConfig, Objective, draw
+from tests.tiny import TINY, TINY_LANDMARKS, random_images, random_pairs, tiny_model
 
 CONFIG = LossConfig(perceptual=0, pixel=10)
 
@@ -16,7 +17,7 @@ def make_objective(config: LossConfig = CONFIG) -> Objective:
 
 def forward(objective: Objective, discriminator: Discriminator | None = None):
     draws = draw(objective.model, 2, torch.Generator().manual_seed(0))
-    return objective(random_images(), random_images(seed=1), draws, discriminator)
+    return objective(random_pairs(), draws, discriminator)
 
 
 def test_draws_are_a_function_of_the_generator():
@@ -102,3 +103,71 @@ def test_a_step_is_compiled_in_one_piece_and_stays_the_same():
     gradients = {name: parameter.grad for name, parameter in eager.named_parameters()}
     for name, parameter in compiled.named_parameters():
         torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-4, rtol=1e-3, msg=name)
+
+
+def landmark_config(**weights: float) -> LossConfig:
+    off = {name: 0.0 for name, value in LossConfig().model_dump().items() if type(value) is float}
+    return LossConfig(**{**off, "keypoint_margin": 0.2, "scales": (1, 2), **weights})
+
+
+def test_a_frozen_detector_is_not_taught():
+    objective = make_objective(CONFIG)
+    objective.model.detector.eval().requires_grad_(False)
+    terms = forward(objective).losses
+    assert "pixel" in terms
+    assert not terms.keys() & {"equivariance_value", "equivariance_jacobian", "keypoint_distance"}
+
+
+def test_landmarks_of_the_result_are_drawn_to_those_of_the_driving_frame():
+    model = tiny_model(TINY_LANDMARKS)
+    model.landmark_detector.eval().requires_grad_(False)
+    objective = Objective(model, landmark_config(landmark_cycle=2.0))
+    step = forward(objective)
+    found = model.landmark_detector(step.rendered.prediction)
+    true = step.driving_keypoints.landmarks
+    expected = losses.landmark_distance(found, true) + 2 * losses.landmark_openings(found, true)
+    assert step.losses["landmark_cycle"].item() == pytest.approx(2 * expected.item())
+    step.losses["landmark_cycle"].backward()
+    assert model.generator.decoder.final.weight.grad.abs().max() > 0
+
+
+def test_eyes_and_mouth_count_more_and_the_mean_stays():
+    objective = Objective(tiny_model(TINY_LANDMARKS), landmark_config(pixel=1.0, face_emphasis=3.0))
+    landmarks = torch.zeros(1, NUM_LANDMARKS, 2)
+    landmarks[:, :36] = 0.9  # jaw, brows and nose do not count more
+    fine, coarse = objective.emphasis(
+        landmarks, [random_images(1, size) for size in ((33, 49), (17, 25))]
+    )
+    assert fine.shape == (1, 1, 33, 49)
+    assert coarse.shape == (1, 1, 17, 25)
+    for weights in (fine, coarse):
+        assert weights.mean().item() == pytest.approx(1)
+        height, width = weights.shape[-2:]
+        centre, corner = weights[0, 0, height // 2, width // 2], weights[0, 0, -1, -1]
+        assert (centre / corner).item() == pytest.approx(4, rel=0.01)
+
+
+def test_without_an_emphasis_or_landmarks_all_pixels_count_alike():
+    image = [random_images(1)]
+    plain = Objective(tiny_model(TINY_LANDMARKS), landmark_config(pixel=1.0))
+    assert plain.emphasis(torch.zeros(1, NUM_LANDMARKS, 2), image) is None
+    blind = Objective(tiny_model(), landmark_config(pixel=1.0, face_emphasis=3.0))
+    assert blind.emphasis(torch.zeros(1, 0, 2), image) is None
+
+
+def test_the_landmark_detector_is_taught_by_the_labels_of_both_frames():
+    model = tiny_model(TINY_LANDMARKS)
+    objective = LandmarkObjective(model, landmark_config(landmarks=1.0, landmark_openings=2.0))
+    pairs = random_pairs()
+    found = model.eval().landmark_detector(torch.cat([pairs.source, pairs.driving]))
+    pairs.landmarks[0, 0] = found[0].detach() + 0.1  # of the first source
+    pairs.landmarks[1, 1] = found[3].detach() - 0.2  # of the second driving frame
+    labels = torch.stack([pairs.landmarks[0, 0], pairs.landmarks[1, 1]])
+    expected = losses.landmark_distance(found[[0, 3]], labels)
+    draws = draw(model, 2, torch.Generator().manual_seed(0))
+    terms = objective(pairs, draws).losses
+    assert terms["landmarks"].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert list(terms) == ["landmarks", "landmark_openings"]
+    sum(terms.values()).backward()
+    trained = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert trained == {"landmark_detector"}

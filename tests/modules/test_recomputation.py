@@ -6,7 +6,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from modules.objective import LossConfig, Objective, draw
 from modules.recomputation import recompute_blocks
-from tests.tiny import random_images, tiny_model
+from tests.tiny import random_pairs, tiny_model
 
 CONFIG = LossConfig(vgg="random", scales=(1, 2))
 
@@ -24,7 +24,7 @@ def pass_through(recomputing: bool, size: tuple[int, int] = (32, 48)) -> tuple[O
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        losses = objective(random_images(size=size), random_images(size=size, seed=1), draws).losses
+        losses = objective(random_pairs(size), draws).losses
     weights = {parameter.untyped_storage().data_ptr() for parameter in objective.parameters()}
     sizes = [x.untyped_storage().nbytes() for place, x in kept.items() if place not in weights]
     torch.stack(list(losses.values())).sum().backward()

@@ -1,0 +1,72 @@
+"""The thin-plate spline: the smoothest motion of the plane that takes points to given places.
+
+    T(z) = z + A z + b + sum_i w_i U(|z - p_i|),    U(r) = r^2 log r
+
+``p_i`` are the landmarks of the driving face and points at the border of the picture, which stay
+(Bookstein, PAMI 1989; as a motion of talking heads Zhao & Zhang, CVPR 2022).  B samples, N points.
+"""
+
+import torch
+from torch import Tensor
+
+from modules.geometry import coordinate_grid, full_precision
+
+SMOOTHING = 1e-4  # lets a point be missed a little, so that two points on one spot do no harm
+BORDER_POINTS = 4  # on each side of the picture
+EPSILON = 1e-9
+
+
+def spline_motion(source: Tensor, driving: Tensor, size: tuple[int, ...]) -> Tensor:
+    """The motion that takes driving landmarks (B, N, 2) to the source's (B, N, 2).
+
+    Returns the source point of every driving point, (B, H, W, 2) in [-1, 1].
+    """
+    border = border_points(like=driving).expand(len(driving), -1, -1)
+    points = torch.cat([driving, border], dim=1)
+    displacements = torch.cat([source - driving, torch.zeros_like(border)], dim=1)
+    z = coordinate_grid(size, like=driving)  # (H, W, 2)
+    with full_precision(driving):
+        moved = evaluate(points, fit(points, displacements), z.flatten(0, 1))
+    return z + moved.unflatten(1, size)
+
+
+def fit(points: Tensor, values: Tensor) -> Tensor:
+    """The coefficients of splines through ``values`` (B, N, 2) at ``points`` (B, N, 2).
+
+    (B, N + 3, 2): w_i, then b and the rows of A, of
+
+        (U + s I) w + P (b, A) = values,    P^T w = 0,    P = (1, p)
+    """
+    batch, num, _ = points.shape
+    affine = torch.cat([torch.ones_like(points[..., :1]), points], dim=-1)  # (B, N, 3)
+    bending = kernel(points, points) + SMOOTHING * torch.eye(num, device=points.device)
+    system = torch.cat(
+        [
+            torch.cat([bending, affine], dim=2),
+            torch.cat([affine.mT, affine.new_zeros(batch, 3, 3)], dim=2),
+        ],
+        dim=1,
+    )
+    wanted = torch.cat([values, values.new_zeros(batch, 3, 2)], dim=1)
+    return torch.linalg.solve_ex(system, wanted).result  # never waits for a GPU to raise
+
+
+def evaluate(points: Tensor, coefficients: Tensor, z: Tensor) -> Tensor:
+    """The splines of ``fit`` at places ``z`` (M, 2): (B, M, 2)."""
+    weights, shift, matrix = coefficients.split([points.shape[1], 1, 2], dim=1)
+    return kernel(z[None], points) @ weights + shift + z @ matrix
+
+
+def kernel(a: Tensor, b: Tensor) -> Tensor:
+    """U of the distances between points (B or 1, M, 2) and (B, N, 2): (B, M, N)."""
+    squares = a.square().sum(-1)[..., None] + b.square().sum(-1)[:, None] - 2 * a @ b.mT
+    squares = squares.clamp(min=EPSILON)
+    return 0.5 * squares * squares.log()
+
+
+def border_points(like: Tensor) -> Tensor:
+    """Points at equal distances around the picture: (4 BORDER_POINTS, 2)."""
+    line = torch.linspace(-1, 1, BORDER_POINTS + 1, device=like.device, dtype=like.dtype)[:-1]
+    one = torch.ones_like(line)
+    sides = [(line, -one), (one, line), (-line, one), (-one, -line)]
+    return torch.cat([torch.stack(side, dim=1) for side in sides])

@@ -1,0 +1,67 @@
+import numpy as np
+import torch
+from scipy.interpolate import RBFInterpolator
+
+from modules import thin_plate_spline
+from modules.geometry import coordinate_grid
+from modules.thin_plate_spline import evaluate, fit, spline_motion
+
+
+def random_landmarks(batch: int = 2, num: int = 12, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(batch, num, 2, generator=generator) * 1.2 - 0.6
+
+
+def moved(landmarks: torch.Tensor, seed: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return landmarks + 0.05 * torch.randn(landmarks.shape, generator=generator)
+
+
+def test_it_is_the_spline_of_scipy():
+    points, values, z = random_landmarks(), moved(random_landmarks()), random_landmarks(1, 50, 2)[0]
+    found = evaluate(points, fit(points, values), z)
+    for i in range(2):
+        # scipy's kernel is the same; its smoothing is added to the diagonal likewise.
+        slow = RBFInterpolator(
+            *(x[i].double().numpy() for x in (points, values)),
+            kernel="thin_plate_spline",
+            smoothing=thin_plate_spline.SMOOTHING,
+        )
+        np.testing.assert_allclose(found[i].numpy(), slow(z.double().numpy()), atol=2e-4)
+
+
+def test_driving_landmarks_come_from_the_source_landmarks():
+    driving, size = random_landmarks(num=6), (65, 65)
+    cells = ((driving + 1) / 2 * 64).round()  # on the grid, where the motion is known
+    driving = cells / 64 * 2 - 1
+    source = moved(driving)
+    motion = spline_motion(source, driving, size)
+    for i, landmarks in enumerate(cells.long()):
+        found = motion[i, landmarks[:, 1], landmarks[:, 0]]
+        assert (found - source[i]).abs().max() < 0.01
+
+
+def test_equal_landmarks_move_nothing():
+    landmarks = random_landmarks()
+    grid = coordinate_grid((8, 9), like=landmarks)
+    motion = spline_motion(landmarks, landmarks, (8, 9))
+    torch.testing.assert_close(motion, grid.expand_as(motion), atol=1e-6, rtol=0)
+
+
+def test_the_border_of_the_picture_nearly_stays():
+    driving = random_landmarks()
+    motion = spline_motion(driving + 0.1, driving, (33, 33))
+    shift = motion - coordinate_grid((33, 33), like=driving)
+    assert shift[:, 0].abs().max() < 0.03
+    assert shift[:, :, -1].abs().max() < 0.03
+    assert shift[:, 16, 16].min() > 0.05
+
+
+def test_two_landmarks_on_one_spot_do_no_harm():
+    driving = random_landmarks()
+    driving[:, 3] = driving[:, 4]
+    motion = spline_motion(moved(driving), driving, (16, 16))
+    assert motion.isfinite().all()
+    assert motion.abs().max() < 1.5
+    everything = torch.zeros(1, 5, 2)
+    assert spline_motion(everything, everything, (4, 4)).isfinite().all()

@@ -1,0 +1,100 @@
+"""Training in two stages: the landmark detector with labels, then the rest beside it, frozen."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from config import Config, load_config
+from modules.checkpoints import State, load_model
+from modules.errors import InputError
+from tests.tiny_run import begin, write_clips, write_config
+
+DETECTOR = "model.landmark_detector={height: 32, patch: 2, width: 4, depth: 2, max_width: 8}"
+LABELLED = [
+    *(DETECTOR, "train.network=landmark detector", "train.learning_rate.landmark_detector=1e-2")
+]
+REST = [
+    *(DETECTOR, "train.learning_rate.detector=0", "loss.landmark_cycle=1", "loss.face_emphasis=2")
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Clips with landmarks, but for those of one person."""
+    folder = tmp_path_factory.mktemp("data")
+    write_clips(folder / "clips")
+    generator = np.random.default_rng(0)
+    for clip in sorted((folder / "clips").rglob("*.mp4"))[:-1]:
+        path = folder / "marks" / clip.parent.name / f"{clip.name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, generator.uniform(4, 28, (5, 68, 2)).astype(np.float16))
+    return folder
+
+
+def config_with(folder: Path, *settings: str) -> Config:
+    path = write_config(folder / "tiny.yaml", folder / "clips")
+    return load_config(path, [f"data.landmarks={folder / 'marks'}", *settings])
+
+
+@pytest.fixture(scope="module")
+def labelled(folder, tmp_path_factory) -> Path:
+    """A run that trained the landmark detector."""
+    run = tmp_path_factory.mktemp("runs") / "labelled"
+    begin(config_with(folder, *LABELLED), run).run()
+    return run
+
+
+def changed_parts(before: State, after: State) -> set[str]:
+    """The parts of a network of which a tensor has changed."""
+    return {name.split(".")[0] for name in before if not before[name].equal(after[name])}
+
+
+def test_the_landmark_detector_is_trained_alone(folder, labelled, tmp_path):
+    begun = begin(config_with(folder, *LABELLED), tmp_path / "begun").optimisation.model
+    ended = load_model(labelled)
+    assert changed_parts(begun.state_dict(), ended.state_dict()) == {"landmark_detector"}
+
+
+def test_its_validation_says_how_far_off_the_landmarks_are(labelled):
+    records = [json.loads(line) for line in (labelled / "metrics.jsonl").read_text().splitlines()]
+    (scores,) = [record for record in records[-2:] if "validation/landmark_error" in record][-1:]
+    assert 0 < scores["validation/landmark_error"] < 10
+    assert {"validation/mouth_gain", "validation/eyes_corr"} <= scores.keys()
+    assert list(labelled.glob("grids/*"))
+
+
+def test_the_rest_is_trained_beside_the_frozen_detectors(folder, labelled, tmp_path):
+    training = begin(config_with(folder, *REST), tmp_path / "rest", str(labelled))
+    before = {name: x.clone() for name, x in training.optimisation.model.state_dict().items()}
+    outcome = training.run()
+    after = training.optimisation.model.state_dict()
+    assert changed_parts(before, after) == {"generator", "dense_motion"}
+    assert "gain / correlation: mouth" in outcome.summary
+
+
+def test_a_network_without_landmarks_is_where_the_first_stage_may_begin(folder, tmp_path):
+    begin(config_with(folder), tmp_path / "small").run()
+    training = begin(config_with(folder, *LABELLED), tmp_path / "grown", str(tmp_path / "small"))
+    small, large = load_model(tmp_path / "small"), training.optimisation.model
+    assert torch.equal(large.detector.heatmaps.weight, small.detector.heatmaps.weight)
+
+
+def test_without_a_detector_or_labels_there_is_nothing_to_train(folder, tmp_path):
+    with pytest.raises(InputError, match=r"set\s+model.landmark_detector"):
+        begin(config_with(folder, *LABELLED[1:]), tmp_path / "none")
+    with pytest.raises(InputError, match="No face of the test split has labelled landmarks"):
+        begin(config_with(folder, *LABELLED, "data.landmarks=null"), tmp_path / "unlabelled")
+
+
+def test_rates_warm_up_and_fall_by_a_cosine(folder, tmp_path):
+    settings = ["train.warm_up=2", "train.cosine=true", "train.milestones=[]"]
+    training = begin(config_with(folder, *settings), tmp_path / "rates")
+    factors = []
+    for step in range(6):
+        training.optimisation.step = step
+        factors.append(training.rate_factor())
+    falling = [(1 + np.cos(np.pi * step / 6)) / 2 for step in range(6)]
+    assert factors == pytest.approx([0.5 * falling[0], *falling[1:]])
