@@ -5,13 +5,15 @@ memory of this face, and rebuilt (MCNet).  B samples, C channels, H x W position
 level, S x S positions of the memory.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from modules.attention import Attention, DotAttention, LocatedAttention, Reading
+from modules.geometry import Keypoints
 from modules.identity import Evidence, ImplicitIdentity
 from modules.meta_memory import MetaMemory
 from modules.section import Section
@@ -26,7 +28,12 @@ class MemoryConfig(Section):
     identity_hidden: PositiveInt = 128  # of its MLP
     kernels: PositiveInt = 4  # mixed into the kernel that makes keys and values
     kernel_temperature: PositiveFloat = 34.0  # divides the logits of that mixture
-    temperature: PositiveFloat = 4.0  # divides the attention logits
+    attention: Literal["dot", "located"] = "dot"  # "dot" is the published form
+    temperature: PositiveFloat = 4.0  # divides the attention logits of "dot"
+    scale: PositiveFloat = 30.0  # multiplies the cosines of "located"
+    levels: PositiveInt | None = (
+        None  # that read the memory, coarsest first; else all, as published
+    )
 
 
 class LevelMemory(NamedTuple):
@@ -49,6 +56,8 @@ class Compensation(NamedTuple):
     values: Tensor  # (B, C, S, S)
     query: Tensor  # (B, C, H, W)
     read: Tensor  # (B, C, H, W): what the attention found in the memory
+    usage: Tensor  # (B, S S): the share of each slot in it, mean over the positions
+    entropy: Tensor  # (B,): of a position's attention, in nats, mean over the positions; detached
     compensated: Tensor  # (B, 2 c, H, W)
 
 
@@ -68,11 +77,17 @@ def merge_channels(kept: Tensor, rebuilt: Tensor) -> Tensor:
     return pairs.flatten(-2).movedim(-1, 1)
 
 
-def read_memory(query: Tensor, keys: Tensor, values: Tensor, temperature: float) -> Tensor:
-    """Attention of every position of a level over all positions of the memory: (B, C, H, W)."""
-    q, k, v = (x.flatten(2).mT for x in (query / temperature, keys, values))  # (B, positions, C)
-    attention = (q @ k.mT).softmax(dim=-1)  # (B, H W, S S)
-    return (attention @ v).mT.unflatten(2, query.shape[2:])
+def split_pyramid(pyramid: list[Tensor], num_levels: int) -> tuple[list[Tensor], list[Tensor]]:
+    """The levels of a pyramid, finest first, that pass by the memory; the coarsest, which read."""
+    first = len(pyramid) - num_levels
+    return pyramid[:first], pyramid[first:]
+
+
+def build_attention(config: MemoryConfig, num_points: int) -> Attention:
+    """The form of attention that a configuration asks for; ``num_points`` tell a place."""
+    if config.attention == "dot":
+        return DotAttention(config.temperature)
+    return LocatedAttention(config.channels, num_points, config.scale)
 
 
 class MemoryCompensation(nn.Module):
@@ -81,13 +96,15 @@ class MemoryCompensation(nn.Module):
     All levels share one bank; what differs by level is its projection and its restoration.
     """
 
-    def __init__(self, config: MemoryConfig, level_widths: list[int], num_kp: int) -> None:
+    def __init__(
+        self, config: MemoryConfig, level_widths: list[int], num_kp: int, num_landmarks: int = 0
+    ) -> None:
         super().__init__()
         channels = config.channels
         halves = [width // 2 for width in level_widths]
-        self.temperature = config.temperature
         self.project = nn.ModuleList(nn.Conv2d(half, channels, kernel_size=1) for half in halves)
         self.identity = ImplicitIdentity(channels, num_kp, config.identity_hidden, config.identity)
+        self.attention = build_attention(config, num_kp + num_landmarks)
         self.meta_memory = MetaMemory(
             channels, config.size, config.kernels, config.kernel_temperature
         )
@@ -103,45 +120,54 @@ class MemoryCompensation(nn.Module):
         )
 
     def forward(
-        self, pyramid: list[Tensor], source_positions: Tensor, noise: Tensor | None = None
+        self,
+        pyramid: list[Tensor],
+        source_keypoints: Keypoints,
+        driving_keypoints: Keypoints,
+        noise: Tensor | None = None,
     ) -> list[Compensation]:
-        """Warped features, the source's keypoint positions (B, K, 2), noise (B, levels, S, S)."""
-        halves = [split_channels(warped) for warped in pyramid]
-        projected = [
-            project(lacking) for project, (_, lacking) in zip(self.project, halves, strict=True)
-        ]
-        memories = self.memories(projected, source_positions, noise)
+        """Warped features, the keypoints of both frames, noise (B, levels, S, S)."""
+        projected = self.projected(pyramid)
+        memories = self.memories(projected, source_keypoints, noise)
         return [
-            self.compensate(warped, kept, feature, memory, restore)
-            for warped, (kept, _), feature, memory, restore in zip(
-                pyramid, halves, projected, memories, self.restore, strict=True
+            self.compensate(warped, feature, memory, restore, driving_keypoints)
+            for warped, feature, memory, restore in zip(
+                pyramid, projected, memories, self.restore, strict=True
             )
         ]
 
+    def projected(self, pyramid: list[Tensor]) -> list[Tensor]:
+        """The lacking halves of features (B, 2 c, H, W) in memory channels, (B, C, H, W) each."""
+        lacking = [split_channels(feature)[1] for feature in pyramid]
+        return [project(half) for project, half in zip(self.project, lacking, strict=True)]
+
     def memories(
-        self, projected: list[Tensor], source_positions: Tensor, noise: Tensor | None
+        self, projected: list[Tensor], source_keypoints: Keypoints, noise: Tensor | None
     ) -> list[LevelMemory]:
         """The memory of every level: one bank serves them all, and in one batch."""
-        identity = torch.cat([self.identity(level, source_positions) for level in projected])
+        positions = source_keypoints.positions
+        identity = torch.cat([self.identity(level, positions) for level in projected])
         pooled = torch.cat([level.mean(dim=(2, 3)) for level in projected])
         if noise is not None:
             noise = noise.transpose(0, 1).flatten(0, 1)  # level after level, as the others
         memory = self.meta_memory.condition(identity, noise)
-        keys, values = self.meta_memory.keys_and_values(memory, pooled)
+        convolved = self.meta_memory.key_value_conv(memory, pooled)
+        keys, values = self.attention.keys_and_values(convolved)
         levels = (part.chunk(len(projected)) for part in (identity, memory, keys, values))
         return [LevelMemory(*parts) for parts in zip(*levels, strict=True)]
 
     def compensate(
         self,
         warped: Tensor,
-        kept: Tensor,
         projected: Tensor,
         memory: LevelMemory,
         restore: nn.Module,
+        driving_keypoints: Keypoints,
     ) -> Compensation:
         """What one level reads from its memory, and makes of it."""
-        query = F.relu(self.query(projected))
-        read = read_memory(query, memory.keys, memory.values, self.temperature)
-        difference = F.relu(self.difference(projected - read))
+        kept, _ = split_channels(warped)
+        query = self.attention.query(self.query(projected), driving_keypoints)
+        reading: Reading = self.attention(query, memory.keys, memory.values)
+        difference = F.relu(self.difference(projected - reading.read))
         compensated = merge_channels(kept, restore(difference + projected))
-        return Compensation(warped, projected, *memory, query, read, compensated)
+        return Compensation(warped, projected, *memory, query, *reading, compensated)

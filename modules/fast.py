@@ -7,8 +7,8 @@
 - Weights are held in the precision asked for, and the channels of a feature lie together in memory.
 - What only training looks at is not computed.
 
-B samples, K keypoints, L compensated levels of H x W positions, C channels and S x S positions of
-the memory.
+B samples, K keypoints, L levels of H x W positions that read the memory, C channels and S x S
+positions of the memory.
 """
 
 import math
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules.blocks import ResidualBlock, UpBlock, doubled_kernel
-from modules.compensation import MemoryCompensation
+from modules.compensation import MemoryCompensation, split_pyramid
 from modules.decoder import Decoder
 from modules.dense_motion import DenseMotionNetwork, motion_heatmaps, sparse_motions
 from modules.folding import (
@@ -45,7 +45,7 @@ class FastEncoded(NamedTuple):
     source: Tensor  # (B, 3, H, W) in [0, 1], float32
     keypoints: Keypoints
     small: Tensor  # (B, 3, h, w), the source at the size of the motion
-    pyramid: list[Tensor]  # features, finest first; of a compensated level the kept half first
+    pyramid: list[Tensor]  # features, finest first; where the memory is read, the kept half first
 
 
 def fast_form(model: MCNet, precision: torch.dtype) -> "FastMCNet":
@@ -75,7 +75,7 @@ class FastMCNet(nn.Module):
         self.memory = None
         if generator.memory is not None:
             self.memory = FastMemory(generator.memory, precision)
-            keep_halves_apart(generator.decoder)
+            keep_halves_apart(generator.decoder, model.num_levels)
         self.decoder = fast_decoder(generator.decoder, precision)
         self.replay = Replay(self.compute)
 
@@ -89,10 +89,11 @@ class FastMCNet(nn.Module):
         keypoints = self.detect(source)
         small = self.motion.downsample(source)
         image = source.to(self.precision, memory_format=torch.channels_last)
-        finest, *coarser = self.encoder(image)
+        pyramid = self.encoder(image)
         if self.memory is not None:
-            coarser = [halves_apart(level) for level in coarser]
-        return FastEncoded(source, keypoints, small, [finest, *coarser])
+            rest, read = split_pyramid(pyramid, len(self.memory.levels))
+            pyramid = [*rest, *map(halves_apart, read)]
+        return FastEncoded(source, keypoints, small, pyramid)
 
     def render(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
         """The source moved to the driving keypoints (B, K, ...): (B, 3, H, W) in [0, 1], float32.
@@ -106,11 +107,12 @@ class FastMCNet(nn.Module):
     def compute(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
         """What ``render`` returns."""
         deformation, occlusion = self.motion(encoded, driving)
-        finest, *coarser = (warp_visible(x, deformation, occlusion) for x in encoded.pyramid)
+        warped = [warp_visible(x, deformation, occlusion) for x in encoded.pyramid]
         if self.memory is not None:
-            coarser = self.memory(coarser, encoded.keypoints.positions)
+            rest, read = split_pyramid(warped, len(self.memory.levels))
+            warped = [*rest, *self.memory(read, encoded.keypoints, driving)]
         warped_source = warp(expand(encoded.source, len(deformation)), deformation)
-        return self.decoder([finest, *coarser], warped_source, occlusion)
+        return self.decoder(warped, warped_source, occlusion)
 
 
 class FastMotion(nn.Module):
@@ -146,13 +148,14 @@ class FastMemory(nn.Module):
     """The memory compensation, with the projection P of the lacking half x composed into the rest.
 
         projected = P x + p
-        query / t = ReLU(Q (P x + p) + q) / t = ReLU(Q P x / t + ...)
+        query = form(Q (P x + p) + q) = form(Q P x + ...)
         difference = ReLU(D (projected - read)) = ReLU(D P x + ... - attention(D values))
         restore(difference + projected) = restore(difference) + (restore P) x + restore(p)
 
-    So nothing of C channels is computed at every position but query and difference, and D acts on
-    the S x S values of the memory instead.  Mean and projection change places, and all levels
-    share the convolutions of the memory.
+    where the form is that of the attention.  So nothing of C channels is computed at every position
+    but query and difference; D and the temperature act on the S x S values and keys of the memory
+    instead.  Mean and projection change places, and all levels share the convolutions of the
+    memory.
     """
 
     def __init__(self, network: MemoryCompensation, precision: torch.dtype) -> None:
@@ -163,6 +166,7 @@ class FastMemory(nn.Module):
         )
         self.project_mean = nn.ModuleList(map(as_linear, network.project))
         self.identity = network.identity.float()
+        self.attention = network.attention.to(precision)
         self.difference = convolution(network.difference.weight, None, precision)
 
         bank = network.meta_memory
@@ -180,7 +184,9 @@ class FastMemory(nn.Module):
         self.kernels = constant(dynamic.weight.permute(0, 1, 3, 4, 2), precision)
         self.kernel_biases = constant(dynamic.bias, precision)
 
-    def forward(self, pyramid: list[Tensor], source_positions: Tensor) -> list[Tensor]:
+    def forward(
+        self, pyramid: list[Tensor], source_keypoints: Keypoints, driving_keypoints: Keypoints
+    ) -> list[Tensor]:
         """Warped features (B, 2 c, H, W), kept half first, whose other half is replaced."""
         batch, num_levels = len(pyramid[0]), len(pyramid)
         lacking = [warped.chunk(2, dim=1)[1] for warped in pyramid]
@@ -188,15 +194,15 @@ class FastMemory(nn.Module):
             project(x.mean(dim=(2, 3), dtype=torch.float32))
             for project, x in zip(self.project_mean, lacking, strict=True)
         ]
-        positions = expand(source_positions, batch).repeat(num_levels, 1, 1)
+        positions = expand(source_keypoints.positions, batch).repeat(num_levels, 1, 1)
         keys, values = self.keys_and_values(torch.cat(means), positions)  # of all levels
         memories = zip(keys.split(batch), values.split(batch), strict=True)
         for level, x, memory in zip(self.levels, lacking, memories, strict=True):
-            x.copy_(level(x, *memory))  # the second half of ``warped``
+            x.copy_(level(x, *memory, driving_keypoints))  # the second half of ``warped``
         return pyramid
 
     def keys_and_values(self, pooled: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean projected features (L B, C) -> keys and D values, (L B, C, S, S) each."""
+        """Mean projected features (L B, C) -> keys / t and D values, (L B, C, S, S) each."""
         style = self.style(self.identity(pooled[..., None, None], positions))  # (L B, C)
         demodulation = torch.rsqrt(style.square() @ self.filter_energy.T + self.epsilon)
         style, demodulation = (x.to(self.precision)[..., None, None] for x in (style, demodulation))
@@ -207,9 +213,9 @@ class FastMemory(nn.Module):
         mixture = (self.mixture(pooled) / self.kernel_temperature).softmax(dim=-1)
         mixture = mixture.to(self.precision)
         kernels = torch.einsum("bn,nouvc->bouvc", mixture, self.kernels)
-        keys_values = convolve_each(memory, kernels, mixture @ self.kernel_biases).relu_()
-        keys, values = keys_values.chunk(2, dim=1)
-        return keys, self.difference(values)
+        convolved = convolve_each(memory, kernels, mixture @ self.kernel_biases)
+        keys, values = self.attention.keys_and_values(convolved)
+        return keys / self.attention.temperature, self.difference(values)
 
 
 class FastLevel(nn.Module):
@@ -222,8 +228,8 @@ class FastLevel(nn.Module):
         w_d, d = weight_and_bias(network.difference)
         restore, norm, _ = network.restore[level].children()
         w_r, r = weight_and_bias(restore)
-        t = network.temperature
-        self.query = convolution(compose(w_q, w_p) / t, (w_q[:, :, 0, 0] @ p + q) / t, precision)
+        self.attention = network.attention.to(precision)  # of all levels
+        self.query = convolution(compose(w_q, w_p), w_q[:, :, 0, 0] @ p + q, precision)
         self.difference = convolution(compose(w_d, w_p), w_d[:, :, 0, 0] @ p + d, precision)
         self.restore = convolution(w_r, r, precision)
         self.restore_directly = convolution(compose(w_r, w_p), None, precision)
@@ -231,9 +237,12 @@ class FastLevel(nn.Module):
         self.restore_bias = constant(compose(w_r, p[:, None, None, None]), precision)
         self.norm = norm.float()
 
-    def forward(self, lacking: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """(B, c, H, W), keys and D values (B, C, S, S) -> the rebuilt half, (B, c, H, W)."""
-        read = attend(self.query(lacking).relu_(), keys, values)
+    def forward(
+        self, lacking: Tensor, keys: Tensor, values: Tensor, driving_keypoints: Keypoints
+    ) -> Tensor:
+        """(B, c, H, W), keys / t and D values (B, C, S, S) -> the rebuilt half, (B, c, H, W)."""
+        query = self.attention.query(self.query(lacking), driving_keypoints)
+        read = attend(query, keys, values)
         difference = self.difference(lacking).sub_(read).relu_()
         ones = lacking.new_ones(1, 1, *lacking.shape[2:])
         restored = self.restore(difference) + self.restore_directly(lacking)
@@ -274,10 +283,11 @@ def transposed(block: nn.Module) -> nn.Sequential:
     return nn.Sequential(conv, nn.ReLU(inplace=True))
 
 
-def keep_halves_apart(decoder: Decoder) -> None:
-    """Let a decoder take compensated features with the kept half first, instead of every second."""
+def keep_halves_apart(decoder: Decoder, num_levels: int) -> None:
+    """Let a decoder take its coarsest levels with the kept half first, instead of every second."""
     below = 0  # channels that come from the level below; the level's own follow
-    for stage, up in zip(decoder.residual, decoder.up, strict=True):
+    stages = list(zip(decoder.residual, decoder.up, strict=True))
+    for stage, up in stages[:num_levels]:
         assert isinstance(up, UpBlock)
         own = halves_order(up.conv.in_channels - below)
         order = torch.cat([torch.arange(below), below + own])

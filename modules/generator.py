@@ -5,11 +5,16 @@ from typing import NamedTuple
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from modules.compensation import Compensation, MemoryCompensation, MemoryConfig
+from modules.compensation import (
+    Compensation,
+    MemoryCompensation,
+    MemoryConfig,
+    split_pyramid,
+)
 from modules.decoder import Decoder
 from modules.dense_motion import DenseMotion
 from modules.encoder import Encoder
-from modules.geometry import resize, warp
+from modules.geometry import Keypoints, resize, warp
 from modules.section import Section
 
 
@@ -18,7 +23,7 @@ class GeneratorConfig(Section):
 
     width: PositiveInt = 64  # channels at full size, doubled at every halving
     max_width: PositiveInt = 512
-    depth: PositiveInt = 3  # halvings; every level but the finest is compensated
+    depth: PositiveInt = 3  # halvings; every level but the finest may read the memory
     residual_blocks: PositiveInt = 2  # of each decoder stage
 
 
@@ -28,17 +33,26 @@ class Rendered(NamedTuple):
     prediction: Tensor  # (B, 3, H, W) in [0, 1]
     warped_source: Tensor  # (B, 3, H, W), the source sampled by the deformation
     motion: DenseMotion
-    compensations: list[Compensation]  # finest compensated level first; empty without a memory
+    compensations: list[Compensation]  # of the levels that read the memory, finest first
 
 
 class Generator(nn.Module):
     """The four phases of a frame; ``memory`` None leaves the compensation out."""
 
-    def __init__(self, config: GeneratorConfig, memory: MemoryConfig | None, num_kp: int) -> None:
+    def __init__(
+        self,
+        config: GeneratorConfig,
+        memory: MemoryConfig | None,
+        num_kp: int,
+        num_landmarks: int = 0,
+    ) -> None:
         super().__init__()
         widths = [min(config.max_width, config.width * 2**i) for i in range(config.depth + 1)]
         self.encoder = Encoder(widths)
-        self.memory = None if memory is None else MemoryCompensation(memory, widths[1:], num_kp)
+        self.memory = None
+        if memory is not None:
+            coarsest = widths[1:][-(memory.levels or config.depth) :]
+            self.memory = MemoryCompensation(memory, coarsest, num_kp, num_landmarks)
         self.decoder = Decoder(widths, config.residual_blocks)
 
     def encode(self, source: Tensor) -> list[Tensor]:
@@ -49,16 +63,19 @@ class Generator(nn.Module):
         self,
         source: Tensor,
         pyramid: list[Tensor],
-        source_positions: Tensor,
+        source_keypoints: Keypoints,
+        driving_keypoints: Keypoints,
         motion: DenseMotion,
+        *,
         noise: Tensor | None = None,
     ) -> Rendered:
         """Move an encoded source: warp its pyramid, compensate it, decode it."""
         warped = [warp_visible(feature, motion) for feature in pyramid]
         compensations: list[Compensation] = []
         if self.memory is not None:
-            compensations = self.memory(warped[1:], source_positions, noise)
-            warped = [warped[0], *(level.compensated for level in compensations)]
+            rest, read = split_pyramid(warped, len(self.memory.project))
+            compensations = self.memory(read, source_keypoints, driving_keypoints, noise)
+            warped = [*rest, *(level.compensated for level in compensations)]
         warped_source = warp(source, motion.deformation)
         prediction = self.decoder(warped, warped_source, motion.occlusion)
         return Rendered(prediction, warped_source, motion, compensations)

@@ -8,12 +8,13 @@ Animation*, NeurIPS 2019; here FOMM.
 
 from typing import NamedTuple
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
 from modules.compensation import MemoryConfig
 from modules.dense_motion import DenseMotionConfig, DenseMotionNetwork
 from modules.errors import InputError
+from modules.face_landmarks import NUM_LANDMARKS
 from modules.generator import Generator, GeneratorConfig, Rendered
 from modules.geometry import Keypoints
 from modules.keypoint_detector import KeypointDetector, KeypointDetectorConfig
@@ -30,6 +31,25 @@ class ModelConfig(Section):
     dense_motion: DenseMotionConfig = DenseMotionConfig()
     generator: GeneratorConfig = GeneratorConfig()
     memory: MemoryConfig | None = MemoryConfig()
+
+    @property
+    def num_landmarks(self) -> int:
+        """Landmarks of a frame: 68, or none without a detector for them."""
+        return 0 if self.landmark_detector is None else NUM_LANDMARKS
+
+    @property
+    def memory_levels(self) -> int:
+        """The number of levels that read the memory."""
+        return 0 if self.memory is None else self.memory.levels or self.generator.depth
+
+    @model_validator(mode="after")
+    def has_the_levels_that_read(self) -> "ModelConfig":
+        if self.memory_levels > self.generator.depth:
+            raise ValueError(
+                f"memory.levels is {self.memory_levels}, but generator.depth leaves "
+                f"{self.generator.depth} levels that may read the memory: choose no more"
+            )
+        return self
 
 
 class Encoded(NamedTuple):
@@ -57,7 +77,9 @@ class MCNet(nn.Module):
         self.dense_motion = DenseMotionNetwork(
             config.dense_motion, config.num_kp, landmarks=self.landmark_detector is not None
         )
-        self.generator = Generator(config.generator, config.memory, config.num_kp)
+        self.generator = Generator(
+            config.generator, config.memory, config.num_kp, config.num_landmarks
+        )
 
     @property
     def size_multiple(self) -> int:
@@ -70,7 +92,7 @@ class MCNet(nn.Module):
     @property
     def num_levels(self) -> int:
         """The levels that read the memory."""
-        return 0 if self.config.memory is None else self.config.generator.depth
+        return self.config.memory_levels
 
     def detect(self, image: Tensor) -> Keypoints:
         """(B, 3, H, W) in [0, 1] -> its keypoints.  Raises InputError for impossible sizes."""
@@ -93,7 +115,7 @@ class MCNet(nn.Module):
         pyramid = [expand(feature, batch) for feature in encoded.pyramid]
         keypoints = Keypoints(*(expand(part, batch) for part in encoded.keypoints))
         motion = self.dense_motion(source, keypoints, driving)
-        return self.generator.generate(source, pyramid, keypoints.positions, motion, noise)
+        return self.generator.generate(source, pyramid, keypoints, driving, motion, noise=noise)
 
     def forward(self, source: Tensor, driving: Tensor, noise: Tensor | None = None) -> Rendered:
         """Both (B, 3, H, W) in [0, 1]: the source with the pose of the driving frame."""

@@ -102,11 +102,3 @@ class MetaMemory(nn.Module):
         memory = self.modulated_conv(self.bank[None], identity)
         memory = memory + self.noise_strength * noise[:, None] + self.bias[:, None, None]
         return F.leaky_relu(memory, negative_slope=0.2) * math.sqrt(2)
-
-    def keys_and_values(self, memory: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of a memory (B, C, S, S), for the spatial mean of the projected feature.
-
-        Each (B, C, S, S).
-        """
-        keys, values = F.relu(self.key_value_conv(memory, pooled)).chunk(2, dim=1)
-        return keys, values

@@ -11,7 +11,13 @@ from tests.tiny_run import SETTINGS
 COLUMNS_WITHOUT_MEMORY = 7
 
 
-@pytest.mark.parametrize(("memory", "levels"), [(SETTINGS["model"]["memory"], 2), (None, 0)])
+MEMORY = SETTINGS["model"]["memory"]
+
+
+@pytest.mark.parametrize(
+    ("memory", "levels"),
+    [(MEMORY, 2), ({**MEMORY, "attention": "located", "levels": 1}, 1), (None, 0)],
+)
 def test_a_grid_has_a_row_for_each_pair_and_a_column_for_each_stage(memory, levels):
     torch.manual_seed(0)
     model = MCNet(ModelConfig.model_validate({**SETTINGS["model"], "memory": memory})).eval()

@@ -41,16 +41,19 @@ def without(**parts: object) -> ModelConfig:
     return TINY.model_copy(update=parts)
 
 
-def memory_from(identity: str) -> ModelConfig:
+def with_memory(**changes: object) -> ModelConfig:
     assert TINY.memory is not None
-    return without(memory=TINY.memory.model_copy(update={"identity": identity}))
+    return without(memory=TINY.memory.model_copy(update=changes))
 
 
 CONFIGS = {
     "both": TINY,
     "landmarks": TINY_LANDMARKS,
-    "keypoints": memory_from("keypoints"),
-    "feature": memory_from("feature"),
+    "keypoints": with_memory(identity="keypoints"),
+    "feature": with_memory(identity="feature"),
+    "one level": with_memory(levels=1),
+    "located": with_memory(attention="located"),
+    "located, one level": with_memory(attention="located", levels=1),
     "no memory": without(memory=None),
 }
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pydantic import ValidationError
 
 from modules.compensation import MemoryConfig
 from modules.errors import InputError
@@ -23,6 +24,22 @@ def test_any_size_works(size):
     assert rendered.prediction.shape == (2, 3, *size)
     assert 0 <= rendered.prediction.min() <= rendered.prediction.max() <= 1
     assert len(rendered.compensations) == model.num_levels == 2
+
+
+@pytest.mark.parametrize("attention", ["dot", "located"])
+def test_the_coarsest_levels_read_the_memory_and_the_others_pass_by(attention):
+    model = tiny_model(with_memory(levels=1, attention=attention)).eval()
+    assert model.num_levels == 1
+    rendered = model(random_images(), random_images(seed=1))
+    (level,) = rendered.compensations
+    assert level.warped.shape[-2:] == (8, 12)  # of 32 x 48, halved twice
+
+
+def test_more_levels_than_there_are_is_one_sentence():
+    with pytest.raises(
+        ValidationError, match=r"memory\.levels is 3, but generator\.depth leaves 2"
+    ):
+        ModelConfig(**{**TINY.model_dump(), "memory": MemoryConfig(levels=3)})
 
 
 def test_a_size_that_cannot_be_halved_is_one_sentence():
@@ -101,10 +118,13 @@ def test_half_precision_stays_close(dtype):
     assert (half.prediction - exact).abs().mean() < 5 / 255
 
 
-def test_every_parameter_gets_a_gradient():
-    model = tiny_model().train()
+@pytest.mark.parametrize(
+    "config", [TINY, with_memory(attention="located", levels=1)], ids=["published", "located"]
+)
+def test_every_parameter_gets_a_gradient(config):
+    model = tiny_model(config).train()
     torch.nn.init.normal_(model.detector.jacobians.weight, std=0.1)
-    noise = torch.randn(2, 2, 6, 6)
+    noise = torch.randn(2, model.num_levels, 6, 6)
     rendered = model(random_images(), random_images(seed=1), noise)
     (rendered.prediction * torch.rand_like(rendered.prediction)).sum().backward()
     for name, parameter in model.named_parameters():

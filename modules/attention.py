@@ -1,0 +1,104 @@
+"""Attention of a level's positions over the slots of the memory: the published form, and another.
+
+In the published form queries and keys are ReLUs, whose products are all positive: one slot can win
+everywhere, and a trained network may read nothing else.  The located form knows where on the
+driving face a position lies, also where the source shows nothing, and compares directions.
+B samples, C channels, H x W positions of a level, S x S slots of the memory.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from modules.geometry import Keypoints, full_precision, gaussian_maps
+
+LANDMARK_VARIANCE = 0.0025  # of a landmark's Gaussian: landmarks stand closer than keypoints do
+SMALLEST_NORM = 1e-6
+
+
+class Reading(NamedTuple):
+    """What a level reads, and how its attention is spread over the slots."""
+
+    read: Tensor  # (B, C, H, W), the values weighted by the attention
+    usage: Tensor  # (B, S S), the share of each slot, mean over the positions; sums to 1
+    entropy: Tensor  # (B,), of a position's attention, in nats, mean over the positions; detached
+
+
+class Attention(nn.Module):
+    """Queries, keys and values of a form, and what attention reads by them."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature  # divides the products of queries and keys
+
+    def query(self, feature: Tensor, driving_keypoints: Keypoints) -> Tensor:
+        """A convolved feature (B, C, H, W), which may be overwritten -> queries of that shape."""
+        raise NotImplementedError
+
+    def keys_and_values(self, convolved: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 2 C, S, S), which may be overwritten -> keys and values, (B, C, S, S) each."""
+        raise NotImplementedError
+
+    def forward(self, query: Tensor, keys: Tensor, values: Tensor) -> Reading:
+        return read_memory(query, keys, values, self.temperature)
+
+
+class DotAttention(Attention):
+    """The published form: products of what is not negative."""
+
+    def query(self, feature: Tensor, driving_keypoints: Keypoints) -> Tensor:
+        return feature.relu_()
+
+    def keys_and_values(self, convolved: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = convolved.relu_().chunk(2, dim=1)
+        return keys, values
+
+
+class LocatedAttention(Attention):
+    """Cosines of keys with queries that know their place on the driving face.
+
+    A query is the direction of the feature plus a projection of the Gaussians of the driving
+    keypoints and landmarks.  Keys are centred over the slots, so that no direction suits them all.
+    """
+
+    def __init__(self, channels: int, num_points: int, scale: float) -> None:
+        """``num_points`` keypoints and landmarks; ``scale`` multiplies the cosines."""
+        super().__init__(temperature=1 / scale)
+        self.place = nn.Conv2d(num_points, channels, kernel_size=1, bias=False)
+
+    def query(self, feature: Tensor, driving_keypoints: Keypoints) -> Tensor:
+        maps = place_maps(driving_keypoints, feature.shape[-2:]).to(feature.dtype)
+        return direction(direction(feature) + self.place(maps))
+
+    def keys_and_values(self, convolved: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = convolved.chunk(2, dim=1)
+        return direction(keys - keys.mean(dim=(2, 3), keepdim=True)), values
+
+
+def place_maps(keypoints: Keypoints, size: tuple[int, ...]) -> Tensor:
+    """Gaussians of the keypoints, then of the landmarks: (B, K + L, H, W), float32."""
+    with full_precision(keypoints.positions):
+        maps = [
+            gaussian_maps(keypoints.positions, size),
+            gaussian_maps(keypoints.landmarks, size, LANDMARK_VARIANCE),
+        ]
+    return torch.cat(maps, dim=1)
+
+
+def direction(x: Tensor) -> Tensor:
+    """``x`` (B, C, ...) with a norm of 1 over the channels, taken in at least float32."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=dtype)
+    return x / norm.clamp_min(SMALLEST_NORM).to(x.dtype)
+
+
+def read_memory(query: Tensor, keys: Tensor, values: Tensor, temperature: float) -> Reading:
+    """Attention of every position of a level over all slots: ``softmax(q . k / temperature)``."""
+    q, k, v = (x.flatten(2).mT for x in (query / temperature, keys, values))  # (B, positions, C)
+    attention = (q @ k.mT).softmax(dim=-1)  # (B, H W, S S)
+    read = (attention @ v).mT.unflatten(2, query.shape[2:])
+    dtype = torch.promote_types(attention.dtype, torch.float32)
+    usage = attention.mean(dim=1, dtype=dtype)
+    entropy = torch.special.entr(attention.detach()).sum(dim=-1, dtype=dtype).mean(dim=1)
+    return Reading(read, usage, entropy)
