@@ -103,7 +103,9 @@ class MemoryCompensation(nn.Module):
         channels = config.channels
         halves = [width // 2 for width in level_widths]
         self.project = nn.ModuleList(nn.Conv2d(half, channels, kernel_size=1) for half in halves)
-        self.identity = ImplicitIdentity(channels, num_kp, config.identity_hidden, config.identity)
+        self.identity = ImplicitIdentity(
+            channels, num_kp, config.identity_hidden, config.identity, num_landmarks
+        )
         self.attention = build_attention(config, num_kp + num_landmarks)
         self.meta_memory = MetaMemory(
             channels, config.size, config.kernels, config.kernel_temperature
@@ -145,8 +147,7 @@ class MemoryCompensation(nn.Module):
         self, projected: list[Tensor], source_keypoints: Keypoints, noise: Tensor | None
     ) -> list[LevelMemory]:
         """The memory of every level: one bank serves them all, and in one batch."""
-        positions = source_keypoints.positions
-        identity = torch.cat([self.identity(level, positions) for level in projected])
+        identity = torch.cat([self.identity(level, source_keypoints) for level in projected])
         pooled = torch.cat([level.mean(dim=(2, 3)) for level in projected])
         if noise is not None:
             noise = noise.transpose(0, 1).flatten(0, 1)  # level after level, as the others

@@ -194,16 +194,18 @@ class FastMemory(nn.Module):
             project(x.mean(dim=(2, 3), dtype=torch.float32))
             for project, x in zip(self.project_mean, lacking, strict=True)
         ]
-        positions = expand(source_keypoints.positions, batch).repeat(num_levels, 1, 1)
-        keys, values = self.keys_and_values(torch.cat(means), positions)  # of all levels
+        keypoints = Keypoints(
+            *(torch.cat([expand(part, batch)] * num_levels) for part in source_keypoints)
+        )
+        keys, values = self.keys_and_values(torch.cat(means), keypoints)  # of all levels
         memories = zip(keys.split(batch), values.split(batch), strict=True)
         for level, x, memory in zip(self.levels, lacking, memories, strict=True):
             x.copy_(level(x, *memory, driving_keypoints))  # the second half of ``warped``
         return pyramid
 
-    def keys_and_values(self, pooled: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def keys_and_values(self, pooled: Tensor, keypoints: Keypoints) -> tuple[Tensor, Tensor]:
         """Mean projected features (L B, C) -> keys / t and D values, (L B, C, S, S) each."""
-        style = self.style(self.identity(pooled[..., None, None], positions))  # (L B, C)
+        style = self.style(self.identity(pooled[..., None, None], keypoints))  # (L B, C)
         demodulation = torch.rsqrt(style.square() @ self.filter_energy.T + self.epsilon)
         style, demodulation = (x.to(self.precision)[..., None, None] for x in (style, demodulation))
         memory = self.modulated((self.bank * style).contiguous(memory_format=torch.channels_last))

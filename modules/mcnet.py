@@ -17,6 +17,7 @@ from modules.errors import InputError
 from modules.face_landmarks import NUM_LANDMARKS
 from modules.generator import Generator, GeneratorConfig, Rendered
 from modules.geometry import Keypoints
+from modules.identity import needs_landmarks
 from modules.keypoint_detector import KeypointDetector, KeypointDetectorConfig
 from modules.landmark_detector import LandmarkDetector, LandmarkDetectorConfig
 from modules.section import Section
@@ -41,6 +42,16 @@ class ModelConfig(Section):
     def memory_levels(self) -> int:
         """The number of levels that read the memory."""
         return 0 if self.memory is None else self.memory.levels or self.generator.depth
+
+    @model_validator(mode="after")
+    def has_the_landmarks_of_the_identity(self) -> "ModelConfig":
+        memory = self.memory
+        if memory and needs_landmarks(memory.identity) and self.landmark_detector is None:
+            raise ValueError(
+                f"memory.identity is {memory.identity!r}, but nothing finds landmarks: add a "
+                "landmark_detector, or leave landmarks out of it"
+            )
+        return self
 
     @model_validator(mode="after")
     def has_the_levels_that_read(self) -> "ModelConfig":

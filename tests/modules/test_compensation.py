@@ -53,7 +53,7 @@ def test_each_level_and_sample_reads_the_bank_by_its_own_identity_and_noise():
     torch.nn.init.ones_(bank.noise_strength)
     noise = torch.randn(2, 2, 6, 6)
     for level, found in enumerate(compensation(PYRAMID, SOURCE, DRIVING, noise)):
-        identity = compensation.identity(found.projected, SOURCE.positions)
+        identity = compensation.identity(found.projected, SOURCE)
         memory = bank.condition(identity, noise[:, level])
         convolved = bank.key_value_conv(memory, found.projected.mean(dim=(2, 3)))
         keys, values = compensation.attention.keys_and_values(convolved)

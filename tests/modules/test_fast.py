@@ -9,6 +9,7 @@ from modules.blocks import UpBlock
 from modules.errors import InputError
 from modules.fast import FastMCNet, fast_form
 from modules.geometry import Keypoints
+from modules.landmark_detector import LandmarkDetectorConfig
 from modules.mcnet import MCNet, ModelConfig
 from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
@@ -72,6 +73,31 @@ def test_it_makes_the_pictures_of_the_network(config):
     found = render(fast_form(model, torch.float32), source, driving)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def face(seed: int) -> torch.Tensor:
+    """Landmarks (3, 68, 2) apart from each other, which an untrained detector's are not."""
+    columns, rows = torch.meshgrid(
+        torch.linspace(-0.8, 0.8, 17), torch.linspace(-0.6, 0.6, 4), indexing="ij"
+    )
+    noise = torch.rand(3, 68, 2, generator=torch.Generator().manual_seed(seed))
+    return torch.stack([columns.flatten(), rows.flatten()], dim=-1) + 0.05 * noise
+
+
+@torch.no_grad()
+def test_it_makes_the_pictures_of_a_network_whose_memory_knows_landmarks():
+    memory = {"attention": "located", "identity": "keypoints, landmarks and feature"}
+    detector = LandmarkDetectorConfig(height=32, width=4, depth=2, max_width=8)
+    config = with_memory(**memory).model_copy(update={"landmark_detector": detector})
+    model = lively_model(config)
+    source, driving = random_images(batch=3, seed=1), random_images(batch=3, seed=2)
+    predictions = []
+    for network in (model, fast_form(model, torch.float32)):
+        encoded = network.encode(source)
+        moved = network.detect(driving)._replace(landmarks=face(seed=2))
+        keypoints = encoded.keypoints._replace(landmarks=face(seed=1))
+        predictions.append(network.render(encoded._replace(keypoints=keypoints), moved))
+    torch.testing.assert_close(predictions[1], predictions[0].prediction, atol=1e-4, rtol=0)
 
 
 @torch.no_grad()

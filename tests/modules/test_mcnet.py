@@ -35,6 +35,11 @@ def test_the_coarsest_levels_read_the_memory_and_the_others_pass_by(attention):
     assert level.warped.shape[-2:] == (8, 12)  # of 32 x 48, halved twice
 
 
+def test_an_identity_from_landmarks_needs_their_detector():
+    with pytest.raises(ValidationError, match="nothing finds landmarks: add a landmark_detector"):
+        ModelConfig(memory=MemoryConfig(identity="keypoints, landmarks and feature"))
+
+
 def test_more_levels_than_there_are_is_one_sentence():
     with pytest.raises(
         ValidationError, match=r"memory\.levels is 3, but generator\.depth leaves 2"
