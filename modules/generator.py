@@ -59,6 +59,12 @@ class Generator(nn.Module):
         """(B, 3, H, W) in [0, 1] -> its feature pyramid, finest first."""
         return self.encoder(source)
 
+    def memory_features(self, image: Tensor) -> list[Tensor]:
+        """A picture (B, 3, H, W) as the levels that read the memory query it: (B, C, H, W) each."""
+        assert self.memory is not None
+        _, read = split_pyramid(self.encode(image), len(self.memory.project))
+        return self.memory.projected(read)
+
     def generate(
         self,
         source: Tensor,

@@ -4,6 +4,7 @@ Hong & Xu, ICCV 2023; the perceptual and equivariance terms are those of FOMM.  
 keypoints.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from modules.face_landmarks import OPENINGS, eye_distance
 from modules.geometry import AntiAliasedDownsample, Keypoints, full_precision, inverse_2x2, resize
 from modules.perceptual import PerceptualNetwork
 from modules.transform import RandomTransform
+
+SMALLEST_SHARE = 1e-8  # of a slot: the slope of the entropy is infinite at 0
 
 
 class ImagePyramid(nn.Module):
@@ -184,6 +187,40 @@ def memory_consistency(compensations: list[Compensation]) -> Tensor:
         resize(level.projected.detach(), level.values.shape[-2:]) for level in compensations
     ]
     return sum_of_differences(values, projected)
+
+
+def memory_consistency_driving(
+    compensations: list[Compensation], features: list[Tensor], occlusion: Tensor
+) -> Tensor:
+    """Mean absolute difference of values and what the driving frame shows, summed over levels.
+
+    ``features`` are the projected ones of the driving frame (no gradient).  Each place counts as
+    much as the source does not show it, by the occlusion map (B, 1, h, w), 1 = visible: so the
+    values learn what the memory should supply.  Not in the paper.
+    """
+    size = compensations[0].values.shape[-2:]
+    hidden = 1 - resize(occlusion.detach(), size)
+    values = [level.values for level in compensations]
+    weight = (hidden / hidden.mean().clamp_min(1e-6)).to(values[0].dtype)  # 1 on average
+    targets = [resize(feature.detach(), size) for feature in features]
+    return sum_of_differences(values, targets, [weight] * len(values))
+
+
+def memory_usage(compensations: list[Compensation]) -> Tensor:
+    """How unequally the slots of the memory are read, in nats, summed over levels.
+
+        log(S S) - entropy of the attention averaged over batch and positions
+
+    It is 0 where a batch reads every slot as much as any other.  Not in the paper.
+    """
+    gaps = [math.log(level.usage.shape[1]) - usage_entropy(level.usage) for level in compensations]
+    return torch.stack(gaps).sum()
+
+
+def usage_entropy(usage: Tensor) -> Tensor:
+    """The entropy, in nats, of the slots' shares (B, S S) averaged over the batch: a scalar."""
+    shares = usage.mean(dim=0).clamp_min(SMALLEST_SHARE)
+    return torch.special.entr(shares).sum()
 
 
 def adversarial_generator(fake: Judgement) -> Tensor:

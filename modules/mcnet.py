@@ -8,6 +8,7 @@ Animation*, NeurIPS 2019; here FOMM.
 
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
@@ -115,17 +116,27 @@ class MCNet(nn.Module):
         keypoints = self.detect(source)
         return Encoded(source, self.generator.encode(source), keypoints)
 
-    def render(self, encoded: Encoded, driving: Keypoints, noise: Tensor | None = None) -> Rendered:
+    def render(
+        self,
+        encoded: Encoded,
+        driving: Keypoints,
+        noise: Tensor | None = None,
+        visible: Tensor | None = None,
+    ) -> Rendered:
         """The source moved to the driving keypoints (B, K, ...).
 
         One encoded source serves any number of driving frames.  ``noise`` (B, levels, S, S) is
-        that of the conditioned memory; None takes the fixed field of inference.
+        that of the conditioned memory; None takes the fixed field of inference.  ``visible``
+        (B, 1, blocks, blocks) multiplies the occlusion map, block by block: 0 hides the source.
         """
         batch = len(driving.positions)
         source = expand(encoded.source, batch)
         pyramid = [expand(feature, batch) for feature in encoded.pyramid]
         keypoints = Keypoints(*(expand(part, batch) for part in encoded.keypoints))
         motion = self.dense_motion(source, keypoints, driving)
+        if visible is not None:
+            blocks = F.interpolate(visible, size=motion.occlusion.shape[-2:], mode="nearest")
+            motion = motion._replace(occlusion=motion.occlusion * blocks)
         return self.generator.generate(source, pyramid, keypoints, driving, motion, noise=noise)
 
     def forward(self, source: Tensor, driving: Tensor, noise: Tensor | None = None) -> Rendered:

@@ -4,13 +4,14 @@ Everything random in it comes in as ``Draws``, so that a step is a function of i
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from modules import losses
+from modules.compensation import Compensation
 from modules.discriminator import Discriminator
 from modules.face_landmarks import NUM_LANDMARKS, PARTS
 from modules.generator import Rendered
@@ -35,6 +36,9 @@ class LossConfig(Section):
     keypoint_distance_form: Literal["hinge", "sign"] = "hinge"  # "sign" is the published form
     keypoint_margin: PositiveFloat = 0.2  # closer keypoints are pushed apart
     memory_consistency: NonNegativeFloat = 10.0
+    memory_consistency_target: Literal["source", "driving"] = "source"  # the published one
+    memory_usage: NonNegativeFloat = 0.0  # of slots that are read unequally; not in the paper
+    hidden_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of blocks where the source is hidden
     # With a landmark detector; not in the paper
     landmarks: NonNegativeFloat = 1.0  # distance of its landmarks; only where it is trained
     landmark_openings: NonNegativeFloat = 2.0  # of their openings; likewise
@@ -44,6 +48,7 @@ class LossConfig(Section):
     feature_matching: NonNegativeFloat = 10.0  # of every block; only with adversarial > 0
 
 
+HIDDEN_BLOCKS = 8  # on a side of the occlusion map
 EMPHASIS_VARIANCE = 0.004  # of the Gaussians around the landmarks of eyes and mouth
 
 KEYPOINT_DISTANCES = {
@@ -58,6 +63,7 @@ class Draws(NamedTuple):
     affine: Tensor  # (B, 2, 3), noise on the identity
     control: Tensor  # (B, 25), of the thin-plate spline
     noise: Tensor  # (B, levels, S, S), of the conditioned memory
+    hidden: Tensor  # (B, 1, 8, 8) in [0, 1): blocks below loss.hidden_share are hidden
 
 
 def draw(model: MCNet, batch: int, generator: torch.Generator) -> Draws:
@@ -67,6 +73,7 @@ def draw(model: MCNet, batch: int, generator: torch.Generator) -> Draws:
         affine=AFFINE_STD * torch.randn(batch, 2, 3, generator=generator),
         control=CONTROL_STD * torch.randn(batch, CONTROL_POINTS**2, generator=generator),
         noise=torch.randn(batch, model.num_levels, size, size, generator=generator),
+        hidden=torch.rand(batch, 1, HIDDEN_BLOCKS, HIDDEN_BLOCKS, generator=generator),
     )
 
 
@@ -89,6 +96,7 @@ class Step(NamedTuple):
     """A forward pass of the objective."""
 
     losses: dict[str, Tensor]  # scalars, weighted: their sum is the total
+    observed: dict[str, Tensor]  # scalars to be logged beside them, without a gradient
     rendered: Rendered
     driving_keypoints: Keypoints
 
@@ -97,6 +105,7 @@ class LandmarkStep(NamedTuple):
     """A forward pass of the landmark detector's objective."""
 
     losses: dict[str, Tensor]  # scalars, weighted
+    observed: dict[str, Tensor]  # none
 
 
 class Objective(nn.Module):
@@ -123,7 +132,10 @@ class Objective(nn.Module):
         source, driving, _ = pairs
         encoded = self.model.encode(source)
         driving_keypoints = self.model.detect(driving)
-        rendered = self.model.render(encoded, driving_keypoints, draws.noise)
+        visible = None
+        if self.config.hidden_share > 0:
+            visible = (draws.hidden >= self.config.hidden_share).float()
+        rendered = self.model.render(encoded, driving_keypoints, draws.noise, visible)
         prediction, compensations = rendered.prediction, rendered.compensations
         generated, real = self.pyramid(prediction), self.pyramid(driving)
         emphasis = self.emphasis(driving_keypoints.landmarks, real)
@@ -140,7 +152,8 @@ class Objective(nn.Module):
             vgg = self.vgg
             terms["perceptual"] = lambda: losses.perceptual(generated, real, vgg)
         if compensations:
-            terms["memory_consistency"] = lambda: losses.memory_consistency(compensations)
+            terms["memory_consistency"] = lambda: self.memory_consistency(rendered, driving)
+            terms["memory_usage"] = lambda: losses.memory_usage(compensations)
         if discriminator is not None:
             positions = driving_keypoints.positions.detach()
             judged = discriminator(prediction, positions)
@@ -149,7 +162,18 @@ class Objective(nn.Module):
             terms["adversarial"] = lambda: losses.adversarial_generator(judged)
             terms["feature_matching"] = lambda: losses.feature_matching(judged_real, judged)
 
-        return Step(weighted(terms, self.config), rendered, driving_keypoints)
+        observed = perplexities(compensations) if compensations else {}
+        return Step(weighted(terms, self.config), observed, rendered, driving_keypoints)
+
+    def memory_consistency(self, rendered: Rendered, driving: Tensor) -> Tensor:
+        """The term with its target: the warped source, or the driving frame beyond the source."""
+        if self.config.memory_consistency_target == "source":
+            return losses.memory_consistency(rendered.compensations)
+        with torch.no_grad():
+            features = self.model.generator.memory_features(driving)
+        return losses.memory_consistency_driving(
+            rendered.compensations, features, rendered.motion.occlusion
+        )
 
     def detector_terms(
         self, driving: Tensor, source_kp: Keypoints, driving_kp: Keypoints, draws: Draws
@@ -206,7 +230,21 @@ class LandmarkObjective(nn.Module):
             "landmarks": lambda: losses.landmark_distance(found, true),
             "landmark_openings": lambda: losses.landmark_openings(found, true),
         }
-        return LandmarkStep(weighted(terms, self.config))
+        return LandmarkStep(weighted(terms, self.config), observed={})
+
+
+@torch.no_grad()
+def perplexities(compensations: list[Compensation]) -> dict[str, Tensor]:
+    """How many slots a position reads, and a batch: exponentials of entropies, mean over levels.
+
+    From 1, all attention on one slot, to S S.
+    """
+    position = torch.stack([level.entropy.mean() for level in compensations])
+    batch = torch.stack([losses.usage_entropy(level.usage) for level in compensations])
+    return {
+        "memory/perplexity_position": position.mean().exp(),
+        "memory/perplexity_batch": batch.mean().exp(),
+    }
 
 
 def landmark_cycle(found: Tensor, true: Tensor) -> Tensor:

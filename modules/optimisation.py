@@ -139,9 +139,9 @@ class Optimisation:
         values: dict[str, Tensor] = {}
         for index, batch in enumerate(inputs):
             last = index == self.config.accumulate - 1
-            for name, loss in self.accumulate_gradients(batch, exchange=last).items():
-                mean = loss.detach().float() / self.config.accumulate
-                values[f"loss/{name}"] = values.get(f"loss/{name}", 0) + mean
+            for name, value in self.accumulate_gradients(batch, exchange=last).items():
+                mean = value.detach().float() / self.config.accumulate
+                values[name] = values.get(name, 0) + mean
         for name in self.optimisers:
             values[f"gradient/{name}"] = self.clip(name)
         # Means over the processes: not finite where one of them is not.
@@ -182,9 +182,10 @@ class Optimisation:
     def report(self) -> dict[str, float]:
         """Means over the steps since the last report, skipped ones left out.
 
-        Of the weighted losses (loss/...) and of the gradient norms before clipping (gradient/...);
-        the same on all processes.  Waits for the device.  Skipped steps are warned of; raises
-        InputError after ``config.max_bad_steps`` of them in a row.
+        Of the weighted losses (loss/...), of how the memory is read (memory/...) and of the
+        gradient norms before clipping (gradient/...); the same on all processes.  Waits for the
+        device.  Skipped steps are warned of; raises InputError after ``config.max_bad_steps`` of
+        them in a row.
         """
         rows = torch.stack(self.found).tolist()
         self.found.clear()
@@ -216,7 +217,7 @@ class Optimisation:
             self.report()
 
     def accumulate_gradients(self, inputs: Inputs, exchange: bool) -> dict[str, Tensor]:
-        """Add the gradients of a batch to those of the step; returns its losses.
+        """Add the gradients of a batch to those of the step; returns what it found, to be logged.
 
         The processes average their gradients when they ``exchange`` them.
         """
@@ -244,7 +245,7 @@ class Optimisation:
                     real = judge(pairs.driving, positions)
                 losses["discriminator"] = adversarial_discriminator(real, fake)
                 torch.autograd.backward(self.scaler.scale(share * losses["discriminator"]))
-        return losses
+        return {f"loss/{name}": loss for name, loss in losses.items()} | step.observed
 
     def draws(self, batch_size: int, index: int) -> Draws:
         """This process's share of the draws for the ``index``-th batch of the step."""

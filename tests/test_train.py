@@ -80,6 +80,14 @@ def test_a_run_leaves_checkpoints_metrics_and_pictures(finished, config):
     assert list((finished / "tensorboard").iterdir())
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss/perceptual" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if "memory/perplexity_batch" in line] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
     assert [line["step"] for line in lines if "validation/psnr" in line] == [3, 6]
 
 

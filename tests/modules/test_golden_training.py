@@ -45,7 +45,7 @@ def frames() -> tuple[torch.Tensor, torch.Tensor]:
 def draws(reference) -> Draws:
     affine = torch.tensor(reference["affine_noise"])
     control = torch.tensor(reference["tps_control_params"]).flatten(1)
-    return Draws(affine, control, noise=torch.zeros(2, 3, 32, 32))
+    return Draws(affine, control, torch.zeros(2, 3, 32, 32), hidden=torch.zeros(2, 1, 8, 8))
 
 
 @pytest.fixture(scope="module")

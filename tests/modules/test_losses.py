@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -99,9 +101,11 @@ def test_the_published_form_counts_close_pairs_and_does_not_train():
     assert positions.grad.abs().max() == 0
 
 
+EMPTY = Compensation(**dict.fromkeys(Compensation._fields, torch.empty(0)))
+
+
 def make_compensation(values: torch.Tensor, projected: torch.Tensor) -> Compensation:
-    empty = torch.empty(0)
-    return Compensation(empty, projected, empty, empty, empty, values, empty, empty, empty)
+    return EMPTY._replace(values=values, projected=projected)
 
 
 def random_faces(seed: int = 0) -> torch.Tensor:
@@ -148,6 +152,40 @@ def test_memory_values_are_drawn_to_the_features_and_not_back():
     loss.backward()
     assert values.grad.abs().max() > 0
     assert projected.grad is None
+
+
+def test_memory_values_are_drawn_to_the_driving_frame_where_the_source_does_not_show_it():
+    values = torch.zeros(1, 3, 4, 4, requires_grad=True)
+    left_hidden = torch.ones(1, 1, 8, 8)
+    left_hidden[..., :4] = 0
+    driving = torch.full((1, 3, 16, 16), 2.0, requires_grad=True)
+    level = EMPTY._replace(values=values)
+    loss = losses.memory_consistency_driving([level, level], [driving, driving], left_hidden)
+    assert loss.item() == pytest.approx(2 * 2)  # the weight is 1 on average
+    loss.backward()
+    assert (values.grad[..., :2] < 0).all()
+    assert values.grad[..., 2:].abs().max() == 0
+    assert driving.grad is None
+
+
+def test_a_source_that_shows_everything_teaches_the_memory_nothing():
+    values, visible = torch.zeros(1, 3, 4, 4), torch.ones(1, 1, 4, 4)
+    level = EMPTY._replace(values=values)
+    assert losses.memory_consistency_driving([level], [values + 1], visible).item() == 0
+
+
+def test_equal_use_of_the_slots_over_a_batch_costs_nothing():
+    every_other = torch.tensor([[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5]])
+    level, collapsed = EMPTY._replace(usage=every_other), EMPTY._replace(usage=torch.eye(4)[:1])
+    assert losses.memory_usage([level]).item() == pytest.approx(0, abs=1e-6)
+    assert losses.memory_usage([level, collapsed]).item() == pytest.approx(math.log(4), abs=1e-5)
+
+
+def test_the_use_of_slots_has_a_finite_gradient_where_one_is_never_read():
+    logits = torch.tensor([[0.0, -200.0, -1.0]], requires_grad=True)
+    losses.memory_usage([EMPTY._replace(usage=logits.softmax(dim=-1))]).backward()
+    assert logits.grad.isfinite().all()
+    assert logits.grad[0, 0] > 0 > logits.grad[0, 2]  # what is read most loses
 
 
 def test_adversarial_terms_are_least_squares():

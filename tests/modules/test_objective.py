@@ -23,7 +23,7 @@ def forward(objective: Objective, discriminator: Discriminator | None = None):
 def test_draws_are_a_function_of_the_generator():
     model = tiny_model()
     one, other = (draw(model, 3, torch.Generator().manual_seed(s)) for s in (1, 1))
-    assert [part.shape for part in one] == [(3, 2, 3), (3, 25), (3, 2, 6, 6)]
+    assert [part.shape for part in one] == [(3, 2, 3), (3, 25), (3, 2, 6, 6), (3, 1, 8, 8)]
     assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
 
 
@@ -42,6 +42,49 @@ def test_every_term_has_its_weight():
     assert ratio.item() == pytest.approx(2)
 
 
+def test_a_share_of_the_blocks_is_hidden_as_drawn():
+    hiding = LossConfig(**CONFIG.model_dump() | {"hidden_share": 0.25})
+    one, other = (forward(make_objective(hiding)) for _ in range(2))
+    shown = forward(make_objective())
+    torch.testing.assert_close(one.rendered, other.rendered, atol=0, rtol=0)
+
+    blocks = draw(tiny_model(), 2, torch.Generator().manual_seed(0)).hidden
+    is_hidden = (blocks < 0.25).repeat_interleave(2, -2).repeat_interleave(3, -1)  # 16 x 24
+    assert 0.1 < is_hidden.float().mean() < 0.4
+    expected = shown.rendered.motion.occlusion.masked_fill(is_hidden, 0)
+    torch.testing.assert_close(one.rendered.motion.occlusion, expected)
+
+
+def test_the_perplexity_of_the_attention_is_observed_and_not_a_loss():
+    step = forward(make_objective())
+    assert not step.losses.keys() & step.observed.keys()
+    position = step.observed["memory/perplexity_position"]
+    batch = step.observed["memory/perplexity_batch"]
+    assert 1 <= position <= batch <= 36  # slots
+    assert not position.requires_grad
+    assert not batch.requires_grad
+
+
+def test_a_network_without_a_memory_has_nothing_to_observe():
+    objective = Objective(tiny_model(TINY.model_copy(update={"memory": None})), CONFIG)
+    assert forward(objective).observed == {}
+
+
+def test_values_may_be_held_to_the_driving_frame():
+    settings = CONFIG.model_dump() | {"memory_consistency_target": "driving"}
+    objective = make_objective(LossConfig(**settings))
+    step = forward(objective)
+    rendered = step.rendered
+    features = objective.model.generator.memory_features(random_pairs().driving)
+    assert [f.shape for f in features] == [
+        level.projected.shape for level in rendered.compensations
+    ]
+    expected = losses.memory_consistency_driving(
+        rendered.compensations, features, rendered.motion.occlusion
+    )
+    assert step.losses["memory_consistency"].item() == pytest.approx(10 * expected.item())
+
+
 @pytest.mark.parametrize("term", ["pixel", "gradient"])
 def test_pictures_are_compared_at_every_scale(term):
     objective = make_objective(LossConfig(**{"perceptual": 0.0, "scales": (1, 4), term: 3.0}))
@@ -55,7 +98,8 @@ def test_pictures_are_compared_at_every_scale(term):
     "term",
     [
         *("pixel", "gradient", "perceptual", "equivariance_value", "equivariance_jacobian"),
-        *("keypoint_distance", "memory_consistency", "adversarial", "feature_matching"),
+        *("keypoint_distance", "memory_consistency", "memory_usage", "adversarial"),
+        "feature_matching",
     ],
 )
 def test_a_weight_of_zero_leaves_its_term_out_and_each_term_sends_gradients(term):
