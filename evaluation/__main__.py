@@ -1,7 +1,8 @@
-"""Measures any two folders, compares two results, and makes lists of pairs.
+"""Measures any two folders and what a memory is worth, compares two results, makes lists of pairs.
 
 python -m evaluation --real DIR --generated DIR [--source DIR]
 python -m evaluation compare A/result.json B/result.json
+python -m evaluation memory --checkpoint C --root DIR [--frames N]
 python -m evaluation pairs --root DIR --output pairs.csv
 """
 
@@ -124,6 +125,41 @@ def compare_results(
     typer.echo(comparison_markdown(comparison))
     if output is not None:
         write_text_whole(output, json.dumps(comparison_json(comparison), indent=1))
+    return 0
+
+
+@app.command("memory")
+def write_memory_use(
+    *,
+    checkpoint: Annotated[Path, typer.Option(help="Ours (a run) or a published .pth.tar.")],
+    root: Annotated[Path, typer.Option(help="Folder of clips, with or without train and test.")],
+    frames: Annotated[int, typer.Option(min=1, help="Of each clip of the test split.")] = 8,
+    limit: Annotated[int | None, typer.Option(min=2, help="First clips only.")] = None,
+    hide: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of blocks hidden at random besides.")
+    ] = 0.0,
+    device: DeviceOption = "auto",
+    seed: SeedOption = 0,
+    output: Annotated[Path | None, typer.Option(help="A JSON file for the numbers.")] = None,
+) -> int:
+    """Measure what the memory of a network is worth: zeros or another person's in its place."""
+    from datasets.clips import find_clips
+    from datasets.settings import DataConfig
+    from evaluation.memory_use import Plan, measure_memory, memory_json, memory_markdown
+    from modules.animator import PUBLISHED_SIZE
+    from modules.checkpoints import load_model, read_config
+    from modules.device import pick_device
+    from modules.files import write_text_whole
+
+    resolved = read_config(checkpoint)
+    side = resolved["data"]["size"] if resolved else PUBLISHED_SIZE
+    height, width = (side, side) if isinstance(side, int) else side
+    plan = Plan((height, width), frames, hide, seed)
+    model = load_model(checkpoint).to(pick_device(device))
+    use = measure_memory(model, find_clips(DataConfig(root=root), "test")[:limit], plan)
+    typer.echo(memory_markdown(use))
+    if output is not None:
+        write_text_whole(output, json.dumps(memory_json(use), indent=1))
     return 0
 
 
