@@ -24,6 +24,7 @@ from evaluation.command_line import (
     ArcFaceOption,
     BatchOption,
     DeviceOption,
+    LandmarksOption,
     MetricsOption,
     OpenFaceOption,
     SeedOption,
@@ -64,6 +65,7 @@ class Options(NamedTuple):
     metrics: str = "all"
     limit: int | None = None
     files: WeightFiles = WeightFiles()
+    landmarks: Path | None = None
     device: str = "auto"
     precision: str = "fp32"
     batch_size: int = BATCH_SIZE
@@ -98,6 +100,7 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
             has_source=True,
             cross_identity=False,
             network=Network(animator, checkpoint),
+            given_landmarks=options.landmarks,
         )
         height, width = animator.size
         request = Request(
@@ -107,6 +110,7 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
                 "checkpoint": str(checkpoint),
                 "checkpoint_sha256": file_sha256(weights_file(checkpoint)),
                 **facts,
+                "landmarks": None if options.landmarks is None else str(options.landmarks),
                 "motion": "absolute",
                 "size": f"{width} x {height}",
                 "precision": animator.settled_precision(first_pictures(units)),
@@ -134,7 +138,7 @@ def video_work(data: DataConfig, options: Options, animator: Animator) -> Work:
     if unreadable and options.strict:
         reasons = "; ".join(unreadable.values())
         raise InputError(f"{len(unreadable)} clips are unreadable: {reasons}")
-    units = [ClipUnit(clip, animator.fit) for clip in clips[: options.limit]]
+    units = [ClipUnit(clip, animator.fit, options.landmarks) for clip in clips[: options.limit]]
     coverage = Coverage(clips=ClipCoverage(listed=listed, used=0, dropped=unreadable), pairs=None)
     return Work(units, coverage, {})
 
@@ -151,7 +155,7 @@ def pairs_work(data: DataConfig, options: Options, animator: Animator) -> Work:
     if not pairs:
         name, why = next(iter(unsuited.items()))
         raise InputError(f"{options.pairs} holds no pair to reconstruct: {name}: {why}")
-    units = pair_units(pairs, animator.fit)
+    units = pair_units(pairs, animator.fit, options.landmarks)
     coverage = Coverage(
         clips=ClipCoverage(listed=len(units), used=0, dropped={}),
         pairs=PairCoverage(
@@ -190,6 +194,7 @@ def command(
     limit: Annotated[int | None, typer.Option(min=1, help="First clips, or pairs, only.")] = None,
     openface: OpenFaceOption = None,
     arcface: ArcFaceOption = None,
+    landmarks: LandmarksOption = None,
     device: DeviceOption = "auto",
     precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "fp32",
     batch_size: BatchOption = BATCH_SIZE,
@@ -203,8 +208,18 @@ def command(
     if overrides and config is None:
         raise InputError("--set changes a --config: name one.")
     options = Options(
-        *(protocol, pairs, root, metrics, limit, WeightFiles(openface, arcface)),
-        *(device, precision, batch_size, seed, strict),
+        protocol=protocol,
+        pairs=pairs,
+        root=root,
+        metrics=metrics,
+        limit=limit,
+        files=WeightFiles(openface, arcface),
+        landmarks=landmarks,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        seed=seed,
+        strict=strict,
     )
     loaded = None if config is None else load_config(config, overrides or [])
     return reconstruct(checkpoint, loaded, options, output or default_output(checkpoint, protocol))

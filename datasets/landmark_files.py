@@ -51,10 +51,14 @@ class LandmarkFile:
 
 def landmark_file(folder: Path, media: Path) -> LandmarkFile | None:
     """The landmarks of a clip or picture ``media``; None where ``folder`` has none of it."""
-    for path in (folder / media.parent.name / f"{media.name}.npy", folder / f"{media.name}.npy"):
-        if path.is_file():
-            return LandmarkFile(path, frame_size(media))
-    return None
+    path = landmark_path(folder, media)
+    return None if path is None else LandmarkFile(path, frame_size(media))
+
+
+def landmark_path(folder: Path, media: Path) -> Path | None:
+    """The file in ``folder`` that belongs to a clip or picture; None where there is none."""
+    paths = (folder / media.parent.name / f"{media.name}.npy", folder / f"{media.name}.npy")
+    return next((path for path in paths if path.is_file()), None)
 
 
 @cache

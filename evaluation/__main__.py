@@ -20,6 +20,7 @@ from evaluation.command_line import (
     ArcFaceOption,
     BatchOption,
     DeviceOption,
+    LandmarksOption,
     MetricsOption,
     OpenFaceOption,
     SeedOption,
@@ -45,11 +46,15 @@ def folders(
     ] = False,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="The network whose results these are, for the motion of its keypoints."),
+        typer.Option(
+            help="The network whose results these are, for the motion of its keypoints, and for "
+            "its landmark detector where face-alignment is not available."
+        ),
     ] = None,
     metrics: MetricsOption = "all",
     openface: OpenFaceOption = None,
     arcface: ArcFaceOption = None,
+    landmarks: LandmarksOption = None,
     device: DeviceOption = "auto",
     batch_size: BatchOption = BATCH_SIZE,
     seed: SeedOption = 0,
@@ -70,7 +75,7 @@ def folders(
     if real is None or generated is None:
         raise InputError("Name two folders with --real and --generated, or a command: see --help.")
     wanted = parse_metrics(metrics)
-    units, missing, num_names = pair_folders(real, generated, source)
+    units, missing, num_names = pair_folders(real, generated, source, landmarks)
     if missing and strict:
         reasons = [f"{name}: {reason}" for name, reason in missing.items()]
         raise InputError(f"{len(missing)} names do not pair: {' '.join(reasons)}")
@@ -87,6 +92,7 @@ def folders(
             has_source=source is not None,
             cross_identity=cross_identity,
             network=network,
+            given_landmarks=landmarks,
         )
         request = Request(
             protocol="folders",
@@ -95,6 +101,7 @@ def folders(
                 "real": str(real),
                 "generated": str(generated),
                 "source": None if source is None else str(source),
+                "landmarks": None if landmarks is None else str(landmarks),
                 "seed": seed,
                 **conditions(suite, chosen),
             },

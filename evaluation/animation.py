@@ -12,10 +12,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from datasets.faces import DetectorUnavailable
+from datasets.landmarks import FaceAlignmentLandmarks, Landmarks
 from datasets.pictures import Picture
 from evaluation.driving import Driving, DrivingVideo, Moment
-from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks
-from evaluation.metric import Unavailable
 from modules.animator import Animator, Motion, batches
 from modules.errors import InputError
 from modules.geometry import Keypoints
@@ -106,7 +106,7 @@ def landmark_detector(device: str) -> Landmarks | None:
     """What finds facial landmarks, or None where its weights cannot be had."""
     try:
         return FaceAlignmentLandmarks(device)
-    except Unavailable as error:
+    except DetectorUnavailable as error:
         logger.warning("No facial landmarks (%s).", error)
         return None
 

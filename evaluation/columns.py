@@ -12,6 +12,17 @@ class Column(NamedTuple):
     needs_truth: bool = True  # compares with the real frame as the truth: same identity only
 
 
+EXPRESSIONS = {  # 1 is as far, and in the same way, as the driving face
+    f"{name}_{what}": Column(f"{title}, {word}", "higher", 3, needs_truth=False)
+    for name, title in {
+        "mouth": "Mouth opening",
+        "width": "Mouth width",
+        "eyes": "Eye opening",
+        "brows": "Brow height",
+    }.items()
+    for what, word in {"gain": "gain", "corr": "correlation"}.items()
+}
+
 COLUMNS = {
     "l1": Column("L1", "lower", 4),
     "psnr": Column("PSNR (dB)", "higher", 2),
@@ -28,6 +39,7 @@ COLUMNS = {
     "aed": Column("AED", "lower", 4),
     "aed_reference": Column("AED, squared", "lower", 4),
     "motion": Column("Motion correlation", "higher", 4, needs_truth=False),
+    **EXPRESSIONS,
     "csim": Column("CSIM", "higher", 4, needs_truth=False),
     "pose_rmse": Column("Pose RMSE (degrees)", "lower", 3, needs_truth=False),
     "au_hamming": Column("Action units that differ", "lower", 4, needs_truth=False),

@@ -21,6 +21,14 @@ OpenFaceOption = Annotated[
 ArcFaceOption = Annotated[
     Path | None, typer.Option("--arcface", help="An ArcFace network as ONNX, for CSIM.")
 ]
+LandmarksOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--landmarks",
+        help="Landmarks of the real frames, as python -m datasets landmarks makes them, for "
+        "expressions; found if left out.",
+    ),
+]
 StrictOption = Annotated[
     bool,
     typer.Option(

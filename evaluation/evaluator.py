@@ -66,7 +66,7 @@ class Evaluation:
         self.units, self.render, self.suite, self.request = units, render, suite, request
         self.output, self.processes = output, processes
         self.parts = Parts(output / "parts", len(units))
-        of_clips = [metric.column for metric in suite.clip_metrics]
+        of_clips = {column for metric in suite.clip_metrics for column in metric.columns}
         per_frame = [c for c in COLUMNS if c in suite.columns and c not in of_clips]
         self.ranked_by = per_frame[0] if per_frame else None
 
@@ -130,7 +130,7 @@ class Evaluation:
             assert self.render is not None
             assert rows.source is not None
             generated, finite = self.render(rows.source, rows.real)
-        everything = Frames(rows.source, rows.real, generated)
+        everything = Frames(rows.source, rows.real, generated, rows.landmarks)
         frames = everything if finite.all() else select(everything, finite)
 
         values = {column: np.full(count, np.nan) for column in self.suite.columns}
@@ -138,7 +138,7 @@ class Evaluation:
             column: np.where(finite, "", NOT_FINITE).astype(object) for column in self.suite.columns
         }
         copied = {column: np.full(count, np.nan) for column in self.suite.copied_columns}
-        seen = Seen(finite, {})
+        seen = Seen(finite, [])
         features = None
         if finite.any():
             for metric in self.suite.metrics:
@@ -149,8 +149,7 @@ class Evaluation:
             for column, found in of_copied_source(self.suite.copied, frames).items():
                 if column in copied:
                     copied[column][finite] = found
-            for clip_metric in self.suite.clip_metrics:
-                seen.of[clip_metric.column] = clip_metric.look(frames)
+            seen.of.extend(metric.look(frames) for metric in self.suite.clip_metrics)
             if self.suite.features is not None:
                 features = self.suite.features(frames.real), self.suite.features(frames.generated)
         table = FrameTable(
@@ -223,7 +222,8 @@ def select(frames: Frames, chosen: np.ndarray) -> Frames:
     source = frames.source
     if source is not None and len(source) > 1:
         source = source[chosen]
-    return Frames(source, frames.real[chosen], frames.generated[chosen])
+    landmarks = None if frames.landmarks is None else frames.landmarks[chosen]
+    return Frames(source, frames.real[chosen], frames.generated[chosen], landmarks)
 
 
 def with_dropped(coverage: Coverage, dropped: dict[str, str], table: FrameTable) -> Coverage:

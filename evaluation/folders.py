@@ -9,9 +9,12 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from datasets.clips import clip_name, identity_of
 from datasets.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image, require_text
 from datasets.video import read_frames
+from evaluation.landmarks import GivenLandmarks, given_files
 from evaluation.units import Dropped, Row, Unit
 from modules.errors import InputError
 
@@ -38,24 +41,27 @@ class ClipUnit(NamedTuple):
 
     name: str
     entry: Entry
+    landmarks: Path | None  # the folder with those of the real frames
     num_frames: int = 0
 
     @property
     def files(self) -> list[Path]:
-        return self.entry.files
+        return [*self.entry.files, *given_files(self.landmarks, [self.entry.real])]
 
     def read(self) -> Iterator[Row]:
         """Frames of the same names in the same order, or an InputError."""
         source = None if self.entry.source is None else first_frame(self.entry.source)
+        given = GivenLandmarks(self.landmarks, self.entry.real)
         frames = (named_frames(path) for path in (self.entry.real, self.entry.generated))
-        for real, generated in zip_longest(*frames):
+        for number, (real, generated) in enumerate(zip_longest(*frames)):
             if real is None or generated is None or real[0] != generated[0]:
                 found = [frame[0] if frame else "no more" for frame in (real, generated)]
                 raise InputError(
                     f"The frames of {self.name} are not pairs: {found[0]} in {self.entry.real}, "
                     f"where {found[1]} is in {self.entry.generated}."
                 )
-            yield row(self.name, real[0], real[1], generated[1], source)
+            landmarks = given(number, real[1])
+            yield row(self.name, real[0], real[1], generated[1], source=source, landmarks=landmarks)
 
 
 class PicturesUnit(NamedTuple):
@@ -63,6 +69,7 @@ class PicturesUnit(NamedTuple):
 
     name: str
     entries: dict[str, Entry]
+    landmarks: Path | None
 
     @property
     def num_frames(self) -> int:
@@ -70,14 +77,16 @@ class PicturesUnit(NamedTuple):
 
     @property
     def files(self) -> list[Path]:
-        return [file for entry in self.entries.values() for file in entry.files]
+        files = [file for entry in self.entries.values() for file in entry.files]
+        return files + given_files(self.landmarks, (entry.real for entry in self.entries.values()))
 
     def read(self) -> Iterator[Row | Dropped]:
         for name, entry in self.entries.items():
             try:
                 source = None if entry.source is None else first_frame(entry.source)
                 real, generated = read_image(entry.real), read_image(entry.generated)
-                yield row(name, "0000000", real, generated, source)
+                landmarks = GivenLandmarks(self.landmarks, entry.real)(0, real)
+                yield row(name, "0000000", real, generated, source=source, landmarks=landmarks)
             except InputError as error:
                 yield Dropped(name, str(error))
 
@@ -90,8 +99,10 @@ class Folders(NamedTuple):
     num_names: int  # in any of them
 
 
-def pair_folders(real: Path, generated: Path, source: Path | None) -> Folders:
-    """What is in all the folders, paired by name.
+def pair_folders(
+    real: Path, generated: Path, source: Path | None, landmarks: Path | None = None
+) -> Folders:
+    """What is in all the folders, paired by name; ``landmarks`` holds those of the real frames.
 
     Raises InputError where a folder is absent or holds nothing, or where no name is in both.
     """
@@ -114,7 +125,7 @@ def pair_folders(real: Path, generated: Path, source: Path | None) -> Folders:
         if all(is_picture(path) for path in (entry.real, entry.generated)):
             pictures[name] = entry
         else:
-            clips.append(ClipUnit(name, entry))
+            clips.append(ClipUnit(name, entry, landmarks))
     if not clips and not pictures:
         raise InputError(
             f"No name is in all of {', '.join(map(str, sides.values()))}: pairs are made by name, "
@@ -122,7 +133,7 @@ def pair_folders(real: Path, generated: Path, source: Path | None) -> Folders:
         )
     remaining = iter(pictures.items())
     while chunk := dict(islice(remaining, PICTURES_IN_A_UNIT)):
-        clips.append(PicturesUnit(f"pictures from {next(iter(chunk))}", chunk))
+        clips.append(PicturesUnit(f"pictures from {next(iter(chunk))}", chunk, landmarks))
     return Folders(clips, missing, len(names))
 
 
@@ -177,7 +188,15 @@ def first_frame(path: Path) -> Picture:
     return next(read_frames(path)).image
 
 
-def row(clip: str, frame: str, real: Picture, generated: Picture, source: Picture | None) -> Row:
+def row(
+    clip: str,
+    frame: str,
+    real: Picture,
+    generated: Picture,
+    *,
+    source: Picture | None,
+    landmarks: np.ndarray | None,
+) -> Row:
     """Raises InputError where the two pictures to compare are of different size."""
     if real.shape != generated.shape:
         (height, width, _), (other_height, other_width, _) = real.shape, generated.shape
@@ -185,4 +204,4 @@ def row(clip: str, frame: str, real: Picture, generated: Picture, source: Pictur
             f"Frame {frame} of {clip} is {width} x {height} pixels, the generated one "
             f"{other_width} x {other_height}."
         )
-    return Row(clip, identity_of(clip), frame, source, real, generated)
+    return Row(clip, identity_of(clip), frame, source, real, generated, landmarks)

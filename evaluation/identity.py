@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from skimage.transform import estimate_transform, warp
 
+from datasets.landmarks import Landmarks
 from evaluation import openface
-from evaluation.landmarks import NO_FACE, Landmarks, has_face
+from evaluation.landmarks import NO_FACE, has_face
 from evaluation.metric import Frames, Measured, Unavailable
 from modules.errors import InputError
 

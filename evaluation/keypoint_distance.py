@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.landmarks import NO_FACE, NO_REAL_FACE, Landmarks, has_face
+from datasets.landmarks import Landmarks
+from evaluation.landmarks import NO_FACE, NO_REAL_FACE, has_face
 from evaluation.metric import Frames, Measured
 
 COLUMNS = ("akd", "akd_reference", "mkr")

@@ -1,66 +1,76 @@
-"""The 68 landmarks of faces, by the face-alignment package (Bulat & Tzimiropoulos, ICCV 2017).
-
-Its weights are downloaded by the package itself at the first use; the data they were trained on
-restricts their use.
-"""
+"""Landmarks of real and generated frames: found by a detector, or read from files."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
-import torch
 
-from evaluation.metric import Unavailable
-
-NUM_LANDMARKS = 68
+from datasets.landmark_files import landmark_file, landmark_path
+from datasets.landmarks import Landmarks, Pictures
+from datasets.pictures import Picture, frame_paths
+from modules.animator import Animator
+from modules.errors import InputError
+from modules.face_landmarks import NUM_LANDMARKS
 
 NO_REAL_FACE = "no face in the real frame"  # why a metric has no value
 NO_FACE = "no face in the result"
 
-Pictures = Sequence[np.ndarray] | np.ndarray  # (N, H, W, 3) uint8, RGB: of one size
 
+class NetworkLandmarks:
+    """Landmarks by the landmark detector of an evaluated network; there is always a face to it."""
 
-class Landmarks(Protocol):
-    """What finds landmarks: (N, 68, 2) pixels (x, y), of the first face of each frame.
-
-    NaN where there is no face.
-    """
-
-    def __call__(self, frames: Pictures) -> np.ndarray: ...
-
-
-class FaceAlignmentLandmarks:
-    """Landmarks by face-alignment's detector (S3FD) and landmark network (FAN)."""
-
-    def __init__(self, device: str) -> None:
-        """Raises Unavailable without the package or the weights."""
-        try:
-            import face_alignment
-
-            self.network: Any = face_alignment.FaceAlignment(
-                face_alignment.LandmarksType.TWO_D, flip_input=False, compile=False, device=device
-            )
-        except ImportError as error:
-            raise Unavailable(f"{error}: pip install face-alignment.") from error
-        except OSError as error:  # a failed download
-            raise Unavailable(
-                f"face-alignment has no weights, which it downloads at its first use: {error}"
-            ) from error
-        self.name = f"face-alignment {face_alignment.__version__}"
+    def __init__(self, animator: Animator) -> None:
+        """``animator`` resizes whole pictures, as those of an evaluation do."""
+        assert animator.detects_landmarks
+        self.animator = animator
 
     def __call__(self, frames: Pictures) -> np.ndarray:
         """The landmarks of each frame: (N, 68, 2)."""
-        images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
-        boxes = self.network.face_detector.detect_from_batch(images)
-        return np.stack([self.find(*pair) for pair in zip(frames, boxes, strict=True)])
+        found = self.animator.detect(list(frames)).landmarks.double().cpu().numpy()
+        height, width = frames[0].shape[:2]
+        return (found + 1) / 2 * [width - 1, height - 1]
 
-    def find(self, frame: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """The landmarks of the first of the faces detected in one frame: (68, 2)."""
-        if len(boxes) == 0:
+
+class GivenLandmarks:
+    """The landmarks of the frames of one clip or picture, from the files in a folder.
+
+    None without a folder; NaN where it has no file of the clip, or no face was found.
+    """
+
+    def __init__(self, folder: Path | None, media: Path) -> None:
+        """Raises InputError for a damaged file."""
+        self.folder = folder
+        self.file = None if folder is None else landmark_file(folder, media)
+        self.found = None if self.file is None else self.file.pixels()
+        paths = frame_paths(media) if self.file is not None and media.is_dir() else []
+        self.numbers = {path: number for number, path in enumerate(paths)}
+
+    def __call__(self, frame: int | Path, picture: Picture) -> np.ndarray | None:
+        """The landmarks of a frame, by its number or by its file in a folder: (68, 2).
+
+        In pixels of ``picture``, which is the frame, resized as a whole.  Raises InputError where
+        the landmarks end before this frame.
+        """
+        if self.folder is None:
+            return None
+        number = self.numbers.get(frame) if isinstance(frame, Path) else frame
+        if self.file is None or self.found is None or number is None:
             return np.full((NUM_LANDMARKS, 2), np.nan)
-        (face,) = self.network.get_landmarks_from_image(frame, detected_faces=boxes[:1])
-        return face
+        if number >= len(self.found):
+            raise InputError(
+                f"{self.file.path} holds landmarks of {len(self.found)} frames, and its clip more."
+            )
+        height, width = self.file.size
+        return self.found[number] * [picture.shape[1] / width, picture.shape[0] / height]
+
+
+def given_files(folder: Path | None, media: Iterable[Path]) -> list[Path]:
+    """The files in a folder of landmarks that belong to some clips or pictures."""
+    if folder is None:
+        return []
+    paths = (landmark_path(folder, each) for each in media)
+    return [path for path in paths if path is not None]
 
 
 class Remembered:

@@ -1,6 +1,7 @@
 """What a metric is: a function of a batch of frames, or of a whole clip."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -13,6 +14,7 @@ class Frames(NamedTuple):
     source: np.ndarray | None  # (1, H, W, 3) where all frames have the same; None if not given
     real: np.ndarray  # the driving frames, which are the truth where the person is the same
     generated: np.ndarray
+    landmarks: np.ndarray | None = None  # of the real ones, (B, 68, 2) pixels; None if not given
 
 
 class Measured(NamedTuple):
@@ -29,18 +31,21 @@ class Metric(Protocol):
 
 
 class ClipMetric(Protocol):
-    """Measures a clip, of which it looks at one batch after the other."""
+    """Measures a clip, of which it looks at one batch after the other.
 
-    column: str
+    One object may fill several columns.
+    """
+
+    columns: Sequence[str]
 
     def look(self, frames: Frames) -> np.ndarray:
         """What it needs of each frame of a batch: (B, ...) float64."""
         ...
 
-    def measure(self, seen: np.ndarray) -> tuple[float, str]:
-        """The value of a clip from what was seen of its frames, (N, ...).
+    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
+        """The values of a clip from what was seen of its frames, (N, ...), by column.
 
-        Or NaN, and why there is none.
+        Each is a number and "", or NaN and why there is none.
         """
         ...
 

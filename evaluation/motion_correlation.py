@@ -18,7 +18,7 @@ class MotionCorrelation:
     driving clip does, to any scale; 0 where the one says nothing of the other.
     """
 
-    column = "motion"
+    columns: Sequence[str] = ("motion",)
 
     def __init__(self, detect: Callable[[Sequence[np.ndarray]], Keypoints]) -> None:
         """``detect`` finds the keypoints of RGB uint8 pictures of one size."""
@@ -29,11 +29,11 @@ class MotionCorrelation:
         found = [self.detect(list(side)).positions for side in (frames.real, frames.generated)]
         return np.stack([positions.double().cpu().numpy() for positions in found], axis=1)
 
-    def measure(self, seen: np.ndarray) -> tuple[float, str]:
+    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
         """The correlation in a clip of N frames, (N, 2, K, 2), or NaN and why there is none."""
         if len(seen) < 2:
-            return np.nan, SINGLE
+            return {"motion": (np.nan, SINGLE)}
         real, generated = np.moveaxis(seen - seen[:1], 1, 0).reshape(2, -1)
         if real.std() == 0 or generated.std() == 0:
-            return np.nan, STILL
-        return float(np.corrcoef(real, generated)[0, 1]), ""
+            return {"motion": (np.nan, STILL)}
+        return {"motion": (float(np.corrcoef(real, generated)[0, 1]), "")}

@@ -21,7 +21,7 @@ class Seen(NamedTuple):
     """What the metrics of clips saw in a batch."""
 
     there: np.ndarray  # (B,) bool: the frames that could be looked at
-    of: dict[str, np.ndarray]  # column -> of each of these, (N, ...)
+    of: list[np.ndarray]  # metric by metric, of each of these, (N, ...); empty if there are none
 
 
 class Recorder:
@@ -59,23 +59,29 @@ class Recorder:
             real, generated = zip(*self.features, strict=True)
             features = np.concatenate(real), np.concatenate(generated)
         table = joined(self.tables)
-        for metric in self.clip_metrics:
-            measure_clips(table, metric, self.seen)
+        there = np.concatenate([batch.there for batch in self.seen] or [np.zeros(0, bool)])
+        if there.any():
+            by_metric = zip(*(batch.of for batch in self.seen if batch.of), strict=True)
+            for metric, seen in zip(self.clip_metrics, by_metric, strict=True):
+                measure_clips(table, metric, there, np.concatenate(seen))
         seconds = time.monotonic() - self.start
         return Part(table, features, self.dropped, self.examples, seconds)
 
 
-def measure_clips(table: FrameTable, metric: ClipMetric, batches: list[Seen]) -> None:
-    """Fill the column of a metric with what it says of each clip."""
-    found = [batch.of[metric.column] for batch in batches if batch.there.any()]
-    if not found:
-        return
-    there, seen = np.concatenate([batch.there for batch in batches]), np.concatenate(found)
-    reasons = table.missing[metric.column].astype(object)
+def measure_clips(
+    table: FrameTable, metric: ClipMetric, there: np.ndarray, seen: np.ndarray
+) -> None:
+    """Fill the columns of a metric with what it says of each clip.
+
+    ``seen`` (N, ...) is of the N rows of the table that are ``there``.
+    """
+    reasons = {column: table.missing[column].astype(object) for column in metric.columns}
     for clip in dict.fromkeys(table.clips[there].tolist()):
         rows = there & (table.clips == clip)
-        table.values[metric.column][rows], reasons[rows] = metric.measure(seen[rows[there]])
-    table.missing[metric.column] = reasons.astype(np.str_)
+        for column, (value, reason) in metric.measure(seen[rows[there]]).items():
+            table.values[column][rows], reasons[column][rows] = value, reason
+    for column, of in reasons.items():
+        table.missing[column] = of.astype(np.str_)
 
 
 class Extremes:

@@ -7,6 +7,7 @@ take the driving keypoints as they are (absolute motion).
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from datasets.clips import Clip, stream_clip
 from datasets.frame_finder import FrameRef, read_refs
 from datasets.pair_list import Pair
 from datasets.pictures import Picture
+from evaluation.landmarks import GivenLandmarks, given_files
 from evaluation.metrics import to_pictures
 from evaluation.units import Dropped, Row, Rows, Unit, read_units
 from modules.animator import Animator
@@ -29,7 +31,8 @@ class ClipUnit(NamedTuple):
     """A clip whose first frame is the source of all its frames."""
 
     clip: Clip
-    fit: Fit
+    fit: Fit  # resizes whole pictures
+    landmarks: Path | None = None  # the folder with those of the driving frames
 
     @property
     def name(self) -> str:
@@ -41,15 +44,16 @@ class ClipUnit(NamedTuple):
 
     @property
     def files(self) -> list[Path]:
-        return [self.clip.path]
+        return [self.clip.path, *given_files(self.landmarks, [self.clip.path])]
 
     def read(self) -> Iterator[Row]:
-        source = None
+        source, given = None, GivenLandmarks(self.landmarks, self.clip.path)
         for number, image in enumerate(stream_clip(self.clip)):
             real = self.fit(image)
             source = real if source is None else source
             frame = f"{number:07d}"
-            yield Row(self.clip.name, self.clip.identity, frame, source, real, None)
+            landmarks = given(number, real)
+            yield Row(self.clip.name, self.clip.identity, frame, source, real, None, landmarks)
 
 
 class PairsUnit(NamedTuple):
@@ -57,7 +61,8 @@ class PairsUnit(NamedTuple):
 
     name: str
     pairs: Sequence[Pair]
-    fit: Fit
+    fit: Fit  # resizes whole pictures
+    landmarks: Path | None = None  # the folder with those of the driving frames
 
     @property
     def num_frames(self) -> int:
@@ -65,11 +70,13 @@ class PairsUnit(NamedTuple):
 
     @property
     def files(self) -> Iterable[Path]:
-        refs = (ref for pair in self.pairs for ref in (pair.source, pair.driving))
-        return dict.fromkeys(ref.path for ref in refs)
+        refs = [ref for pair in self.pairs for ref in (pair.source, pair.driving)]
+        landmarks = given_files(self.landmarks, (clip_of(pair.driving) for pair in self.pairs))
+        return dict.fromkeys([*(ref.path for ref in refs), *landmarks])
 
     def read(self) -> Iterator[Row | Dropped]:
         uses = Counter(map(frame_name, self.pairs))
+        given = cache(partial(GivenLandmarks, self.landmarks))  # by clip
         for pair in self.pairs:
             assert isinstance(pair.driving, FrameRef)
             name = frame_name(pair) if uses[frame_name(pair)] == 1 else pair.name
@@ -78,7 +85,9 @@ class PairsUnit(NamedTuple):
             except InputError as error:
                 yield Dropped(pair.name, str(error))
                 continue
-            yield Row(self.name, pair.driving.identity, name, source, real, None)
+            frame = pair.driving.path if pair.driving.number is None else pair.driving.number
+            landmarks = given(clip_of(pair.driving))(frame, real)
+            yield Row(self.name, pair.driving.identity, name, source, real, None, landmarks)
 
 
 def frame_name(pair: Pair) -> str:
@@ -88,13 +97,19 @@ def frame_name(pair: Pair) -> str:
     return f"{pair.driving.name} from {pair.source.name}" if inside else pair.name
 
 
-def pair_units(pairs: Sequence[Pair], fit: Fit) -> list[Unit]:
+def clip_of(ref: FrameRef | Clip) -> Path:
+    """The video, strip or folder of frames that a frame is in."""
+    assert isinstance(ref, FrameRef)
+    return ref.path.parent if ref.number is None else ref.path
+
+
+def pair_units(pairs: Sequence[Pair], fit: Fit, landmarks: Path | None = None) -> list[Unit]:
     """Pairs of pictures, those of one driving clip together."""
     clips: dict[str, list[Pair]] = {}
     for pair in pairs:
         assert isinstance(pair.driving, FrameRef)
         clips.setdefault(pair.driving.clip, []).append(pair)
-    return [PairsUnit(name, members, fit) for name, members in clips.items()]
+    return [PairsUnit(name, members, fit, landmarks) for name, members in clips.items()]
 
 
 def first_pictures(units: Sequence[Unit]) -> Iterator[tuple[Picture, Picture]]:

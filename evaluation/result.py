@@ -81,6 +81,7 @@ class CopyResult(TypedDict):
 class MetricResult(MeanResult):
     """A column that was computed."""
 
+    clips: NotRequired[int]  # that have a value; not of FID, nor in results of earlier versions
     dropped: dict[str, list[str]]  # reason -> frames, each as clip/frame
     without_source_frames: MeanResult | None  # None where no driving frame is the source
     copy_source: NotRequired[CopyResult]  # where there is a source and a true frame
@@ -253,6 +254,7 @@ def summarise_column(
         mean=every["mean"],
         interval=every["interval"],
         frames=every["frames"],
+        clips=len(np.unique(clip_index[~np.isnan(values)])),
         dropped=dropped_frames(table, column),
         without_source_frames=(
             None if others.all() else mean_result(values[others], clip_index[others], seed)

@@ -4,13 +4,17 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
+from datasets.faces import DetectorUnavailable
+from datasets.landmarks import FaceAlignmentLandmarks, Landmarks
+from evaluation import expression_transfer
 from evaluation.columns import COLUMNS
 from evaluation.expression import ExpressionDistance, PyFeatDetector
+from evaluation.expression_transfer import ExpressionTransfer
 from evaluation.frechet import InceptionFeatures
 from evaluation.identity import (
     ArcFaceEmbedder,
@@ -19,7 +23,7 @@ from evaluation.identity import (
     OpenFaceEmbedder,
 )
 from evaluation.keypoint_distance import KeypointDistance
-from evaluation.landmarks import FaceAlignmentLandmarks, Landmarks, Remembered
+from evaluation.landmarks import NetworkLandmarks, Remembered
 from evaluation.lpips import Lpips
 from evaluation.metric import ClipMetric, Metric, Unavailable, file_sha256
 from evaluation.metrics import PICTURE_METRICS, PictureMetrics
@@ -33,8 +37,9 @@ logger = logging.getLogger(__name__)
 
 ACROSS_IDENTITIES = "it compares with the true frame, and of another person there is none."
 
-
-Made = tuple[Metric, str]  # with what network computes it, "" for a formula
+M = TypeVar("M", Metric, ClipMetric)
+Made = tuple[M, str]  # with what network computes it, "" for a formula
+NamedDetector = tuple[Landmarks, str]
 
 
 class WeightFiles(NamedTuple):
@@ -85,40 +90,50 @@ def build_suite(
     has_source: bool,
     cross_identity: bool,
     network: Network | None = None,
+    given_landmarks: Path | None = None,
 ) -> Suite:
     """The metrics that fill the wanted columns, of those that can be had here.
 
-    ``network``: what made the frames, to see how their keypoints move.
+    ``network``: what made the frames, to see how their keypoints move.  ``given_landmarks``: the
+    folder that the landmarks which come with the real frames are from.
     """
+    if given_landmarks is not None and not given_landmarks.is_dir():
+        raise InputError(
+            f"The folder of landmarks {given_landmarks} does not exist: make it with "
+            "python -m datasets landmarks."
+        )
 
     @cache
-    def landmarks() -> tuple[Landmarks, str]:
-        detector = FaceAlignmentLandmarks(str(device))
+    def landmarks() -> NamedDetector:
+        try:
+            detector = FaceAlignmentLandmarks(str(device))
+        except DetectorUnavailable as error:
+            raise Unavailable(str(error)) from error
         return Remembered(detector), detector.name
 
-    def pictures(columns: Sequence[str]) -> Made:
+    def pictures(columns: Sequence[str]) -> Made[Metric]:
         return PictureMetrics(columns), ""
 
-    def sharpness(columns: Sequence[str]) -> Made:
+    def sharpness(columns: Sequence[str]) -> Made[Metric]:
         return Sharpness(), ""
 
-    def lpips_alex(columns: Sequence[str]) -> Made:
+    def lpips_alex(columns: Sequence[str]) -> Made[Metric]:
         metric = Lpips("alex", columns, device)
         return metric, described(metric.weights)
 
-    def lpips_vgg(columns: Sequence[str]) -> Made:
+    def lpips_vgg(columns: Sequence[str]) -> Made[Metric]:
         metric = Lpips("vgg", columns, device)
         return metric, described(metric.weights)
 
-    def keypoints(columns: Sequence[str]) -> Made:
+    def keypoints(columns: Sequence[str]) -> Made[Metric]:
         detector, name = landmarks()
         return KeypointDistance(detector, columns), name
 
-    def identity(columns: Sequence[str]) -> Made:
+    def identity(columns: Sequence[str]) -> Made[Metric]:
         path = named(files.openface, "openface")
         return IdentityDistance(OpenFaceEmbedder(path, device), columns), described(path)
 
-    def similarity(columns: Sequence[str]) -> Made:
+    def similarity(columns: Sequence[str]) -> Made[Metric]:
         if not has_source:
             raise Unavailable("it needs the source pictures: name their folder with --source.")
         path = named(files.arcface, "arcface")
@@ -126,11 +141,11 @@ def build_suite(
         detector, name = landmarks()
         return IdentitySimilarity(detector, embedder), f"{described(path)}; {name}"
 
-    def expression(columns: Sequence[str]) -> Made:
+    def expression(columns: Sequence[str]) -> Made[Metric]:
         detector = PyFeatDetector(str(device))
         return ExpressionDistance(detector, columns), f"{detector.name} {detector.version}"
 
-    makers: list[tuple[Sequence[str], Callable[[Sequence[str]], Made]]] = [
+    makers: list[tuple[Sequence[str], Callable[[Sequence[str]], Made[Metric]]]] = [
         (list(PICTURE_METRICS), pictures),
         (["sharpness"], sharpness),
         (["lpips_alex", "lpips_alex_reference"], lpips_alex),
@@ -147,20 +162,11 @@ def build_suite(
         )
     for group, make in makers:
         columns = [c for c in group if c in wanted and c not in suite.unavailable]
-        if not columns:
-            continue
-        try:
-            metric, by = make(columns)
-        except Unavailable as error:
-            suite.unavailable.update(dict.fromkeys(columns, str(error)))
-        else:
+        if columns and (metric := made_for(columns, make, suite)) is not None:
             suite.metrics.append(metric)
-            suite.columns.extend(columns)
-            suite.networks.update(dict.fromkeys(columns, by) if by else {})
             if has_source and any(COLUMNS[c].needs_truth for c in columns):
                 suite = suite._replace(copied=[*suite.copied, metric])
-    if "motion" in wanted:
-        suite = with_motion(suite, network)
+    suite = with_clip_metrics(suite, wanted, network, landmarks, given_landmarks)
     if "fid" in wanted:
         suite = with_features(suite, device)
     for column, reason in suite.unavailable.items():
@@ -168,14 +174,69 @@ def build_suite(
     return suite
 
 
-def with_motion(suite: Suite, network: Network | None) -> Suite:
-    """A suite that also measures clips."""
-    if network is None:
-        suite.unavailable["motion"] = "it needs the network's keypoints: name its --checkpoint."
-        return suite
-    suite.columns.append("motion")
-    suite.networks["motion"] = described(weights_file(network.checkpoint))
-    return suite._replace(clip_metrics=[MotionCorrelation(network.animator.detect)])
+def made_for(
+    columns: Sequence[str], make: Callable[[Sequence[str]], Made[M]], suite: Suite
+) -> M | None:
+    """Make the metric of some columns and enter these into the suite, or why they are not there."""
+    try:
+        metric, by = make(columns)
+    except Unavailable as error:
+        suite.unavailable.update(dict.fromkeys(columns, str(error)))
+        return None
+    suite.columns.extend(columns)
+    suite.networks.update(dict.fromkeys(columns, by) if by else {})
+    return metric
+
+
+def with_clip_metrics(
+    suite: Suite,
+    wanted: Sequence[str],
+    network: Network | None,
+    landmarks: Callable[[], NamedDetector],
+    given_landmarks: Path | None,
+) -> Suite:
+    """Add the wanted metrics of clips to a suite."""
+
+    def motion(columns: Sequence[str]) -> Made[ClipMetric]:
+        if network is None:
+            raise Unavailable("it needs the network's keypoints: name its --checkpoint.")
+        by = described(weights_file(network.checkpoint))
+        return MotionCorrelation(network.animator.detect), by
+
+    def transfer(columns: Sequence[str]) -> Made[ClipMetric]:
+        detector, by = independent_or_own(landmarks, network)
+        if given_landmarks is not None:
+            by = f"{by}; of the real frames: files in {given_landmarks}"
+        return ExpressionTransfer(detector, columns), by
+
+    makers: list[tuple[Sequence[str], Callable[[Sequence[str]], Made[ClipMetric]]]] = [
+        (MotionCorrelation.columns, motion),
+        (expression_transfer.COLUMNS, transfer),
+    ]
+    for group, make in makers:
+        columns = [c for c in group if c in wanted]
+        if columns and (metric := made_for(columns, make, suite)) is not None:
+            suite = suite._replace(clip_metrics=[*suite.clip_metrics, metric])
+    return suite
+
+
+def independent_or_own(
+    landmarks: Callable[[], NamedDetector], network: Network | None
+) -> NamedDetector:
+    """The landmark detector that knows nothing of the network, else the network's own.
+
+    Raises Unavailable where there is neither.
+    """
+    try:
+        return landmarks()
+    except Unavailable as error:
+        if network is None or not network.animator.detects_landmarks:
+            raise Unavailable(
+                f"{str(error).rstrip('.')}; a --checkpoint whose network has a landmark detector "
+                "would serve too."
+            ) from error
+    by = f"the network's own landmark detector, {described(weights_file(network.checkpoint))}"
+    return NetworkLandmarks(network.animator), by
 
 
 def with_features(suite: Suite, device: torch.device) -> Suite:

@@ -15,10 +15,20 @@ PROTOCOLS = {
     "pairs": "a list of pairs of frames",
     "folders": "two folders of frames or videos, paired by name",
 }
-METRIC_HEADER = ("metric", "mean", "95 % interval", "without source frames", "frames", "dropped")
+METRIC_HEADER = (
+    "metric",
+    "mean",
+    "95 % interval",
+    "without source frames",
+    "frames",
+    "clips",
+    "dropped",
+)
 COPY_HEADER = ("metric", "result", "source copied", "difference", "95 % interval", "frames")
 INTERVAL_NOTE = (
-    "Plain means over frames; intervals by bootstrap over clips. Arrows point to the better side."
+    "Plain means over frames; intervals by bootstrap over clips. Arrows point to the better side. "
+    "Beside frames stand the clips that they are of: an expression counts in those whose driving "
+    "face makes it."
 )
 
 
@@ -30,6 +40,7 @@ class MetricRow(NamedTuple):
     interval: str
     without_source_frames: str
     frames: str
+    clips: str
     dropped: str
     unavailable: str  # why, "" where it was computed; then all numbers are ""
 
@@ -41,7 +52,7 @@ def metric_rows(result: Result) -> list[MetricRow]:
         column = COLUMNS[name]
         title = f"{column.title} {ARROWS[column.better]}"
         if "unavailable" in metric:
-            rows.append(MetricRow(title, "", "", "", "", "", metric["unavailable"]))
+            rows.append(MetricRow(title, "", "", "", "", "", "", metric["unavailable"]))
             continue
         moved = metric["without_source_frames"]
         rows.append(
@@ -51,6 +62,7 @@ def metric_rows(result: Result) -> list[MetricRow]:
                 interval(metric, column.digits),
                 number(None if moved is None else moved["mean"], column.digits),
                 f"{metric['frames']:,}",
+                f"{metric['clips']:,}" if "clips" in metric else NOTHING,
                 f"{sum(map(len, metric['dropped'].values())):,}",
                 unavailable="",
             )
@@ -183,7 +195,7 @@ def markdown(result: Result) -> str:
 def metric_cells(row: MetricRow, escape: Callable[[str], str]) -> list[str]:
     """A row of the table of metrics; ``reasons`` says why one is unavailable."""
     if row.unavailable:
-        return [escape(row.title), "unavailable", *[""] * 4]
+        return [escape(row.title), "unavailable", *[""] * 5]
     return [escape(cell) for cell in row[: len(METRIC_HEADER)]]
 
 

@@ -24,6 +24,7 @@ class Row(NamedTuple):
     source: Picture | None
     real: Picture
     generated: Picture | None  # None: to be rendered from source and real
+    landmarks: np.ndarray | None = None  # of real, (68, 2) pixels; None: not given with the frames
 
 
 class Dropped(NamedTuple):
@@ -62,6 +63,7 @@ class Rows(NamedTuple):
     source: np.ndarray | None  # (1, H, W, 3), and the same object as before, where all share it
     real: np.ndarray
     generated: np.ndarray | None
+    landmarks: np.ndarray | None  # (B, 68, 2), of the real pictures
 
 
 Item = Rows | Dropped | Literal["end"]
@@ -113,6 +115,7 @@ def stack(rows: list[Row]) -> Rows:
     first = rows[0]
     sources = [row.source for row in rows if row.source is not None]
     generated = [row.generated for row in rows if row.generated is not None]
+    landmarks = [row.landmarks for row in rows if row.landmarks is not None]
     if sources and all(source is first.source for source in sources):
         sources = sources[:1]
     return Rows(
@@ -120,4 +123,5 @@ def stack(rows: list[Row]) -> Rows:
         np.stack(sources) if sources else None,
         np.stack([row.real for row in rows]),
         np.stack(generated) if generated else None,
+        np.stack(landmarks) if landmarks else None,
     )

@@ -205,6 +205,11 @@ class Animator:
             return prediction
 
     @property
+    def detects_landmarks(self) -> bool:
+        """Whether ``detect`` finds facial landmarks too: the network has a detector of them."""
+        return self.network.form.landmark_detector is not None
+
+    @property
     def precision(self) -> torch.dtype:
         """The type to multiply in; "auto" is not decided before a frame is rendered."""
         return self.network.precision

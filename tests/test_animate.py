@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from animate import Animator, Options, Timing, animate_file, animate_pairs, main
+from datasets.faces import DetectorUnavailable
 from datasets.pair_list import read_pair_list
 from datasets.video import FolderWriter, VideoWriter, probe, read_frames
 from evaluation import animation
-from evaluation.metric import Unavailable
 from modules import inference
 from modules.checkpoints import save_weights
 from modules.compensation import MemoryConfig
@@ -355,7 +355,7 @@ def test_without_landmarks_the_keypoints_of_the_network_choose(monkeypatch, file
 
 def test_landmark_weights_that_cannot_be_had_are_said(monkeypatch, caplog):
     def unavailable(device: str) -> None:
-        raise Unavailable("URLError: name resolution fails")
+        raise DetectorUnavailable("URLError: name resolution fails")
 
     monkeypatch.setattr(animation, "FaceAlignmentLandmarks", unavailable)
     animation.landmark_detector.cache_clear()

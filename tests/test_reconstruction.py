@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,22 @@ from PIL import Image
 
 from animate import Animator
 from animate import main as animate
+from datasets.faces import DetectorUnavailable
 from datasets.video import read_frames
 from evaluation.__main__ import main as evaluate
+from evaluation.expression_transfer import (
+    NO_DRIVING_FACE,
+    UNMOVED,
+    compare_expressions,
+    expressions,
+)
+from evaluation.landmarks import NetworkLandmarks
 from evaluation.metrics import PICTURE_METRICS, l1, psnr
 from evaluation.openface import OpenFace
 from modules import inference
 from reconstruction import main
-from tests.tiny_run import SIZE, write_checkpoint, write_clips
+from tests.evaluation.faces import faces, talking
+from tests.tiny_run import SETTINGS, SIZE, write_checkpoint, write_clips
 
 PICTURES = ",".join(PICTURE_METRICS)
 
@@ -128,6 +138,114 @@ def test_cross_identity_results_are_asked_whether_their_keypoints_follow(
     assert "sha256" in result["conditions"]["networks"]["motion"]
 
 
+class MouthInPixel:
+    """Finds faces whose mouth is as open as the first pixel is bright; black ones show none."""
+
+    name = "the first pixel"
+
+    def __init__(self, device: str) -> None:
+        pass
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        return mouths([frame[0, 0, 0] / 255 for frame in frames])
+
+
+def mouths(openings: Sequence[float]) -> np.ndarray:
+    """Landmarks (N, 68, 2) of faces that move nothing but the mouth."""
+    found = faces(np.array([[opening, 0.5, 0.1, 0.3] for opening in openings]))
+    found[np.array(openings) == 0] = np.nan
+    return found
+
+
+def write_mouths(folder: Path, openings: Sequence[float]) -> None:
+    folder.mkdir(parents=True)
+    for number, opening in enumerate(openings):
+        picture = np.full((16, 16, 3), 255 * opening).round().astype(np.uint8)
+        Image.fromarray(picture).save(folder / f"{number:07d}.png")
+
+
+def test_expressions_of_folders_are_measured_and_compared(tmp_path, monkeypatch, capsys):
+    """Whoever they show: one clip talks, one hardly moves; one result has frames without a face."""
+    monkeypatch.setattr("evaluation.suite.FaceAlignmentLandmarks", MouthInPixel)
+    steps = np.array([1, 5, 2, 4, 3, 1, 5, 2, 4, 3, 1, 2]) / 17
+    still = np.array([100, 101] * 6) / 255
+    for side, scale in {"driving": 1, "half": 0.5, "same": 1}.items():
+        made = steps * scale + (1 - scale) / 5
+        made[3] = made[3] if scale == 1 else 0
+        write_mouths(tmp_path / side / "id1#a", made)
+        write_mouths(tmp_path / side / "id2#a", still)
+    columns = "mouth_gain,mouth_corr,eyes_gain"
+    fixed = ["--real", tmp_path / "driving", "--cross-identity", "--metrics", columns]
+    for side in ("half", "same"):
+        options = [*fixed, "--device", "cpu", "--generated", tmp_path / side]
+        assert evaluate(list(map(str, [*options, "--output", tmp_path / f"out-{side}"]))) == 0
+    result = result_of(tmp_path / "out-half")
+    gain, corr, eyes = (result["metrics"][column] for column in columns.split(","))
+    assert gain["mean"] == pytest.approx(0.5, abs=0.02)  # pixels are rounded
+    assert corr["mean"] == pytest.approx(1, abs=1e-3)
+    assert (gain["clips"], gain["frames"]) == (1, 12)
+    assert len(gain["dropped"][UNMOVED]) == 12
+    assert (eyes["mean"], eyes["clips"]) == (None, 0)
+    assert result["by_clip"]["id2#a"]["metrics"]["mouth_gain"] is None
+    assert result["conditions"]["networks"]["mouth_gain"] == "the first pixel"
+    for name in ("table.md", "table.tex", "report.html"):
+        assert "Mouth opening, gain" in (tmp_path / "out-half" / name).read_text()
+    (line,) = [
+        line
+        for line in (tmp_path / "out-half" / "table.md").read_text().splitlines()
+        if line.startswith("| Mouth opening, gain")
+    ]
+    assert [cell.strip() for cell in line.split("|")[-4:-1]] == ["12", "1", "12"]
+
+    results = [str(tmp_path / f"out-{side}" / "result.json") for side in ("half", "same")]
+    compared = tmp_path / "compared.json"
+    assert evaluate(["compare", *results, "--output", str(compared)]) == 0
+    rows = {row["column"]: row for row in json.loads(compared.read_text())["rows"]}
+    assert rows["mouth_gain"]["difference"] == pytest.approx(0.5, abs=0.02)
+    assert rows["mouth_gain"]["frames"] == 12
+    assert "Mouth opening, correlation" in capsys.readouterr().out
+
+
+def without_face_alignment(device: str) -> None:
+    raise DetectorUnavailable("face-alignment has no weights.")
+
+
+def test_expressions_are_relative_to_landmarks_from_files_and_found_by_the_network_in_results(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("evaluation.suite.FaceAlignmentLandmarks", without_face_alignment)
+    root = write_clips(tmp_path / "clips", num_frames=12)
+    settings = {"height": 32, "width": 4, "depth": 2, "max_width": 8}
+    monkeypatch.setitem(SETTINGS["model"], "landmark_detector", settings)
+    checkpoint = write_checkpoint(tmp_path / "run", root)
+    folder = tmp_path / "landmarks" / "test"
+    folder.mkdir(parents=True)
+    clip, other = sorted(root.glob("test/*.mp4"))
+    driving = faces(talking(12))
+    np.save(folder / f"{clip.name}.npy", driving.astype(np.float32))
+    options = ["--metrics", "l1,mouth_gain,eyes_corr", "--landmarks", folder.parent]
+    assert main([*command(checkpoint, tmp_path / "out"), *map(str, options)]) == 0
+    result = result_of(tmp_path / "out")
+
+    animator = Animator.from_checkpoint(checkpoint, device="cpu", precision="fp32")
+    frames = [frame.image for frame in read_frames(clip)]
+    made = list(animator.animate(frames[0], frames, motion="absolute"))
+    found = NetworkLandmarks(animator)(made)
+    expected = compare_expressions(expressions(driving), expressions(found))
+    metrics = result["by_clip"][clip.stem]["metrics"]
+    for column in ("mouth_gain", "eyes_corr"):
+        assert metrics[column] == pytest.approx(expected[column][0], rel=1e-3)
+    dropped = result["metrics"]["mouth_gain"]["dropped"]
+    assert dropped == {NO_DRIVING_FACE: [f"{other.stem}/{number:07d}" for number in range(12)]}
+    by = result["conditions"]["networks"]["mouth_gain"]
+    assert by.startswith("the network's own landmark detector")
+    assert by.endswith(f"files in {folder.parent}")
+    assert result["conditions"]["landmarks"] == str(folder.parent)
+
+    np.save(folder / f"{clip.name}.npy", driving)
+    assert main([*command(checkpoint, tmp_path / "out"), *map(str, options)]) == 2  # other files
+
+
 def test_the_pairs_protocol_measures_the_pairs_of_a_published_list(
     checkpoint, tmp_path, root, capsys
 ):
@@ -227,6 +345,7 @@ def test_the_precision_that_auto_came_to_is_recorded(
         (["--pairs", "pairs.csv"], "belongs to --protocol pairs"),
         (["--protocol", "pairs", "--pairs", "nothing.csv"], "nothing.csv"),
         (["--root", "nowhere"], "nowhere does not exist"),
+        (["--landmarks", "nowhere"], "The folder of landmarks nowhere does not exist"),
         (["--openface", "nothing.pth", "--metrics", "aed"], "nothing.pth"),
         (["--checkpoint", "nothing"], "no checkpoint nothing"),
         (["--set", "data.size=64"], "name one"),

@@ -72,13 +72,14 @@ class Difference:
 class Brightening:
     """A metric of clips: how much brighter the last result is than the first."""
 
-    column = "motion"
+    columns = ("motion",)
 
     def look(self, frames: Frames) -> np.ndarray:
         return frames.generated.astype(float).mean(axis=(1, 2, 3))
 
-    def measure(self, seen: np.ndarray) -> tuple[float, str]:
-        return (float(seen[-1] - seen[0]), "") if len(seen) > 1 else (np.nan, "too short")
+    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
+        grown = (float(seen[-1] - seen[0]), "") if len(seen) > 1 else (np.nan, "too short")
+        return {"motion": grown}
 
 
 def features(frames: np.ndarray) -> np.ndarray:
@@ -199,6 +200,43 @@ def test_the_value_of_a_clip_stands_at_each_of_its_frames(tmp_path):
         else:
             assert np.isnan(found).all()
     assert "too short" in result["metrics"]["motion"]["dropped"]
+
+
+class Given:
+    """A metric of clips: the mean of the landmarks that come with the frames."""
+
+    columns = ("mouth_gain",)
+
+    def look(self, frames: Frames) -> np.ndarray:
+        assert len(frames.landmarks) == len(frames.real)
+        return frames.landmarks.mean(axis=(1, 2))
+
+    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
+        return {"mouth_gain": (float(seen.mean()), "")}
+
+
+class ClipWithLandmarks(Clip):
+    """A clip whose landmarks are the numbers of its frames."""
+
+    def read(self) -> Iterator[Row]:
+        for number, row in enumerate(super().read()):
+            yield row._replace(landmarks=np.full((68, 2), float(number)))
+
+
+def test_landmarks_stay_with_their_frames_where_some_are_not_finite(tmp_path):
+    clips = [ClipWithLandmarks(*clip) for clip in CLIPS]
+    measured = evaluation(clips, tmp_path)
+    suite = Suite([], ["mouth_gain"], None, {}, {}, clip_metrics=[Given()])
+    measured = Evaluation(
+        clips, render, suite, measured.request, output=tmp_path, processes=measured.processes
+    )
+    result = measured.run()
+    num_finite = 0
+    for clip in clips:
+        finite = [i for i, row in enumerate(clip.read()) if row.real[0, 0, 0] < BRIGHT]
+        num_finite += len(finite)
+        assert result["by_clip"][clip.name]["metrics"]["mouth_gain"] == np.mean(finite)
+    assert num_finite < sum(clip.num_frames for clip in clips)
 
 
 def test_driving_frames_that_show_the_source_are_marked(tmp_path):

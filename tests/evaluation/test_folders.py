@@ -43,6 +43,27 @@ def read(
     return rows, [item for item in items if isinstance(item, Dropped)], missing
 
 
+def test_landmarks_come_with_the_real_frames_of_clips_and_of_pictures(tmp_path):
+    found = np.random.default_rng(0).uniform(0, 8, (3, 68, 2)).astype(np.float16)
+    (tmp_path / "landmarks").mkdir()
+    for side in ("real", "generated"):
+        save_clip(tmp_path / side / "p#a", {3: 0, 4: 10, 9: 20})
+        save(tmp_path / side / "p#b.png", 1)
+        save(tmp_path / side / "p#c.png", 1)
+    np.save(tmp_path / "landmarks" / "p#a.npy", found)
+    np.save(tmp_path / "landmarks" / "p#b.png.npy", found[:1])
+    units, _, _ = pair_folders(
+        tmp_path / "real", tmp_path / "generated", None, tmp_path / "landmarks"
+    )
+    rows = {(row.clip, row.frame): row for unit in units for row in unit.read()}
+    for number, name in enumerate(("0000003", "0000004", "0000009")):
+        np.testing.assert_array_equal(rows["p#a", name].landmarks, found[number])
+    np.testing.assert_array_equal(rows["p#b", "0000000"].landmarks, found[0])
+    assert np.isnan(rows["p#c", "0000000"].landmarks).all()
+    files = {file.name for unit in units for file in unit.files}
+    assert {"p#a.npy", "p#b.png.npy"} <= files
+
+
 def test_pictures_are_paired_by_name_whatever_their_order_and_ending(tmp_path):
     for name, value in [("p1#a", 1), ("p2#b", 2), ("p3#c", 3)]:
         save(tmp_path / "real" / f"{name}.png", value)

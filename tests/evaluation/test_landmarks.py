@@ -1,64 +1,14 @@
-import sys
-from types import SimpleNamespace
-from urllib.error import URLError
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from PIL import Image
 
-from evaluation.landmarks import FaceAlignmentLandmarks, Remembered, has_face
-from evaluation.metric import Unavailable
-
-
-def fake_package(network) -> SimpleNamespace:
-    """Stands in for face_alignment: ``network`` builds what finds the landmarks."""
-    return SimpleNamespace(
-        FaceAlignment=network, LandmarksType=SimpleNamespace(TWO_D=1), __version__="1.5.0"
-    )
-
-
-class FakeNetwork:
-    """Boxes start at the brightness of the frame; landmarks lie where their box starts."""
-
-    def __init__(self, *args, **options) -> None:
-        self.face_detector = SimpleNamespace(detect_from_batch=self.detect)
-
-    def detect(self, images: torch.Tensor) -> list[list[np.ndarray]]:
-        assert images.shape[1:] == (3, 8, 9)  # two faces in each frame that is not black
-        values = images[:, 0, 0, 0].tolist()
-        return [[np.full(5, v), np.zeros(5)] if v else [] for v in values]
-
-    def get_landmarks_from_image(self, frame, detected_faces):
-        assert frame.shape == (8, 9, 3)
-        return [np.full((68, 2), box[0]) for box in detected_faces]
-
-
-def test_the_first_face_is_taken_and_a_frame_without_one_is_nan(monkeypatch):
-    monkeypatch.setitem(sys.modules, "face_alignment", fake_package(FakeNetwork))
-    frames = [np.full((8, 9, 3), value, np.uint8) for value in (255, 0, 7)]
-    landmarks = FaceAlignmentLandmarks("cpu")
-    found = landmarks(frames)
-    assert found.shape == (3, 68, 2)
-    assert (found[0] == 255).all()
-    assert np.isnan(found[1]).all()
-    assert (found[2] == 7).all()
-    assert has_face(found).tolist() == [True, False, True]
-    assert landmarks.name == "face-alignment 1.5.0"
-
-
-def test_weights_that_cannot_be_downloaded_make_it_unavailable(monkeypatch):
-    def network(*args, **options):
-        raise URLError("name resolution fails")
-
-    monkeypatch.setitem(sys.modules, "face_alignment", fake_package(network))
-    with pytest.raises(Unavailable, match=r"has no weights.*name resolution fails"):
-        FaceAlignmentLandmarks("cpu")
-
-
-def test_a_missing_package_makes_it_unavailable(monkeypatch):
-    monkeypatch.setitem(sys.modules, "face_alignment", None)
-    with pytest.raises(Unavailable, match="pip install face-alignment"):
-        FaceAlignmentLandmarks("cpu")
+from evaluation.landmarks import GivenLandmarks, NetworkLandmarks, Remembered, given_files, has_face
+from modules.animator import Animator
+from modules.errors import InputError
+from modules.landmark_detector import LandmarkDetectorConfig
+from tests.tiny import TINY, tiny_model
 
 
 def test_landmarks_of_the_same_array_are_found_once():
@@ -77,26 +27,73 @@ def test_landmarks_of_the_same_array_are_found_once():
     assert len(remembered.found) == 2
 
 
-def test_the_package_itself_aligns_the_boxes_of_a_batch(tmp_path, monkeypatch):
-    """Its own code with random weights, but for the boxes, which random weights scatter."""
-    from face_alignment.api import FAN, models_urls
-    from face_alignment.detection.sfd import sfd_detector
+def test_a_face_is_there_where_no_landmark_is_missing():
+    found = np.zeros((3, 68, 2))
+    found[1] = np.nan
+    found[2, 4, 0] = np.nan
+    assert has_face(found).tolist() == [True, False, False]
 
-    torch.manual_seed(0)
-    urls = {models_urls["2DFAN-4"]: FAN(4), sfd_detector.models_urls["s3fd"]: sfd_detector.s3fd()}
-    folder = tmp_path / "hub" / "checkpoints"
+
+def animator(landmarks: LandmarkDetectorConfig | None) -> Animator:
+    model = tiny_model(TINY.model_copy(update={"landmark_detector": landmarks}))
+    return Animator(model, (32, 48), fit="squash", device="cpu", precision="fp32")
+
+
+def test_the_landmarks_of_a_network_are_pixels_of_the_frames_that_it_is_given():
+    config = LandmarkDetectorConfig(height=32, width=4, depth=2, max_width=8)
+    network = animator(config)
+    frames = np.random.default_rng(0).integers(0, 256, (3, 20, 60, 3), np.uint8)
+    found = NetworkLandmarks(network)(frames)
+    positions = network.detect(list(frames)).landmarks.numpy()
+    assert found.shape == (3, 68, 2)
+    np.testing.assert_allclose(found[..., 0], (positions[..., 0] + 1) * 59 / 2, rtol=1e-6)
+    np.testing.assert_allclose(found[..., 1], (positions[..., 1] + 1) * 19 / 2, rtol=1e-6)
+    assert np.ptp(found, axis=1).max() > 0
+
+
+def test_a_network_says_whether_it_detects_landmarks():
+    config = LandmarkDetectorConfig(height=32, width=4, depth=2, max_width=8)
+    assert animator(config).detects_landmarks
+    assert not animator(None).detects_landmarks
+
+
+def write_frames(folder: Path, names: list[str]) -> Path:
     folder.mkdir(parents=True)
-    for url, network in urls.items():
-        torch.save(network.state_dict(), folder / url.rsplit("/", 1)[1])
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    landmarks = FaceAlignmentLandmarks("cpu")
+    for name in names:
+        Image.new("RGB", (40, 20)).save(folder / name)
+    return folder
 
-    def boxes(images: torch.Tensor) -> list[list[np.ndarray]]:
-        return [[np.array([40.0, 30, 160, 170, 0.9])], []]
 
-    monkeypatch.setattr(landmarks.network.face_detector, "detect_from_batch", boxes)
-    frames = np.random.default_rng(0).integers(0, 256, (2, 200, 190, 3), dtype=np.uint8)
-    found = landmarks(frames)
-    assert has_face(found).tolist() == [True, False]
-    assert found[0].std() > 1  # somewhere about the box
-    assert ((found[0] > -60) & (found[0] < 260)).all()
+@pytest.fixture
+def clip(tmp_path) -> Path:
+    """Three frames of 40 x 20 pixels, the third of which is without a face."""
+    folder = write_frames(tmp_path / "clips" / "test" / "p#a", ["2.png", "10.png", "11.png"])
+    found = np.random.default_rng(0).uniform(0, 20, (3, 68, 2)).astype(np.float16)
+    found[2] = np.nan
+    (tmp_path / "landmarks" / "test").mkdir(parents=True)
+    np.save(tmp_path / "landmarks" / "test" / "p#a.npy", found)
+    return folder
+
+
+def test_given_landmarks_follow_a_frame_that_is_resized(clip, tmp_path):
+    found = np.load(tmp_path / "landmarks" / "test" / "p#a.npy").astype(float)
+    given = GivenLandmarks(tmp_path / "landmarks", clip)
+    squashed = np.zeros((40, 20, 3), np.uint8)
+    np.testing.assert_allclose(given(1, squashed), found[1] * [0.5, 2])
+    assert np.isnan(given(2, squashed)).all()
+    np.testing.assert_array_equal(given(clip / "10.png", squashed), given(1, squashed))
+    with pytest.raises(InputError, match=r"p#a\.npy holds landmarks of 3 frames"):
+        given(3, squashed)
+
+
+def test_without_a_file_of_the_clip_there_is_no_face_and_without_a_folder_nothing_is_given(
+    clip, tmp_path
+):
+    other = write_frames(tmp_path / "clips" / "test" / "p#b", ["0.png"])
+    picture = np.zeros((20, 40, 3), np.uint8)
+    assert np.isnan(GivenLandmarks(tmp_path / "landmarks", other)(0, picture)).all()
+    assert GivenLandmarks(None, clip)(0, picture) is None
+    assert given_files(tmp_path / "landmarks", [other, clip]) == [
+        tmp_path / "landmarks" / "test" / "p#a.npy"
+    ]
+    assert given_files(None, [clip]) == []

@@ -33,7 +33,8 @@ def drawn(places: np.ndarray) -> np.ndarray:
 def correlation(real: np.ndarray, generated: np.ndarray) -> tuple[float, str]:
     metric = MotionCorrelation(detect)
     halves = [Frames(None, real[s], generated[s]) for s in (slice(0, 4), slice(4, None))]
-    return metric.measure(np.concatenate([metric.look(half) for half in halves if len(half.real)]))
+    seen = [metric.look(half) for half in halves if len(half.real)]
+    return metric.measure(np.concatenate(seen))["motion"]
 
 
 def test_it_is_pearsons_correlation_of_the_displacements_of_all_points():

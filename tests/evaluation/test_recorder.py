@@ -13,29 +13,43 @@ FRAMES = Frames(*np.zeros((3, 2, 4, 4, 3), np.uint8))
 
 
 class Growth:
-    """A metric of clips: what was seen last, less what was seen first."""
+    """A metric of clips: what was seen last, less what was seen first, and how many were seen."""
 
-    column = "motion"
+    columns = ("motion", "mouth_gain")
 
     def look(self, frames: Frames) -> np.ndarray:
         raise AssertionError("what it saw is given")
 
-    def measure(self, seen: np.ndarray) -> tuple[float, str]:
-        return (float(seen[-1] - seen[0]), "") if len(seen) > 1 else (np.nan, "too short")
+    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
+        grown = (float(seen[-1] - seen[0]), "") if len(seen) > 1 else (np.nan, "too short")
+        return {"motion": grown, "mouth_gain": (float(len(seen)), "")}
+
+
+class Twice(Growth):
+    """Another metric, which sees something else."""
+
+    columns = ("brows_corr",)
+
+    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
+        return {"brows_corr": (float(seen[0]), "")}
+
+
+COLUMNS = [*Growth.columns, *Twice.columns]
 
 
 def recorder() -> Recorder:
-    return Recorder(Suite([], ["motion"], None, {}, {}, clip_metrics=[Growth()]), None)
+    return Recorder(Suite([], COLUMNS, None, {}, {}, clip_metrics=[Growth(), Twice()]), None)
 
 
 def batch(clips: list[str], first: int, seen: list[float]) -> tuple[FrameTable, Seen, None, Frames]:
     """Frames of clips, numbered from ``first``; NaN for those that could not be looked at."""
     names = [f"{first + i:07d}" for i in range(len(clips))]
-    table = frame_table({"motion": [NAN] * len(clips)}, clips, frames=names)
+    table = frame_table({column: [NAN] * len(clips) for column in COLUMNS}, clips, frames=names)
     there = ~np.isnan(seen)
-    table.missing["motion"] = np.where(there, "", "not finite").astype(np.str_)
-    of = {"motion": np.array(seen)[there]} if there.any() else {}
-    return table, Seen(there, of), None, FRAMES
+    for column in COLUMNS:
+        table.missing[column] = np.where(there, "", "not finite").astype(np.str_)
+    found = np.array(seen)[there]
+    return table, Seen(there, [found, 2 * found] if there.any() else []), None, FRAMES
 
 
 def test_the_clips_of_a_unit_are_measured_apart():
@@ -49,6 +63,8 @@ def test_the_clips_of_a_unit_are_measured_apart():
     assert table.missing["motion"].tolist() == [
         *("", "", "not finite", "not finite", "", "", "too short")
     ]
+    np.testing.assert_array_equal(table.values["mouth_gain"], [2.0, 2, NAN, NAN, 2, 2, 1])
+    np.testing.assert_array_equal(table.values["brows_corr"], [2.0, 20, NAN, NAN, 20, 2, 10])
 
 
 def test_a_unit_that_is_dropped_leaves_nothing_of_what_was_seen():

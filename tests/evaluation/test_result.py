@@ -33,6 +33,7 @@ def test_means_by_clip_and_identity_are_those_by_hand():
     assert l1["frames"] == 4
     assert l1["without_source_frames"]["mean"] == 4.5
     assert l1["without_source_frames"]["frames"] == 2
+    assert (l1["clips"], akd["clips"]) == (3, 1)
     assert l1["dropped"] == {}
     assert akd["mean"] == 4
     assert akd["interval"] is None  # only one clip has a value
@@ -123,6 +124,16 @@ def test_paths_that_are_no_utf_8_and_all_letters_read_back(tmp_path):
     write_result(tmp_path, result)
     conditions = read_result(tmp_path / "result.json")["conditions"]
     assert (conditions["real"], conditions["source"]) == ("clips?", "Ångström")
+
+
+def test_a_result_of_an_earlier_version_that_does_not_count_clips_can_be_read(tmp_path):
+    write_result(tmp_path, result_of(random_table(3)))
+    path = tmp_path / "result.json"
+    stored = json.loads(path.read_text())
+    for metric in stored["metrics"].values():
+        metric.pop("clips", None)
+    path.write_text(json.dumps(stored))
+    assert "clips" not in read_result(path)["metrics"]["l1"]
 
 
 def change(text: str, *keys: str, value: object) -> str:

@@ -78,3 +78,11 @@ def test_an_error_drops_the_whole_unit_and_no_other():
         ("b", [5]),
         ("b", "end"),
     ]
+
+
+def test_landmarks_are_stacked_where_they_are_given():
+    given = [row(n)._replace(landmarks=np.full((68, 2), float(n))) for n in range(3)]
+    batches = [item for _, item in read_units([Unit("a", given)], 2) if isinstance(item, Rows)]
+    assert [batch.landmarks[:, 0, 0].tolist() for batch in batches] == [[0.0, 1.0], [2.0]]
+    ((_, alone), _) = read_units([Unit("b", [row(0)])], 2)
+    assert alone.landmarks is None
