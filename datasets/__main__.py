@@ -6,6 +6,7 @@ python -m datasets merge ROOT
 python -m datasets check ROOT [--fix]
 python -m datasets stats ROOT [--metadata CSV | --pairs CSV]
 python -m datasets celebv --input DIR --output ROOT
+python -m datasets landmarks ROOT --output DIR
 python -m datasets stream ROOT --output URL-OR-DIR
 """
 
@@ -216,6 +217,26 @@ def stats(
     typer.echo(found.table())
     typer.echo(f"\nWritten: {output}")
     return SOME_SKIPPED if found.unreadable else 0
+
+
+@app.command()
+def landmarks(
+    root: Annotated[Path, typer.Argument(help="Holds train/ and test/, or all clips or pictures.")],
+    *,
+    output: Annotated[
+        Path, typer.Option(help="Folder of the landmarks: new, or to go on with; data.landmarks.")
+    ],
+    workers: WorkersOption = None,
+    shard: ShardOption = "1/1",
+) -> int:
+    """Find the 68 landmarks of the face in every frame, with face-alignment."""
+    from datasets.jobs import num_cores
+    from datasets.preparing.landmarks import prepare
+    from datasets.preparing.report import Shard
+    from datasets.preparing.run import finish
+
+    report = prepare(root, output, workers=workers or num_cores(), shard=Shard.parse(shard))
+    return finish(report, output)
 
 
 @app.command()

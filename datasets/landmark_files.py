@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.pictures import PICTURE_SUFFIXES, picture_size
+from datasets.clips import is_strip
+from datasets.pictures import PICTURE_SUFFIXES, picture_size, read_image
 from datasets.video import probe
 from modules.errors import InputError
 from modules.face_landmarks import NUM_LANDMARKS
@@ -25,16 +26,7 @@ class LandmarkFile:
 
     def pixels(self) -> np.ndarray:
         """All landmarks, (T, 68, 2) float32 in pixels.  Raises InputError for a damaged file."""
-        try:
-            found: np.ndarray = np.load(self.path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{self.path} is not a readable file of landmarks.") from error
-        if found.ndim != 3 or found.shape[1:] != (NUM_LANDMARKS, 2) or found.dtype.kind != "f":
-            raise InputError(
-                f"{self.path} holds an array of {found.dtype} and shape {found.shape}, not "
-                f"landmarks (frames, {NUM_LANDMARKS}, 2)."
-            )
-        return found.astype(np.float32)
+        return read_landmarks(self.path)
 
     def read(self, numbers: Sequence[int]) -> np.ndarray:
         """The landmarks of some frames, (N, 68, 2) float32 as (x, y) in [-1, 1]."""
@@ -47,6 +39,20 @@ class LandmarkFile:
         height, width = self.size
         last = np.array([max(width - 1, 1), max(height - 1, 1)], np.float32)
         return 2 * found[list(numbers)] / last - 1
+
+
+def read_landmarks(path: Path) -> np.ndarray:
+    """Read a file of landmarks: (T, 68, 2) float32 in pixels.  Raises InputError for another."""
+    try:
+        found: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} is not a readable file of landmarks.") from error
+    if found.ndim != 3 or found.shape[1:] != (NUM_LANDMARKS, 2) or found.dtype.kind != "f":
+        raise InputError(
+            f"{path} holds an array of {found.dtype} and shape {found.shape}, not "
+            f"landmarks (frames, {NUM_LANDMARKS}, 2)."
+        )
+    return found.astype(np.float32)
 
 
 def landmark_file(folder: Path, media: Path) -> LandmarkFile | None:
@@ -64,8 +70,21 @@ def landmark_path(folder: Path, media: Path) -> Path | None:
 @cache
 def frame_size(media: Path) -> tuple[int, int]:
     """Height and width of the frames of a clip or picture."""
-    if media.suffix.lower() in PICTURE_SUFFIXES and not media.is_dir():
-        height, width = picture_size(media)
-        is_strip = width > height and width % height == 0
-        return (height, height) if is_strip else (height, width)
+    if is_picture(media):
+        if holds_strip(media):
+            side, _ = picture_size(media)
+            return side, side
+        height, width, _ = read_image(media).shape  # upright, as its landmarks are
+        return height, width
     return probe(media).size
+
+
+def is_picture(media: Path) -> bool:
+    """Whether a file is a single picture, or a strip of frames."""
+    return media.suffix.lower() in PICTURE_SUFFIXES and not media.is_dir()
+
+
+def holds_strip(picture: Path) -> bool:
+    """Whether a picture is made of square frames side by side, as a clip may be."""
+    height, width = picture_size(picture)
+    return is_strip(picture) and width > height and width % height == 0
