@@ -1,5 +1,8 @@
 """Training MCNet: pairs of frames in, checkpoints and scores out.
 
+    python train.py --config demo.yaml
+    torchrun --nproc_per_node 8 train.py --config vox.yaml
+
 Everything random in a step is a function of (seed, step): a resumed run repeats an uninterrupted
 one, and several processes repeat one process with the batch of all.  They are started by plain
 ``torchrun`` and need a run folder that all of them see.
@@ -7,18 +10,25 @@ one, and several processes repeat one process with the batch of all.  They are s
 
 import logging
 import math
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, NamedTuple
 
+import imageio.v3 as imageio
 import torch
+import typer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from config import Config, to_settings, to_yaml
+from animate import Animator, Options, animate_file
+from config import Config, load_config, to_settings, to_yaml
+from config.command_line import describe, run
 from datasets.loading import load_batches
 from datasets.pairs import PairDataset, PairSampler, collate, fixed_pairs
+from datasets.settings import DataConfig
 from datasets.stated import stated_geometry
 from datasets.synthetic import generate
 from datasets.training_clips import training_clips, training_portraits
@@ -36,22 +46,25 @@ from modules.checkpoints import (
 )
 from modules.discriminator import Discriminator
 from modules.distributed import Hosts, start_processes
-from modules.errors import InputError
+from modules.errors import InputError, OutputError
 from modules.files import write_text_whole, written_whole
 from modules.logbook import Logbook, Meter
 from modules.mcnet import MCNet
 from modules.objective import FramePairs, LandmarkObjective, Objective
 from modules.optimisation import Optimisation
+from modules.progress import progress_bar
 from modules.signals import deferred_signals
 from modules.training_state import (
-    STATE_FILE,
     checkpoint_folder,
     checkpoints,
+    find_checkpoint,
     keep_last,
     read_state,
+    write_state,
 )
 
 log = logging.getLogger(__name__)
+app = typer.Typer(add_completion=False)
 
 MAX_UNREADABLE = 0.05  # share of the clips and portraits
 
@@ -123,6 +136,7 @@ class Training:
         if resumed:
             state = read_state(checkpoint)
             self.check_course(state["course"])
+            self.check_end(state["optimisation"]["step"], checkpoint)
             optimisation.load_state(state["optimisation"])
             self.best_merit = state["best_merit"]
             log.info("Resuming %s after step %d.", self.folder, optimisation.step)
@@ -133,7 +147,7 @@ class Training:
         train, optimisation = self.config.train, self.optimisation
         batches = self.batches()
         meter = Meter(samples_per_step=self.batch_size * train.accumulate)
-        with deferred_signals() as signals, logging_redirect_tqdm(), self.progress_bar() as bar:
+        with deferred_signals() as signals, logging_redirect_tqdm(), self.bar() as bar:
             while optimisation.step < self.num_steps:
                 with meter.timed("data"):
                     step_batches = [next(batches) for _ in range(train.accumulate)]
@@ -260,18 +274,22 @@ class Training:
             self.logbook.scalars(step, means)
 
     def save(self) -> None:
-        """Write a checkpoint and delete the oldest."""
+        """Write a checkpoint and delete the oldest.  Raises OutputError where that fails."""
         self.optimisation.check()
         if not self.accelerator.is_main_process:
             return
-        with written_whole(checkpoint_folder(self.folder, self.optimisation.step)) as folder:
-            self.save_weights(folder)
-            state = {
-                "optimisation": self.optimisation.state(),
-                "best_merit": self.best_merit,
-                "course": self.course(),
-            }
-            torch.save(state, folder / STATE_FILE)
+        place = checkpoint_folder(self.folder, self.optimisation.step)
+        state = {
+            "optimisation": self.optimisation.state(),
+            "best_merit": self.best_merit,
+            "course": self.course(),
+        }
+        try:
+            with written_whole(place) as folder:
+                self.save_weights(folder)
+                write_state(folder, state)
+        except OSError as error:
+            raise OutputError(f"{place} cannot be written: {error.strerror or error}.") from error
         keep_last(self.folder, self.config.train.keep_last)
 
     def save_weights(self, folder: Path) -> None:
@@ -300,11 +318,23 @@ class Training:
                     "resume with the same, or begin a run of another --name from its weights."
                 )
 
-    def progress_bar(self) -> tqdm:
-        """Shown by the first process, on a terminal."""
-        disable = None if self.accelerator.is_main_process else True
-        start = self.optimisation.step
-        return tqdm(total=self.num_steps, initial=start, unit="step", disable=disable)
+    def check_end(self, step: int, checkpoint: Path) -> None:
+        """Raises InputError where the training would end before the step that it resumes at."""
+        if step > self.num_steps:
+            raise InputError(
+                f"{checkpoint} is past the end of the training, which is step {self.num_steps} by "
+                "train.epochs and train.max_steps: raise them, or begin a run of another --name "
+                "from its weights."
+            )
+
+    def bar(self) -> tqdm:
+        """Shown by the first process."""
+        return progress_bar(
+            hidden=not self.accelerator.is_main_process,
+            total=self.num_steps,
+            initial=self.optimisation.step,
+            unit="step",
+        )
 
 
 def losses(found: dict[str, float]) -> dict[str, float]:
@@ -313,3 +343,82 @@ def losses(found: dict[str, float]) -> dict[str, float]:
     return {
         name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)
     }
+
+
+@app.command()
+def command(
+    *,
+    config: Annotated[
+        str | None, typer.Option(help="A file, or the name of one in config/.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="'last' resumes the run; a path begins from those weights.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="train.batch_size=4, say; repeatable.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the run, instead of the config's.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder; runs/NAME if left out.")] = None,
+    animation: Annotated[
+        bool, typer.Option(help="At the end, animate an unseen face with the result.")
+    ] = True,
+) -> int:
+    """Train, and animate an unseen face with the result."""
+    if config is None:
+        raise InputError("Training needs --config, demo.yaml say.")
+    named = [f"name={name}"] if name else []
+    settings = load_config(config, [*(overrides or []), *named])
+    return train_run(settings, checkpoint, output, animation=animation)
+
+
+def train_run(
+    config: Config, checkpoint: str | None, output: Path | None, *, animation: bool
+) -> int:
+    """Train and show the result; 128 + its number where a signal ended the training."""
+    folder = output or Path("runs") / config.name
+    training = Training(config, folder, find_checkpoint(folder, checkpoint))
+    try:
+        outcome = training.run()
+    except (OSError, OutputError) as error:
+        if (message := describe(error)) is None:
+            raise
+        raise OutputError(f"{message} {what_is_kept(folder)}") from error
+    if not training.accelerator.is_main_process:
+        return 0
+    if outcome.signal is not None:
+        typer.echo(f"Stopped and saved {outcome.checkpoint}: go on with --checkpoint last.")
+        return 128 + outcome.signal
+    typer.echo(f"Checkpoint: {outcome.checkpoint}")
+    if animation:
+        shown = folder / "animation.mp4"
+        animate_unseen(config.data, outcome.checkpoint, shown)
+        typer.echo(f"Animation of an unseen face: {shown}")
+    typer.echo(f"On unseen clips: {outcome.summary}")
+    return 0
+
+
+def what_is_kept(folder: Path) -> str:
+    """The sentence that says from where a run that was broken off goes on."""
+    if not (whole := checkpoints(folder)):
+        return "No checkpoint was saved before."
+    return f"{whole[-1]} is whole: make room, and go on from it with --checkpoint last."
+
+
+def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
+    """Animate the first person of the test split by the clip of another."""
+    clips = training_clips(data.model_copy(update={"decoded": None}), "test")  # in their own size
+    others = [clip for clip in clips if clip.identity != clips[0].identity]
+    source = output.with_name("animation_source.png")
+    imageio.imwrite(source, clips[0].frames([0])[0])
+    animator = Animator.from_checkpoint(checkpoint)
+    with TemporaryDirectory() as folder:
+        driving = (others or clips)[0].as_file(Path(folder))
+        animate_file(animator, source, driving, str(output), Options(panels=True))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(app, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -53,9 +53,10 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
             if bases[-1] in bases[:-1]:
                 raise InputError(f"{path} is its own base: {' <- '.join(map(str, bases))}.")
             settings = merged(read(bases[-1]), settings)
+        resolved = OmegaConf.to_container(settings, resolve=True)
     except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}.") from error
-    return validate(OmegaConf.to_container(settings, resolve=True), origin=str(path))
+    return validate(resolved, origin=str(path))
 
 
 def read(path: Path) -> DictConfig:

@@ -1,6 +1,8 @@
 """What every script does alike: the log, and a user's mistake as one sentence."""
 
+import errno
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +11,7 @@ import typer
 
 from modules.allocator import keep_freed_memory
 from modules.errors import InputError
+from modules.signals import Terminated, raised_signals
 
 UsageError: Any = (
     typer.BadParameter.__base__
@@ -22,8 +25,9 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
     """Run a typer app on ``argv`` (None: the command line) and return its exit code.
 
     0 done, 1 done in part, 2 cannot be done: one sentence on stderr, and with ``--debug`` the
-    traceback too; 130 interrupted.
+    traceback too; 128 + its number where a signal ended it, 130 for Ctrl-C.
     """
+    open_missing_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
@@ -34,7 +38,8 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
         logging.getLogger(library).setLevel(logging.WARNING)
     keep_freed_memory()
     try:
-        code = app(arguments, standalone_mode=False)
+        with raised_signals():
+            code = app(arguments, standalone_mode=False)
     except Exception as error:
         message = describe(error)
         if message is None:
@@ -43,11 +48,27 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
             logging.exception("")
         print(message, file=sys.stderr)
         return 2
+    except Terminated as signal:
+        print("Terminated.", file=sys.stderr)
+        return 128 + signal.number
     except KeyboardInterrupt:
         code = INTERRUPTED
     if code == INTERRUPTED:  # as newer versions of typer return it
         print("Interrupted.", file=sys.stderr)
     return code if isinstance(code, int) else 0
+
+
+def open_missing_streams() -> None:
+    """Let output go nowhere that has nowhere to go: 2>&-, a daemon, Windows without a console.
+
+    Else the next file that is opened would become the standard output or the standard error, and
+    what libraries write there would be written into it.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)  # else the processes begun here would miss it
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
 
 
 def describe(error: Exception) -> str | None:
@@ -63,6 +84,9 @@ def describe(error: Exception) -> str | None:
             "The GPU is out of memory: lower train.batch_size (training), or --batch-size or "
             "--size (animation)."
         )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        place = "A file" if error.filename is None else error.filename
+        return f"{place} cannot be written: {error.strerror}."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be accessed: {error.strerror}."
     return None

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 from numpy.lib.format import open_memmap, write_array_header_1_0
-from tqdm import tqdm
 
 from datasets.clips import Clip, stream_clip
 from datasets.jobs import WorkerDied, num_cores, run_jobs
 from datasets.pictures import Picture, resized
 from modules.errors import InputError, OutputError
 from modules.files import flush, state_of
+from modules.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def decoded_clips(
                 _make_room(folder, sum(prod(one.shape) for one in missing))
                 logger.info("Decoding %d clips into %s.", len(missing), folder)
             jobs = run_jobs(_decode, missing, num_cores())
-            for one, problem in tqdm(jobs, total=len(missing), unit="clip", disable=None):
+            for one, problem in progress_bar(jobs, total=len(missing), unit="clip"):
                 if problem is not None:
                     died = isinstance(problem, WorkerDied)
                     reason = "the process that decoded it died" if died else problem

@@ -19,7 +19,6 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from datasets.clips import Clip, Split, clip_name, clip_paths, is_strip, open_clip, split_folders
 from datasets.pictures import frame_paths
@@ -30,6 +29,7 @@ from datasets.stream import MANIFEST, Entry, Manifest
 from datasets.stream_storage import INDEX, read_file, require_litdata, uploader
 from modules.errors import InputError, OutputError
 from modules.files import write_text_whole, written_whole
+from modules.progress import progress_bar
 
 SHARD_BYTES = 2**26
 MAX_CLIP_BYTES = 2**31  # of a shard, litdata counts in 32 bits
@@ -61,7 +61,7 @@ def write_stream(root: Path, output: str, workers: int) -> Report:
     with target(output, root) as (folder, publish), ThreadPoolExecutor(workers) as pool:
         writer = ShardWriter(folder, publish)
         results = in_order(pool, pack, jobs, ahead=workers)
-        for (path, split), packed in tqdm(results, total=len(jobs), unit="clip", disable=None):
+        for (path, split), packed in progress_bar(results, total=len(jobs), unit="clip"):
             if isinstance(packed, InputError):
                 reason = without_path(packed, path)
                 outcomes.append(Outcome(clip_name(path), split or "", UNREADABLE, reason))

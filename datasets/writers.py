@@ -7,6 +7,7 @@ exception leaves nothing of it, and what cannot be written is an InputError on e
         writer.write(image)
 """
 
+import glob
 import os
 import re
 import shutil
@@ -26,6 +27,7 @@ from datasets.codecs import H264, Codec, Gif
 from datasets.pictures import Picture
 from datasets.sound import Sound
 from modules.errors import InputError, OutputError
+from modules.files import link_target, remove_leftovers, temporary_path
 
 # Seconds are divided finely enough for the time stamps of all common rates and containers:
 # multiples of 1/90000, 1/12800, 1/15360, 1/24000, 1/30000 and 1/1000 stay exact.
@@ -48,7 +50,7 @@ class Writer(ABC):
         self.path = Path(path)
         if not self.path.name:
             raise InputError(f"{path} does not name an output: add a name.")
-        self.temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        self.place = link_target(self.path)  # itself, where it is no symbolic link
         self.num_frames = 0
 
     def write(self, image: Picture, time: Fraction | None = None) -> None:
@@ -57,10 +59,18 @@ class Writer(ABC):
             self._add(image, time)
         self.num_frames += 1
 
-    def __enter__(self) -> Self:
-        folder = self.path.parent
+    def require_possible(self) -> None:
+        """Raises InputError where nothing can be written: for work that ends so to ask first."""
+        folder = self.place.parent
         if not folder.is_dir():
             raise OutputError(f"{self.path} cannot be written: create the folder {folder} first.")
+        if not os.access(folder, os.W_OK):
+            raise OutputError(f"{self.path} cannot be written: its folder is read-only.")
+
+    def __enter__(self) -> Self:
+        self.require_possible()
+        remove_leftovers(self.place.parent, glob.escape(self.place.name))
+        self.temporary = temporary_path(self.place)
         with self._errors_named():
             self._begin()
         return self
@@ -98,26 +108,29 @@ class Writer(ABC):
 class FolderWriter(Writer):
     """Writes the frames ``0000000.png``, ... of a folder, in place of earlier ones."""
 
-    def _begin(self) -> None:
-        if self.path.exists() and not self._holds_only_frames():
+    def require_possible(self) -> None:
+        super().require_possible()
+        if self.place.exists() and not self._holds_only_frames():
             raise InputError(
                 f"{self.path} cannot be written: it holds other things than numbered frames; "
                 "name another folder."
             )
-        self.temporary.mkdir()
 
     def _holds_only_frames(self) -> bool:
-        return self.path.is_dir() and all(
-            re.fullmatch(r"\d{7}\.png", entry.name) for entry in self.path.iterdir()
+        return self.place.is_dir() and all(
+            re.fullmatch(r"\d{7}\.png", entry.name) for entry in self.place.iterdir()
         )
+
+    def _begin(self) -> None:
+        self.temporary.mkdir()
 
     def _add(self, image: Picture, time: Fraction | None) -> None:
         Image.fromarray(image).save(self.temporary / f"{self.num_frames:07d}.png")
 
     def _finish(self) -> None:
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self.temporary.rename(self.path)
+        if self.place.exists():
+            shutil.rmtree(self.place)
+        self.temporary.rename(self.place)
 
     def _clean_up(self) -> None:
         shutil.rmtree(self.temporary, ignore_errors=True)
@@ -154,9 +167,12 @@ class VideoWriter(Writer):
         self._next_tick = 0
         self._end = Fraction(0)  # of the last frame, in seconds
 
-    def _begin(self) -> None:
-        if self.path.is_dir():
+    def require_possible(self) -> None:
+        super().require_possible()
+        if self.place.is_dir():
             raise InputError(f"{self.path} cannot be written: it is a folder; name a file.")
+
+    def _begin(self) -> None:
         self.temporary.touch()
 
     def _add(self, image: Picture, time: Fraction | None) -> None:
@@ -207,7 +223,7 @@ class VideoWriter(Writer):
         self._encode(None)
         self._copy_sound(until=self._end)
         self._container.close()
-        self.temporary.replace(self.path)
+        self.temporary.replace(self.place)
 
     def _clean_up(self) -> None:
         if self._sound is not None:

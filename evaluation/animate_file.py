@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from datasets.background import behind
 from datasets.pictures import Picture
@@ -17,6 +16,7 @@ from evaluation.fitting import Framing, fit_portrait
 from modules.animator import Animator
 from modules.errors import InputError
 from modules.motion_template import require_template_name, save_template
+from modules.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def animate_file(
             behind(write, WAITING) as hand_over,
             animated(animator, portrait.frame, moving, initial, options) as results,
         ):
-            progress = tqdm(results, total=moving.num_frames, unit="frame", disable=None)
+            progress = progress_bar(results, total=moving.num_frames, unit="frame")
             for moment, result in progress:
                 hand_over(moment, result)
         if recorded is not None:
@@ -99,7 +99,7 @@ def save_motion(
     moving = open_driving(animator, driving, framing=framing, frames=frames)
     recorded = Recorded(moving, output)
     with moving.motion(batch_size) as motion:
-        for _ in tqdm(motion, unit="batch", disable=None):
+        for _ in progress_bar(motion, unit="batch"):
             pass
     recorded.write()
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from datasets.background import behind
 from datasets.clips import Clip
 from datasets.pair_list import FrameRef, Pair, PairList, read_refs
@@ -21,6 +19,7 @@ from modules.animator import Animator, Motion, batches
 from modules.checkpoints import weights_file
 from modules.errors import InputError
 from modules.motion_transfer import movement_scale, transfer_motion
+from modules.progress import progress_bar
 
 SHOWN = 5  # problems that are told where there may be thousands
 
@@ -54,7 +53,7 @@ def animate_pairs(
     motions = {pair.name: options.motion or pair.motion for pair in pair_list.pairs}
     folder.record(pair_list, motions, failed=None)
     failed: dict[str, str] = {}
-    with tqdm(total=len(pair_list.pairs), unit="pair", disable=None) as progress:
+    with progress_bar(total=len(pair_list.pairs), unit="pair") as progress:
         batch_size = options.batch_size or animator.batch_size
         if options.adapt_scale:  # each pair has a scale of its own
             batch_size = 1

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from evaluation.columns import COLUMNS
 from evaluation.frame_table import FrameTable, write_frames
@@ -33,6 +32,7 @@ from evaluation.tables import latex, markdown
 from evaluation.units import Dropped, Rows, Unit, read_units
 from modules.errors import InputError
 from modules.files import state_of, write_text_whole
+from modules.progress import progress_bar
 
 NOT_FINITE = "the generated frame is not finite"
 
@@ -106,9 +106,8 @@ class Evaluation:
         recorder = Recorder(self.suite, self.ranked_by)
         extremes = Extremes(NUM_EXAMPLES)
         remaining = iter(numbers)
-        hidden = None if self.processes.is_main else True
         total = sum(unit.num_frames for unit in units) or None
-        with tqdm(total=total, unit="frame", disable=hidden) as progress:
+        with progress_bar(total=total, unit="frame", hidden=not self.processes.is_main) as progress:
             for unit, item in read_units(units, self.request.batch_size):
                 progress.set_postfix_str(unit.name, refresh=False)
                 if isinstance(item, Rows):

@@ -1,6 +1,7 @@
 """The picture grid of a training run: one row a pair, one column a stage of the network."""
 
 import colorsys
+import logging
 import math
 from itertools import starmap
 
@@ -16,13 +17,16 @@ from modules.mcnet import MCNet
 HEADER = 14  # pixels for the names of the columns
 MIN_WIDTH = 96  # of a column, for its name; smaller pictures are enlarged
 
+logger = logging.getLogger(__name__)
+
 
 @torch.no_grad()
 def picture_grid(model: MCNet, source: Tensor, driving: Tensor) -> np.ndarray:
     """What ``model`` makes of a batch (B, 3, H, W) in [0, 1]: (height, width, 3) uint8.
 
     Occlusion is white where the source is visible.  What the memory read is shown by its first
-    three principal components, level by level.
+    three principal components, level by level.  Numbers that are not finite are black, keypoints
+    that are not are left out, and both are warned of.
     """
     encoded = model.encode(source)
     driving_keypoints = model.detect(driving)
@@ -36,15 +40,19 @@ def picture_grid(model: MCNet, source: Tensor, driving: Tensor) -> np.ndarray:
         "warped": rendered.warped_source,
         "occlusion": rendered.motion.occlusion.expand(-1, 3, -1, -1),
     }
+    shown = {"source kp": encoded.keypoints.positions, "driving kp": driving_keypoints.positions}
     for compensation in rendered.compensations:
-        width = compensation.read.shape[-1]
-        columns[f"memory {width}"] = principal_components(compensation.read)
+        name = f"memory {compensation.read.shape[-1]}"
+        shown[name] = compensation.read
+        columns[name] = principal_components(finite(compensation.read))
     columns["prediction"] = rendered.prediction
+    if broken := [name for name, x in (columns | shown).items() if not x.isfinite().all()]:
+        logger.warning("Not finite in the picture grid: %s.", ", ".join(broken))
 
     height, width = source.shape[-2:]
     scale = math.ceil(MIN_WIDTH / width)
     size = (scale * height, scale * width)
-    pictures = [to_pictures(resize(column.float(), size)) for column in columns.values()]
+    pictures = [to_pictures(resize(finite(column.float()), size)) for column in columns.values()]
     rows = [np.hstack(row) for row in zip(*pictures, strict=True)]
     return np.vstack([header(list(columns), size[1]), *rows])
 
@@ -59,6 +67,11 @@ def landmark_grid(images: Tensor, *landmarks: Tensor) -> np.ndarray:
     return np.vstack(rows)
 
 
+def finite(images: Tensor) -> Tensor:
+    """Images with 0, which is black, in the place of what is not finite."""
+    return images.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
 def draw_keypoints(images: Tensor, keypoints: Keypoints) -> Tensor:
     """The images (B, 3, H, W) with a coloured dot on every keypoint."""
     drawn = starmap(draw_dots, zip(to_pictures(images), keypoints.positions.tolist(), strict=True))
@@ -71,6 +84,8 @@ def draw_dots(picture: np.ndarray, positions: list[list[float]]) -> np.ndarray:
     canvas = ImageDraw.Draw(image)
     radius = max(1.0, image.width / 100)
     for index, (x, y) in enumerate(positions):
+        if not (math.isfinite(x) and math.isfinite(y)):
+            continue
         centre = ((x + 1) / 2 * (image.width - 1), (y + 1) / 2 * (image.height - 1))
         hue = colorsys.hsv_to_rgb(index / len(positions), 1, 1)
         canvas.circle(centre, radius, fill=tuple(round(255 * value) for value in hue))

@@ -23,7 +23,7 @@ from datasets.pair_list import FrameRef, Pair, PairList
 from datasets.pictures import Picture
 from datasets.writers import open_writer
 from modules.errors import InputError
-from modules.files import write_text_whole
+from modules.files import remove_leftovers, temporary_path, write_text_whole
 
 Format = Literal["png", "mp4"]
 
@@ -53,6 +53,7 @@ class PairFolder:
         try:
             for kind in self.kinds:
                 (folder / kind).mkdir(parents=True, exist_ok=True)
+                remove_leftovers(folder / kind)
         except OSError as error:
             raise InputError(f"{folder} cannot be made a folder: {error.strerror}.") from error
 
@@ -160,7 +161,7 @@ def together(source: Picture, driving: Picture, generated: Picture) -> dict[str,
 
 def write_picture(path: Path, picture: Picture) -> None:
     """Writes a PNG, whole.  Raises InputError where that fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_path(path)
     try:
         Image.fromarray(picture).save(temporary, format="PNG")
         temporary.replace(path)

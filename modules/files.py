@@ -7,20 +7,29 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from psutil import pid_exists
+
 from modules.errors import InputError, OutputError
 
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder to write into; at the end it is flushed to the disk and renamed."""
+    """A temporary folder to write into; at the end it is flushed to the disk and renamed.
+
+    Where something cannot be written nothing of it is left: it would fill a full disk.
+    """
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    yield temporary
-    for path in [*temporary.iterdir(), temporary]:
-        flush(path)
-    temporary.rename(folder)
-    flush(folder.parent)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in [*temporary.iterdir(), temporary]:
+            flush(path)
+        temporary.rename(folder)
+        flush(folder.parent)
+    except (OSError, OutputError):
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def write_text_whole(path: Path, text: str) -> None:
@@ -32,17 +41,62 @@ def write_text_whole(path: Path, text: str) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, all of it or nothing.  Raises InputError where that fails."""
+    """Write a file, all of it or nothing.  Raises InputError where that fails.
+
+    A symbolic link stays, and what it points to is written.
+    """
     if not path.name:
         raise InputError(f"{path} does not name a file: add a name.")
-    temporary = path.with_name(f".{path.name}.new")
+    place = link_target(path)
+    temporary = place.with_name(f".{place.name}.new")
     try:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
+        os.replace(temporary, place)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def require_writable(path: Path) -> None:
+    """Raises OutputError where no file can be written: for work that ends with one to ask first."""
+    place = link_target(path)
+    if place.is_dir():
+        raise OutputError(f"{path} cannot be written: it is a folder; choose another name.")
+    if not place.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: create the folder {place.parent} first.")
+    if not os.access(place.parent, os.W_OK):
+        raise OutputError(f"{path} cannot be written: its folder is read-only.")
+
+
+def link_target(path: Path) -> Path:
+    """The file or folder that a symbolic link points to; another path itself."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def temporary_path(path: Path) -> Path:
+    """The name under which this process makes ``path``: hidden beside it, with its own number."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Delete what killed processes made under a ``temporary_path`` of ``name``, * for any.
+
+    Nothing may be in the making there by this process, whose number may have been another's.
+    """
+    for path in folder.glob(f".{name}.*"):
+        number = path.name.rpartition(".")[2]
+        if number.isdecimal() and (int(number) == os.getpid() or not pid_exists(int(number))):
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there and can be deleted."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def printable(text: str) -> str:

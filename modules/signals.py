@@ -1,23 +1,70 @@
-"""SIGTERM and Ctrl-C as requests that the training grants when its state can be saved."""
+"""Signals that end a run: as exceptions that clean up, or as requests that the training grants."""
 
+import logging
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-REQUESTS = (signal.SIGTERM, signal.SIGINT)
+# To end (kill, a scheduler), the terminal is gone (which Windows does not say), Ctrl-C
+REQUESTS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
+]
+
+log = logging.getLogger(__name__)
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP, raised as Ctrl-C raises KeyboardInterrupt: whatever is open cleans up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def raised_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise ``Terminated``, once: a second one ends the process at once.
+
+    Signals that are ignored already stay so, as under nohup, and so do those that have a handler.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Terminated(number)
+
+    taken = []
+    if threading.current_thread() is threading.main_thread():  # no other may take signals
+        taken = [number for number in REQUESTS if signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
 def deferred_signals() -> Iterator[list[int]]:
-    """The requests to stop that have come in so far; a second one of a kind acts as ever."""
+    """The requests to stop that have come in so far; a second one of a kind has its usual effect.
+
+    Signals that are ignored already stay so.
+    """
     caught: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> None:
         caught.append(number)
-        signal.signal(number, previous[signal.Signals(number)])
+        signal.signal(number, previous[number])
+        log.info("Stopping and saving after this step; again to stop at once.")
 
-    previous = {number: signal.signal(number, remember) for number in REQUESTS}
+    handlers = {number: signal.getsignal(number) for number in REQUESTS}
+    previous = {
+        number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN
+    }
+    for number in previous:
+        signal.signal(number, remember)
     try:
         yield caught
     finally:

@@ -54,6 +54,17 @@ def keep_last(run: Path, count: int) -> None:
             shutil.rmtree(folder)
 
 
+def write_state(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Write the training state of a checkpoint.  Raises OSError where that fails."""
+    try:
+        with open(checkpoint / STATE_FILE, "wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:  # torch's own, of the end of a file that could not be written
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
+
+
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """The training state of a checkpoint, on the CPU; no code in the file is run."""
     path = checkpoint / STATE_FILE

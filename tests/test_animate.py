@@ -1,5 +1,7 @@
 import json
 import logging
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from copy import deepcopy
@@ -444,6 +446,16 @@ def test_an_interruption_leaves_nothing_behind(files, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Animator, "finish", interrupted)
     assert call(files) == 130
+    assert set(tmp_path.iterdir()) == before
+    assert worker_threads() == []
+
+
+@pytest.mark.parametrize("output", ["result.mp4", "result/"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_being_terminated_leaves_nothing_behind(files, tmp_path, monkeypatch, output, number):
+    before = set(tmp_path.iterdir())
+    monkeypatch.setattr(Animator, "finish", lambda *args: os.kill(os.getpid(), number))
+    assert call(files | {"--output": f"{tmp_path}/{output}"}) == 128 + number
     assert set(tmp_path.iterdir()) == before
     assert worker_threads() == []
 

@@ -1,13 +1,17 @@
-"""``run.py`` as a user calls it."""
+"""``run.py`` and ``train.py`` as a user calls them."""
 
 import json
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState
 
+import train
 from datasets.video import probe
-from modules.training_state import checkpoints
+from modules.training_state import STATE_FILE, checkpoints
 from run import main
 from tests.tiny_run import write_clips, write_config
 
@@ -37,6 +41,59 @@ def test_training_ends_with_an_animation_of_an_unseen_face(finished):
     video = probe(finished / "animation.mp4")
     assert video.num_frames == 5
     assert video.size == (32, 3 * 32)
+
+
+def test_the_animation_can_be_left_out(config_file, tmp_path, capsys):
+    options = ["--set", "train.max_steps=1", "--output", str(tmp_path), "--no-animation"]
+    assert train.main(["--config", config_file, *options]) == 0
+    assert not list(tmp_path.glob("animation*"))
+    said = capsys.readouterr().out
+    assert "On unseen clips" in said
+    assert "Animation" not in said
+
+
+@pytest.mark.parametrize("script", ["animate", "export", "reconstruction", "run", "train"])
+def test_every_script_runs_by_itself(script, tmp_path):
+    """From anywhere; here as far as its own complaint."""
+    command = [sys.executable, str(Path(train.__file__).with_name(f"{script}.py"))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "--" in done.stderr
+
+
+def test_the_help_has_the_modes_and_the_options_of_the_training(capsys):
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert "--mode train|reconstruction|animate|export" in said
+    assert "--no-animation" in said
+    assert main(["--mode", "export", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "--precision" in said
+    assert "--no-animation" not in said
+
+
+def test_a_full_disk_is_said_with_what_is_safe(config_file, tmp_path, capsys):
+    options = ["--config", config_file, "--output", str(tmp_path), "--no-animation"]
+    assert main([*options, "--set", "train.max_steps=2"]) == 0
+    (saved,) = checkpoints(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((saved / STATE_FILE).stat().st_size // 2, limits[1]))
+    try:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        more = ["--checkpoint", "last", "--set", "train.max_steps=4", "--set", "train.grid_every=9"]
+        assert main([*options, *more]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "step-00000004 cannot be written: File too large. " in message
+    assert message.endswith(
+        f"{saved} is whole: make room, and go on from it with --checkpoint last."
+    )
+    assert {path.name for path in saved.parent.iterdir()} == {saved.name, "best"}
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert main([*options, "--checkpoint", "last", "--set", "train.max_steps=4"]) == 0
 
 
 def test_the_run_is_named_by_the_config_or_the_command_line(config_file, capsys):

@@ -233,6 +233,13 @@ def test_resuming_with_another_batch_size_is_refused(config_file, finished):
         begin(load_config(config_file, ["train.batch_size=3"]), finished, "last")
 
 
+def test_a_run_is_not_resumed_past_its_end(config_file, finished):
+    before = {path: path.read_bytes() for path in finished.glob("*.*")}
+    with pytest.raises(InputError, match=r"step-00000006 is past the end.*which is step 3"):
+        begin(load_config(config_file, ["train.max_steps=3"]), finished, "last")
+    assert {path: path.read_bytes() for path in finished.glob("*.*")} == before
+
+
 def spoil(optimisation: Optimisation) -> RemovableHandle:
     """Make the perceptual loss not finite, until the handle is removed."""
     perceptual = optimisation.wrapped["objective"].vgg

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from PIL import Image
 from pydantic import JsonValue
-from tqdm import tqdm
 
 from datasets.frame_finder import CELEBV_FOLDER
 from datasets.jobs import WORKER_DIED, WorkerDied, run_jobs
@@ -31,6 +30,7 @@ from datasets.preparing.raw_videos import walk
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.preparing.run import begun
 from modules.errors import InputError, OutputError
+from modules.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def prepare(folder: Path, root: Path, size: int, *, workers: int) -> Report:
             (root / job.person / CELEBV_FOLDER).mkdir(parents=True, exist_ok=True)
         write = partial(_write_all, output, size, folder)
         total = sum(len(job.pictures) for job in batches)
-        with tqdm(total=total, unit="picture", disable=None) as bar:
+        with progress_bar(total=total, unit="picture") as bar:
             for job, told in _run(write, batches, workers, folder):
                 outcomes += told
                 bar.update(len(job.pictures))

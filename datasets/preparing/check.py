@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
-from tqdm import tqdm
 
 from datasets.jobs import WorkerDied, run_jobs
 from datasets.preparing.contents import read_contents
@@ -18,6 +17,7 @@ from datasets.preparing.problems import ADVICE, Expected, Found, Problem, find_p
 from datasets.preparing.records import SETTINGS, DatasetSettings
 from datasets.preparing.repair import rejected_folder, repair_all, sole_writer
 from modules.errors import InputError
+from modules.progress import progress_bar
 from modules.section import Section
 
 PROBLEMS_LEFT = 1  # exit code
@@ -145,7 +145,7 @@ def most_frequent_size(found: Iterable[Inspection | Fault | WorkerDied]) -> Size
 def inspect_all(paths: Sequence[Path], workers: int) -> Found:
     """What each clip is, in the order of ``paths``."""
     results = run_jobs(inspect, paths, workers)
-    done = dict(tqdm(results, total=len(paths), unit="clip", disable=None))
+    done = dict(progress_bar(results, total=len(paths), unit="clip"))
     return {path: done[path] for path in paths}
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from datasets.clips import open_clip
 from datasets.geometry import Box, Geometry
@@ -14,6 +13,7 @@ from datasets.pictures import Picture, resized
 from datasets.preparing.records import GEOMETRY, read_record, recorded_clips
 from modules.errors import InputError
 from modules.files import write_text_whole
+from modules.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def write_geometry(root: Path) -> Geometry | None:
 def measure_geometry(paths: Sequence[Path]) -> Geometry | None:
     """The median aspect of the cuts of these clips, and the median place of the faces in them."""
     found = []
-    for path in tqdm(paths, desc="faces", unit="clip", disable=None):  # up to a second for each
+    for path in progress_bar(paths, desc="faces", unit="clip"):  # up to a second for each
         try:
             record, clip = read_record(path), open_clip(path)
             (frame,) = clip.frames([clip.num_frames // 2])

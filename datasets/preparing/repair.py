@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from datasets.clips import clip_name
 from datasets.jobs import WorkerDied, run_jobs
@@ -40,6 +39,7 @@ from datasets.video_file import open_video, upright
 from datasets.writers import VideoWriter
 from modules.errors import InputError, OutputError
 from modules.files import write_text_whole
+from modules.progress import progress_bar
 
 CRF = 12  # finer than for new clips: what is encoded twice should lose once
 
@@ -90,7 +90,7 @@ def repair_all(
         raise OutputError(f"{error.filename} cannot be changed: {error.strerror}.") from error
     changes.touched.update(encoded)
     results = run_jobs(partial(repair, size=expected.size), sorted(encoded), workers)
-    for path, result in tqdm(results, total=len(encoded), unit="repair", disable=None):
+    for path, result in progress_bar(results, total=len(encoded), unit="repair"):
         if result is not None:
             reason = result.detail if isinstance(result, WorkerDied) else result
             changes.failed[contents.label(path)] = reason

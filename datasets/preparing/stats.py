@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from datasets.geometry import Geometry
 from datasets.jobs import WorkerDied, run_jobs
@@ -23,6 +22,7 @@ from datasets.preparing.records import read_geometry
 from datasets.preparing.stills import write_picture_whole
 from modules.errors import InputError, OutputError
 from modules.files import write_text_whole
+from modules.progress import progress_bar
 from modules.section import Section
 
 QUANTILES = {
@@ -164,7 +164,7 @@ def measure_all(contents: Contents, workers: int) -> Measured:
     done: dict[Path, ClipFigures | str | WorkerDied] = {}
     paths = contents.all_clips
     results = run_jobs(measure, paths, workers)
-    for path, result in tqdm(results, total=len(paths), unit="clip", disable=None):
+    for path, result in progress_bar(results, total=len(paths), unit="clip"):
         done[path] = result
     clips: dict[str, dict[Path, ClipFigures]] = {split: {} for split in contents.clips}
     unreadable: dict[str, str] = {}

@@ -1,17 +1,17 @@
 """Single pictures, written whole or not at all."""
 
-import os
 from pathlib import Path
 
 from PIL import Image
 
 from datasets.pictures import Picture
 from modules.errors import OutputError
+from modules.files import temporary_path
 
 
 def write_picture_whole(path: Path, picture: Picture) -> None:
     """Writes a PNG or a JPEG, by the ending, in place of an earlier one.  Raises OutputError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_path(path)
     try:
         if path.suffix.lower() == ".png":
             Image.fromarray(picture).save(temporary, "PNG")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import JsonValue
-from tqdm import tqdm
 
 from datasets.clips import people_of
 from datasets.faces import DetectorName, FaceDetector, pick_detector
@@ -24,6 +23,7 @@ from datasets.preparing.sources import Source, find_sources
 from datasets.preparing.tracks import Limits, takes
 from datasets.settings import DataConfig
 from modules.errors import InputError, OutputError
+from modules.progress import progress_bar
 
 COMMAND = "videos"
 FOOTAGE = ".footage"  # folder in the root: what is in the videos
@@ -93,9 +93,7 @@ def prepare(
     outcomes = problems if shard.number == 1 else []
     with begun(root, COMMAND, settings, shard) as output:
         plan = _Plan(name, limits, form, output)
-        with tqdm(
-            total=sum(job.size for job in jobs), unit="B", unit_scale=True, disable=None
-        ) as bar:
+        with progress_bar(total=sum(job.size for job in jobs), unit="B", unit_scale=True) as bar:
             for job, result in run_jobs(partial(_prepare, plan), jobs, workers):
                 outcomes += _left(plan, job, result) if isinstance(result, WorkerDied) else result
                 bar.update(job.size)

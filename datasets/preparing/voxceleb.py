@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import JsonValue
-from tqdm import tqdm
 
 from datasets.jobs import WorkerDied, run_jobs
 from datasets.preparing.cutting import Cut, Form, Output, cut_clips, what_is_left
@@ -16,6 +15,7 @@ from datasets.preparing.metadata import read_metadata
 from datasets.preparing.raw_videos import find_raw_videos
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.preparing.run import begun
+from modules.progress import progress_bar
 
 COMMAND = "voxceleb"
 MISSING = "missing video"
@@ -51,7 +51,7 @@ def prepare(
     settings: dict[str, JsonValue] = dict(form._asdict())
     with begun(root, COMMAND, settings, shard) as output:
         total = sum(map(len, cuts.values()))
-        with tqdm(total=total, unit="clip", disable=None) as bar:
+        with progress_bar(total=total, unit="clip") as bar:
 
             def tell(told: list[Outcome]) -> None:
                 outcomes.extend(told)

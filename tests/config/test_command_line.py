@@ -1,4 +1,9 @@
+import errno
 import logging
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -6,6 +11,7 @@ import typer
 
 from config.command_line import run
 from modules.errors import InputError
+from modules.progress import progress_bar
 
 
 def make_app(error: BaseException | None = None, code: int | None = None) -> typer.Typer:
@@ -31,6 +37,8 @@ def test_the_code_of_the_command_is_returned():
         (InputError("This is not that."), "This is not that.\n"),
         (torch.cuda.OutOfMemoryError(), "The GPU is out of memory: lower train.batch_size"),
         (PermissionError(13, "Denied", "a.mp4"), "a.mp4 cannot be accessed: Denied.\n"),
+        (OSError(errno.ENOSPC, "Full"), "A file cannot be written: Full.\n"),
+        (OSError(errno.ENOSPC, "Full", "a.mp4"), "a.mp4 cannot be written: Full.\n"),
         (IsADirectoryError(21, "Is a directory", "a"), "a cannot be accessed: Is a directory.\n"),
     ],
 )
@@ -64,3 +72,53 @@ def test_our_own_mistakes_are_not_hidden():
 def test_an_interrupt_is_said_and_has_its_own_code(capsys):
     assert run(make_app(KeyboardInterrupt()), []) == 130
     assert capsys.readouterr().err == "Interrupted.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_as_ctrl_c_does(capsys, number):
+    cleaned = []
+    app = typer.Typer()
+
+    @app.command()
+    def main() -> None:
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            cleaned.append(number)
+
+    assert run(app, []) == 128 + number
+    assert cleaned == [number]
+    assert capsys.readouterr().err == "Terminated.\n"
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+SILENT = """
+import logging, sys, typer
+from config.command_line import run
+from modules.progress import progress_bar
+app = typer.Typer()
+@app.command()
+def main() -> int:
+    with open(sys.argv[1], "wb", buffering=0) as file:
+        logging.warning("said")
+        print("said", file=sys.stderr)
+        file.write(bytes(progress_bar([1, 2, 3])))
+        import os
+        os.system("echo said >&2")  # as libraries do, past Python
+    return 7
+sys.exit(run(app, []))
+"""
+
+
+def test_without_a_stderr_nothing_is_said_and_nothing_goes_into_other_files(tmp_path):
+    (tmp_path / "script.py").write_text(SILENT)
+    shell = f"{sys.executable} {tmp_path}/script.py {tmp_path}/output 2>&-"
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    done = subprocess.run(shell, shell=True, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (7, b"")
+    assert (tmp_path / "output").read_bytes() == bytes([1, 2, 3])
+
+
+def test_a_progress_bar_without_a_stderr_is_silent(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert list(progress_bar([1, 2])) == [1, 2]

@@ -121,6 +121,16 @@ def test_a_file_that_is_no_configuration_is_one_sentence(path, text):
         load_config(str(path))
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["data: {root: '${nowhere}'}", "base: '${nowhere}'", "data: {root: '${oc.env:NOWHERE}'}"],
+)
+def test_an_interpolation_of_nothing_is_one_sentence(path, text):
+    path.write_text(f"name: run\n{text}\n")
+    with pytest.raises(InputError, match=r"run\.yaml.*(nowhere|NOWHERE)"):
+        load_config(str(path))
+
+
 def test_a_resolved_configuration_is_complete_and_reads_back(path):
     config = load_config(str(path))
     assert validate(to_settings(config), "settings") == config

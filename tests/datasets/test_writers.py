@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 from fractions import Fraction
 
 import av
@@ -36,6 +38,39 @@ def test_an_mp4_has_a_key_frame_every_twelve(clip):
             p.pts * Fraction(p.time_base) * 25 for p in container.demux(stream) if p.is_keyframe
         ]
     assert keys == [0, 12, 24]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.gif", "out/"])
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, name):
+    killed = f"""
+import os, signal
+from fractions import Fraction
+from datasets.video import open_writer
+from tests.datasets.conftest import moving_bar
+with open_writer({str(tmp_path / "x")[:-1]!r} + {name!r}, Fraction(25)) as writer:
+    writer.write(moving_bar(0))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", killed], check=False)
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".out")
+    with open_writer(f"{tmp_path}/{name}", Fraction(25)) as writer:
+        writer.write(moving_bar(0))
+    assert [path.name for path in tmp_path.iterdir()] == [name.rstrip("/")]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.gif", "out/"])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_is_written_through(tmp_path, name, exists):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / name.rstrip("/")).symlink_to(elsewhere / "place")
+    for _ in range(1 + exists):
+        with open_writer(f"{tmp_path}/{name}", Fraction(25)) as writer:
+            writer.write(moving_bar(0))
+    assert (tmp_path / name.rstrip("/")).is_symlink()
+    assert [path.name for path in elsewhere.iterdir()] == ["place"]
+    assert len(list(read_frames(tmp_path / name.rstrip("/")))) == 1
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,23 @@ def test_a_grid_has_a_row_for_each_pair_and_a_column_for_each_stage(memory, leve
     assert grid[HEADER + 63, 95].tolist() == to_pictures(source)[0, -1, -1].tolist()
 
 
+def test_numbers_that_are_not_finite_are_shown_black_and_named(caplog):
+    torch.manual_seed(0)
+    model = MCNet(ModelConfig.model_validate(SETTINGS["model"])).eval()
+    source, driving = torch.rand(2, 2, 3, 32, 48)
+    whole = picture_grid(model, source, driving)
+    assert not caplog.text
+    model.generator.memory.meta_memory.bank.data.fill_(torch.inf)
+    model.detector.heatmaps.bias.data.fill_(torch.nan)
+    grid = picture_grid(model, source, driving)
+    (message,) = caplog.messages
+    assert message.startswith("Not finite in the picture grid: ")
+    for name in ("source kp", "driving kp", "memory 12", "prediction"):
+        assert name in message
+    np.testing.assert_array_equal(grid[:, : 2 * 96], whole[:, : 2 * 96])  # source and driving
+    assert (grid[HEADER:, -96:] == 0).all()
+
+
 def test_a_dot_stands_on_its_keypoint():
     positions = torch.tensor([[[-1.0, -1.0], [1.0, 0.0]]])  # a corner; the middle of the right
     drawn = draw_keypoints(

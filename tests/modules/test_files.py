@@ -1,12 +1,21 @@
 """Files are there whole or not at all."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from modules.errors import InputError
-from modules.files import printable, state_of, write_text_whole, written_whole
+from modules.errors import InputError, OutputError
+from modules.files import (
+    printable,
+    remove_leftovers,
+    require_writable,
+    state_of,
+    write_text_whole,
+    written_whole,
+)
 
 
 def test_text_replaces_what_was_there_in_utf_8(tmp_path):
@@ -39,7 +48,40 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path):
 
     with pytest.raises(OSError, match="disk full"):
         fail()
-    assert not (tmp_path / "other").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["part"]
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere/text")
+    for text in ("new", "newer"):
+        write_text_whole(tmp_path / "link", text)
+        assert (tmp_path / "elsewhere" / "text").read_text() == text
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["text"]
+
+
+def test_whether_a_file_can_be_written_is_known_before(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "absent" / "text")
+    for path in (tmp_path, tmp_path / "absent" / "text", tmp_path / "link"):
+        with pytest.raises(OutputError, match=f"{path} cannot be written: "):
+            require_writable(path)
+    require_writable(tmp_path / "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_only_what_processes_left_that_are_gone_is_removed(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    kept = {f".a.mp4.{os.getppid()}", ".a.mp4.new", "a.mp4", f".b.{gone.pid}", f".a.{gone.pid}.x"}
+    for name in {*kept, f".a.mp4.{gone.pid}"}:
+        (tmp_path / name).write_text("half")
+    (tmp_path / f".a.mp4.{os.getpid()}").mkdir()  # of a process that had this one's number
+    (tmp_path / f".a.mp4.{os.getpid()}" / "0000000.png").write_text("whole")
+    remove_leftovers(tmp_path, "a.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept - {f".b.{gone.pid}"}
 
 
 def test_the_state_of_files_changes_with_any_of_them(tmp_path):
