@@ -6,12 +6,13 @@
     python animate.py --pairs CSV --root DIR --output FOLDER
 
 Without a --checkpoint by the small network that comes with the project.  From Python: ``Animator``
-takes frames from memory, ``animate_file`` from files, and ``animate_pairs`` goes through a list
-with one network.
+is a network, ``animate_frames`` takes frames from memory, ``animate_file`` from files, and
+``animate_pairs`` goes through a list with one network.
 """
 
 import sys
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -20,15 +21,21 @@ import typer
 from config import load_config
 from config.command_line import run
 from datasets.pair_list import read_pair_list
+from datasets.pictures import picture_size
+from datasets.video import STILL_RATE
+from datasets.writers import require_output
 from evaluation.animate_file import Timing, animate_file, save_motion
+from evaluation.animate_frames import animate_frames
 from evaluation.animate_pairs import animate_pairs, report
 from evaluation.animation import BestFrame, Options
-from evaluation.driving import ALL
+from evaluation.driving import ALL, require_driving
 from evaluation.fitting import Fitting, Framing, chosen_framing, training_geometry
 from evaluation.pair_folder import Format
 from modules.animator import Animator, Motion
 from modules.bundled import bundled_portrait, bundled_weights, driving_path
 from modules.errors import InputError
+from modules.files import require_folder
+from modules.motion_template import require_template_name
 
 __all__ = [
     "Animator",
@@ -36,6 +43,7 @@ __all__ = [
     "Options",
     "Timing",
     "animate_file",
+    "animate_frames",
     "animate_pairs",
     "report",
     "save_motion",
@@ -61,6 +69,27 @@ def parse_frames(text: str) -> slice:
         raise InputError(f"Frames are START:END, 10:130 say: found {text!r}.")
     start, end = (int(end) if end else None for end in ends)
     return slice(start, end)
+
+
+def parse_rate(text: str) -> Fraction:
+    """Frames a second."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not Fraction(1, 100) <= rate <= 1000:
+        raise InputError(f"--fps is a number of frames a second, 0.01 to 1000: found {text!r}.")
+    return rate
+
+
+def require_outputs(output: str | None, save_motion_to: Path | None, *, of_pairs: bool) -> None:
+    """Raises InputError where what is asked for cannot be written, before any work."""
+    if save_motion_to is not None:
+        require_template_name(save_motion_to)
+    if output is not None and of_pairs:
+        require_folder(Path(output))
+    elif output is not None:
+        require_output(output)
 
 
 @app.command()
@@ -94,6 +123,10 @@ def command(
             help="START:END, the part of the driving video to use, counted from 0; sound is kept "
             "where it begins with the video."
         ),
+    ] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(help="Frames a second of a driving folder: 30, 29.97 or 30000/1001; else 25."),
     ] = None,
     save_motion_to: Annotated[
         Path | None,
@@ -179,6 +212,15 @@ def command(
         pair_list.require_all()
     part = ALL if frames is None else parse_frames(frames)
     driving_file = None if driving is None else driving_path(driving)
+    still_rate = STILL_RATE if fps is None else parse_rate(fps)
+    if fps is not None and not (driving_file and driving_file.is_dir()):
+        raise InputError("--fps belongs to --driving FOLDER: all else has times of its own.")
+    if driving_file is not None:
+        initial = 0 if options.best_frame == "auto" else options.best_frame
+        require_driving(driving_file, part, initial)
+        if source is not None:
+            picture_size(source)  # raises where it is none
+    require_outputs(output, save_motion_to, of_pairs=pairs is not None)
     settings = load_config(config) if config else None
     checkpoint = checkpoint or bundled_weights()
     geometry = settings.data.geometry if settings else None
@@ -205,6 +247,7 @@ def command(
             *(animator, portrait, driving_file, output, options),
             framing=framing,
             frames=part,
+            still_rate=still_rate,
             motion_to=save_motion_to,
         )
     elif save_motion_to is not None:
@@ -212,6 +255,7 @@ def command(
             *(animator, driving_file, save_motion_to),
             framing=framing,
             frames=part,
+            still_rate=still_rate,
             batch_size=batch_size,
         )
     return 0

@@ -42,6 +42,7 @@ from evaluation.units import Unit
 from modules.animator import Animator
 from modules.checkpoints import weights_file
 from modules.errors import InputError
+from modules.wording import counted
 
 Protocol = Literal["video", "pairs"]
 
@@ -137,7 +138,7 @@ def video_work(data: DataConfig, options: Options, animator: Animator) -> Work:
     listed = len(clips) + len(unreadable)
     if unreadable and options.strict:
         reasons = "; ".join(unreadable.values())
-        raise InputError(f"{len(unreadable)} clips are unreadable: {reasons}")
+        raise InputError(f"{counted(len(unreadable), 'unreadable clip')}: {reasons}")
     units = [ClipUnit(clip, animator.fit, options.landmarks) for clip in clips[: options.limit]]
     coverage = Coverage(clips=ClipCoverage(listed=listed, used=0, dropped=unreadable), pairs=None)
     return Work(units, coverage, {})

@@ -8,6 +8,7 @@ one, and several processes repeat one process with the batch of all.  They are s
 ``torchrun`` and need a run folder that all of them see.
 """
 
+import hashlib
 import logging
 import math
 import sys
@@ -57,6 +58,7 @@ from modules.signals import deferred_signals
 from modules.training_state import (
     checkpoint_folder,
     checkpoints,
+    differences,
     find_checkpoint,
     keep_last,
     read_state,
@@ -136,6 +138,8 @@ class Training:
         if resumed:
             state = read_state(checkpoint)
             self.check_course(state["course"])
+            if changed := list(differences(state.get("data", self.data()), self.data())):
+                log.warning("Resuming with other data: %s.", ", ".join(changed))
             self.check_end(state["optimisation"]["step"], checkpoint)
             optimisation.load_state(state["optimisation"])
             self.best_merit = state["best_merit"]
@@ -283,6 +287,7 @@ class Training:
             "optimisation": self.optimisation.state(),
             "best_merit": self.best_merit,
             "course": self.course(),
+            "data": self.data(),
         }
         try:
             with written_whole(place) as folder:
@@ -311,12 +316,21 @@ class Training:
 
     def check_course(self, saved: dict[str, Any]) -> None:
         """Raises InputError where a checkpoint belongs to a run with other settings."""
-        for name, value in self.course().items():
-            if saved[name] != value:
-                raise InputError(
-                    f"{self.folder} was trained with another {name} ({saved[name]}, now {value}): "
-                    "resume with the same, or begin a run of another --name from its weights."
-                )
+        if changed := list(differences(saved, self.course())):
+            raise InputError(
+                f"{self.folder} was trained with another {', '.join(changed)}: resume with the "
+                "same, or begin a run of another --name from its weights."
+            )
+
+    def data(self) -> dict[str, Any]:
+        """The data of a run, in which a resumed one may differ but then says so."""
+        names = sorted(f"{clip.name} {clip.num_frames}" for clip in self.clips)
+        names += sorted(portrait.name for portrait in self.portraits)
+        return {
+            "data": to_settings(self.config)["data"],
+            "number of clips and portraits": len(names),
+            "names and lengths of clips": hashlib.sha256("\n".join(names).encode()).hexdigest()[:8],
+        }
 
     def check_end(self, step: int, checkpoint: Path) -> None:
         """Raises InputError where the training would end before the step that it resumes at."""

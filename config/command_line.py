@@ -73,13 +73,12 @@ def open_missing_streams() -> None:
 
 def describe(error: Exception) -> str | None:
     """The sentence for a user's mistake; None for a mistake of ours."""
-    import torch
-
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, UsageError):
         return f"{error.format_message().rstrip('.')}. See --help."
-    if isinstance(error, torch.cuda.OutOfMemoryError):
+    torch = sys.modules.get("torch")  # else its import would delay every mistake's sentence
+    if torch is not None and isinstance(error, torch.cuda.OutOfMemoryError):
         return (
             "The GPU is out of memory: lower train.batch_size (training), or --batch-size or "
             "--size (animation)."

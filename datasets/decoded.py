@@ -21,6 +21,7 @@ from datasets.pictures import Picture, resized
 from modules.errors import InputError, OutputError
 from modules.files import flush, state_of
 from modules.progress import progress_bar
+from modules.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ def decoded_clips(
             missing = [one for one in decoded if one.read() is None]
             if missing:
                 _make_room(folder, sum(prod(one.shape) for one in missing))
-                logger.info("Decoding %d clips into %s.", len(missing), folder)
+                logger.info("Decoding %s into %s.", counted(len(missing), "clip"), folder)
             jobs = run_jobs(_decode, missing, num_cores())
             for one, problem in progress_bar(jobs, total=len(missing), unit="clip"):
                 if problem is not None:
@@ -113,7 +114,9 @@ def _decode(job: DecodedClip) -> InputError | None:
                 count += 1
                 output.write(resized(frame, (height, width)).tobytes())
         if count != clip.num_frames:
-            return InputError(f"it shows {count} frames where {clip.num_frames} were counted")
+            return InputError(
+                f"it shows {counted(count, 'frame')} where {clip.num_frames} were counted"
+            )
         flush(temporary)
         os.replace(temporary, file)
     except InputError as error:

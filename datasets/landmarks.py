@@ -12,6 +12,7 @@ import torch
 
 from datasets.faces import DetectorUnavailable
 from modules.face_landmarks import NUM_LANDMARKS
+from modules.progress import stdout_to_stderr
 
 Pictures = Sequence[np.ndarray] | np.ndarray  # (N, H, W, 3) uint8, RGB: of one size
 
@@ -39,9 +40,11 @@ class FaceAlignmentLandmarks:
         try:
             import face_alignment
 
-            self.network: Any = face_alignment.FaceAlignment(
-                face_alignment.LandmarksType.TWO_D, flip_input=False, compile=False, device=device
-            )
+            kind = face_alignment.LandmarksType.TWO_D
+            with stdout_to_stderr():
+                self.network: Any = face_alignment.FaceAlignment(
+                    kind, flip_input=False, compile=False, device=device
+                )
         except ImportError as error:
             raise DetectorUnavailable(f"{error}: pip install face-alignment.") from error
         except OSError as error:  # a failed download

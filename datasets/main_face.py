@@ -4,11 +4,12 @@ The cascade's boxes scatter by a tenth of their size, and some hold no face: it 
 times about each picture, and what it finds most of the times counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,6 +19,8 @@ from datasets.geometry import Box
 from datasets.pictures import Picture
 from datasets.training_crop import TrainingCrop
 from datasets.video import frames_at, probe
+
+Item = TypeVar("Item")
 
 # Pixels of a picture's longer side, in which faces are looked for: small ones only where there are
 # no others
@@ -69,9 +72,18 @@ def main_face_of_video(path: Path, among: range | None = None) -> Box | None:
     Some of those with the numbers ``among``, or of all.
     """
     numbers = range(probe(path).num_frames) if among is None else among
-    some = np.linspace(0, len(numbers) - 1, min(len(numbers), NUM_FRAMES)).round().astype(int)
-    found = [main_face(frame) for frame in frames_at(path, [numbers[i] for i in some])]
-    faces = [box for box in found if box is not None]
+    return median_face(frames_at(path, spread(numbers)))
+
+
+def spread(items: Sequence[Item]) -> list[Item]:
+    """Some of the frames of a video, or of their numbers: those in which its face is looked for."""
+    some = np.linspace(0, len(items) - 1, min(len(items), NUM_FRAMES)).round().astype(int)
+    return [items[i] for i in some]
+
+
+def median_face(pictures: Iterable[Picture]) -> Box | None:
+    """The median over the main faces of pictures; None where none of them has one."""
+    faces = [box for box in map(main_face, pictures) if box is not None]
     return median_box(faces) if faces else None
 
 

@@ -27,6 +27,7 @@ from datasets.frame_finder import (
 )
 from datasets.pictures import PICTURE_SUFFIXES
 from modules.errors import InputError
+from modules.wording import counted
 
 __all__ = ["FrameRef", "Pair", "PairList", "read_pair_list", "read_refs"]
 
@@ -212,7 +213,9 @@ def without_ends_passed(found: list[Pair | str]) -> list[Pair | str]:
             if isinstance(length, str):
                 result = length
             elif ref.number >= length:
-                result = f"{ref.path} holds {length} frames: there is no frame {ref.number}."
+                result = (
+                    f"{ref.path} holds {counted(length, 'frame')}: there is no frame {ref.number}."
+                )
         checked.append(result)
     return checked
 

@@ -26,6 +26,7 @@ from datasets.training_clips import StreamError, TrainingClip
 from modules.errors import InputError
 from modules.face_landmarks import NUM_LANDMARKS
 from modules.objective import FramePairs
+from modules.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ class PairSampler(Sampler[list[Key]]):
         self.batches_per_epoch = num_pairs // (batch_size * world_size)
         if self.batches_per_epoch == 0:
             raise InputError(
-                f"An epoch of {num_pairs} pairs does not fill a batch of "
+                f"An epoch of {counted(num_pairs, 'pair')} does not fill a batch of "
                 f"{batch_size * world_size}: raise data.repeats or lower train.batch_size."
             )
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from datasets.content import Content
+from datasets.file_kinds import kind_of_media, require_file
 from datasets.geometry import Box
 from modules.errors import InputError
 
@@ -80,12 +81,16 @@ def over_white(rgba: NDArray[np.uint8]) -> Picture:
 
 @contextmanager
 def _open(file: Path | Content) -> Iterator[Image.Image]:
-    if isinstance(file, Path) and not file.is_file():
-        raise InputError(f"{file} does not exist: give the path of a picture.")
+    if isinstance(file, Path):
+        require_file(file, "a picture")
     try:
         with Image.open(file if isinstance(file, Path) else io.BytesIO(file.data)) as image:
             yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.strerror:  # the system's, not Pillow's
+            raise InputError(f"{file} cannot be read: {error.strerror}.") from error
+        if isinstance(error, UnidentifiedImageError) and (kind := kind_of_media(file)):
+            raise InputError(f"{file} is {kind}, not a picture: give a picture.") from error
         raise InputError(f"{file} is not a readable picture: {error}.") from error
 
 

@@ -25,6 +25,7 @@ from datasets.heads.render import render
 from datasets.video import VideoWriter
 from modules.errors import InputError
 from modules.section import Section
+from modules.wording import counted
 
 SETTINGS_FILE = "synthetic.json"
 log = logging.getLogger(__name__)
@@ -103,7 +104,8 @@ def _write_all(folder: Path, config: SyntheticConfig) -> None:
     for split in ("train", "test"):
         (folder / split).mkdir()
     workers = min(len(clips), _num_workers())
-    log.info("Generating %d clips of %d frames.", len(clips), config.frames)
+    num_clips, num_frames = counted(len(clips), "clip"), counted(config.frames, "frame")
+    log.info("Generating %s of %s.", num_clips, num_frames)
     if workers == 1:
         for clip in clips:
             _write_clip(folder, config, clip)

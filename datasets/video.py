@@ -14,6 +14,7 @@ from datasets.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image
 from datasets.video_file import open_video, upright
 from datasets.writers import FolderWriter, VideoWriter, open_writer
 from modules.errors import InputError
+from modules.wording import counted
 
 __all__ = [
     "FolderWriter",
@@ -27,7 +28,7 @@ __all__ = [
     "read_image",
 ]
 
-STILL_RATE = Fraction(25)  # frames a second of a folder of pictures, as in VoxCeleb
+STILL_RATE = Fraction(25)  # frames a second of a folder of pictures if not told, as in VoxCeleb
 
 
 class Frame(NamedTuple):
@@ -48,13 +49,16 @@ class Video(NamedTuple):
     has_audio: bool
 
 
-def probe(path: str | Path) -> Video:
-    """What a video, GIF, folder of frames or picture holds; decodes its first frame alone."""
+def probe(path: str | Path, still_rate: Fraction = STILL_RATE) -> Video:
+    """What a video, GIF, folder of frames or picture holds; decodes its first frame alone.
+
+    A folder, whose frames have no times, is taken to show ``still_rate`` of them a second.
+    """
     path = Path(path)
     if _is_still(path):
         stills = _stills(path)
         height, width, _ = read_image(stills[0]).shape
-        return Video(path, STILL_RATE, len(stills), (height, width), False, False)
+        return Video(path, still_rate, len(stills), (height, width), False, False)
     with open_video(path) as video:
         times = video.index().times
         _, first = next(video.decode(start=times[0] if times else 0))
@@ -69,12 +73,15 @@ def probe(path: str | Path) -> Video:
         )
 
 
-def read_frames(path: str | Path) -> Iterator[Frame]:
-    """The frames of a video, GIF, folder of frames or single picture, in order, one at a time."""
+def read_frames(path: str | Path, still_rate: Fraction = STILL_RATE) -> Iterator[Frame]:
+    """The frames of a video, GIF, folder of frames or single picture, in order, one at a time.
+
+    Those of a folder are ``still_rate`` a second.
+    """
     path = Path(path)
     if _is_still(path):
         for number, still in enumerate(_stills(path)):
-            yield Frame(read_image(still), number / STILL_RATE)
+            yield Frame(read_image(still), number / still_rate)
         return
     with open_video(path) as video:
         start = None
@@ -91,7 +98,9 @@ def frames_at(path: str | Path, numbers: Sequence[int]) -> list[Picture]:
             return video.frames_at(numbers)
     stills = _stills(path)
     if not all(0 <= number < len(stills) for number in numbers):
-        raise InputError(f"{path} holds {len(stills)} frames: there is no frame {max(numbers)}.")
+        raise InputError(
+            f"{path} holds {counted(len(stills), 'frame')}: there is no frame {max(numbers)}."
+        )
     return [read_image(stills[number]) for number in numbers]
 
 

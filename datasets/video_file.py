@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from datasets.codecs import FULL_RANGE, LIMITED_RANGE, ONE_THREAD
 from datasets.content import Content
+from datasets.file_kinds import require_file
 from datasets.pictures import Picture, over_white
 from modules.errors import InputError
+from modules.wording import counted
 
 SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}  # to exactly the key frame asked for
 # PyAV 19 reads titles in any encoding unasked
@@ -155,7 +157,9 @@ class VideoFile:
 
     def _check_range(self, numbers: Sequence[int], num_frames: int) -> None:
         if not all(0 <= number < num_frames for number in numbers):
-            raise InputError(f"{self.file} holds {num_frames} frames: there is no {max(numbers)}.")
+            raise InputError(
+                f"{self.file} holds {counted(num_frames, 'frame')}: there is no {max(numbers)}."
+            )
 
     def _packets(self) -> Iterator["Packet[av.VideoStream]"]:
         """The packets of the stream from here to the end; InputError where the file was cut."""
@@ -193,12 +197,14 @@ class VideoFile:
 @contextmanager
 def open_video(file: Path | Content) -> Iterator[VideoFile]:
     """A video file; whatever FFmpeg says against it, now or later, becomes an InputError."""
-    if isinstance(file, Path) and not file.is_file():
-        raise InputError(f"{file} does not exist: give the path of a video.")
+    if isinstance(file, Path):
+        require_file(file, "a video")
     try:
         with open_container(file) as container:
             yield VideoFile(file, container)
     except av.FFmpegError as error:
+        if isinstance(error, PermissionError):
+            raise InputError(f"{file} cannot be read: {error.strerror}.") from error
         raise InputError(f"{file} is not a video or is damaged: {error.strerror}.") from error
 
 

@@ -43,6 +43,11 @@ def open_writer(
     return VideoWriter(output, rate, audio_from)
 
 
+def require_output(output: str | Path) -> None:
+    """Raises InputError where ``open_writer`` could write nothing: for work that ends so to ask."""
+    open_writer(output, Fraction(1)).require_possible()
+
+
 class Writer(ABC):
     """What all writers do alike: begin under a temporary name, end by renaming or removing."""
 

@@ -26,8 +26,8 @@ from evaluation.command_line import (
     SeedOption,
     StrictOption,
 )
-from evaluation.make_pairs import Kind
 from modules.errors import InputError
+from modules.wording import counted
 
 app = typer.Typer(add_completion=False)
 
@@ -78,7 +78,7 @@ def folders(
     units, missing, num_names = pair_folders(real, generated, source, landmarks)
     if missing and strict:
         reasons = [f"{name}: {reason}" for name, reason in missing.items()]
-        raise InputError(f"{len(missing)} names do not pair: {' '.join(reasons)}")
+        raise InputError(f"{counted(len(missing), 'name')} without a partner: {' '.join(reasons)}")
     with joined_processes() as processes:
         chosen = pick_device(device)
         network = None
@@ -176,7 +176,8 @@ def write_pairs(
     root: Annotated[Path, typer.Option(help="Folder of clips, with or without train and test.")],
     output: Annotated[Path, typer.Option(help="The CSV file to write.")],
     kind: Annotated[
-        Kind, typer.Option(help="Frames of one person, of two, or whole clips of two.")
+        Literal["same", "cross", "clips"],
+        typer.Option(help="Frames of one person, of two, or whole clips of two."),
     ] = "same",
     count: Annotated[int, typer.Option(min=1, help="Rows.")] = 2083,
     split: Literal["test", "train"] = "test",
@@ -189,7 +190,7 @@ def write_pairs(
 
     rows = make_pairs(find_clips(DataConfig(root=root), split), kind, count, seed)
     write_pair_list(output, kind, rows)
-    typer.echo(f"Written: {output}, {len(rows)} pairs.")
+    typer.echo(f"Written: {output}, {counted(len(rows), 'pair')}.")
     return 0
 
 

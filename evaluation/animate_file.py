@@ -2,6 +2,7 @@
 
 import logging
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from datasets.background import behind
 from datasets.pictures import Picture
-from datasets.video import open_writer
+from datasets.video import STILL_RATE, open_writer
+from datasets.writers import require_output
 from evaluation.animation import WAITING, Options, animated, initial_keypoints
 from evaluation.driving import ALL, Driving, DrivingVideo, Moment, open_driving
 from evaluation.fitting import Framing, fit_portrait
@@ -17,6 +19,7 @@ from modules.animator import Animator
 from modules.errors import InputError
 from modules.motion_template import require_template_name, save_template
 from modules.progress import progress_bar
+from modules.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ class Timing(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.num_frames} frames in {self.seconds:.1f} s "
+            f"{counted(self.num_frames, 'frame')} in {self.seconds:.1f} s "
             f"({self.num_frames / self.seconds:.1f} frames/s), "
             f"{self.network_seconds / self.seconds:.0%} of it in the network"
         )
@@ -45,21 +48,26 @@ def animate_file(
     *,
     framing: Framing | None = None,
     frames: slice = ALL,
+    still_rate: Fraction = STILL_RATE,
     motion_to: Path | None = None,
 ) -> Timing:
     """Writes the picture ``source``, animated by the ``frames`` of ``driving``.
 
     This is a video, folder, picture, or motion template (.npz).  ``output`` is a .mp4 or .gif with
     the rate (and, in a .mp4, the sound) of the driving video, or a folder of PNG where it ends in
-    "/".  With a ``framing`` both faces are cut as the training's were.  The motion of a driving
+    "/".  A folder drives with ``still_rate`` frames a second.  With a ``framing`` both faces are cut as the training's were.  The motion of a driving
     video is saved as the template ``motion_to``.
     """
     if framing and framing.paste and options.panels:
         raise InputError("--paste goes without --panels: leave out one of them.")
+    require_output(output)
     began, computed_before = time.perf_counter(), animator.busy.seconds
     portrait = fit_portrait(animator, source, framing)
-    moving = open_driving(animator, driving, framing=framing, frames=frames)
+    moving = open_driving(animator, driving, framing=framing, frames=frames, still_rate=still_rate)
     recorded = None if motion_to is None else Recorded(moving, motion_to)
+    if isinstance(moving, DrivingVideo) and moving.sound is None and moving.video.has_audio:
+        first = moving.numbers.start
+        logger.info("Without sound: it is kept where --frames begins with 0, not %d.", first)
     initial = initial_keypoints(animator, portrait.frame, moving, options)
     with open_writer(output, moving.rate, moving.sound) as writer:
 
@@ -93,10 +101,11 @@ def save_motion(
     *,
     framing: Framing | None = None,
     frames: slice = ALL,
+    still_rate: Fraction = STILL_RATE,
     batch_size: int | None = None,
 ) -> None:
     """Writes the motion of a driving video as a template (.npz), without animating anything."""
-    moving = open_driving(animator, driving, framing=framing, frames=frames)
+    moving = open_driving(animator, driving, framing=framing, frames=frames, still_rate=still_rate)
     recorded = Recorded(moving, output)
     with moving.motion(batch_size) as motion:
         for _ in progress_bar(motion, unit="batch"):
@@ -118,4 +127,5 @@ class Recorded:
         template = self.driving.template()
         save_template(self.path, template)
         num_frames, num_kp, _ = template.keypoints.positions.shape
-        logger.info("Written: %s (%d frames, %d keypoints)", self.path, num_frames, num_kp)
+        frames, keypoints = counted(num_frames, "frame"), counted(num_kp, "keypoint")
+        logger.info("Written: %s (%s, %s)", self.path, frames, keypoints)

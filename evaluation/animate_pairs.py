@@ -20,6 +20,7 @@ from modules.checkpoints import weights_file
 from modules.errors import InputError
 from modules.motion_transfer import movement_scale, transfer_motion
 from modules.progress import progress_bar
+from modules.wording import counted
 
 SHOWN = 5  # problems that are told where there may be thousands
 
@@ -157,6 +158,8 @@ def report(problems: dict[str, str], output: Path) -> int:
         first = [f"{name}: {reason}" for name, reason in list(problems.items())[:SHOWN]]
         more = len(problems) - len(first)
         rest = [f"and {more} more: all are in {output / RECORD}"] if more else []
-        lines = [f"{len(problems)} pairs are missing or failed:", *first, *rest]
+        are = "is" if len(problems) == 1 else "are"
+        head = f"{counted(len(problems), 'pair')} {are} missing or failed:"
+        lines = [head, *first, *rest]
         print("\n".join(lines), file=sys.stderr)
     return 1 if problems else 0

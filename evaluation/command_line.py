@@ -3,14 +3,15 @@
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
-from evaluation.result import Result
-from evaluation.suite import Suite
-from evaluation.tables import markdown
+if TYPE_CHECKING:  # what takes seconds to import is not needed for --help
+    import torch
+
+    from evaluation.result import Result
+    from evaluation.suite import Suite
 
 MetricsOption = Annotated[
     str, typer.Option(help="all, or names with commas between them: l1,psnr,lpips_vgg.")
@@ -46,8 +47,10 @@ PACKAGES = [
 ]
 
 
-def conditions(suite: Suite, device: torch.device) -> dict[str, Any]:
+def conditions(suite: "Suite", device: "torch.device") -> dict[str, Any]:
     """What a result depends on besides its frames."""
+    import torch
+
     versions = {"python": python_version()}
     for package in PACKAGES:
         try:
@@ -58,8 +61,10 @@ def conditions(suite: Suite, device: torch.device) -> dict[str, Any]:
     return {"device": name, "networks": suite.networks, "versions": versions}
 
 
-def finish(result: Result | None, output: Path, strict: bool) -> int:
+def finish(result: "Result | None", output: Path, strict: bool) -> int:
     """Shows a result (None in all processes but the first); the exit code of the command."""
+    from evaluation.tables import markdown
+
     if result is None:
         return 0
     typer.echo(markdown(result))

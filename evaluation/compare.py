@@ -15,6 +15,7 @@ from evaluation.result import FRAMES_FILE, Result, read_result, without_infinity
 from evaluation.statistics import differences, estimate, mean
 from evaluation.tables import ARROWS, NOTHING, escape_markdown, markdown_table, number
 from modules.errors import InputError
+from modules.wording import counted
 
 Verdict = Literal["A better", "B better", "no difference shown", "not tested"]
 
@@ -116,9 +117,9 @@ def read_table(path: Path, result: Result) -> FrameTable:
     measured = {column for column in result["metrics"] if has_numbers(result, column)} - {"fid"}
     if len(table.clips) != result["counts"]["frames"] or table.values.keys() != measured:
         raise InputError(
-            f"{frames} is not of the same evaluation as {path}: it has {len(table.clips)} frames "
-            f"with {len(table.values)} columns, not {result['counts']['frames']} with "
-            f"{len(measured)}."
+            f"{frames} is not of the same evaluation as {path}: it has "
+            f"{counted(len(table.clips), 'frame')} with {counted(len(table.values), 'column')}, "
+            f"not {result['counts']['frames']} with {len(measured)}."
         )
     return table
 

@@ -14,12 +14,13 @@ import torch
 
 from datasets.background import ahead
 from datasets.pictures import Picture
-from datasets.video import Frame, frames_at, probe, read_frames
+from datasets.video import STILL_RATE, Frame, frames_at, probe, read_frames
 from evaluation.fitting import Framing, video_fitter
 from modules.animator import Animator, batches
 from modules.errors import InputError
 from modules.geometry import Keypoints
 from modules.motion_template import SUFFIX, MotionTemplate, load_template
+from modules.wording import counted
 
 ALL = slice(None)  # frames
 
@@ -44,10 +45,15 @@ class DrivingVideo:
         *,
         framing: Framing | None = None,
         frames: slice = ALL,
+        still_rate: Fraction = STILL_RATE,
     ) -> None:
-        """Of the video only ``frames``, all brought to the network's size in the same way."""
+        """Of the video only ``frames``, all brought to the network's size in the same way.
+
+        A folder shows ``still_rate`` frames a second.
+        """
         self.animator, self.path, self.chosen = animator, path, frames
-        self.video = probe(path)
+        self.still_rate = still_rate
+        self.video = probe(path, still_rate)
         self.numbers = chosen_numbers(frames, self.video.num_frames, path)
         self.num_frames, self.rate = len(self.numbers), self.video.rate
         self.fit = video_fitter(animator, path, self.video.size, framing, self.numbers)
@@ -58,7 +64,8 @@ class DrivingVideo:
     def frames(self) -> Iterator[Frame]:
         """The frames as the network sees them, with the seconds from the first of them."""
         start = None
-        chosen = itertools.islice(read_frames(self.path), self.chosen.start, self.chosen.stop)
+        frames = read_frames(self.path, self.still_rate)
+        chosen = itertools.islice(frames, self.chosen.start, self.chosen.stop)
         for image, time in chosen:
             start = time if start is None else start
             yield Frame(self.fit(image), time - start)
@@ -132,23 +139,43 @@ Driving = DrivingVideo | DrivingTemplate
 
 
 def open_driving(
-    animator: Animator, path: Path, *, framing: Framing | None = None, frames: slice = ALL
+    animator: Animator,
+    path: Path,
+    *,
+    framing: Framing | None = None,
+    frames: slice = ALL,
+    still_rate: Fraction = STILL_RATE,
 ) -> Driving:
     """What the file drives with: a .npz is a template."""
     if path.suffix.lower() == SUFFIX:
         return DrivingTemplate(animator, path, frames=frames)
-    return DrivingVideo(animator, path, framing=framing, frames=frames)
+    return DrivingVideo(animator, path, framing=framing, frames=frames, still_rate=still_rate)
+
+
+def require_driving(path: Path, frames: slice, initial: int) -> None:
+    """Raises InputError where a file cannot drive, or has not these frames: to be asked first.
+
+    ``initial`` is that of the frames from which motion counts.
+    """
+    if path.suffix.lower() == SUFFIX:
+        num_frames = len(load_template(path).keypoints.positions)
+    else:
+        num_frames = probe(path).num_frames
+    require_frame(initial, chosen_numbers(frames, num_frames, path), path)
 
 
 def chosen_numbers(frames: slice, num_frames: int, path: Path) -> range:
     """The numbers of the frames.  Raises InputError where some of them are not there."""
     start, end = frames.start or 0, num_frames if frames.stop is None else frames.stop
     if not 0 <= start < end <= num_frames:
-        raise InputError(f"{path} holds {num_frames} frames: {start}:{end} is no part of them.")
+        raise InputError(
+            f"{path} holds {counted(num_frames, 'frame')}: {start}:{end} is no part of them."
+        )
     return range(start, end)
 
 
 def require_frame(index: int, numbers: range, path: Path) -> None:
     """Raises InputError where the frames with these numbers have none at ``index``."""
     if index >= len(numbers):
-        raise InputError(f"Of {path} {len(numbers)} frames are used: there is no frame {index}.")
+        used = "1 frame is" if len(numbers) == 1 else f"{len(numbers)} frames are"
+        raise InputError(f"Of {path} {used} used: there is no frame {index}.")

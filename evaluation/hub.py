@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import torch
 
 from evaluation.metric import Unavailable
+from modules.progress import stdout_to_stderr
 
 
 @contextmanager
@@ -18,7 +19,8 @@ def downloaded(url: str, network: str) -> Iterator[Path]:
     """
     file = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(url).path).name)
     try:
-        yield file
+        with stdout_to_stderr():
+            yield file
     except Exception as error:  # what a damaged file raises has no common base
         reason = (str(error).splitlines() or [""])[0].rstrip(":. ")
         raise Unavailable(

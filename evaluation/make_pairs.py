@@ -20,6 +20,7 @@ from datasets.frame_finder import frame_number
 from datasets.pictures import FRAME_SUFFIXES, frame_paths
 from modules.errors import InputError
 from modules.files import write_text_whole
+from modules.wording import counted
 
 Kind = Literal["same", "cross", "clips"]
 Draw = Callable[[Clip], tuple[str, ...]]  # a row with this clip as the source
@@ -44,8 +45,9 @@ def make_pairs(clips: Sequence[Clip], kind: Kind, count: int, seed: int) -> list
     left = num_pairs(clips, kind)
     if count > sum(left.values()):
         raise InputError(
-            f"{len(clips)} clips of {len(people)} people give {sum(left.values())} different "
-            f"pairs of the kind {kind}: ask for no more, found {count}."
+            f"{counted(len(clips), 'clip')} of {counted(len(people), 'person', 'people')} can give "
+            f"{counted(sum(left.values()), 'different pair')} of the kind {kind}: ask "
+            f"for no more, found {count}."
         )
     draw = drawing(people, kind, random)
     rows: dict[tuple[str, ...], None] = {}

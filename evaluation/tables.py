@@ -7,6 +7,7 @@ from typing import NamedTuple
 from evaluation.columns import COLUMNS
 from evaluation.published import CONDITIONS, NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED_ROWS
 from evaluation.result import BesideCopy, MeanResult, Result
+from modules.wording import counted
 
 NOTHING = "\N{EN DASH}"  # where there is no number
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -140,8 +141,8 @@ def fairness(result: Result) -> str:
     persons = "cross identity" if result["cross_identity"] else "same identity"
     text = (
         f"The published numbers are of {CONDITIONS}. This result is of "
-        f"{PROTOCOLS[result['protocol']]}, {persons}: {counts['frames']:,} frames of "
-        f"{counts['clips']:,} clips. "
+        f"{PROTOCOLS[result['protocol']]}, {persons}: "
+        f"{counted(counts['frames'], 'frame')} of {counted(counts['clips'], 'clip')}. "
     )
     if any(metric.get("without_source_frames") for metric in result["metrics"].values()):
         text += "Frames that the source drives itself are left out of its row. "
@@ -151,8 +152,8 @@ def fairness(result: Result) -> str:
         return text + "These are other frames, so only orders of magnitude can be compared."
     if pairs["used"] != NUM_PAIRS:
         return text + (
-            f"It uses {pairs['used']:,} pairs, not the published {NUM_PAIRS:,}, so only orders "
-            "of magnitude can be compared."
+            f"It uses {counted(pairs['used'], 'pair')}, not the published {NUM_PAIRS:,}, so only "
+            "orders of magnitude can be compared."
         )
     return text + "The comparison is fair if this is the published list, on VoxCeleb1."
 

@@ -75,6 +75,7 @@ class Animator:
             )
         self.size = size
         self.how_to_fit: Fit = fit
+        self.checkpoint: Path | None = None  # that the network is from
         self.reported: set[tuple[int, int]] = set()  # sizes of pictures that were made to fit
         self.device = pick_device(device)
         self.batch_size = BATCH_SIZES[self.device.type]
@@ -103,7 +104,9 @@ class Animator:
             resolved = read_config(checkpoint)
             size = resolved["data"]["size"] if resolved else PUBLISHED_SIZE
         height, width = (size, size) if isinstance(size, int) else size
-        return cls(model, (height, width), fit=fit, device=device, precision=precision)
+        animator = cls(model, (height, width), fit=fit, device=device, precision=precision)
+        animator.checkpoint = Path(checkpoint)
+        return animator
 
     def animate(
         self,

@@ -35,13 +35,20 @@ def motion_names() -> list[str]:
 
 
 def driving_path(text: str) -> Path:
-    """The file or folder ``text``, or else the motion of that name.
+    """The file or folder ``text``, or else the motion of that name; says which, if both are there.
 
     Raises InputError where there is neither.
     """
+    names = motion_names()
     if text and (path := Path(text)).exists():
+        if text in names:
+            logger.info(
+                "--driving %s is taken to be the %s of that name here; the motion that comes with "
+                "the project is %s.",
+                *(text, "folder" if path.is_dir() else "file", MOTIONS / f"{text}{SUFFIX}"),
+            )
         return path
-    if text in (names := motion_names()):
+    if text in names:
         return MOTIONS / f"{text}{SUFFIX}"
     raise InputError(
         f"There is no file {text!r}, nor a motion of that name that comes with the project: "

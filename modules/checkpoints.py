@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from modules.errors import InputError
 from modules.files import write_whole
 from modules.mcnet import MCNet, ModelConfig
+from modules.wording import counted
 
 WEIGHTS = "weights.safetensors"
 DISCRIMINATOR = "discriminator.safetensors"
@@ -111,8 +112,8 @@ def load_model(path: str | Path, config: ModelConfig | None = None) -> MCNet:
     config = config or ModelConfig(num_kp=num_kp or ModelConfig().num_kp)
     if num_kp and num_kp != config.num_kp:
         raise InputError(
-            f"The checkpoint {path} has {num_kp} keypoints and the config {config.num_kp}: set "
-            f"model.num_kp={num_kp}."
+            f"The checkpoint {path} has {counted(num_kp, 'keypoint')} and the config "
+            f"{config.num_kp}: set model.num_kp={num_kp}."
         )
     model = MCNet(config)
     load_strictly(model, weights.model, path)
@@ -145,7 +146,7 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: str | P
     if misfits:
         raise InputError(
             f"The checkpoint {path} does not fit the network of the config: {min(misfits)}"
-            + (f", and {len(misfits) - 1} more tensors do not fit." if misfits[1:] else ".")
+            + (f" (and {counted(len(misfits) - 1, 'more tensor')})." if misfits[1:] else ".")
         )
     network.load_state_dict({name: state[name].reshape(own[name].shape) for name in own})
 

@@ -69,6 +69,16 @@ def require_writable(path: Path) -> None:
         raise OutputError(f"{path} cannot be written: its folder is read-only.")
 
 
+def require_folder(folder: Path) -> None:
+    """Raises OutputError where no folder can be made or written into: to be asked before work."""
+    place = link_target(folder).absolute()
+    there = next(path for path in (place, *place.parents) if path.exists())
+    if not there.is_dir():
+        raise OutputError(f"{folder} cannot be a folder: {there} is a file; choose another name.")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"{folder} cannot be written: {there} is read-only.")
+
+
 def link_target(path: Path) -> Path:
     """The file or folder that a symbolic link points to; another path itself."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path

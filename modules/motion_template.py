@@ -6,7 +6,6 @@ So it carries the fingerprint of that detector, and is refused for any other.
 
 import hashlib
 import io
-import os
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -16,10 +15,11 @@ import numpy as np
 import torch
 from numpy.lib.npyio import NpzFile
 
-from modules.errors import InputError, OutputError
-from modules.files import write_whole
+from modules.errors import InputError
+from modules.files import require_writable, write_whole
 from modules.geometry import Keypoints
 from modules.keypoint_detector import KeypointDetector
+from modules.wording import counted
 
 VERSION = 1  # of the file's format
 SUFFIX = ".npz"
@@ -68,12 +68,7 @@ def require_template_name(path: Path) -> None:
     """Raises InputError where no template can be written to ``path``."""
     if path.suffix.lower() != SUFFIX:
         raise InputError(f"Motion templates are written as NAME{SUFFIX}: found {path}.")
-    if path.is_dir():
-        raise OutputError(f"{path} cannot be written: it is a folder; choose another name.")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: create the folder {path.parent} first.")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path} cannot be written: its folder is read-only.")
+    require_writable(path)
 
 
 def save_template(path: Path, template: MotionTemplate) -> None:
@@ -150,7 +145,8 @@ def faults(arrays: Arrays) -> Iterator[str]:
     if jacobians.shape != (*positions.shape, 2):
         yield f"its jacobians are of shape {jacobians.shape}, not {(*positions.shape, 2)}"
     if 0 in positions.shape:
-        yield f"it has {positions.shape[0]} frames of {positions.shape[1]} keypoints"
+        num_frames, num_kp, _ = positions.shape
+        yield f"it has {counted(num_frames, 'frame')} of {counted(num_kp, 'keypoint')}"
     if {positions.dtype.kind, jacobians.dtype.kind} != {"f"}:
         yield f"its keypoints are of type {positions.dtype} and {jacobians.dtype}, not float32"
     for name, part in (("positions", positions), ("jacobians", jacobians)):

@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from modules.errors import InputError
+from modules.progress import stdout_to_stderr
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,8 @@ def pretrained_weights() -> dict[str, Tensor]:
     if distributed and dist.get_rank() != 0:
         dist.barrier()
     try:
-        return dict(VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
+        with stdout_to_stderr():
+            return dict(VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
     except (URLError, OSError) as error:
         raise InputError(
             f"The VGG-19 weights of the perceptual loss cannot be downloaded ({error}): name a "

@@ -1,9 +1,11 @@
-"""Progress bars, for whoever watches."""
+"""Progress as it is told to whoever watches: on stderr, so that stdout holds results alone."""
 
 from __future__ import annotations
 
+import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from tqdm import tqdm
@@ -15,3 +17,10 @@ def progress_bar(
     """A bar over ``items`` on a terminal; silent elsewhere, also where there is no stderr."""
     on_terminal = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
     return tqdm(items, disable=hidden or not on_terminal, **options)
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Let libraries say on stderr what they say on stdout, as torch does of what it downloads."""
+    with redirect_stdout(sys.stderr or io.StringIO()):
+        yield

@@ -6,6 +6,7 @@ RUN/checkpoints/best/weights.safetensors            the moving average that vali
 """
 
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -52,6 +53,16 @@ def keep_last(run: Path, count: int) -> None:
     for folder in run.glob("checkpoints/*step-*"):
         if folder not in kept:
             shutil.rmtree(folder)
+
+
+def differences(saved: Any, now: Any, name: str = "") -> Iterator[str]:
+    """The settings in which two nested ones differ, by their dotted paths, with both values."""
+    if isinstance(saved, Mapping) and isinstance(now, Mapping):
+        for key in {**saved, **now}:
+            yield from differences(saved.get(key), now.get(key), f"{name}.{key}" if name else key)
+    elif saved != now:
+        shown = ("set" if isinstance(value, Mapping) else value for value in (saved, now))
+        yield "{} ({}, now {})".format(name, *shown)
 
 
 def write_state(checkpoint: Path, state: dict[str, Any]) -> None:

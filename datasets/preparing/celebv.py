@@ -31,6 +31,7 @@ from datasets.preparing.report import Outcome, Report, Shard
 from datasets.preparing.run import begun
 from modules.errors import InputError, OutputError
 from modules.progress import progress_bar
+from modules.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def _choose(
     images = [path for path in folders if _plain(path.name) in ("image", "images")]
     candidates = sorted(images or folders, key=lambda path: (-len(folders[path]), path))
     for other in candidates[1:]:
-        detail = f"{len(folders[other])} pictures, left out for those in {candidates[0]}"
+        detail = f"{counted(len(folders[other]), 'picture')}, left out for those in {candidates[0]}"
         outcomes.append(Outcome(_name(other, above), person, SECOND_FOLDER, detail))
     pictures: dict[str, Path] = {}
     for path in folders[candidates[0]]:

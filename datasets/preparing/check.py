@@ -19,6 +19,7 @@ from datasets.preparing.repair import rejected_folder, repair_all, sole_writer
 from modules.errors import InputError
 from modules.progress import progress_bar
 from modules.section import Section
+from modules.wording import counted
 
 PROBLEMS_LEFT = 1  # exit code
 PUBLISHED_SIZE = 256  # where no clip can be read
@@ -41,7 +42,7 @@ class CheckReport(Section):
     def table(self) -> str:
         """The problems with their counts and examples, and what was or can be done about them."""
         if not self.found and not self.remaining:
-            return f"No problems in {sum(self.clips.values()):,} clips."
+            return f"No problems in {counted(sum(self.clips.values()), 'clip')}."
         kinds = [kind for kind in ADVICE if kind in self.found or kind in self.remaining]
         lines = [self.row("problem", "found", "remain", "examples")]
         for kind in kinds:

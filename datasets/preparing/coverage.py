@@ -10,6 +10,7 @@ from datasets.preparing.contents import Contents, plain_name
 from datasets.preparing.metadata import read_metadata
 from modules.files import printable
 from modules.section import Section
+from modules.wording import counted
 
 SHOWN = 3  # rows that cannot be used
 
@@ -58,7 +59,7 @@ class TableCoverage(Section):
                 f"{whole:,}, none of {none:,}",
             ]
         if self.bad_rows:
-            lines.append(f"  {len(self.bad_rows):,} rows that are bad (see stats.json)")
+            lines.append(f"  {counted(len(self.bad_rows), 'bad row')} (see stats.json)")
         return "\n".join(lines)
 
 

@@ -25,6 +25,7 @@ from datasets.video_file import SEEKABLE, Index, open_video, upright
 from datasets.writers import FolderWriter, VideoWriter, Writer
 from modules.errors import InputError, OutputError
 from modules.files import flush, printable, write_text_whole
+from modules.wording import counted
 
 RATE = 25  # frames a second of prepared clips
 CRF = 14  # of H.264: loses less than the colours of every fourth pixel do
@@ -92,7 +93,7 @@ def cut_clips(video: Path, cuts: Sequence[Cut], form: Form, output: Output) -> l
     except InputError as error:
         return outcomes + [cut.outcome(UNREADABLE, str(error)) for cut in left]
     within = [cut for cut in left if cut.end <= raw.num_frames]
-    detail = f"{video.name} has {raw.num_frames} frames at {RATE} frames/s"
+    detail = f"{video.name} has {counted(raw.num_frames, 'frame')} at {RATE} frames/s"
     outcomes += [cut.outcome(BEYOND_END, detail) for cut in left if cut.end > raw.num_frames]
     for together in raw.passes(within):
         outcomes += _cut_together(raw, together, form, output)

@@ -12,6 +12,7 @@ from datasets.preparing.contents import temporary, without_path
 from datasets.preparing.cutting import RATE, RawVideo
 from datasets.video_file import Index, open_video
 from modules.errors import InputError
+from modules.wording import counted
 
 Size = tuple[int, int]  # width and height
 
@@ -72,7 +73,9 @@ def _inspect_video(path: Path) -> Inspection:
             sizes.add((frame.height, frame.width) if turned else (frame.width, frame.height))
             decoded += 1
     if decoded < len(times):
-        raise InputError(f"{path} is damaged: {decoded} of its {len(times)} frames can be decoded.")
+        raise InputError(
+            f"{path} is damaged: {decoded} of {counted(len(times), 'frame')} can be decoded."
+        )
     fault = rate_fault(times, video.tick, video.rate)
     return Inspection(
         num_frames=video.num_frames if fault else len(times),

@@ -14,6 +14,7 @@ from datasets.preparing.inspection import Fault, Inspection, Size
 from datasets.preparing.records import Record, read_record
 from modules.errors import InputError
 from modules.files import printable
+from modules.wording import counted
 
 KEY_FRAME_EVERY = 12  # frames, at most: reading a frame begins at the key frame before it
 SAME_SHAPE = 0.02  # resizing may change width / height by this share: nobody sees it in a face
@@ -85,7 +86,7 @@ def clip_problems(
     elif isinstance(found, Fault):
         yield NO_CLIP if found.misplaced else UNREADABLE, found.reason
     elif found.num_frames < expected.min_frames:
-        yield TOO_SHORT, f"{found.num_frames} frames"
+        yield TOO_SHORT, counted(found.num_frames, "frame")
     else:
         if found.sizes != (expected.size,):
             sizes = ", ".join(f"{width} x {height}" for width, height in found.sizes)
@@ -110,7 +111,7 @@ def record_problems(path: Path, found: Inspection) -> Iterator[tuple[str, str]]:
         return
     start, end = record.frames
     if end - start != found.num_frames:
-        yield RECORD, f"it says {end - start} frames, the clip has {found.num_frames}"
+        yield RECORD, f"it says {counted(end - start, 'frame')}, the clip has {found.num_frames}"
     elif found.sizes != (record.size,):
         yield RECORD_SIZE, f"it says {record.size[0]} x {record.size[1]}"
 
@@ -149,7 +150,7 @@ def people_in_both(contents: Contents) -> list[Problem]:
         Problem(
             PEOPLE,
             person,
-            f"{train[person]} clips in train, {test[person]} in test",
+            f"{counted(train[person], 'clip')} in train, {test[person]} in test",
             contents.root,
         )
         for person in sorted(train.keys() & test.keys())

@@ -40,6 +40,7 @@ from datasets.writers import VideoWriter
 from modules.errors import InputError, OutputError
 from modules.files import write_text_whole
 from modules.progress import progress_bar
+from modules.wording import counted
 
 CRF = 12  # finer than for new clips: what is encoded twice should lose once
 
@@ -143,8 +144,8 @@ def encode_again(path: Path, size: Size) -> None:
                 picture = resized(upright(frame), size[::-1])
                 for _ in range(shown[time]):
                     writer.write(picture)
-        if writer.num_frames < len(times):
-            raise InputError(f"{path} is damaged: {len(times) - writer.num_frames} frames missing.")
+        if (missing := len(times) - writer.num_frames) > 0:
+            raise InputError(f"{path} is damaged: {counted(missing, 'frame')} missing.")
     if place != path:
         path.unlink()
 

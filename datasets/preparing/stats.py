@@ -24,6 +24,7 @@ from modules.errors import InputError, OutputError
 from modules.files import write_text_whole
 from modules.progress import progress_bar
 from modules.section import Section
+from modules.wording import counted
 
 QUANTILES = {
     "min": 0.0,
@@ -90,15 +91,16 @@ class Stats(Section):
         parts = []
         for split, stats in self.splits.items():
             heading = (
-                f"{split or 'all'}: {len(stats.people):,} people, {stats.clips:,} clips, "
+                f"{split or 'all'}: {counted(len(stats.people), 'person', 'people')}, "
+                f"{counted(stats.clips, 'clip')}, "
                 f"{stats.seconds:,.0f} s ({stats.seconds / 3600:.2f} h)"
             )
             parts.append(f"{heading}\n{stats.table()}" if stats.clips else heading)
         if self.unreadable:
             (name, reason), *_ = self.unreadable.items()
             parts.append(
-                f"{len(self.unreadable):,} clips cannot be read (see check), the first: {name}: "
-                f"{reason}"
+                f"{counted(len(self.unreadable), 'clip')} cannot be read (see check), the first: "
+                f"{name}: {reason}"
             )
         if self.coverage is not None:
             parts.append(self.coverage.table())

@@ -90,7 +90,7 @@ def test_bad_rows_are_told_by_their_lines(root, table):
     found = cover_table(table, read_contents(root))
     assert list(found.bad_rows) == ["line 7"]
     assert found.splits["train"].clips.listed == 4
-    assert "1 rows that are bad" in found.table()
+    assert "1 bad row" in found.table()
 
 
 def test_a_list_of_pairs_is_covered_row_by_row(root, tmp_path):

@@ -153,7 +153,7 @@ def test_the_command_writes_figures_table_and_sheet(tmp_path, capsys):
     assert main(["stats", str(root), "--output", str(output)]) == 1  # a clip cannot be read
     printed = capsys.readouterr().out
     assert "train: 2 people, 3 clips, 0 s" in printed
-    assert "1 clips cannot be read" in printed
+    assert "1 clip cannot be read" in printed
     found = json.loads((output / "stats.json").read_text())
     assert found["splits"]["test"]["quantiles"]["brightness"]["median"] == 200  # of its frame 0
     assert list(found["unreadable"]) == ["train/id3#a.mp4"]

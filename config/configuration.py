@@ -1,0 +1,204 @@
+"""The configuration of a run: one YAML file, read and merged by OmegaConf, checked by pydantic.
+
+``load_config("vox.yaml")`` finds ``config/vox.yaml`` as well as a path.  A file that names another
+as its ``base`` holds only what differs from that one.  Nothing is guessed: an unknown key, a wrong
+type or a value out of range is an error that names its path.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field, NonNegativeInt, ValidationError
+
+from config.foreign import is_foreign, translate
+from datasets.settings import DataConfig
+from modules.checkpoints import read_config
+from modules.discriminator import DiscriminatorConfig
+from modules.errors import InputError
+from modules.mcnet import ModelConfig
+from modules.objective import LossConfig
+from modules.section import Section
+from modules.training_config import TrainConfig
+
+FOLDER = Path(__file__).parent
+
+logger = logging.getLogger(__name__)
+
+
+class Config(Section):
+    """All that a run is: the network, its data, its losses and its training."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")  # of the run, and of its folder
+    seed: NonNegativeInt = 0
+    model: ModelConfig
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    data: DataConfig
+    loss: LossConfig
+    train: TrainConfig
+
+
+def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in a YAML file, with overrides like ``train.batch_size=4`` merged in.
+
+    Raises InputError that names the file or the override, and the path of every wrong setting.
+    """
+    path = find_config(name)
+    changes = OmegaConf.create()
+    for override in overrides:
+        with named(f"--set {override}"):
+            changes = merged(changes, parse_override(override))
+    with named(str(path), overrides):
+        settings = merged(read(path), changes)
+        bases = [path]
+        while (base := settings.pop("base", None)) is not None:
+            bases.append(find_config(str(base)))
+            if bases[-1] in bases[:-1]:
+                raise InputError(f"{path} is its own base: {' <- '.join(map(str, bases))}.")
+            settings = merged(read(bases[-1]), settings)
+        resolved = OmegaConf.to_container(settings, resolve=True)
+    return validate(resolved, origin=str(path), overrides=overrides)
+
+
+@contextmanager
+def named(origin: str, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Whatever OmegaConf says becomes an InputError that names the override it is about, or else
+    ``origin``.
+    """
+    try:
+        yield
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        lines = str(error).splitlines()
+        reason = " ".join(lines[:1] if isinstance(error, OmegaConfBaseException) else lines)
+        place = makers(overrides, getattr(error, "full_key", None) or "") or origin
+        raise InputError(f"{place} cannot be read: {reason}.") from error
+
+
+def parse_override(text: str) -> DictConfig:
+    """The settings of one NAME=VALUE."""
+    if not text.partition("=")[0].strip() or "=" not in text:
+        raise InputError(f"--set {text} is not NAME=VALUE: train.batch_size=4, for example.")
+    return OmegaConf.from_dotlist([text])
+
+
+def read(path: Path) -> DictConfig:
+    """The settings in one file."""
+    settings = OmegaConf.load(path)
+    if not isinstance(settings, DictConfig):
+        raise InputError(f"{path} is not a configuration: it holds no sections.")
+    return translated(settings, path) if is_foreign(settings) else settings
+
+
+def translated(theirs: DictConfig, path: Path) -> DictConfig:
+    """The settings of the published code or of FOMM in our terms; says what they were taken for."""
+    plain: Any = OmegaConf.to_container(theirs)
+    translation = translate(plain, name=re.sub(r"[^\w.-]", "-", path.stem))
+    logger.info("%s is a configuration of the published code or of FOMM, read as ours.", path)
+    if translation.left_out:
+        logger.warning("Nothing here corresponds to: %s.", ", ".join(translation.left_out))
+    settings = OmegaConf.create()
+    for name, value in translation.settings.items():
+        OmegaConf.update(settings, name, value)
+    return settings
+
+
+def merged(settings: DictConfig, changes: DictConfig) -> DictConfig:
+    """Settings with those that change."""
+    result = OmegaConf.merge(settings, changes)
+    assert isinstance(result, DictConfig)
+    return result
+
+
+def find_config(name: str) -> Path:
+    """``name`` as a path, or the file of that name in ``config/``."""
+    candidates = [Path(name), FOLDER / name, FOLDER / f"{name}.yaml"]
+    for path in candidates:
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.yaml")))
+    raise InputError(f"There is no configuration {name}: give a path, or one of {known}.")
+
+
+def validate(settings: Any, origin: str, overrides: Sequence[str] = ()) -> Config:
+    """A configuration from plain settings, as read from YAML or from a checkpoint.
+
+    Raises InputError that names each wrong setting, and ``origin`` unless an override made it.
+    """
+    try:
+        return Config.model_validate_json(json.dumps(settings))
+    except ValidationError as error:
+        wrong: dict[str, list[str]] = {}  # by where it was set
+        for one in error.errors():
+            path = ".".join(map(str, one["loc"]))
+            wrong.setdefault(makers(overrides, path) or origin, []).append(describe(one, path))
+        sentences = (f"{place}: {'; '.join(each)}." for place, each in wrong.items())
+        raise InputError(" ".join(sentences)) from error
+    except TypeError as error:  # a date, say
+        raise InputError(f"{origin}: {error}.") from error
+
+
+def makers(overrides: Sequence[str], path: str) -> str:
+    """The overrides that set what is at a dotted path, something in it, or what it is in."""
+    names = {text: text.partition("=")[0].strip() for text in overrides}
+    return " ".join(
+        f"--set {text}"
+        for text, name in names.items()
+        if f"{path}.".startswith(f"{name}.") or f"{name}.".startswith(f"{path}.")
+    )
+
+
+def checkpoint_config(checkpoint: Path) -> Config:
+    """The configuration in a checkpoint of ours.  Raises InputError for a published one."""
+    settings = read_config(checkpoint)
+    if settings is None:
+        raise InputError(f"{checkpoint} is a published checkpoint: name its --config, vox.yaml.")
+    return validate(settings, origin=str(checkpoint))
+
+
+def describe(error: Any, path: str) -> str:
+    """One wrong setting: its path, what is wrong, and what was found."""
+    if error["type"] == "missing":
+        return f"{path}: is missing"
+    text = f"{path}: {error['msg']} (found {error['input']!r})"
+    near = nearest_setting(path) if error["type"] == "extra_forbidden" else None
+    return text if near is None else f"{text}; the nearest name is {near}"
+
+
+def nearest_setting(path: str) -> str | None:
+    """The setting whose name is most like an unknown one's, in its section or else anywhere."""
+    known = list(setting_paths(Config))
+    section, _, name = path.rpartition(".")
+    beside = {one.rpartition(".")[2]: one for one in known if one.rpartition(".")[0] == section}
+    anywhere = {one.rpartition(".")[2]: one for one in known}
+    for names in (beside, anywhere):
+        for match in get_close_matches(name, names, n=1, cutoff=0.7):
+            return names[match]
+    return next(iter(get_close_matches(path, known, n=1)), None)
+
+
+def setting_paths(section: type[Section], prefix: str = "") -> Iterator[str]:
+    """The dotted paths of all settings and sections."""
+    for name, field in section.model_fields.items():
+        yield f"{prefix}{name}"
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, Section):
+                yield from setting_paths(part, f"{prefix}{name}.")
+
+
+def to_settings(config: Config) -> dict[str, Any]:
+    """The resolved configuration as plain settings, every default written out."""
+    settings: dict[str, Any] = config.model_dump(mode="json")
+    return settings
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved configuration as YAML."""
+    return yaml.safe_dump(to_settings(config), sort_keys=False)
