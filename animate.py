@@ -71,8 +71,10 @@ def parse_frames(text: str) -> slice:
     return slice(start, end)
 
 
-def parse_rate(text: str) -> Fraction:
-    """Frames a second."""
+def parse_rate(text: str, driving: Path | None) -> Fraction:
+    """The frames a second at which a folder drives.  Raises InputError for all else that does."""
+    if driving is None or not driving.is_dir():
+        raise InputError("--fps belongs to --driving FOLDER: all else has times of its own.")
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
@@ -80,6 +82,15 @@ def parse_rate(text: str) -> Fraction:
     if not Fraction(1, 100) <= rate <= 1000:
         raise InputError(f"--fps is a number of frames a second, 0.01 to 1000: found {text!r}.")
     return rate
+
+
+def require_inputs(
+    source: Path | None, driving: Path, frames: slice, best_frame: BestFrame
+) -> None:
+    """Raises InputError where files cannot be animated, as far as that is seen without work."""
+    require_driving(driving, frames, 0 if best_frame == "auto" else best_frame)
+    if source is not None:
+        picture_size(source)
 
 
 def require_outputs(output: str | None, save_motion_to: Path | None, *, of_pairs: bool) -> None:
@@ -212,14 +223,9 @@ def command(
         pair_list.require_all()
     part = ALL if frames is None else parse_frames(frames)
     driving_file = None if driving is None else driving_path(driving)
-    still_rate = STILL_RATE if fps is None else parse_rate(fps)
-    if fps is not None and not (driving_file and driving_file.is_dir()):
-        raise InputError("--fps belongs to --driving FOLDER: all else has times of its own.")
+    still_rate = STILL_RATE if fps is None else parse_rate(fps, driving_file)
     if driving_file is not None:
-        initial = 0 if options.best_frame == "auto" else options.best_frame
-        require_driving(driving_file, part, initial)
-        if source is not None:
-            picture_size(source)  # raises where it is none
+        require_inputs(source, driving_file, part, options.best_frame)
     require_outputs(output, save_motion_to, of_pairs=pairs is not None)
     settings = load_config(config) if config else None
     checkpoint = checkpoint or bundled_weights()

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import typer
 
 from config import Config, checkpoint_config, load_config
-from config.command_line import run
+from config.command_line import run, writable_folder
 from datasets.clips import Clip, require_own_names, survey_clips
 from datasets.pair_list import Pair, read_pair_list
 from datasets.settings import DataConfig
@@ -202,7 +202,10 @@ def command(
     seed: SeedOption = 0,
     strict: StrictOption = False,
     output: Annotated[
-        Path | None, typer.Option(help="Folder; results/CHECKPOINT-PROTOCOL if left out.")
+        Path | None,
+        typer.Option(
+            help="Folder; results/CHECKPOINT-PROTOCOL if left out.", callback=writable_folder
+        ),
     ] = None,
 ) -> int:
     """Measure how well a checkpoint reconstructs people that it was not trained on."""

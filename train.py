@@ -26,7 +26,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from animate import Animator, Options, animate_file
 from config import Config, load_config, to_settings, to_yaml
-from config.command_line import describe, run
+from config.command_line import describe, run, writable_folder
 from datasets.loading import load_batches
 from datasets.pairs import PairDataset, PairSampler, collate, fixed_pairs
 from datasets.settings import DataConfig
@@ -372,7 +372,9 @@ def command(
         list[str] | None, typer.Option("--set", help="train.batch_size=4, say; repeatable.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of the run, instead of the config's.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder; runs/NAME if left out.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder; runs/NAME if left out.", callback=writable_folder)
+    ] = None,
     animation: Annotated[
         bool, typer.Option(help="At the end, animate an unseen face with the result.")
     ] = True,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from config.command_line import run
+from config.command_line import run, writable_file
 
 if TYPE_CHECKING:
     from benchmarks.report import Result
@@ -34,7 +34,9 @@ CheckpointOption = Annotated[
 SecondsOption = Annotated[
     float, typer.Option(min=0, help="Time for the measurements of a table; three are made anyway.")
 ]
-OutputOption = Annotated[Path | None, typer.Option(help="A JSON file for the result.")]
+OutputOption = Annotated[
+    Path | None, typer.Option(help="A JSON file for the result.", callback=writable_file)
+]
 
 SECONDS = 30.0
 

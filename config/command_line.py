@@ -5,12 +5,14 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from modules.allocator import keep_freed_memory
 from modules.errors import InputError
+from modules.files import require_folder, require_writable
 from modules.signals import Terminated, raised_signals
 
 UsageError: Any = (
@@ -69,6 +71,20 @@ def open_missing_streams() -> None:
             descriptor = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)  # else the processes begun here would miss it
             setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
+
+
+def writable_file(path: Path | None) -> Path | None:
+    """Callback of an option: raises OutputError, before any work, where no file can be written."""
+    if path is not None:
+        require_writable(path)
+    return path
+
+
+def writable_folder(path: Path | None) -> Path | None:
+    """Callback of an option: raises OutputError, before any work, where no folder can be made."""
+    if path is not None:
+        require_folder(path)
+    return path
 
 
 def describe(error: Exception) -> str | None:

@@ -17,9 +17,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from config.command_line import run, writable_file, writable_folder
+
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-OutputOption = Annotated[Path, typer.Option(help="Root of the data set: new, or to go on with.")]
+OutputOption = Annotated[
+    Path,
+    typer.Option(help="Root of the data set: new, or to go on with.", callback=writable_folder),
+]
 WorkersOption = Annotated[
     int | None, typer.Option(min=1, help="Processes; one for each core if left out.")
 ]
@@ -165,7 +170,10 @@ def check(
     ] = None,
     min_frames: Annotated[int, typer.Option(min=2, help="Shorter clips are a problem.")] = 25,
     workers: WorkersOption = None,
-    output: Annotated[Path | None, typer.Option(help="A JSON file for what was found.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file for what was found.", callback=writable_file),
+    ] = None,
 ) -> int:
     """Open everything in a root and say what is wrong: exit code 1 where something remains."""
     from datasets.jobs import num_cores
@@ -187,7 +195,10 @@ def stats(
     root: Annotated[Path, typer.Argument(help="Holds train/ and test/, or all clips.")],
     *,
     output: Annotated[
-        Path, typer.Option(help="Folder of stats.json, clips.csv and contact_sheet.png.")
+        Path,
+        typer.Option(
+            help="Folder of stats.json, clips.csv and contact_sheet.png.", callback=writable_folder
+        ),
     ] = Path("results/stats"),
     metadata: Annotated[
         Path | None, typer.Option(help="A table of clips: how much of it is there.")
@@ -262,8 +273,6 @@ def stream(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    from config.command_line import run  # here, since every worker imports this file
-
     return run(app, argv)
 
 

@@ -184,11 +184,7 @@ def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], Non
     if any(destination.is_relative_to(path.resolve()) for path in split_folders(root).values()):
         raise InputError(f"{output} is among the clips: name another --output.")
     with written(output), sole_writer(destination), written_whole(destination) as unfinished:
-        try:
-            yield unfinished, lambda path: None
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
+        yield unfinished, lambda path: None
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from config.command_line import run
+from config.command_line import run, writable_file, writable_folder
 from evaluation.command_line import (
     BATCH_SIZE,
     ArcFaceOption,
@@ -59,7 +59,9 @@ def folders(
     batch_size: BatchOption = BATCH_SIZE,
     seed: SeedOption = 0,
     strict: StrictOption = False,
-    output: Annotated[Path, typer.Option(help="Folder of the result.")] = Path("results/folders"),
+    output: Annotated[
+        Path, typer.Option(help="Folder of the result.", callback=writable_folder)
+    ] = Path("results/folders"),
 ) -> int:
     """Measure results against true frames, or a command below."""
     if context.invoked_subcommand is not None:
@@ -122,7 +124,10 @@ def compare_results(
     a: Annotated[Path, typer.Argument(help="The result.json of one evaluation.")],
     b: Annotated[Path, typer.Argument(help="That of another, of the same frames.")],
     seed: SeedOption = 0,
-    output: Annotated[Path | None, typer.Option(help="A JSON file for the comparison.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file for the comparison.", callback=writable_file),
+    ] = None,
 ) -> int:
     """Paired differences B - A of two evaluations, with intervals and a verdict for each metric."""
     from evaluation.compare import compare, comparison_json, comparison_markdown
@@ -174,7 +179,7 @@ def write_memory_use(
 def write_pairs(
     *,
     root: Annotated[Path, typer.Option(help="Folder of clips, with or without train and test.")],
-    output: Annotated[Path, typer.Option(help="The CSV file to write.")],
+    output: Annotated[Path, typer.Option(help="The CSV file to write.", callback=writable_file)],
     kind: Annotated[
         Literal["same", "cross", "clips"],
         typer.Option(help="Frames of one person, of two, or whole clips of two."),

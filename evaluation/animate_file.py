@@ -55,8 +55,9 @@ def animate_file(
 
     This is a video, folder, picture, or motion template (.npz).  ``output`` is a .mp4 or .gif with
     the rate (and, in a .mp4, the sound) of the driving video, or a folder of PNG where it ends in
-    "/".  A folder drives with ``still_rate`` frames a second.  With a ``framing`` both faces are cut as the training's were.  The motion of a driving
-    video is saved as the template ``motion_to``.
+    "/".  A folder drives with ``still_rate`` frames a second.  With a ``framing`` both faces are
+    cut as the training's were.  The motion of a driving video is saved as the template
+    ``motion_to``.
     """
     if framing and framing.paste and options.panels:
         raise InputError("--paste goes without --panels: leave out one of them.")

@@ -16,7 +16,7 @@ from modules.errors import InputError, OutputError
 def written_whole(folder: Path) -> Iterator[Path]:
     """A temporary folder to write into; at the end it is flushed to the disk and renamed.
 
-    Where something cannot be written nothing of it is left: it would fill a full disk.
+    Where that is broken off nothing of it is left: it would fill a full disk.
     """
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -27,7 +27,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
             flush(path)
         temporary.rename(folder)
         flush(folder.parent)
-    except (OSError, OutputError):
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
@@ -53,9 +53,10 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         os.replace(temporary, place)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def require_writable(path: Path) -> None:

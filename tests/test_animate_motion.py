@@ -1,6 +1,7 @@
 """``animate.py`` with motions in files, and with nothing but what comes with the project."""
 
 import logging
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from animate import Animator, main, parse_frames
-from datasets.video import VideoWriter, probe, read_frames
+from datasets.video import FolderWriter, VideoWriter, probe, read_frames
 from modules import bundled
 from modules.checkpoints import save_weights
 from modules.errors import InputError
@@ -218,6 +219,70 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"--output": "out.wav"}, "ends neither in"),
+        ({"--output": "absent/out.mp4"}, "create the folder absent first"),
+        ({"--output": "driving.mp4/out/"}, "create the folder driving.mp4 first"),
+        ({"--output": "folder.mp4"}, "it is a folder"),
+        ({"--output": "folder.mp4/"}, "holds other things"),
+        ({"--save-motion": "absent/m.npz"}, "create the folder absent first"),
+        ({"--frames": "3:9"}, "driving.mp4 holds 7 frames: 3:9 is no part"),
+        ({"--frames": "9:"}, "driving.mp4 holds 7 frames: 9:7 is no part"),
+        ({"--frames": "2:4", "--best-frame": "2"}, "2 frames are used: there is no frame 2"),
+        ({"--driving": "one", "--frames": "1:2"}, "one holds 1 frame: 1:2 is no part"),
+        ({"--source": "folder.mp4"}, "folder.mp4 is a folder: give the path of a picture"),
+        ({"--source": "driving.mp4"}, "driving.mp4 is a video, not a picture"),
+        ({"--source": "pipe"}, "pipe is a pipe"),
+        ({"--driving": "pipe"}, "pipe is a pipe"),
+        ({"--fps": "30"}, "--fps belongs to --driving FOLDER"),
+        ({"--driving": "one", "--fps": "fast"}, "found 'fast'"),
+        ({"--driving": "one", "--fps": "0"}, "found '0'"),
+        ({"--driving": "one", "--fps": "1/0"}, "found '1/0'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_the_network_is_loaded(
+    files, monkeypatch, capsys, *, change, says
+):
+    monkeypatch.setattr(Animator, "from_checkpoint", None)
+    Path("folder.mp4").mkdir()
+    Path("folder.mp4/text").write_text("")
+    Path("one").mkdir()
+    Image.fromarray(moving_square(1)[0]).save("one/0.png")
+    os.mkfifo("pipe")
+    assert call(files | change) == 2
+    assert says in complaint(capsys)
+
+
+@pytest.mark.parametrize(("fps", "rate"), [("30000/1001", RATE), ("12.5", "25/2"), (None, 25)])
+def test_a_folder_of_frames_drives_at_the_rate_that_is_given(files, fps, rate):
+    with FolderWriter("frames") as writer:
+        for frame in moving_square(4):
+            writer.write(frame)
+    options = files | {"--driving": "frames", "--output": "out.mp4", "--save-motion": "m.npz"}
+    assert call(options if fps is None else options | {"--fps": fps}) == 0
+    result = probe("out.mp4")
+    assert (result.rate, result.num_frames) == (Fraction(rate), 4)
+    assert call(files | {"--driving": "m.npz", "--output": "again.mp4"}) == 0
+    assert probe("again.mp4").rate == Fraction(rate)
+
+
+def test_sound_that_is_left_out_is_said(files, caplog):
+    write_sound("driving.mp4")
+    caplog.set_level(logging.INFO)
+    for part, said in ((":3", 0), ("2:", 1)):
+        assert call(files | {"--frames": part, "--output": "out.mp4"}) == 0
+        assert caplog.text.count("Without sound: it is kept where --frames begins with 0") == said
+
+
+def test_one_frame_is_not_frames(files, caplog):
+    caplog.set_level(logging.INFO)
+    assert call(files | {"--frames": ":1", "--save-motion": "m.npz"}) == 0
+    assert "Written: m.npz (1 frame, 4 keypoints)" in caplog.messages
+    assert caplog.messages[-1].startswith("1 frame in ")
+
+
 def test_an_animation_that_fails_saves_no_motion(files, tmp_path, monkeypatch):
     before = set(tmp_path.iterdir())
 
@@ -257,6 +322,17 @@ def test_an_output_and_the_name_of_a_motion_are_enough(caplog):
     assert len(said) == 2
     assert "weights.safetensors (research use only, see weights/README.md)" in said[0]
     assert "public-domain portrait in scikit-image" in said[1]
+
+
+@pytest.mark.usefixtures("shipped")
+def test_a_file_or_folder_of_a_motions_name_is_taken_and_that_is_said(files, caplog):
+    assert call(files | {"--driving": "talking", "--output": "talking/"}) == 0
+    assert "taken to be" not in caplog.text
+    caplog.set_level(logging.INFO)
+    assert call(files | {"--driving": "talking", "--output": "again/"}) == 0
+    (said,) = [message for message in caplog.messages if "taken to be" in message]
+    assert said.startswith("--driving talking is taken to be the folder of that name here")
+    assert "motions/talking.npz" in said
 
 
 @pytest.mark.usefixtures("shipped")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from animate import Animator, Framing, Options, animate_file, main
+from animate import Animator, Framing, Options, animate_file, animate_frames, main
 from datasets.geometry import PUBLISHED, Box, Geometry
 from datasets.main_face import main_face, main_face_of_video
 from datasets.preparing.cutting import Cut, Form, Output, cut_clips
@@ -277,6 +277,32 @@ def test_only_the_part_of_the_video_that_drives_decides_where_its_face_is(files,
     assert face is not None
     crop = TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
     np.testing.assert_array_equal(copying, [crop.frame(images(tmp_path / "driving.mp4")[3])])
+
+
+# Frames in memory
+
+
+@pytest.mark.parametrize("paste", [False, True])
+def test_frames_in_memory_are_cut_as_those_of_files(unfitted, tmp_path, paste):
+    more = {"--paste": None} if paste else {}
+    assert call(unfitted | more | {"--output": f"{tmp_path}/files/"}) == 0
+    animator = Animator.from_checkpoint(tmp_path, device="cpu", precision="fp32")
+    source, frames = read_image(str(unfitted["--source"])), images(tmp_path / "driving.mp4")
+    expected = images(tmp_path / "files")
+    for given in (frames, iter(frames)):
+        found = list(animate_frames(animator, source, given, paste=paste))
+        assert len(found) == len(frames)
+        np.testing.assert_array_equal(found, expected)
+    assert expected[0].shape == ((512, 512, 3) if paste else (200, SIZE, 3))
+
+
+def test_frames_in_memory_of_the_networks_size_are_not_cut(unfitted, tmp_path):
+    animator = Animator.from_checkpoint(tmp_path, device="cpu", precision="fp32")
+    small = np.asarray(Image.fromarray(astronaut()).resize((SIZE, SIZE)))
+    frames = [np.roll(small, shift, axis=1) for shift in (0, 3)]
+    found = list(animate_frames(animator, small, frames))
+    np.testing.assert_array_equal(found, list(animator.animate(small, frames)))
+    assert list(animate_frames(animator, small, [])) == []
 
 
 # The geometry of training data

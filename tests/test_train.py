@@ -233,6 +233,31 @@ def test_resuming_with_another_batch_size_is_refused(config_file, finished):
         begin(load_config(config_file, ["train.batch_size=3"]), finished, "last")
 
 
+def test_the_one_setting_that_differs_is_named(config_file, finished):
+    for setting, named in (
+        ("model.num_kp=5", r"another model\.num_kp \(4, now 5\): resume"),
+        ("model.memory=null", r"another model\.memory \(set, now None\): resume"),
+        ("model.memory.size=5", r"another model\.memory\.size \(4, now 5\): resume"),
+    ):
+        with pytest.raises(InputError, match=named):
+            begin(load_config(config_file, [setting]), finished, "last")
+
+
+def test_a_run_that_is_resumed_with_other_data_says_so(config_file, finished, tmp_path, caplog):
+    begin(load_config(config_file), finished, "last")
+    assert "Resuming with other data" not in caplog.text
+    root = write_clips(tmp_path / "clips")
+    begin(load_config(config_file, [f"data.root={root}"]), finished, "last")
+    assert caplog.messages[-1].startswith("Resuming with other data: data.root (")
+    assert "clips" not in caplog.messages[-1].partition("), ")[2]
+    caplog.clear()
+    shutil.copy(next(root.glob("train/id1*")), root / "train" / "id9#a.mp4")
+    begin(load_config(config_file, [f"data.root={root}", "data.repeats=5"]), finished, "last")
+    message = next(each for each in caplog.messages if "other data" in each)
+    assert "data.repeats (4, now 5)" in message
+    assert "number of clips and portraits (3, now 4)" in message
+
+
 def test_a_run_is_not_resumed_past_its_end(config_file, finished):
     before = {path: path.read_bytes() for path in finished.glob("*.*")}
     with pytest.raises(InputError, match=r"step-00000006 is past the end.*which is step 3"):

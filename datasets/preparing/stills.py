@@ -19,5 +19,6 @@ def write_picture_whole(path: Path, picture: Picture) -> None:
             Image.fromarray(picture).save(temporary, "JPEG", quality=95, subsampling=0)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)

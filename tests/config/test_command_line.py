@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import pytest
 import torch
 import typer
 
-from config.command_line import run
+from config.command_line import run, writable_file, writable_folder
 from modules.errors import InputError
 from modules.progress import progress_bar
 
@@ -108,6 +110,33 @@ def main() -> int:
     return 7
 sys.exit(run(app, []))
 """
+
+
+@pytest.mark.parametrize("package", ["evaluation", "datasets", "benchmarks"])
+def test_a_commands_help_waits_for_no_network(package):
+    """Their imports take seconds."""
+    script = (
+        f"import sys; from {package}.__main__ import main; main(['--help'])\n"
+        "sys.exit(not {'torch', 'av', 'pydantic'}.isdisjoint(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("callback", [writable_file, writable_folder])
+def test_where_nothing_can_be_written_is_known_before_the_work(tmp_path, capsys, callback):
+    app, worked = typer.Typer(), []
+
+    @app.command()
+    def main(output: Annotated[Path, typer.Option(callback=callback)]) -> None:
+        worked.append(output)
+
+    (tmp_path / "file").write_text("")
+    absent = tmp_path / "file" / "absent"
+    assert run(app, ["--output", str(absent)]) == 2
+    assert capsys.readouterr().err.startswith(f"{absent} cannot be ")
+    assert worked == []
+    assert run(app, ["--output", str(tmp_path / "new")]) == 0
+    assert worked == [tmp_path / "new"]
 
 
 def test_without_a_stderr_nothing_is_said_and_nothing_goes_into_other_files(tmp_path):

@@ -108,6 +108,44 @@ def test_a_wrong_setting_is_named_with_its_path(path, override, sentence):
         load_config(str(path), [override])
 
 
+@pytest.mark.parametrize(
+    ("override", "nearest"),
+    [
+        ("train.batchsize=3", "train.batch_size"),
+        ("batch_size=3", "train.batch_size"),
+        ("model.memory.temprature=3", "model.memory.temperature"),
+        ("trian.epochs=1", "train"),
+        ("data.augmentation.horizontal=true", "data.augmentation.horizontal_flip"),
+    ],
+)
+def test_a_wrong_override_is_named_without_the_file_and_with_the_nearest_name(
+    path, override, nearest
+):
+    with pytest.raises(InputError) as caught:
+        load_config(str(path), ["seed=3", override])
+    assert str(caught.value).startswith(f"--set {override}: ")
+    assert str(caught.value).endswith(f"; the nearest name is {nearest}.")
+    assert "run.yaml" not in str(caught.value)
+    assert "seed" not in str(caught.value)
+
+
+def test_what_is_wrong_in_the_file_is_still_said_of_the_file(path):
+    path.write_text(path.read_text() + "sead: 1\n")
+    with pytest.raises(InputError) as caught:
+        load_config(str(path), ["train.epochs=0"])
+    assert f"{path}: sead: " in str(caught.value)
+    assert "the nearest name is seed." in str(caught.value)
+    assert "--set train.epochs=0: train.epochs: " in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["train.epochs", "=3", "model=[", "name=${nowhere}"])
+def test_an_override_that_cannot_be_read_is_named(path, override):
+    with pytest.raises(InputError) as caught:
+        load_config(str(path), ["seed=3", override])
+    assert str(caught.value).startswith(f"--set {override} ")
+    assert "run.yaml" not in str(caught.value)
+
+
 def test_a_missing_section_is_named(path):
     path.write_text("name: run\n")
     with pytest.raises(InputError, match="model: is missing"):

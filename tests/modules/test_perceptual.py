@@ -58,7 +58,7 @@ def test_a_local_file_is_loaded(tmp_path):
     assert torch.equal(network.layers[0].weight, state["features.0.weight"])
 
 
-def test_pretrained_weights_come_from_torchvision(tmp_path, monkeypatch):
+def test_pretrained_weights_come_from_torchvision(tmp_path, monkeypatch, capsys):
     """The real download code, with a local file in the place of the server."""
     state = torchvision_state()
     torch.save(state, tmp_path / "server.pth")
@@ -71,6 +71,9 @@ def test_pretrained_weights_come_from_torchvision(tmp_path, monkeypatch):
     assert VGG19_Weights.IMAGENET1K_V1.url.endswith(".pth")
     network = PerceptualNetwork("pretrained")
     assert torch.equal(network.layers[0].weight, state["features.0.weight"])
+    said = capsys.readouterr()
+    assert "Downloading: " in said.err
+    assert not said.out
 
 
 def test_without_a_download_the_settings_are_named(monkeypatch):
