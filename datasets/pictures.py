@@ -41,9 +41,13 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 def frame_paths(folder: Path) -> list[Path]:
     """The PNG and JPEG frames of a folder, ``frame2`` before ``frame10``."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}.") from error
     frames = [
         entry
-        for entry in folder.iterdir()
+        for entry in entries
         if entry.suffix.lower() in FRAME_SUFFIXES and not entry.name.startswith(".")
     ]
     if not frames:

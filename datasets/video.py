@@ -5,6 +5,7 @@ from the first frame; rates and times are exact fractions. Whatever cannot be re
 in one InputError that names the file.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -105,7 +106,8 @@ def frames_at(path: str | Path, numbers: Sequence[int]) -> list[Picture]:
 
 
 def _is_still(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES
+    # os.path, which raises nothing where the folder above may not be looked into
+    return os.path.isdir(path) or path.suffix.lower() in PICTURE_SUFFIXES
 
 
 def _stills(path: Path) -> list[Path]:

@@ -80,6 +80,8 @@ def test_what_may_not_be_read_is_not_called_damaged(readable, wanted, hidden):
         if os.geteuid() == 0:  # who may read everything
             os.seteuid(65534)
         assert complaint(path, wanted) == f"{path} cannot be read: Permission denied."
+        if hidden == "folder" and wanted == "video":  # of frames
+            assert complaint(folder, wanted) == f"{folder} cannot be read: Permission denied."
     finally:
         os.seteuid(os.getuid())
         folder.chmod(0o755)
