@@ -71,7 +71,8 @@ class Validation:
             pictures = zip(to_pictures(predict(pairs)), to_pictures(pairs.driving), strict=True)
             return torch.tensor([score(*both) for both in pictures])
 
-        return dict(zip(("l1", "psnr", "ssim"), self.rows(measure).mean(axis=0), strict=True))
+        means: list[float] = self.rows(measure).mean(axis=0).tolist()
+        return dict(zip(("l1", "psnr", "ssim"), means, strict=True))
 
     def expression_scores(self, find: Callable[[FramePairs], tuple[Tensor, Tensor]]) -> Scores:
         """Slope and correlation of found changes of expressions on the labelled ones.
