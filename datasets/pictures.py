@@ -16,9 +16,12 @@ from datasets.geometry import Box
 from modules.errors import InputError
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
+Size = tuple[int, int]  # height and width
 
 FRAME_SUFFIXES = {".png", ".jpg", ".jpeg"}  # of the frames in a folder
 PICTURE_SUFFIXES = FRAME_SUFFIXES | {".bmp", ".webp", ".tif", ".tiff"}
+
+ALIKE = 0.02  # shapes of pictures, and of pixels, that differ by no more are taken as equal
 
 
 def read_image(file: str | Path | Content) -> Picture:
@@ -65,7 +68,7 @@ def require_text(path: Path) -> None:
         raise InputError(f"The name of {str(path)!a} is not one line of UTF-8: rename it.")
 
 
-def resized(picture: Picture, size: tuple[int, int], box: Box | None = None) -> Picture:
+def resized(picture: Picture, size: Size, box: Box | None = None) -> Picture:
     """A picture, or the part of it in ``box``, at another height and width.
 
     Bicubic, and anti-aliased where it shrinks; the picture itself where nothing is to be done.
@@ -75,6 +78,30 @@ def resized(picture: Picture, size: tuple[int, int], box: Box | None = None) -> 
     height, width = size
     image = Image.fromarray(picture)
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box))
+
+
+def fitted(picture: Picture, size: Size) -> Picture:
+    """A picture in another height and width: where its shape differs, in the middle, on black."""
+    return on_black(resized(picture, size_within(picture.shape[:2], size)), size)
+
+
+def size_within(own: tuple[int, ...], size: Size) -> Size:
+    """Height and width that a picture of ``own`` has within ``size``: all, unless shapes differ."""
+    scale = min(side / old for side, old in zip(size, own, strict=True))
+    height, width = (max(round(scale * old), 1) for old in own)
+    alike = height > (1 - ALIKE) * size[0] and width > (1 - ALIKE) * size[1]
+    return size if alike else (height, width)
+
+
+def on_black(picture: Picture, size: Size) -> Picture:
+    """A picture in the middle of a black one that is at least as large."""
+    height, width, _ = picture.shape
+    if (height, width) == size:
+        return picture
+    whole = np.zeros((*size, 3), np.uint8)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    whole[top : top + height, left : left + width] = picture
+    return whole
 
 
 def over_white(rgba: NDArray[np.uint8]) -> Picture:

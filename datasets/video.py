@@ -8,11 +8,12 @@ in one InputError that names the file.
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image
-from datasets.video_file import open_video, upright
+from datasets.pictures import PICTURE_SUFFIXES, Picture, Size, fitted, frame_paths, read_image
+from datasets.video_file import open_video
 from datasets.writers import FolderWriter, VideoWriter, open_writer
 from modules.errors import InputError
 from modules.wording import counted
@@ -45,7 +46,7 @@ class Video(NamedTuple):
     path: Path
     rate: Fraction  # frames a second; the average where it varies
     num_frames: int
-    size: tuple[int, int]  # height and width, upright
+    size: Size  # of every frame, upright and with square pixels: the first one's
     variable_rate: bool
     has_audio: bool
 
@@ -58,17 +59,14 @@ def probe(path: str | Path, still_rate: Fraction = STILL_RATE) -> Video:
     path = Path(path)
     if _is_still(path):
         stills = _stills(path)
-        height, width, _ = read_image(stills[0]).shape
-        return Video(path, still_rate, len(stills), (height, width), False, False)
+        return Video(path, still_rate, len(stills), _size_of_all(stills), False, False)
     with open_video(path) as video:
         times = video.index().times
-        _, first = next(video.decode(start=times[0] if times else 0))
-        height, width, _ = upright(first).shape
         return Video(
             path,
             rate=video.rate,
             num_frames=len(times),
-            size=(height, width),
+            size=video.display().size,
             variable_rate=_varies(times, video.tick, video.rate),
             has_audio=video.has_audio,
         )
@@ -81,14 +79,15 @@ def read_frames(path: str | Path, still_rate: Fraction = STILL_RATE) -> Iterator
     """
     path = Path(path)
     if _is_still(path):
-        for number, still in enumerate(_stills(path)):
-            yield Frame(read_image(still), number / still_rate)
+        stills = _stills(path)
+        for number, still in enumerate(stills):
+            yield Frame(fitted(read_image(still), _size_of_all(stills)), number / still_rate)
         return
     with open_video(path) as video:
         start = None
         for time, frame in video.decode():
             start = time if start is None else start
-            yield Frame(upright(frame), (time - start) * video.tick)
+            yield Frame(video.display().picture(frame), (time - start) * video.tick)
 
 
 def frames_at(path: str | Path, numbers: Sequence[int]) -> list[Picture]:
@@ -102,7 +101,8 @@ def frames_at(path: str | Path, numbers: Sequence[int]) -> list[Picture]:
         raise InputError(
             f"{path} holds {counted(len(stills), 'frame')}: there is no frame {max(numbers)}."
         )
-    return [read_image(stills[number]) for number in numbers]
+    size = _size_of_all(stills)
+    return [fitted(read_image(stills[number]), size) for number in numbers]
 
 
 def _is_still(path: Path) -> bool:
@@ -112,6 +112,21 @@ def _is_still(path: Path) -> bool:
 
 def _stills(path: Path) -> list[Path]:
     return frame_paths(path) if path.is_dir() else [path]
+
+
+def _size_of_all(stills: Sequence[Path]) -> Size:
+    """The size to which all pictures of a folder are brought: the first one's."""
+    if not stills[0].is_file():
+        raise InputError(f"{stills[0]} does not exist: give the path of a picture.")
+    status = stills[0].stat()
+    return _upright_size(stills[0], status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(2**15)
+def _upright_size(path: Path, *state: int) -> Size:
+    """The height and width of a picture, which is decoded once as long as its state is the same."""
+    height, width, _ = read_image(path).shape
+    return height, width
 
 
 def _varies(times: Sequence[int], tick: Fraction, rate: Fraction) -> bool:

@@ -1,6 +1,7 @@
 """One open video file, read through PyAV: where its frames are, and the frames themselves."""
 
 import io
+import logging
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -11,16 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
-from numpy.typing import NDArray
 
-from datasets.codecs import FULL_RANGE, LIMITED_RANGE, ONE_THREAD
+from datasets.colours import TRANSFERS
 from datasets.content import Content
+from datasets.display import Display
 from datasets.file_kinds import require_file
-from datasets.pictures import Picture, over_white
+from datasets.pictures import Picture
 from modules.errors import InputError
 from modules.wording import counted
 
@@ -29,9 +29,6 @@ SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}  # to exactly the key fr
 FOREIGN_TITLES: dict[str, Any] = (
     {} if av.__version__.startswith("19.") else {"metadata_errors": "replace"}
 )
-# FFmpeg's numbers for bicubic, accurate rounding and full chroma: by itself it rounds all colours
-# down, by a level, and repeats those of every fourth pixel, which alone a video keeps
-EXACT = 0x4 | 0x40000 | 0x2000
 SHORTFALL = 0.5  # seconds from the last packet of a whole file to its stated end, at most
 
 
@@ -48,7 +45,10 @@ class Index(NamedTuple):
 
 # What this process has read, by file and state: 2 kB for 10 s of video
 _indices: dict[tuple[str, int, int], Index] = {}
+_displays: dict[tuple[str, int, int], Display] = {}
 MAX_INDICES = 2**15
+
+logger = logging.getLogger(__name__)
 
 
 class VideoFile:
@@ -94,6 +94,21 @@ class VideoFile:
         times.sort()
         return Index(array("q", times), array("q", sorted(keys) or times[:1]))
 
+    def display(self) -> Display:
+        """How its frames are to be seen; the first call for a file decodes its first frame."""
+        state = _state(self.file)
+        display = _displays.get(state)
+        if display is None:
+            with open_video(self.file) as anew:  # this one may be in the middle of its frames
+                _, first = next(anew.decode())
+                display = Display.of(anew.stream, first)
+            if curve := TRANSFERS.get(display.transfer):
+                logger.info("%s is HDR (%s), which is mapped to sRGB.", self.file, curve)
+            if len(_displays) >= MAX_INDICES:
+                _displays.clear()
+            _displays[state] = display
+        return display
+
     def decode(self, start: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
         """The frames and their times, from the key frame at ``start`` on; at least one."""
         if start is not None:
@@ -107,8 +122,8 @@ class VideoFile:
             raise InputError(f"{self.file} holds no frames: give a video with at least one.")
 
     def frames_at(self, numbers: Sequence[int]) -> list[Picture]:
-        """The frames with these numbers."""
-        return [upright(frame) for frame in self.decode_at(numbers)]
+        """The frames with these numbers, as they are to be seen."""
+        return [self.display().picture(frame) for frame in self.decode_at(numbers)]
 
     def decode_at(self, numbers: Sequence[int]) -> list[av.VideoFrame]:
         """The frames with these numbers, begun at the key frames before them where possible."""
@@ -213,36 +228,6 @@ def open_container(file: Path | Content) -> InputContainer:
     return av.open(
         f"file:{file}" if isinstance(file, Path) else io.BytesIO(file.data), **FOREIGN_TITLES
     )
-
-
-def upright(frame: av.VideoFrame) -> Picture:
-    """The frame as RGB, turned as the file's rotation tag asks."""
-    if any(component.is_alpha for component in frame.format.components):
-        image = over_white(to_rgb(frame, "rgba"))
-    else:
-        image = to_rgb(frame)
-    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90))
-
-
-def to_rgb(
-    frame: av.VideoFrame, format: str = "rgb24", *, tags: av.VideoFrame | None = None
-) -> NDArray[np.uint8]:
-    """The frame as stored, in an RGB format, by the matrix and the range that ``tags`` says.
-
-    These are of the frame itself if left out.
-    """
-    tags = tags or frame
-    # PyAV 16 heeds the tags only if the ranges differ; that of the RGB side changes nothing
-    other_range = FULL_RANGE if tags.color_range != FULL_RANGE else LIMITED_RANGE
-    array = frame.to_ndarray(
-        format=format,
-        interpolation=EXACT,
-        src_colorspace=tags.colorspace,
-        src_color_range=tags.color_range,
-        dst_color_range=other_range,
-        **ONE_THREAD,
-    )
-    return cast(NDArray[np.uint8], array)
 
 
 def _state(file: Path | Content) -> tuple[str, int, int]:

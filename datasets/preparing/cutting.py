@@ -16,12 +16,13 @@ from typing import Literal, NamedTuple
 import av
 from typing_extensions import Self
 
+from datasets.display import Display
 from datasets.geometry import Box
 from datasets.jobs import WORKER_DIED, WorkerDied
 from datasets.preparing.records import Record
 from datasets.preparing.region import Region
 from datasets.preparing.report import Outcome
-from datasets.video_file import SEEKABLE, Index, open_video, upright
+from datasets.video_file import SEEKABLE, Index, open_video
 from datasets.writers import FolderWriter, VideoWriter, Writer
 from modules.errors import InputError, OutputError
 from modules.files import flush, printable, write_text_whole
@@ -116,7 +117,7 @@ class RawVideo:
 
     path: Path
     index: Index
-    size: tuple[int, int]  # width and height in pixels, upright
+    display: Display
     rate: Fraction  # frames a second; the average where it varies
     tick: Fraction  # seconds
     seeks: bool  # whether decoding can begin in the middle
@@ -126,10 +127,13 @@ class RawVideo:
         """Raises InputError where it is unreadable, or damaged so that its end is not known."""
         with open_video(path) as video:
             seeks, index = video.container.format.name in SEEKABLE, video.read_index()
-        with open_video(path) as video:  # at its beginning again, in every format
-            _, first = next(video.decode())
-            height, width, _ = upright(first).shape
-            return cls(path, index, (width, height), video.rate, video.tick, seeks)
+            return cls(path, index, video.display(), video.rate, video.tick, seeks)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of a frame as it is to be seen, in pixels."""
+        height, width = self.display.size
+        return width, height
 
     @property
     def num_frames(self) -> int:
@@ -213,7 +217,7 @@ class _Clip:
         width, height = raw.size
         box = cut.box.scaled(width, height)
         self.box = box.squared(width, height) if form.geometry == "square" else box
-        self.region = Region(self.box, raw.size, form.size)
+        self.region = Region(self.box, raw.display, form.size)
         self.place = output.clip(cut, form)
         self.grown = output.work / self.place.name
         self.writer: Writer = FolderWriter(self.grown)

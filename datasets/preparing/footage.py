@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 
-import numpy as np
 from pydantic import PositiveInt, ValidationError
 
-from datasets.codecs import ONE_THREAD
 from datasets.faces import FaceDetector
 from datasets.geometry import Box
 from datasets.pictures import Picture
@@ -102,14 +100,10 @@ def _small_frames(raw: RawVideo) -> Iterator[tuple[int, Picture]]:
     """The frames that clips may show, made small, with the first number of each at 25 a second."""
     shrink = min(SEEN_AT / max(raw.size), 1)
     width, height = (max(round(side * shrink), 1) for side in raw.size)
+    small = raw.display._replace(size=(height, width))
     number = 0
     for time, frame in raw.frames(0, raw.num_frames - 1):
         while number < raw.num_frames and raw.time(number) < time:
             number += 1
         if number < raw.num_frames and raw.time(number) == time:
-            turned = frame.rotation % 180 != 0
-            stored = (height, width) if turned else (width, height)
-            small = frame.to_ndarray(
-                width=stored[0], height=stored[1], format="rgb24", **ONE_THREAD
-            )
-            yield number, np.ascontiguousarray(np.rot90(small, frame.rotation // 90))
+            yield number, small.picture(frame, quickly=True)

@@ -69,8 +69,8 @@ def _inspect_video(path: Path) -> Inspection:
     times, sizes, decoded = video.index.times, set(), 0
     with open_video(path) as opened:
         for _, frame in opened.decode():
-            turned = frame.rotation % 180 != 0
-            sizes.add((frame.height, frame.width) if turned else (frame.width, frame.height))
+            height, width = video.display.own_size(frame)
+            sizes.add((width, height))
             decoded += 1
     if decoded < len(times):
         raise InputError(

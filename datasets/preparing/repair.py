@@ -35,7 +35,7 @@ from datasets.preparing.problems import (
 from datasets.preparing.records import read_record, record_path
 from datasets.preparing.stills import write_picture_whole
 from datasets.video import probe
-from datasets.video_file import open_video, upright
+from datasets.video_file import open_video
 from datasets.writers import VideoWriter
 from modules.errors import InputError, OutputError
 from modules.files import write_text_whole
@@ -141,7 +141,7 @@ def encode_again(path: Path, size: Size) -> None:
     with writer, open_video(path) as opened:
         for time, frame in opened.decode():
             if shown[time]:
-                picture = resized(upright(frame), size[::-1])
+                picture = resized(video.display.picture(frame), size[::-1])
                 for _ in range(shown[time]):
                     writer.write(picture)
         if (missing := len(times) - writer.num_frames) > 0:

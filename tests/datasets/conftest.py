@@ -1,6 +1,7 @@
 """Small clips, made on the spot."""
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -82,3 +83,36 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+def with_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """States in an mp4: a stored pixel is shown at x' = a x + c y, y' = b x + d y (y downwards)."""
+    data = path.read_bytes()
+    one = struct.pack(">i", 1 << 16)
+    start = data.index(one + bytes(12) + one, data.index(b"tkhd"))  # the matrix of the track
+    matrix = struct.pack(">5i", a << 16, b << 16, 0, c << 16, d << 16)
+    path.write_bytes(data[:start] + matrix + data[start + len(matrix) :])
+    return path
+
+
+def encode_sizes(path: Path, sizes: Sequence[tuple[int, int]], each: int = 5) -> Path:
+    """A video whose frames change to each of ``sizes`` (H, W), as those of recorded calls do."""
+    with av.open(str(path), "w") as container:
+        height, width = sizes[0]
+        stream = container.add_stream("libvpx", rate=25)
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        for part, (height, width) in enumerate(sizes):
+            encoder = av.CodecContext.create("libvpx", "w")
+            encoder.height, encoder.width, encoder.pix_fmt = height, width, "yuv420p"
+            encoder.time_base = Fraction(1, 25)
+            frames = [moving_bar(3 * (part * each + n), height, width) for n in range(each)]
+            pictures = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
+            for number, picture in enumerate(pictures):
+                picture.pts = number
+            packets = [p for picture in pictures for p in encoder.encode(picture)]
+            for packet in packets + encoder.encode(None):
+                packet.pts += part * each
+                packet.dts = packet.pts
+                packet.time_base, packet.stream = Fraction(1, 25), stream
+                container.mux(packet)
+    return path

@@ -7,10 +7,20 @@ import pytest
 from PIL import Image
 
 from datasets import video_file
+from datasets.display import upright
+from datasets.pictures import resized
 from datasets.video import frames_at, probe, read_frames
-from datasets.video_file import VideoFile, open_video, upright
+from datasets.video_file import VideoFile, open_video
 from modules.errors import InputError
-from tests.datasets.conftest import distance, encode, encode_with_sound, moving_bar, write_clip
+from tests.datasets.conftest import (
+    distance,
+    encode,
+    encode_sizes,
+    encode_with_sound,
+    moving_bar,
+    with_matrix,
+    write_clip,
+)
 
 CONTAINERS = ["clip.mp4", "clip.mov", "clip.avi", "clip.mkv", "clip.gif"]
 ENDLESS = "clip.ts"  # says nothing of its length: a cut one is whole
@@ -64,6 +74,7 @@ def test_no_more_is_decoded_than_two_frames_need(tmp_path, monkeypatch):
     path = encode(tmp_path / "clip.mp4", options={"g": "12", "x264-params": two_b_frames})
     with open_video(path) as video:
         numbers = {time: number for number, time in enumerate(video.index().times)}
+        video.display()  # which the first frame decides, once for a file
     decoded = []
     check = VideoFile._whole
     monkeypatch.setattr(
@@ -123,17 +134,77 @@ def test_frames_that_an_edit_list_cuts_away_are_not_counted(tmp_path, clip):
     np.testing.assert_array_equal(frames_at(cut, [0, 24]), [frames[0], frames[24]])
 
 
-def test_a_rotated_video_comes_out_upright(clip, tmp_path):
-    upright = [frame.image for frame in read_frames(clip)]
-    data = clip.read_bytes()
-    one, zero, minus_one = b"\0\1\0\0", b"\0\0\0\0", b"\xff\xff\0\0"
-    start = data.index(one + 3 * zero + one, data.index(b"tkhd"))  # the matrix of the track
-    matrix = zero + one + zero + minus_one + zero  # a quarter turn clockwise
-    turned = tmp_path / "turned.mp4"
-    turned.write_bytes(data[:start] + matrix + data[start + len(matrix) :])
-    assert probe(turned).size == (64, 48)
-    frames = [frame.image for frame in read_frames(turned)]
-    np.testing.assert_array_equal(frames, np.rot90(upright, -1, axes=(1, 2)))
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("across", [1, -1])
+@pytest.mark.parametrize("down", [1, -1])
+def test_a_turned_or_mirrored_video_comes_out_upright(clip, turned, across, down):
+    stored = np.array([frame.image for frame in read_frames(clip)])
+    if turned:
+        with_matrix(clip, a=0, b=down, c=across, d=0)
+    else:
+        with_matrix(clip, a=across, b=0, c=0, d=down)
+    expected = np.empty((30, 64, 48, 3) if turned else stored.shape, np.uint8)
+    for y, x in np.ndindex(stored.shape[1:3]):
+        row, column = (x, y) if turned else (y, x)  # a negative one counts from the other end
+        row, column = (at if way > 0 else -1 - at for at, way in ((row, down), (column, across)))
+        expected[:, row, column] = stored[:, y, x]
+    assert probe(clip).size == expected.shape[1:3]
+    np.testing.assert_array_equal([frame.image for frame in read_frames(clip)], expected)
+    np.testing.assert_array_equal(frames_at(clip, [3, 20]), expected[[3, 20]])
+
+
+@pytest.mark.parametrize("name", ["clip.webm", "clip.mkv"])
+def test_frames_of_a_video_that_changes_its_size_have_the_first_ones(tmp_path, name):
+    path = encode_sizes(tmp_path / name, [(48, 64), (24, 32), (96, 128)])
+    frames = [frame.image for frame in read_frames(path)]
+    assert len(frames) == probe(path).num_frames == 15
+    assert probe(path).size == (48, 64)
+    for number, frame in enumerate(frames):
+        height, width = [(48, 64), (24, 32), (96, 128)][number // 5]
+        shown = resized(moving_bar(3 * number, height, width), (48, 64))
+        assert distance(frame, shown) < 9, number
+    np.testing.assert_array_equal(frames_at(path, [12, 7]), [frames[12], frames[7]])
+
+
+def test_a_frame_of_another_shape_stands_in_the_middle_on_black(tmp_path):
+    path = encode_sizes(tmp_path / "clip.webm", [(48, 64), (64, 48)])
+    turned = [frame.image for frame in read_frames(path)][7]
+    assert turned.shape == (48, 64, 3)
+    assert turned[:, :13].max() < 12
+    assert turned[:, -13:].max() < 12
+    assert distance(turned[:, 14:50], resized(moving_bar(21, 64, 48), (48, 36))) < 9
+
+
+def test_pictures_of_a_folder_have_the_size_of_the_first(tmp_path):
+    sizes = [(48, 64), (24, 32), (64, 48)]
+    for number, (height, width) in enumerate(sizes):
+        Image.fromarray(moving_bar(20, height, width)).save(tmp_path / f"{number}.png")
+    assert probe(tmp_path).size == (48, 64)
+    first, small, tall = (frame.image for frame in read_frames(tmp_path))
+    np.testing.assert_array_equal(first, moving_bar(20))
+    np.testing.assert_array_equal(small, resized(moving_bar(20, 24, 32), (48, 64)))
+    np.testing.assert_array_equal(tall[:, 14:50], resized(moving_bar(20, 64, 48), (48, 36)))
+    assert tall[:, :14].max() == tall[:, 50:].max() == 0
+    np.testing.assert_array_equal(frames_at(tmp_path, [2, 1]), [tall, small])
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts", "clip.mov"])
+@pytest.mark.parametrize(("aspect", "width"), [((4, 3), 85), ((8, 9), 57), ((1216, 1215), 64)])
+def test_a_video_of_pixels_that_are_not_square_is_stretched(tmp_path, name, aspect, width):
+    path = encode(tmp_path / name, sample_aspect_ratio=Fraction(*aspect))
+    frames = [frame.image for frame in read_frames(path)]
+    assert probe(path).size == (48, width)
+    for number, frame in enumerate(frames):
+        assert distance(frame, resized(moving_bar(number), (48, width))) < 6
+    np.testing.assert_array_equal(frames_at(path, [20]), frames[20:21])
+
+
+def test_a_turned_video_is_stretched_as_it_is_stored(tmp_path):
+    path = encode(tmp_path / "clip.mp4", sample_aspect_ratio=Fraction(4, 3))
+    with_matrix(path, 0, 1, -1, 0)  # a quarter turn clockwise
+    assert probe(path).size == (85, 48)
+    first = next(read_frames(path)).image
+    assert distance(first, np.rot90(resized(moving_bar(0), (48, 85)), -1)) < 6
 
 
 @pytest.mark.parametrize("full_range", [False, True])

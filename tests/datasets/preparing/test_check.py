@@ -29,7 +29,14 @@ from datasets.video import probe, read_frames
 from datasets.video_file import VideoFile
 from datasets.writers import VideoWriter
 from modules.errors import InputError, OutputError
-from tests.datasets.conftest import distance, encode, encode_with_sound, moving_bar, write_clip
+from tests.datasets.conftest import (
+    distance,
+    encode,
+    encode_with_sound,
+    moving_bar,
+    with_matrix,
+    write_clip,
+)
 
 REPOSITORY = Path(__file__).parents[3]
 REAL_CLIPS = REPOSITORY.parent / "shared" / "clips"
@@ -356,11 +363,7 @@ def test_frames_that_cannot_be_decoded_are_missed(tmp_path):
 
 
 def test_turned_videos_are_seen_upright(tmp_path):
-    data = write_clip(tmp_path / "turned.mp4").read_bytes()
-    one, zero, minus_one = b"\0\1\0\0", b"\0\0\0\0", b"\xff\xff\0\0"
-    start = data.index(one + 3 * zero + one, data.index(b"tkhd"))  # the matrix of the track
-    matrix = zero + one + zero + minus_one + zero  # a quarter turn
-    (tmp_path / "turned.mp4").write_bytes(data[:start] + matrix + data[start + len(matrix) :])
+    with_matrix(write_clip(tmp_path / "turned.mp4"), 0, 1, -1, 0)  # a quarter turn clockwise
     assert inspect(tmp_path / "turned.mp4") == Inspection(30, ((48, 64),), key_spacing=12)
 
 

@@ -24,8 +24,8 @@ from datasets.preparing.records import read_record, record_path
 from datasets.video import probe, read_frames
 from datasets.video_file import open_video
 from modules.errors import InputError, OutputError
+from tests.datasets.conftest import with_matrix
 from tests.datasets.preparing.conftest import assert_shown_at, write_raw
-from tests.datasets.preparing.test_region import tag_as_turned
 
 BOX = Box(0.125, 0.1, 0.625, 0.9)  # 80 x 96 pixels of 160 x 120
 SMALL = Form(size=32)
@@ -92,7 +92,7 @@ def test_one_thread_writes_a_clip(tmp_path, output):
 
 def test_boxes_are_of_the_video_as_it_is_shown(tmp_path, output):
     raw, wanted = write_raw(tmp_path / "raw.mp4", Fraction(25), 1), cut(0, 10)
-    tag_as_turned(raw, 1)
+    with_matrix(raw, 0, 1, -1, 0)  # a quarter turn clockwise
     assert cut_clips(raw, [wanted], SMALL, output) == [wanted.outcome()]
     record = read_record(output.clip(wanted, SMALL))
     assert record is not None

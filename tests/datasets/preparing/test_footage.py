@@ -12,6 +12,7 @@ from datasets.preparing.cutting import RawVideo
 from datasets.preparing.footage import footage, kept_footage, look_through
 from datasets.video import read_frames
 from modules.errors import InputError, OutputError
+from tests.datasets.conftest import with_matrix
 from tests.datasets.preparing.talking import Portrait, Shot, write_shots
 
 
@@ -57,10 +58,7 @@ def test_numbers_are_those_at_25_frames_a_second_whatever_the_rate(tmp_path, rat
 
 def test_a_turned_video_is_looked_at_upright(tmp_path):
     path = write_shots(tmp_path / "v.mp4", Shot(10, (20, 60, 90), Portrait(150, 5)))
-    data, one, minus_one = path.read_bytes(), b"\0\1\0\0", b"\xff\xff\0\0"
-    start = data.index(one + bytes(12) + one, data.index(b"tkhd"))  # the matrix of the track
-    matrix = bytes(4) + one + bytes(4) + minus_one + bytes(4)  # a quarter turn clockwise
-    path.write_bytes(data[:start] + matrix + data[start + len(matrix) :])
+    with_matrix(path, 0, 1, -1, 0)  # a quarter turn clockwise
     detector = Recorder()
     raw = RawVideo.open(path)
     (scene,) = look_through(raw, detector)
