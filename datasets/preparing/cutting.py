@@ -42,6 +42,7 @@ class Cut(NamedTuple):
     start: int  # frame at 25 frames a second
     end: int  # the first frame after it
     box: Box  # as fractions of the video's width and height
+    stated: Box | None = None  # what the box was before the edges of the video cut it
 
     def outcome(self, reason: str | None = None, detail: str = "") -> Outcome:
         return Outcome(self.name, self.split, reason, detail)
@@ -207,6 +208,11 @@ def _cut_together(raw: RawVideo, cuts: Sequence[Cut], form: Form, output: Output
     return outcomes + [clip.cut.outcome(UNREADABLE, detail) for clip in [*growing, *waiting]]
 
 
+def rounded(box: Box) -> Box:
+    """A box to the thousandth of a pixel."""
+    return Box(*(round(side, 3) for side in box))
+
+
 class _Clip:
     """One clip on its way: entered before its first frame, and left behind if never finished."""
 
@@ -264,7 +270,8 @@ class _Clip:
             video_size=self.raw.size,
             video_rate=str(self.raw.rate),
             geometry=self.form.geometry,
-            box=Box(*(round(side, 3) for side in self.box)),
+            box=rounded(self.box),
+            box_stated=self.cut.stated and rounded(self.cut.stated.scaled(*self.raw.size)),
             aspect=round(self.box.height / self.box.width, 4),
             size=(self.form.size, self.form.size),
         )

@@ -3,7 +3,8 @@
 The table of FOMM's preprocessing has a row for each clip: ``video_id, start, end, bbox, fps, width,
 height, partition, person_id``.  ``start`` and ``end`` (the first frame after the clip) are numbers
 of frames at 25 frames/s, whatever ``fps`` says of the original; ``bbox`` is left-top-right-bottom
-in pixels of a frame of ``width x height``.
+in pixels of a frame of ``width x height``, and may stand out of it: then the frame's edge cuts it,
+as it does in the published tool, which slices the frame.
 """
 
 import csv
@@ -19,7 +20,6 @@ from modules.errors import InputError
 # Those that are needed
 COLUMNS = ("video_id", "start", "end", "bbox", "width", "height", "partition", "person_id")
 SPLITS = ("train", "test")
-MARGIN = 1.0  # pixels that a box may stand out of its frame, by rounding
 MAX_ID = 80  # bytes of a video's or a person's id: file systems allow 255 for the whole name
 
 WHOLE = re.compile(r"([0-9]{1,9})(?:\.0*)?")  # pandas writes 12.0
@@ -118,8 +118,9 @@ def read_row(text: str, header: list[str]) -> tuple[str, Cut]:
     start, end = read_whole(row, "start", split), read_whole(row, "end", split)
     if end <= start:
         raise BadRow("empty range", f"the clip begins at {start} and ends at {end}", split)
-    box = read_box(row, split)
-    return video, Cut(f"{person}#{video}#{start:06d}#{end:06d}", split, start, end, box)
+    box, stated = read_box(row, split)
+    name = f"{person}#{video}#{start:06d}#{end:06d}"
+    return video, Cut(name, split, start, end, box, stated)
 
 
 def read_id(row: dict[str, str], column: str, split: str) -> str:
@@ -139,8 +140,8 @@ def read_whole(row: dict[str, str], column: str, split: str) -> int:
     return int(match[1])
 
 
-def read_box(row: dict[str, str], split: str) -> Box:
-    """The box as fractions of the frame, cut where it stands out by no more than a pixel."""
+def read_box(row: dict[str, str], split: str) -> tuple[Box, Box | None]:
+    """The box as fractions of the frame, cut at its edges, and where they do so as it is stated."""
     width, height = read_whole(row, "width", split), read_whole(row, "height", split)
     if not (width and height):
         raise BadRow("malformed row", f"the frame is {width} x {height} pixels", split)
@@ -148,14 +149,14 @@ def read_box(row: dict[str, str], split: str) -> Box:
     if match is None:
         detail = f"bbox is left-top-right-bottom: found {row['bbox'][:80]!r}"
         raise BadRow("malformed row", detail, split)
-    left, top, right, bottom = map(float, match.groups())
-    if min(left, top, width - right, height - bottom) < -MARGIN:
-        detail = f"the box {row['bbox']} is not in the frame of {width} x {height}"
-        raise BadRow("box outside the frame", detail, split)
-    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
-    if left >= right or top >= bottom:
-        raise BadRow("empty box", f"nothing is in the box {row['bbox']}", split)
-    return Box(left, top, right, bottom).scaled(1 / width, 1 / height)
+    stated = Box(*map(float, match.groups()))
+    left, top, right, bottom = stated
+    box = Box(max(left, 0), max(top, 0), min(right, width), min(bottom, height))
+    if box.width <= 0 or box.height <= 0:
+        detail = f"nothing of the frame of {width} x {height} is in the box {row['bbox']}"
+        raise BadRow("empty box", detail, split)
+    cut, whole = (one.scaled(1 / width, 1 / height) for one in (box, stated))
+    return cut, None if box == stated else whole
 
 
 def people_in_both(found: dict[str, tuple[int, str, Cut]]) -> list[Outcome]:

@@ -27,6 +27,7 @@ class Record(Section):
     video_rate: str  # frames a second of the video, as a fraction
     geometry: Literal["published", "square"]
     box: Box  # what was cut out, in pixels of the video
+    box_stated: Box | None = None  # what the table asks for, where the video's edges cut it
     aspect: float  # height / width of the box
     size: tuple[PositiveInt, PositiveInt]  # width and height of the frames that it was resized to
     resize: str = "bicubic, anti-aliased"

@@ -100,6 +100,21 @@ def test_boxes_are_of_the_video_as_it_is_shown(tmp_path, output):
     assert record.box == (15, 16, 75, 144)
 
 
+def test_the_record_keeps_that_the_edge_of_the_video_cut_the_box(tmp_path, output):
+    raw = write_raw(tmp_path / "raw.mp4", Fraction(25), 1)
+    whole, at_edge = (
+        cut(0, 10),
+        cut(2, 10)._replace(box=Box(0.5, 0.25, 1, 1), stated=Box(0.5, 0.25, 1.125, 1.1)),
+    )
+    assert cut_clips(raw, [whole, at_edge], SMALL, output) == [whole.outcome(), at_edge.outcome()]
+    record = read_record(output.clip(at_edge, SMALL))
+    assert record is not None
+    assert (record.box, record.box_stated) == ((80, 30, 160, 120), (80, 30, 180, 132))
+    record = read_record(output.clip(whole, SMALL))
+    assert record is not None
+    assert record.box_stated is None
+
+
 def test_clips_that_overlap_are_the_same_as_clips_cut_one_by_one(tmp_path, output):
     raw = write_raw(tmp_path / "raw.mp4", Fraction(30), seconds=8)
     other_box = Box(0.4, 0.2, 1.0, 0.8)

@@ -137,7 +137,7 @@ def test_what_is_skipped_is_counted_by_reason(tmp_path, videos):
             *rows(5),
             {"video_id": "video4", "start": 90, "end": 200},
             {"video_id": "video4", "start": 2, "end": 32, "person_id": "id10004"},
-            {"video_id": "video4", "start": 0, "end": 30, "bbox": "20-10-900-106"},
+            {"video_id": "video4", "start": 0, "end": 30, "bbox": "900-10-920-106"},
             {"video_id": "video4", "start": "soon", "end": 30},
         ],
     )
@@ -149,7 +149,7 @@ def test_what_is_skipped_is_counted_by_reason(tmp_path, videos):
         UNREADABLE: 6,
         voxceleb.MISSING: 3,
         BEYOND_END: 1,
-        "box outside the frame": 1,
+        "empty box": 1,
         "malformed row": 1,
         "two rows of one name": 1,
     }
