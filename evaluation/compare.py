@@ -11,7 +11,7 @@ import numpy as np
 
 from evaluation.columns import COLUMNS
 from evaluation.frame_table import FrameTable, read_frames
-from evaluation.result import FRAMES_FILE, Result, read_result, without_infinity
+from evaluation.result import FRAMES_FILE, Result, read_result
 from evaluation.statistics import differences, estimate, mean
 from evaluation.tables import ARROWS, NOTHING, escape_markdown, markdown_table, number
 from modules.errors import InputError
@@ -23,7 +23,8 @@ HEADER = ("metric", "A", "B", "B - A", "95 % interval", "frames", "verdict")
 NOTE = (
     "Means are of the frames in both that the source does not drive itself, but for FID, which is "
     "of all frames of each. A verdict says that the interval of the mean difference, by bootstrap "
-    "over clips, leaves out 0; of twenty rows one may say so by chance."
+    "over clips, leaves out 0; of twenty rows one may say so by chance. Frames that are identical "
+    "to the true ones have an infinite PSNR, and no difference from one that is finite."
 )
 
 
@@ -31,12 +32,14 @@ class Row(NamedTuple):
     """A column on the frames where both results have a value."""
 
     column: str
-    mean_a: float | None  # None where no frame has a value, or both infinities occur
+    mean_a: float | None  # None where no frame has a finite value
     mean_b: float | None
     difference: float | None  # the mean of b - a
     interval: tuple[float, float] | None  # 95 %
-    frames: int
+    frames: int  # that the difference is of
     verdict: Verdict
+    identical_a: int = 0  # frames without an error, of infinite value, which no mean has
+    identical_b: int = 0
 
 
 class Comparison(NamedTuple):
@@ -131,8 +134,7 @@ def has_numbers(result: Result, column: str) -> bool:
 def common_rows(a: FrameTable, b: FrameTable) -> tuple[np.ndarray, np.ndarray]:
     """The rows of frames with the same clip and name in both tables, (N,) each.
 
-    Without those that the source drives itself: a network may return it as it is, and the infinite
-    PSNR of one such frame would outweigh all others.
+    Without those that the source drives itself: a network may return it as it is.
     """
     places = {key: i for i, key in enumerate(zip(b.clips.tolist(), b.frames.tolist(), strict=True))}
     pairs = [
@@ -148,8 +150,12 @@ def compare_frames(column: str, a: np.ndarray, b: np.ndarray, clips: np.ndarray,
     """A column of the same frames (N,) in both results."""
     both = ~np.isnan(a) & ~np.isnan(b)
     a, b, clips = a[both], b[both], clips[both]
-    difference, interval, frames = estimate(differences(a, b), clips, seed)
-    return Row(column, mean(a), mean(b), difference, interval, frames, verdict(column, interval))
+    difference, interval, frames, _ = estimate(differences(a, b), clips, seed)
+    return Row(
+        *(column, mean(a), mean(b), difference, interval, frames, verdict(column, interval)),
+        identical_a=int(np.isinf(a).sum()),
+        identical_b=int(np.isinf(b).sum()),
+    )
 
 
 def compare_whole(column: str, result_a: Result, result_b: Result) -> Row:
@@ -200,8 +206,8 @@ def comparison_markdown(comparison: Comparison) -> str:
             interval = " to ".join(signed(end, column.digits + 1) for end in row.interval)
         cells = (
             f"{column.title} {ARROWS[column.better]}",
-            number(row.mean_a, column.digits),
-            number(row.mean_b, column.digits),
+            with_identical(row.mean_a, row.identical_a, column.digits),
+            with_identical(row.mean_b, row.identical_b, column.digits),
             signed(row.difference, column.digits + 1),
             interval,
             f"{row.frames:,}",
@@ -225,13 +231,18 @@ def comparison_markdown(comparison: Comparison) -> str:
     return "\n\n".join(lines) + "\n"
 
 
+def with_identical(value: float | None, identical: int, digits: int) -> str:
+    """A mean, and how many frames are not in it as they are without an error."""
+    return number(value, digits) + (f" (+ {identical:,} identical)" if identical else "")
+
+
 def signed(value: float | None, digits: int) -> str:
     return NOTHING if value is None else f"{value:+.{digits}f}"
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as data, infinite numbers as the texts "inf" and "-inf"."""
-    data = comparison._asdict() | {
+    """The comparison as data."""
+    return comparison._asdict() | {
         "a": str(comparison.a),
         "b": str(comparison.b),
         "rows": [
@@ -239,5 +250,3 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
             for row in comparison.rows
         ],
     }
-    converted: dict[str, Any] = without_infinity(data)
-    return converted

@@ -1,6 +1,7 @@
 """``result.json``: what an evaluation found, and under which conditions.
 
-In memory infinite numbers are floats; in the file, as JSON has none, the texts "inf" and "-inf".
+Means are finite, as JSON has no infinite numbers; files of earlier versions have the texts "inf"
+and "-inf" for them.
 """
 
 import json
@@ -57,9 +58,10 @@ Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # low, hi
 class MeanResult(TypedDict):
     """A mean over frames."""
 
-    mean: Number | None  # None where no frame has a value
+    mean: Number | None  # None where no frame has a finite value
     interval: Interval | None  # bootstrap 95 % over clips; None with fewer than two
-    frames: int  # that have a value
+    frames: int  # that have a finite value
+    identical: NotRequired[int]  # frames without an error, of infinite value; left out where none
 
 
 class BesideCopy(TypedDict):
@@ -260,6 +262,8 @@ def summarise_column(
             None if others.all() else mean_result(values[others], clip_index[others], seed)
         ),
     )
+    if "identical" in every:
+        result["identical"] = every["identical"]
     if column in table.copied:
         result["copy_source"] = CopyResult(
             without_source_frames=beside_copy(table, column, others, clip_index, seed),
@@ -282,10 +286,11 @@ def beside_copy(
 
 
 def mean_result(values: np.ndarray, clip_index: np.ndarray, seed: int) -> MeanResult:
-    mean, interval, frames = estimate(values, clip_index, seed)
-    return MeanResult(
+    mean, interval, frames, identical = estimate(values, clip_index, seed)
+    result = MeanResult(
         mean=mean, interval=None if interval is None else list(interval), frames=frames
     )
+    return MeanResult(**result, identical=identical) if identical else result
 
 
 def dropped_frames(table: FrameTable, column: str) -> dict[str, list[str]]:
@@ -321,19 +326,8 @@ def write_result(folder: Path, result: Result) -> None:
 
     In paths ``?`` stands for bytes that are no UTF-8, which JSON does not hold.
     """
-    text = json.dumps(without_infinity(result), indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)
     write_text_whole(folder / RESULT_FILE, text.encode(errors="replace").decode() + "\n")
-
-
-def without_infinity(value: Any) -> Any:
-    """The same with infinite numbers as texts."""
-    if isinstance(value, dict):
-        return {key: without_infinity(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [without_infinity(inner) for inner in value]
-    if isinstance(value, float) and math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    return value
 
 
 def read_result(path: Path) -> Result:

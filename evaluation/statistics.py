@@ -3,6 +3,9 @@
 Frames of a clip are alike, so the clip is what is drawn again (the bootstrap over clusters; Efron
 & Tibshirani, An Introduction to the Bootstrap, 1993): percentiles of the mean over all frames of
 as many clips as there are, drawn with replacement.
+
+A frame that is identical to the true one has an infinite PSNR, beside which no other would count:
+such frames are counted, and means are of the others.
 """
 
 from typing import NamedTuple
@@ -17,9 +20,10 @@ DRAWN_AT_ONCE = 2**22  # clips, which bounds the memory
 class Estimate(NamedTuple):
     """The mean of a column."""
 
-    mean: float | None  # None where no frame has a value, or both infinities occur
+    mean: float | None  # None where no frame has a finite value
     interval: tuple[float, float] | None  # 95 %; None with fewer than two clips
-    frames: int  # that have a value
+    frames: int  # that have a finite value
+    identical: int  # that have an infinite one
 
 
 def estimate(values: np.ndarray, clips: np.ndarray, seed: int) -> Estimate:
@@ -28,24 +32,23 @@ def estimate(values: np.ndarray, clips: np.ndarray, seed: int) -> Estimate:
     ``clips`` (N,) says which clip a frame is of, as numbers or names.  Nothing but the arguments
     has an influence, the number of threads neither.
     """
-    there = ~np.isnan(values)
-    values, clips = values[there], clips[there]
-    return Estimate(mean(values), bootstrap_interval(values, clips, seed), len(values))
+    finite, identical = np.isfinite(values), int(np.isinf(values).sum())
+    values, clips = values[finite], clips[finite]
+    return Estimate(mean(values), bootstrap_interval(values, clips, seed), len(values), identical)
 
 
 def mean(values: np.ndarray) -> float | None:
-    """The plain mean of numbers (N,) that may be infinite."""
-    if len(values) == 0 or has_both_infinities(values):
-        return None
-    return float(values.mean())
+    """The plain mean of those numbers (N,) that are finite; None where there are none."""
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else None
 
 
 def bootstrap_interval(
     values: np.ndarray, clips: np.ndarray, seed: int
 ) -> tuple[float, float] | None:
-    """Percentile interval of the mean of ``values`` (N,), none of them NaN, over ``clips`` (N,)."""
+    """Percentile interval of the mean of finite ``values`` (N,) over ``clips`` (N,)."""
     names, index = np.unique(clips, return_inverse=True)
-    if len(names) < 2 or has_both_infinities(values):
+    if len(names) < 2:
         return None
     sums, counts = np.bincount(index, weights=values), np.bincount(index)
     generator = np.random.default_rng(seed)
@@ -56,7 +59,6 @@ def bootstrap_interval(
         drawn = generator.integers(len(names), size=size)
         means[start : start + step] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     means.sort()
-    # Order statistics, as nothing lies between a number and infinity.
     tail = round(RESAMPLES * (1 - LEVEL) / 2)
     return float(means[tail - 1]), float(means[-tail])
 
@@ -77,7 +79,3 @@ def group_means(values: np.ndarray, groups: np.ndarray, num_groups: int) -> list
         np.cumsum(np.bincount(groups, minlength=num_groups))[:-1],
     )
     return [mean(part) for part in parts]
-
-
-def has_both_infinities(values: np.ndarray) -> bool:
-    return bool(np.isposinf(values).any() and np.isneginf(values).any())

@@ -29,7 +29,8 @@ COPY_HEADER = ("metric", "result", "source copied", "difference", "95 % interval
 INTERVAL_NOTE = (
     "Plain means over frames; intervals by bootstrap over clips. Arrows point to the better side. "
     "Beside frames stand the clips that they are of: an expression counts in those whose driving "
-    "face makes it."
+    "face makes it. "
+    "Frames that are identical to the true ones, whose PSNR is infinite, are not in its means."
 )
 
 
@@ -62,7 +63,7 @@ def metric_rows(result: Result) -> list[MetricRow]:
                 number(metric["mean"], column.digits),
                 interval(metric, column.digits),
                 number(None if moved is None else moved["mean"], column.digits),
-                f"{metric['frames']:,}",
+                frames(metric),
                 f"{metric['clips']:,}" if "clips" in metric else NOTHING,
                 f"{sum(map(len, metric['dropped'].values())):,}",
                 unavailable="",
@@ -108,7 +109,7 @@ def copy_row(name: str, beside: BesideCopy) -> list[str]:
         f"{column.title} {ARROWS[column.better]}",
         *(number(each["mean"], column.digits) for each in means),
         interval(difference, column.digits),
-        f"{difference['frames']:,}",
+        frames(difference),
     ]
 
 
@@ -256,6 +257,12 @@ def latex_row(cells: Sequence[str]) -> str:
 
 def number(value: float | None, digits: int) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def frames(metric: MeanResult) -> str:
+    """How many frames a mean is of, and how many are not in it as they are without an error."""
+    identical = metric.get("identical", 0)
+    return f"{metric['frames']:,}" + (f" + {identical:,} identical" if identical else "")
 
 
 def interval(metric: MeanResult, digits: int) -> str:

@@ -4,6 +4,7 @@ Fixed pairs, in batches, are scored in the precision of the training; the proces
 batches out.  Scores are floats by name.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -67,12 +68,20 @@ class Validation:
             return picture_grid(model, pairs.source, pairs.driving)
 
     def picture_scores(self, predict: Callable[[FramePairs], Tensor]) -> Scores:
+        """Mean scores; that of PSNR without identical pictures, which are counted beside it."""
+
         def measure(pairs: FramePairs) -> Tensor:
             pictures = zip(to_pictures(predict(pairs)), to_pictures(pairs.driving), strict=True)
             return torch.tensor([score(*both) for both in pictures])
 
-        means: list[float] = self.rows(measure).mean(axis=0).tolist()
-        return dict(zip(("l1", "psnr", "ssim"), means, strict=True))
+        l1, psnr, ssim = self.rows(measure).T
+        different = np.isfinite(psnr)
+        return {
+            "l1": float(l1.mean()),
+            "psnr": float(psnr[different].mean()) if different.any() else math.nan,
+            "ssim": float(ssim.mean()),
+            "identical": float((~different).sum()),
+        }
 
     def expression_scores(self, find: Callable[[FramePairs], tuple[Tensor, Tensor]]) -> Scores:
         """Slope and correlation of found changes of expressions on the labelled ones.

@@ -1,6 +1,7 @@
 """What a run leaves to be looked at: TensorBoard events, ``metrics.jsonl``, picture grids."""
 
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -32,10 +33,15 @@ class Logbook:
         write_text_whole(self.metrics, "".join(line + "\n" for line in kept))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """One line of ``metrics.jsonl``, and one point of each TensorBoard curve."""
+        """One line of ``metrics.jsonl``, and one point of each TensorBoard curve.
+
+        A value that is not finite is null there, as JSON has no word for it, and no point here.
+        """
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        line = {"step": step, **dict.fromkeys(values), **finite}
         with self.metrics.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+        for name, value in finite.items():
             self.events.add_scalar(name, value, step)
 
     def grid(self, step: int, picture: np.ndarray) -> None:

@@ -8,6 +8,7 @@ import pytest
 from evaluation.compare import compare, comparison_json, comparison_markdown
 from evaluation.frame_table import FrameTable, write_frames
 from evaluation.result import write_result
+from evaluation.tables import NOTHING
 from modules.errors import InputError
 from tests.evaluation.tables import NAN, frame_table, random_table, result_of
 
@@ -107,9 +108,9 @@ def test_infinite_values_that_are_equal_do_not_differ(tmp_path):
         rows = [compare(paths[0], path, seed=0).rows[0] for path in paths]
     assert rows[0].difference == 0
     assert rows[1].difference == pytest.approx(2 / 3)
-    assert rows[2].difference == INF
-    assert (rows[3].difference, rows[3].verdict) == (None, "not tested")
-    assert rows[3].mean_b == INF
+    assert (rows[2].difference, rows[2].mean_b, rows[2].frames) == (0, None, 1)
+    assert (rows[2].identical_a, rows[2].identical_b) == (1, 3)
+    assert (rows[3].difference, rows[3].mean_b, rows[3].frames) == (0, 10.5, 1)
 
 
 def test_one_clip_is_not_tested(tmp_path):
@@ -141,11 +142,10 @@ def test_a_comparison_is_printed_with_signs_and_stored_as_json(tmp_path):
     a = frame_table({"psnr": [30.0, 20.0]}, ["p", "q"])
     b = frame_table({"psnr": [29.0, INF]}, ["p", "q"])
     found = compare(written(tmp_path / "a", a), written(tmp_path / "b", b), seed=0)
-    row = "| PSNR (dB) ↑ | 25.00 | inf | +inf | -1.000 to +inf | 2 | no difference shown |"
+    row = f"| PSNR (dB) ↑ | 25.00 | 29.00 (+ 1 identical) | -1.000 | {NOTHING} | 1 | not tested |"
     assert row in comparison_markdown(found).splitlines()
     data = json.loads(json.dumps(comparison_json(found), allow_nan=False))
-    assert data["rows"][0]["difference"] == "inf"
-    assert data["rows"][0]["interval"] == [-1.0, "inf"]
+    assert (data["rows"][0]["difference"], data["rows"][0]["identical_b"]) == (-1, 1)
     assert data["a"].endswith("a/result.json")
 
 

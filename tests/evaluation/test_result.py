@@ -97,7 +97,7 @@ def test_a_table_without_frames_has_no_means():
     assert summary["by_clip"] == {}
 
 
-def test_a_result_reads_back_equal_infinite_numbers_too(tmp_path):
+def test_a_result_reads_back_equal_and_has_no_infinite_number(tmp_path):
     table = frame_table(
         {"psnr": [INF, INF, 30.0, NAN], "l1": [0.0, 0.1, 1 / 3, 0.5]},
         ["Zoë", "inf", "inf", "c"],
@@ -113,9 +113,27 @@ def test_a_result_reads_back_equal_infinite_numbers_too(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
     stored = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
-    assert stored["metrics"]["psnr"]["mean"] == "inf"
-    assert stored["metrics"]["psnr"]["interval"][1] == "inf"
+    psnr = stored["metrics"]["psnr"]
+    assert (psnr["mean"], psnr["frames"], psnr["identical"]) == (30, 1, 2)
+    assert psnr["without_source_frames"] == {
+        "mean": 30,
+        "interval": None,
+        "frames": 1,
+        "identical": 1,
+    }
+    assert "identical" not in stored["metrics"]["l1"]
     assert stored["by_clip"]["c"]["metrics"]["psnr"] is None
+    assert stored["by_clip"]["Zoë"]["metrics"]["psnr"] is None
+
+
+def test_results_of_earlier_versions_with_infinite_numbers_are_read(tmp_path):
+    write_result(tmp_path, result_of(random_table(3)))
+    stored = json.loads((tmp_path / "result.json").read_text())
+    stored["metrics"]["l1"]["mean"] = "inf"
+    (tmp_path / "result.json").write_text(json.dumps(stored))
+    found = read_result(tmp_path / "result.json")["metrics"]["l1"]
+    assert "unavailable" not in found
+    assert found["mean"] == INF
 
 
 def test_paths_that_are_no_utf_8_and_all_letters_read_back(tmp_path):

@@ -1,4 +1,7 @@
 import json
+import math
+
+import pytest
 
 from modules.logbook import Logbook, Meter
 
@@ -15,6 +18,14 @@ def test_a_resumed_log_repeats_no_step_and_drops_half_a_line(tmp_path):
     lines = [json.loads(line) for line in logbook.metrics.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert lines[-1]["loss/total"] == 7.0
+
+
+def test_what_is_not_finite_is_null_in_valid_json(tmp_path):
+    logbook = Logbook(tmp_path, step=0)
+    logbook.scalars(1, {"validation/psnr": math.nan, "loss": math.inf, "validation/l1": 0.5})
+    logbook.close()
+    line = json.loads(logbook.metrics.read_text(), parse_constant=pytest.fail)
+    assert line == {"step": 1, "validation/psnr": None, "loss": None, "validation/l1": 0.5}
 
 
 def test_a_meter_reads_speed_and_waiting_in_seconds_and_begins_anew(monkeypatch):
