@@ -17,6 +17,8 @@ from modules.errors import InputError
 
 SPLITS = ("test", "train")
 CELEBV_FOLDER = "Image"  # CelebV keeps the frames of NAME in NAME/Image
+# A published list has CLIP.mp4000291.jpg where CLIP.mp4/000291.jpg is meant
+WITHOUT_SEPARATOR = re.compile(r"(.+\.(?:mp4|mov|avi|gif))([0-9]+\.[a-z]+)", re.IGNORECASE)
 FRAME_NAME = re.compile(r"(?:frame|image|img)?[-_]?([0-9]{1,18})", re.IGNORECASE)
 
 Parts = tuple[str, ...]
@@ -87,6 +89,8 @@ class FrameFinder:
         for base, end in self._places(text, parts):
             if (found := self._at(base, end)) is not None:
                 return found
+        if joined := WITHOUT_SEPARATOR.fullmatch(text):
+            return self.find("/".join(joined.groups()))
         places = "beside the list or in the working directory"
         if self.root is None:
             raise InputError(f"{text} is not {places}: name the folder of the clips by --root.")

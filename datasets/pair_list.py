@@ -3,12 +3,14 @@
 ``source,driving[,best_frame]`` names pictures (or videos), with ``best_frame`` the driving picture,
 or the number of the driving frame, that relative motion counts from.  ``source,driving,frame`` is
 the form of FOMM: names of clips, of which the source gives its first frame and the driving clip
-moves it; ``frame`` is such a number too.
+moves it; ``frame`` is such a number too.  Other published names of columns are in ``COLUMNS``; the
+log says what each was taken for.
 """
 
 import csv
 import hashlib
 import io
+import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -34,6 +36,15 @@ __all__ = ["FrameRef", "Pair", "PairList", "read_pair_list", "read_refs"]
 ENDINGS = PICTURE_SUFFIXES | CLIP_SUFFIXES
 MAX_NAME = 100  # bytes of one side's name: file systems allow 255 for both
 SHOWN = 3  # rows in a sentence about many
+# The names of columns, ours first, by what they mean
+COLUMNS = {
+    "source": ("source", "source_frame", "source_image"),
+    "driving": ("driving", "driving_video", "driving_frame", "driving_image"),
+    "best_frame": ("best_frame", "frame", "anchor"),
+}
+OURS = frozenset(COLUMNS)  # names that lists of one's own have too
+
+logger = logging.getLogger(__name__)
 
 
 class Pair(NamedTuple):
@@ -43,6 +54,7 @@ class Pair(NamedTuple):
     source: FrameRef
     driving: FrameRef | Clip  # one picture, or all frames of a clip
     best_frame: FrameRef | Literal["auto"] | None  # what relative motion counts from
+    of_protocol: bool  # frames of a data set, which are taken as they are
 
     @property
     def identity(self) -> str:
@@ -59,8 +71,11 @@ class Pair(NamedTuple):
         """What the protocols prescribe.
 
         Absolute where the person is the same, and where it is not known what to count from; a
-        whole clip can count from its first frame.
+        whole clip can count from its first frame.  Where no protocol prescribes anything, clips
+        move a source as they do elsewhere, and names do not tell people.
         """
+        if not self.of_protocol and isinstance(self.driving, Clip):
+            return "relative"
         known = self.best_frame is not None or isinstance(self.driving, Clip)
         return "relative" if known and not self.same_identity else "absolute"
 
@@ -103,14 +118,15 @@ def read_pair_list(path: Path, root: Path | None = None) -> PairList:
     """
     try:
         content = path.read_bytes()
-        rows = read_rows(content, path)
+        header, rows = read_rows(content, path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a CSV file of pairs: {error}.") from error
     finder = FrameFinder(root, path.parent)
     lines: dict[Row, int] = {}
     for line, row in rows:
         lines.setdefault(row, line)  # a repeated row is none of its own
-    resolved = [resolve(row, name, finder) for name, row in unique_names(lines).items()]
+    published = any(set(names) & set(header) - OURS for names in COLUMNS.values())
+    resolved = [resolve(row, name, finder, published) for name, row in unique_names(lines).items()]
     found = without_ends_passed(resolved)
 
     pairs: dict[tuple[object, ...], Pair] = {}
@@ -134,34 +150,57 @@ def read_pair_list(path: Path, root: Path | None = None) -> PairList:
     )
 
 
-def read_rows(content: bytes, path: Path) -> list[tuple[int, Row]]:
-    """The rows of a list with their lines."""
+def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
+    """The header of a list, and its rows with their lines.
+
+    The log says what columns are taken for that have not our names, or that no row fills.
+    """
     reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     header = [name.strip() for name in reader.fieldnames or []]
-    if not {"source", "driving"} <= set(header):
+    columns = {of: [name for name in names if name in header] for of, names in COLUMNS.items()}
+    if not (columns["source"] and columns["driving"]):
         raise InputError(
             f"{path} must start with the line source,driving or source,driving,best_frame (or "
-            f"source,driving,frame, of clips): found {','.join(header)[:200]!r}."
+            "source,driving,frame, of clips; other names for them are "
+            f"{', '.join(name for names in COLUMNS.values() for name in names[1:])}): found "
+            f"{','.join(header)[:200]!r}."
         )
     reader.fieldnames = header
-    rows = [(reader.line_num, read_row(row)) for row in reader]
+    rows = [(reader.line_num, read_row(row, columns)) for row in reader]
     if not rows:
         raise InputError(f"{path} lists no pairs.")
-    return rows
+    for of, names in columns.items():
+        for name in set(names) - OURS:
+            logger.info("%s: the column %s is taken for %s.", path, name, of)
+    if columns["best_frame"] and not any(row.best_frame for _, row in rows):
+        name = columns["best_frame"][0]
+        logger.info("%s: the header names %s, which no row has.", path, name)
+    for name in header:
+        if not any(name in names for names in columns.values()):
+            logger.warning("%s: the column %r is not known, and is ignored.", path, name)
+    return header, rows
 
 
-def read_row(cells: Mapping[str | None, str | list[str] | None]) -> Row:
-    """A row, which has None where it is shorter than the header, and a list where longer."""
+def read_row(
+    cells: Mapping[str | None, str | list[str] | None], columns: Mapping[str, list[str]]
+) -> Row:
+    """A row, which has None where it is shorter than the header, and a list where longer.
+
+    Of ``columns`` that mean the same, the first that is filled counts.
+    """
     texts = {
         name: (",".join(cell) if isinstance(cell, list) else cell or "").strip()
         for name, cell in cells.items()
     }
-    best_frame = texts.get("best_frame") or texts.get("frame", "")
-    return Row(texts["source"], texts["driving"], best_frame, texts.get(None, "").strip(","))
+    found = {of: next(filter(None, map(texts.get, names)), "") for of, names in columns.items()}
+    return Row(**found, surplus=texts.get(None, "").strip(","))
 
 
-def resolve(row: Row, name: str, finder: FrameFinder) -> Pair | str:
-    """The pair of a row, or the reason why it is none."""
+def resolve(row: Row, name: str, finder: FrameFinder, published: bool) -> Pair | str:
+    """The pair of a row, or the reason why it is none.
+
+    It is a protocol's if its list has a ``published`` header, or its names are of a data set.
+    """
     if row.surplus:
         return f"It has more cells than the header has names: {row.surplus!r}."
     try:
@@ -170,9 +209,17 @@ def resolve(row: Row, name: str, finder: FrameFinder) -> Pair | str:
             source = finder.first_frame(source)
         if isinstance(driving, Clip) and driving.path.suffix.lower() in PICTURE_SUFFIXES:
             raise InputError(f"{driving.path} is a strip: only single frames of it can drive.")
-        return Pair(name, source, driving, find_best_frame(row.best_frame, driving, finder))
+        best_frame = find_best_frame(row.best_frame, driving, finder)
+        of_protocol = published or (of_data_set(source) and of_data_set(driving))
+        return Pair(name, source, driving, best_frame, of_protocol)
     except InputError as error:
         return str(error)
+
+
+def of_data_set(part: FrameRef | Clip) -> bool:
+    """Whether its name is one of data sets: PERSON#CLIP, or PERSON/Image of CelebV."""
+    clip = part.clip if isinstance(part, FrameRef) else part.name
+    return "#" in clip or CELEBV_FOLDER in part.path.parts[-2:]
 
 
 def find_best_frame(

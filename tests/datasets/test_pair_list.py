@@ -1,3 +1,4 @@
+import logging
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from datasets.video import frames_at
 from modules.errors import InputError
 from tests.datasets.conftest import moving_bar, write_clip
 
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "published"
 PREFIX = "/data/xyz/vox/test"  # of somebody else's machine
 ANNA, BERT = "id10270#video#000001#000031", "id10280#other#000400#000430"
 
@@ -87,6 +89,104 @@ def test_a_header_of_three_names_may_stand_over_rows_of_two(tmp_path, root):
     pairs = read(tmp_path, rows, header="source,driving,best_frame", root=root).pairs
     assert [pair.best_frame and pair.best_frame.number for pair in pairs] == [None, 9]
     assert [pair.motion for pair in pairs] == ["absolute", "relative"]
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("source,driving", []),
+        ("source,driving,best_frame", []),
+        (
+            "source_frame,driving_video",
+            ["source_frame is taken for source", "driving_video is taken for driving"],
+        ),
+        ("source,driving,anchor", ["anchor is taken for best_frame"]),
+        ("source,driving,frame", ["frame is taken for best_frame"]),
+    ],
+)
+def test_published_columns_are_read_and_said(tmp_path, root, caplog, header, said):
+    best = f",x/{BERT}/9.png" if header.count(",") == 2 else ""
+    with caplog.at_level(logging.INFO):
+        (pair,) = read(
+            tmp_path, f"x/{ANNA}/3.png,x/{BERT}/7.png{best}\n", header=header, root=root
+        ).pairs
+    assert (pair.source.name, pair.driving.number) == ("0000003", 7)
+    assert (pair.best_frame and pair.best_frame.number) == (9 if best else None)
+    assert caplog.messages == [f"{tmp_path / 'pairs.csv'}: the column {what}." for what in said]
+
+
+def test_a_column_that_no_row_has_and_one_that_is_not_known_are_said(tmp_path, root, caplog):
+    with caplog.at_level(logging.INFO):
+        read(tmp_path, f"0,{ANNA}/3.png,{BERT}\n", header=",source,driving,anchor", root=root)
+    assert "the column anchor is taken for best_frame" in caplog.messages[0]
+    assert "the header names anchor, which no row has" in caplog.messages[1]
+    assert "the column '' is not known, and is ignored" in caplog.messages[2]
+
+
+def test_of_two_columns_of_one_meaning_the_one_that_is_filled_counts(tmp_path, root):
+    rows = f"{ANNA}/3.png,{BERT},,4\n{ANNA}/3.png,{BERT},5,4\n"
+    pairs = read(tmp_path, rows, header="source,driving,best_frame,frame", root=root).pairs
+    assert [pair.best_frame.number for pair in pairs] == [4, 5]
+
+
+def test_a_frame_may_lack_the_separator_from_its_clip(tmp_path, root):
+    """As all anchors of HDTF's published list do."""
+    rows = f"x/{ANNA}.mp4/3.png,x/{BERT}.mp4/7.png,x/{BERT}.mp4000009.jpg\n"
+    (pair,) = read(tmp_path, rows, header="source,driving,anchor", root=root).pairs
+    assert pair.best_frame == FrameRef(BERT, "0000009", root / "test" / f"{BERT}.mp4", 9)
+    assert pair.motion == "relative"
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published lists are not beside the project")
+@pytest.mark.parametrize(
+    ("name", "num_rows", "num_best", "motion"),
+    [
+        ("vox_evaluation.csv", 2083, 0, "absolute"),
+        ("vox_cross_id_evaluation_best_frame.csv", 2083, 2083, "relative"),
+        ("vox_cross_id_animate.csv", 2083, 0, "relative"),
+        ("celeV_cross_id_evaluation.csv", 2083, 0, "absolute"),
+        ("HDTF_cross_id_v2.csv", 100, 100, "relative"),
+        ("vox256.csv", 498, 498, "relative"),
+    ],
+)
+def test_published_lists_work_as_they_are(tmp_path, name, num_rows, num_best, motion):
+    content = (PUBLISHED / name).read_bytes()
+    _, rows = pair_list.read_rows(content, PUBLISHED / name)
+    assert len(rows) == num_rows
+    assert sum(row.best_frame != "" for _, row in rows) == num_best
+    few = tmp_path / "few.csv"
+    few.write_bytes(b"".join(content.splitlines(keepends=True)[:4]))
+    frame = write_picture(tmp_path / "frame.png").read_bytes()
+    for _, row in rows[:3]:  # their files, in folders of frames
+        for cell in (row.source, row.driving, row.best_frame):
+            clip, _, number = cell.replace(".mp40", ".mp4/0").removesuffix("/").rpartition("/")
+            if number.endswith((".png", ".jpg")):
+                parts = Path(clip).parts[-2:] if "CelebV" in clip else Path(clip).parts[-1:]
+                place = Path(tmp_path, "root", *parts, number)
+            elif number.endswith(".mp4"):
+                place = Path(tmp_path, "root", number, "0000000.png")
+            else:
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(frame)
+    listed = read_pair_list(few, tmp_path / "root")
+    assert listed.missing == {}
+    assert [pair.motion for pair in listed.pairs] == [motion] * 3
+    assert all(pair.of_protocol for pair in listed.pairs)
+    assert [pair.best_frame is not None for pair in listed.pairs] == [bool(num_best)] * 3
+
+
+def test_a_list_of_ordinary_files_is_of_no_protocol(tmp_path):
+    write_picture(tmp_path / "portrait.jpg")
+    write_picture(tmp_path / "IMG_0012.png")
+    write_clip(tmp_path / "portrait.mp4")
+    rows = "portrait.jpg,portrait.mp4\nportrait.jpg,IMG_0012.png\n"
+    clip, still = read(tmp_path, rows).pairs
+    assert not clip.of_protocol
+    assert not still.of_protocol
+    assert clip.motion == "relative"  # although their names are the same
+    assert still.motion == "absolute"
+    assert read(tmp_path, rows, header="source,driving,frame").pairs[0].of_protocol
 
 
 def test_clip_names_may_have_the_ending_of_the_video(tmp_path, root):
