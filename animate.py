@@ -53,8 +53,10 @@ __all__ = [
 app = typer.Typer(add_completion=False)
 
 
-def parse_best_frame(text: str) -> BestFrame:
-    """The number of a frame, counted from 0, or "auto"."""
+def parse_best_frame(text: str | None) -> BestFrame | None:
+    """The number of a frame, counted from 0, "auto", or None where none is named."""
+    if text is None:
+        return None
     if text == "auto":
         return "auto"
     if not text.isdecimal():
@@ -166,8 +168,12 @@ def command(
         bool, typer.Option("--adapt-scale", help="Scale relative motion to the source's face.")
     ] = False,
     best_frame: Annotated[
-        str, typer.Option(help="Frame that relative motion counts from: a number, or auto.")
-    ] = "0",
+        str | None,
+        typer.Option(
+            help="Frame that relative motion counts from: a number, or auto; if left out, the "
+            "first in which the face is found."
+        ),
+    ] = None,
     panels: Annotated[
         bool,
         typer.Option(
@@ -203,15 +209,10 @@ def command(
         raise InputError("Give either --driving, with a --source, or --pairs.")
     if output is None and (save_motion_to is None or pairs or source):
         raise InputError("Give --output: only --save-motion, without a --source, goes without.")
-    if motion == "absolute" and (adapt_scale or best_frame != "0"):
+    if motion == "absolute" and (adapt_scale or best_frame is not None):
         raise InputError(
             "--adapt-scale and --best-frame need relative motion: leave them out, or choose "
             "--motion relative."
-        )
-    if pairs is not None and (fit == "training" or paste):
-        raise InputError(
-            "The frames of --pairs are as their protocol prescribes: leave out --fit training and "
-            "--paste."
         )
     if pairs is not None and (frames is not None or save_motion_to):
         raise InputError("--frames and --save-motion belong to --driving.")
@@ -230,7 +231,7 @@ def command(
     settings = load_config(config) if config else None
     checkpoint = checkpoint or bundled_weights()
     geometry = settings.data.geometry if settings else None
-    framing = None if pairs else chosen_framing(fit, paste, checkpoint, geometry)
+    framing = chosen_framing(fit, paste, checkpoint, geometry)
     animator = Animator.from_checkpoint(
         checkpoint,
         config=settings.model if settings else None,
@@ -243,7 +244,10 @@ def command(
         assert output is not None
         folder = Path(output)
         problems = animate_pairs(
-            animator, pair_list, folder, options, format=format, checkpoint=checkpoint
+            *(animator, pair_list, folder, options),
+            format=format,
+            checkpoint=checkpoint,
+            framing=framing,
         )
         return report(problems, folder)
     assert driving_file is not None

@@ -9,9 +9,10 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.faces import SMALLEST, CascadeDetector
@@ -29,17 +30,19 @@ VIEW = 2  # side of what is looked at around a face, in sides of its box
 VIEW_SIDES = (200, 256, 320)  # pixels to which that is brought
 SMALLEST_IN_VIEW = 60  # pixels of a face's box there
 SMALLEST_SHOWN = 12  # pixels of the picture's own: fewer show no face
-NUM_FRAMES = 9  # of a video, spread over its length
+NUM_FRAMES, FEW_FRAMES = 9, 5  # of a video, spread over its length
+SMALL = 64  # pixels of a frame's longer side, to tell how bright it is
+DIM = 0.75  # of the usual brightness of a face: darker ones are being faded in
 SAME = 0.4  # intersection over union of two boxes of one face, at least
 
 
-def main_face(picture: Picture) -> Box | None:
+def main_face(picture: Picture, *, large_only: bool = False) -> Box | None:
     """The largest face in a picture, in its pixels; None where there is none.
 
     A face is what half of the looks find, at the picture and then at the face.  In 134 portraits
     that were 131 of the faces, and nothing else.
     """
-    for sides in SIDES:
+    for sides in SIDES[:1] if large_only else SIDES:
         groups = grouped(looks(picture, sides, SMALLEST))
         places = [median_box(boxes) for boxes in groups if len(boxes) >= len(sides)]
         for place in sorted(places, key=lambda box: box.width, reverse=True):
@@ -66,24 +69,103 @@ def face_at(place: Box, picture: Picture) -> Box | None:
     return median_box(again) if len(again) >= len(VIEW_SIDES) else None
 
 
-def main_face_of_video(path: Path, among: range | None = None) -> Box | None:
-    """Where a video, folder or picture has its main face: the median over some of its frames.
+class FacesOfVideo:
+    """The main face of a video, folder or picture, looked for in some of its frames alone."""
 
-    Some of those with the numbers ``among``, or of all.
-    """
-    numbers = range(probe(path).num_frames) if among is None else among
-    return median_face(frames_at(path, spread(numbers)))
+    def __init__(self, path: Path, among: range | None = None) -> None:
+        """Of the frames with the numbers ``among``, or of all; here the first of them is 0."""
+        self.path = path
+        self.numbers = range(probe(path).num_frames) if among is None else among
+        self._indices = range(len(self.numbers))
+        self._searched = False
+        self._main: Box | None = None
+        self._faces: dict[int, Box | None] = {}
+        self._small: dict[int, Small] = {}
+
+    def main(self) -> Box | None:
+        """Where the main face is: the median over frames spread over the length."""
+        if not self._searched:
+            self._searched = True
+            some = spread(self._indices)
+            self._look(some)
+            self._main = median_of(self._faces[i] for i in some)
+        return self._main
+
+    def first(self) -> int:
+        """The first frame that shows the main face about as brightly as others do.
+
+        Found by halving what lies between a frame with it and one without; 0 where there is none.
+        Unless ``main`` was asked for before, frames are taken to show a face as large as they are.
+        """
+        some, main = spread(self._indices, NUM_FRAMES if self._searched else FEW_FRAMES), self._main
+        if not self._searched:
+            main = next((face for i in some if (face := self._face(i)) is not None), None)
+        if main is None:
+            return 0
+        self._look(some, for_faces=False)
+        lights = [self._small[i].brightness(main) for i in some]
+        least = DIM * median(light for light in lights if light >= max(lights) / 2)
+
+        def shows_it(index: int) -> bool:
+            face = self._face(index)
+            is_there = face is not None and overlap(face, main) > 0
+            return is_there and self._small[index].brightness(main) >= least
+
+        place = next((place for place, index in enumerate(some) if shows_it(index)), 0)
+        without, index = some[max(place - 1, 0)], some[place]
+        while index - without > 1:
+            middle = (without + index) // 2
+            without, index = (without, middle) if shows_it(middle) else (middle, index)
+        return index
+
+    def _face(self, index: int) -> Box | None:
+        self._look([index])
+        return self._faces[index]
+
+    def _look(self, indices: Sequence[int], *, for_faces: bool = True) -> None:
+        """Looks at frames, each of them once, and decodes those together."""
+        new = [i for i in indices if i not in (self._faces if for_faces else self._small)]
+        frames = frames_at(self.path, [self.numbers[i] for i in new]) if new else []
+        for index, frame in zip(new, frames, strict=True):
+            self._small[index] = Small.of(frame)
+            if for_faces:
+                self._faces[index] = main_face(frame, large_only=not self._searched)
 
 
-def spread(items: Sequence[Item]) -> list[Item]:
-    """Some of the frames of a video, or of their numbers: those in which its face is looked for."""
-    some = np.linspace(0, len(items) - 1, min(len(items), NUM_FRAMES)).round().astype(int)
+class Small(NamedTuple):
+    """A frame in grey and of few pixels, which tells how bright its parts are."""
+
+    grey: NDArray[np.uint8]
+    scale: float  # its pixels per pixel of the frame
+
+    @classmethod
+    def of(cls, frame: Picture) -> "Small":
+        image = Image.fromarray(frame).convert("L")
+        scale = min(SMALL / max(image.size), 1)
+        size = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
+        return cls(np.asarray(image.resize(size, Image.Resampling.BOX)), scale)
+
+    def brightness(self, box: Box) -> float:
+        """The mean of a box in the frame, of 255."""
+        left, top, right, bottom = (max(round(side), 0) for side in box.scaled(*[self.scale] * 2))
+        part = self.grey[top : max(bottom, top + 1), left : max(right, left + 1)]
+        return float(part.mean()) if part.size else 0.0
+
+
+def spread(items: Sequence[Item], count: int = NUM_FRAMES) -> list[Item]:
+    """Choose some of the frames of a video, or of their numbers, at equal distances."""
+    some = np.linspace(0, len(items) - 1, min(len(items), count)).round().astype(int)
     return [items[i] for i in some]
 
 
 def median_face(pictures: Iterable[Picture]) -> Box | None:
     """The median over the main faces of pictures; None where none of them has one."""
-    faces = [box for box in map(main_face, pictures) if box is not None]
+    return median_of(map(main_face, pictures))
+
+
+def median_of(found: Iterable[Box | None]) -> Box | None:
+    """The median of the faces that were found; None where there are none."""
+    faces = [box for box in found if box is not None]
     return median_box(faces) if faces else None
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "read_image",
 ]
 
+FAR_RATE = 0.5  # of the average: a stated rate that is off by more is not one
 STILL_RATE = Fraction(25)  # frames a second of a folder of pictures if not told, as in VoxCeleb
 
 
@@ -62,12 +63,13 @@ def probe(path: str | Path, still_rate: Fraction = STILL_RATE) -> Video:
         return Video(path, still_rate, len(stills), _size_of_all(stills), False, False)
     with open_video(path) as video:
         times = video.index().times
+        rate = _true_rate(times, video.tick, video.rate)
         return Video(
             path,
-            rate=video.rate,
+            rate=rate,
             num_frames=len(times),
             size=video.display().size,
-            variable_rate=_varies(times, video.tick, video.rate),
+            variable_rate=_varies(times, video.tick, rate),
             has_audio=video.has_audio,
         )
 
@@ -127,6 +129,18 @@ def _upright_size(path: Path, *state: int) -> Size:
     """The height and width of a picture, which is decoded once as long as its state is the same."""
     height, width, _ = read_image(path).shape
     return height, width
+
+
+def _true_rate(times: Sequence[int], tick: Fraction, stated: Fraction) -> Fraction:
+    """The rate that is stated, or the average of the frames where that is another by far.
+
+    Recordings of webcams state 1000 frames a second, as finely as they count time.
+    """
+    if len(times) < 2 or times[0] == times[-1]:
+        return stated
+    average = (len(times) - 1) / ((times[-1] - times[0]) * tick)
+    is_near = abs(stated / average - 1) <= FAR_RATE
+    return stated if is_near else average.limit_denominator(100_000)
 
 
 def _varies(times: Sequence[int], tick: Fraction, rate: Fraction) -> bool:

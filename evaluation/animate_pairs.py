@@ -9,10 +9,11 @@ from typing import Any
 from datasets.background import behind
 from datasets.clips import Clip
 from datasets.pair_list import FrameRef, Pair, PairList, read_refs
-from datasets.pictures import Picture
+from datasets.pictures import Picture, fitted
 from datasets.video import read_frames
 from evaluation.animation import WAITING, Options, animated, initial_keypoints
 from evaluation.driving import DrivingVideo
+from evaluation.fitting import Framing, fit_portrait, picture_fitter
 from evaluation.metric import file_sha256
 from evaluation.pair_folder import RECORD, Format, PairFolder
 from modules.animator import Animator, Motion, batches
@@ -33,18 +34,30 @@ def animate_pairs(
     *,
     format: Format = "png",
     checkpoint: str | Path | None = None,
+    framing: Framing | None = None,
 ) -> dict[str, str]:
     """Animates every pair of a list into a folder (see ``evaluation.pair_folder``).
 
+    With a ``framing`` faces are cut as in single animations, but not in frames that a protocol
+    prescribes: InputError where it asks for just that.
     The folder of an earlier call with the same list, data root, checkpoint and settings is
     continued.  Returns the rows that are missing and the pairs that failed, with the reasons.
     """
+    if all(pair.of_protocol for pair in pair_list.pairs):
+        if framing is not None and framing.always:
+            raise InputError(
+                f"The frames of {pair_list.path} are as their protocol prescribes: leave out --fit "
+                "training and --paste."
+            )
+        framing = None
+    if framing is not None and framing.paste and options.panels:
+        raise InputError("--paste goes without --panels: leave out one of them.")
     settings: dict[str, Any] = {
         "pairs_sha256": pair_list.sha256,
         "root": None if pair_list.root is None else str(pair_list.root),
         "checkpoint_sha256": None if checkpoint is None else file_sha256(weights_file(checkpoint)),
         "size": list(animator.size),
-        "fit": animator.how_to_fit,
+        "fit": animator.how_to_fit if framing is None else framing.as_text(),
         "precision": animator.settled_precision(readable(pair_list.pairs)),
         "motion": options.motion or "as the protocol prescribes",
         "adapt_scale": options.adapt_scale,
@@ -61,7 +74,8 @@ def animate_pairs(
         for pairs in rendered_together(pair_list.pairs, motions, batch_size):
             if not all(map(folder.is_done, pairs)):
                 how = options._replace(motion=motions[pairs[0].name])
-                failed.update(animate_or_reasons(animator, pairs, folder, how))
+                cut = None if pairs[0].of_protocol else framing
+                failed.update(animate_or_reasons(animator, pairs, folder, how, cut))
             progress.update(len(pairs))
     folder.record(pair_list, motions, failed)
     return {**pair_list.missing, **failed}
@@ -88,68 +102,110 @@ def rendered_together(
 ) -> Iterator[list[Pair]]:
     """The pairs in order: clips alone, pictures that move alike in batches."""
     kinds = itertools.groupby(
-        pairs, lambda pair: (isinstance(pair.driving, Clip), motions[pair.name])
+        pairs,
+        lambda pair: (isinstance(pair.driving, Clip), motions[pair.name], pair.of_protocol),
     )
-    for (is_clip, _), alike in kinds:
+    for (is_clip, *_), alike in kinds:
         yield from batches(alike, 1 if is_clip else batch_size)
 
 
 def animate_or_reasons(
-    animator: Animator, pairs: list[Pair], folder: PairFolder, options: Options
+    animator: Animator,
+    pairs: list[Pair],
+    folder: PairFolder,
+    options: Options,
+    framing: Framing | None,
 ) -> dict[str, str]:
     """Writes some pairs; returns why some cannot be, which does not stop the others."""
     try:
         if isinstance(pairs[0].driving, Clip):
-            animate_clip(animator, pairs[0], pairs[0].driving, folder, options)
+            animate_clip(animator, pairs[0], folder, options, framing)
         else:
-            animate_stills(animator, pairs, folder, options)
+            animate_stills(animator, pairs, folder, options, framing)
     except InputError as error:
         if len(pairs) == 1:
             return {pairs[0].name: str(error)}
-        reasons = [animate_or_reasons(animator, [pair], folder, options) for pair in pairs]
+        reasons = [animate_or_reasons(animator, [pair], folder, options, framing) for pair in pairs]
         return {name: reason for each in reasons for name, reason in each.items()}
     return {}
 
 
 def animate_clip(
-    animator: Animator, pair: Pair, clip: Clip, folder: PairFolder, options: Options
+    animator: Animator,
+    pair: Pair,
+    folder: PairFolder,
+    options: Options,
+    framing: Framing | None,
 ) -> None:
     """Writes a source picture animated by all frames of a clip."""
-    portrait, driving = animator.fit(pair.source.read()), DrivingVideo(animator, clip.path)
+    assert isinstance(pair.driving, Clip)
+    portrait = fit_portrait(animator, pair.source.read(), framing, pair.source.path)
+    driving = DrivingVideo(animator, pair.driving.path, framing=framing)
     if isinstance(pair.best_frame, FrameRef):
         relative = options.motion == "relative"
-        initial = animator.detect([pair.best_frame.read()]) if relative else None
+        best = driving.fit(fitted(pair.best_frame.read(), driving.video.size))
+        initial = animator.detect([best]) if relative else None
     else:
-        options = options._replace(best_frame=pair.best_frame or options.best_frame)
-        initial = initial_keypoints(animator, portrait, driving, options)
+        first = 0 if pair.of_protocol else None
+        best_frame = pair.best_frame or (
+            first if options.best_frame is None else options.best_frame
+        )
+        initial = initial_keypoints(
+            animator, portrait.frame, driving, options._replace(best_frame=best_frame)
+        )
     with (
-        folder.clip_writer(pair, portrait, driving.rate, driving.sound) as write,
+        folder.clip_writer(
+            pair, portrait.seen(portrait.frame), driving.rate, driving.sound
+        ) as write,
         behind(write, WAITING) as hand_over,
-        animated(animator, portrait, driving, initial, options) as results,
+        animated(animator, portrait.frame, driving, initial, options) as results,
     ):
         for moment, result in results:
             (frame,) = moment.pictures
-            hand_over(frame, result, moment.time)
+            hand_over(portrait.seen(frame), portrait.output(result), moment.time)
 
 
 def animate_stills(
-    animator: Animator, pairs: Sequence[Pair], folder: PairFolder, options: Options
+    animator: Animator,
+    pairs: Sequence[Pair],
+    folder: PairFolder,
+    options: Options,
+    framing: Framing | None,
 ) -> None:
     """Writes pairs of pictures, rendered as one batch."""
     drivings = [pair.driving for pair in pairs if isinstance(pair.driving, FrameRef)]
     best_frames = [pair.best_frame for pair in pairs if isinstance(pair.best_frame, FrameRef)]
     images = read_refs([*(pair.source for pair in pairs), *drivings])
-    sources, images = images[: len(pairs)], images[len(pairs) :]
-    encoded, driving = animator.encode(*sources), animator.detect(images)
+    portraits = [
+        fit_portrait(animator, image, framing, pair.source.path)
+        for pair, image in zip(pairs, images, strict=False)
+    ]
+    images = images[len(pairs) :]
+    fitters = [
+        picture_fitter(animator, image, ref.path, framing)
+        for image, ref in zip(images, drivings, strict=True)
+    ]
+    seen = [fit(image) for fit, image in zip(fitters, images, strict=True)]
+    encoded = animator.encode(*(portrait.frame for portrait in portraits))
+    driving = animator.detect(seen)
     if options.motion == "relative":
         if len(best_frames) < len(pairs):
             raise InputError("Relative motion by a single picture needs a best_frame.")
-        initial = animator.detect(read_refs(best_frames))
+        best = [  # cut where the driving pictures are, which are of the same clips
+            fit(fitted(picture, image.shape[:2]))
+            for fit, picture, image in zip(fitters, read_refs(best_frames), images, strict=True)
+        ]
+        initial = animator.detect(best)
         scale = movement_scale(encoded.keypoints, initial) if options.adapt_scale else 1.0
         driving = transfer_motion(encoded.keypoints, driving, initial, scale=scale)
     results = animator.render(encoded, driving)
-    for pair, source, image, result in zip(pairs, sources, images, results, strict=True):
-        folder.write_still(pair, animator.fit(source), animator.fit(image), result)
+    for pair, portrait, frame, result in zip(pairs, portraits, seen, results, strict=True):
+        folder.write_still(
+            pair,
+            portrait.seen(portrait.frame),
+            portrait.seen(frame),
+            portrait.output(result),
+        )
 
 
 def report(problems: dict[str, str], output: Path) -> int:

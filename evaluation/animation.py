@@ -33,7 +33,7 @@ class Options(NamedTuple):
 
     motion: Motion | None = None  # None: relative, and for pairs what their protocol prescribes
     adapt_scale: bool = False  # relative motion grows with the source's face
-    best_frame: BestFrame = 0  # the driving frame that relative motion counts from
+    best_frame: BestFrame | None = None  # that relative motion counts from; None: with a face
     panels: bool = False  # source, driving and result side by side
     batch_size: int | None = None  # frames rendered at once; None: what suits the device
 
@@ -67,6 +67,15 @@ def initial_keypoints(
     """Those of the driving frame that relative motion counts from; None for the first."""
     if options.motion == "absolute" or options.best_frame == 0:
         return None
+    if options.best_frame is None:
+        if driving.initial == 0:
+            return None
+        logger.info(
+            "Motion counts from frame %d, the first that shows the face: --best-frame chooses "
+            "another.",
+            driving.initial,
+        )
+        return driving.keypoints_at(driving.initial, options.batch_size)
     if options.best_frame != "auto":
         return driving.keypoints_at(options.best_frame, options.batch_size)
     if not isinstance(driving, DrivingVideo):

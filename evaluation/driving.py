@@ -7,12 +7,14 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from datasets.background import ahead
+from datasets.main_face import FacesOfVideo
 from datasets.pictures import Picture
 from datasets.video import STILL_RATE, Frame, frames_at, probe, read_frames
 from evaluation.fitting import Framing, video_fitter
@@ -56,10 +58,17 @@ class DrivingVideo:
         self.video = probe(path, still_rate)
         self.numbers = chosen_numbers(frames, self.video.num_frames, path)
         self.num_frames, self.rate = len(self.numbers), self.video.rate
-        self.fit = video_fitter(animator, path, self.video.size, framing, self.numbers)
+        self.faces = FacesOfVideo(path, self.numbers)
+        self.fit = video_fitter(animator, self.faces, self.video.size, framing)
         has_sound = self.video.has_audio and self.numbers.start == 0
         self.sound = path if has_sound else None  # the file with the sound of these frames
         self.detected: list[Keypoints] = []
+        self.times: list[Fraction] = []  # of the same frames, where the rate varies
+
+    @cached_property
+    def initial(self) -> int:
+        """The frame that relative motion counts from: the first that shows the main face."""
+        return self.faces.first()
 
     def frames(self) -> Iterator[Frame]:
         """The frames as the network sees them, with the seconds from the first of them."""
@@ -75,6 +84,7 @@ class DrivingVideo:
         """A thread reads two batches ahead of the network."""
         batch_size = batch_size or self.animator.batch_size
         self.detected.clear()
+        self.times.clear()
         with ahead(self.frames(), 2 * batch_size) as frames:
             yield map(self.detect, batches(frames, batch_size))
 
@@ -82,6 +92,7 @@ class DrivingVideo:
         keypoints = self.animator.detect([frame.image for frame in frames])
         self.detected.append(keypoints)
         varies = self.video.variable_rate
+        self.times += [time for _, time in frames] if varies else []
         return [Moment(time if varies else None, [image]) for image, time in frames], keypoints
 
     def keypoints_at(self, number: int, batch_size: int | None = None) -> Keypoints:
@@ -102,7 +113,12 @@ class DrivingVideo:
         parts = (torch.cat(each).cpu() for each in zip(*self.detected, strict=True))
         animator = self.animator
         return MotionTemplate(
-            Keypoints(*parts), self.rate, animator.size, animator.detector_fingerprint
+            Keypoints(*parts),
+            self.rate,
+            animator.size,
+            animator.detector_fingerprint,
+            tuple(self.times) or None,
+            self.initial,
         )
 
 
@@ -118,6 +134,10 @@ class DrivingTemplate:
         self.num_frames, self.rate = len(self.numbers), template.rate
         parts = (part[frames].to(animator.device) for part in template.keypoints)
         self.keypoints = Keypoints(*parts)
+        self.times = template.times and template.times[frames]
+        self.initial = max(template.initial - self.numbers.start, 0)
+        if self.initial >= self.num_frames:
+            self.initial = 0
         self.sound: Path | None = None
 
     @contextmanager
@@ -126,8 +146,11 @@ class DrivingTemplate:
 
     def moments(self, batch_size: int) -> Movement:
         parts = zip(*(part.split(batch_size) for part in self.keypoints), strict=True)
+        times = iter([None] * self.num_frames if self.times is None else self.times)
+        start = self.times[0] if self.times else 0
         for keypoints in itertools.starmap(Keypoints, parts):
-            yield [Moment(None, [])] * len(keypoints.positions), keypoints
+            some = itertools.islice(times, len(keypoints.positions))
+            yield [Moment(None if time is None else time - start, []) for time in some], keypoints
 
     def keypoints_at(self, number: int, batch_size: int | None = None) -> Keypoints:
         """Those of one frame, counted from the first that is used, whatever the batches."""

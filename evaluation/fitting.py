@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ValidationError
 
 from datasets.geometry import PUBLISHED, Box, Geometry
-from datasets.main_face import main_face, main_face_of_video
+from datasets.main_face import FacesOfVideo, main_face
 from datasets.pictures import Picture, read_image
 from datasets.training_crop import TrainingCrop
 from modules.animator import Animator, Fit, require_picture
@@ -37,45 +37,62 @@ class Framing(NamedTuple):
     always: bool = True  # else not in pictures of the network's size, nor where no face is found
     paste: bool = False  # the output is the source's whole picture
 
+    def as_text(self) -> str:
+        """All of it, for what is kept of how results were made."""
+        how = "always" if self.always else "where there is a face"
+        pasted = ", pasted" if self.paste else ""
+        return f"training, {how}{pasted}: {self.geometry.model_dump_json()}"
+
 
 class Portrait(NamedTuple):
     """A source as a frame of the network, and the way from such frames to those of the output."""
 
     frame: Picture
     output: Fitter
+    seen: Fitter  # of what the network saw, for showing it: in the output's proportions
 
 
 def fit_portrait(
-    animator: Animator, source: Path | Picture, framing: Framing | None = None
+    animator: Animator,
+    source: Path | Picture,
+    framing: Framing | None = None,
+    name: Path | str = "source",
 ) -> Portrait:
-    """A picture or its file, made to fit.
+    """A picture, which messages call ``name``, or its file, made to fit.
 
     With a ``framing`` that cuts it, the output has the proportions of the cut, or is the picture
     with the cut in it.  Raises InputError where it always cuts and there is no face.
     """
-    picture, name = (read_image(source), source) if isinstance(source, Path) else (source, "source")
+    picture, name = (read_image(source), source) if isinstance(source, Path) else (source, name)
     require_picture(picture)
     size = picture.shape[:2]
     crop = training_crop(animator, framing, size, partial(main_face, picture), name)
     if crop is None or framing is None:
-        return Portrait(animator.fit(picture), lambda frame: frame)
+        return Portrait(animator.fit(picture), lambda frame: frame, lambda frame: frame)
     output = partial(crop.paste, picture=picture) if framing.paste else crop.region
-    return Portrait(crop.frame(picture), output)
+    return Portrait(crop.frame(picture), output, crop.region)
+
+
+def picture_fitter(
+    animator: Animator, picture: Picture, name: Path | str, framing: Framing | None = None
+) -> Fitter:
+    """What brings a driving picture, and others of its size, to the network's size."""
+    size = picture.shape[:2]
+    crop = training_crop(animator, framing, size, partial(main_face, picture), name)
+    return animator.fit if crop is None else crop.frame
 
 
 def video_fitter(
     animator: Animator,
-    path: Path,
+    faces: FacesOfVideo,
     size: tuple[int, int],
     framing: Framing | None = None,
-    among: range | None = None,
 ) -> Fitter:
     """What brings frames of a video, of this height and width, to the network's size.
 
-    With a ``framing`` all have one cut, around the face that the frames ``among`` show.
+    With a ``framing`` all have one cut, around the main one of ``faces``.
     """
-    find = partial(main_face_of_video, path, among)
-    crop = training_crop(animator, framing, size, find, path)
+    crop = training_crop(animator, framing, size, faces.main, faces.path)
     return animator.fit if crop is None else crop.frame
 
 

@@ -4,7 +4,8 @@
 
 NAME is that of the pair.  Where one picture drives, all are PNG files; where a clip does, a folder
 of PNG frames (exact, for measuring) or an mp4 (for watching).  Source and driving frames are as
-the network saw them.  ``pairs.json`` says what was made of what and how, and what could not be.
+the network saw them, in the proportions of the results.  ``pairs.json`` says what was made of what
+and how, and what could not be.
 """
 
 import json
@@ -94,7 +95,7 @@ class PairFolder:
         self, pair: Pair, source: Picture, driving: Picture, generated: Picture
     ) -> None:
         """Writes the pictures of a pair, of one size.  Raises InputError."""
-        pictures = together(source, driving, generated)
+        pictures = self._by_kind(source, driving, generated)
         for kind, path in self.paths(pair).items():
             write_picture(Path(path), pictures[kind])
 
@@ -112,11 +113,18 @@ class PairFolder:
             }
 
             def write(driving: Picture, generated: Picture, time: Fraction | None) -> None:
-                pictures = together(source, driving, generated)
+                pictures = self._by_kind(source, driving, generated)
                 for kind, writer in writers.items():
                     writer.write(pictures[kind], time)
 
             yield write
+
+    def _by_kind(self, source: Picture, driving: Picture, generated: Picture) -> dict[str, Picture]:
+        """The pictures by kind, "panels" among them if they are wanted: all side by side."""
+        pictures = {"source": source, "driving": driving, "generated": generated}
+        if "panels" in self.kinds:
+            pictures["panels"] = np.hstack(list(pictures.values()))
+        return pictures
 
     def record(
         self, pair_list: PairList, motions: Mapping[str, str], failed: Mapping[str, str] | None
@@ -151,12 +159,6 @@ def describe(pair: Pair) -> dict[str, Any]:
 
 def title(part: FrameRef | Clip) -> str:
     return part.name if isinstance(part, Clip) else f"{part.clip}/{part.name}"
-
-
-def together(source: Picture, driving: Picture, generated: Picture) -> dict[str, Picture]:
-    """The pictures by kind, "panels" among them: all side by side."""
-    panels = np.hstack([source, driving, generated])
-    return {"source": source, "driving": driving, "generated": generated, "panels": panels}
 
 
 def write_picture(path: Path, picture: Picture) -> None:

@@ -21,7 +21,8 @@ from modules.geometry import Keypoints
 from modules.keypoint_detector import KeypointDetector
 from modules.wording import counted
 
-VERSION = 1  # of the file's format
+VERSION = 2  # of the file's format; 1 had neither times nor the frame to count from
+TICK = Fraction(1, 5_760_000)  # seconds, in which times are written: exact for all common rates
 SUFFIX = ".npz"
 
 Arrays = Mapping[str, np.ndarray]
@@ -34,6 +35,8 @@ class MotionTemplate(NamedTuple):
     rate: Fraction  # frames a second; the average where it varied
     size: tuple[int, int]  # height and width of the frames that the detector saw
     detector: str  # its fingerprint
+    times: tuple[Fraction, ...] | None = None  # seconds from the first; None: where the rate says
+    initial: int = 0  # the frame that relative motion counts from
 
     def require_maker(self, detector: str, size: tuple[int, int], path: Path) -> None:
         """Raises InputError unless the detector made it, at this shape of frames (H, W)."""
@@ -85,6 +88,8 @@ def save_template(path: Path, template: MotionTemplate) -> None:
         "rate": np.array(template.rate.as_integer_ratio()),
         "size": np.array(template.size),
         "detector": np.array(template.detector),
+        "times": np.array([round(time / TICK) for time in template.times or ()], np.int64),
+        "initial": np.array(template.initial),
     }
     if fault := next(faults(arrays), None):
         raise InputError(f"{path} was not written: {fault}.")
@@ -102,6 +107,9 @@ def load_template(path: Path) -> MotionTemplate:
             f"{path} is a motion template of format {version}, and this version of the project "
             f"reads format {VERSION}: update the project."
         )
+    if np.array_equal(version, 1):
+        new = {"times": np.array([], np.int64), "initial": np.array(0)}
+        arrays = new | arrays | {"version": np.array(VERSION)}
     if fault := next(faults(arrays), None):
         raise InputError(f"{path} is not a motion template that can be used: {fault}.")
     arrays.setdefault("landmarks", arrays["positions"][:, :0])  # of a network without them
@@ -113,6 +121,8 @@ def load_template(path: Path) -> MotionTemplate:
         Fraction(numerator, denominator),
         (height, width),
         str(arrays["detector"]),
+        tuple(int(time) * TICK for time in arrays["times"]) or None,
+        int(arrays["initial"]),
     )
 
 
@@ -132,7 +142,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def faults(arrays: Arrays) -> Iterator[str]:
     """What keeps arrays from being a template, as clauses; only the first is to be asked for."""
-    names = ("version", "positions", "jacobians", "rate", "size", "detector")
+    names = ("version", "positions", "jacobians", "rate", "size", "detector", "times", "initial")
     if missing := [name for name in names if name not in arrays]:
         yield f"it has no {' and no '.join(missing)}"
     if not np.array_equal(arrays["version"], VERSION):
@@ -160,3 +170,14 @@ def faults(arrays: Arrays) -> Iterator[str]:
             yield f"its {name} is not two positive integers"
     if arrays["detector"].shape != () or arrays["detector"].dtype.kind != "U":
         yield "its detector is no text"
+    yield from timing_faults(arrays["times"], arrays["initial"], len(positions))
+
+
+def timing_faults(times: np.ndarray, initial: np.ndarray, num_frames: int) -> Iterator[str]:
+    """What keeps times, and the frame to count from, from being those of a template."""
+    if times.dtype.kind != "i" or times.shape not in ((0,), (num_frames,)):
+        yield f"its times are no whole numbers, one for each of {num_frames} frames"
+    if times.any() and (times[0] != 0 or (np.diff(times) <= 0).any()):
+        yield "its times do not grow from 0"
+    if initial.shape != () or initial.dtype.kind != "i" or not 0 <= initial < num_frames:
+        yield "the frame that it counts from is none of its own"

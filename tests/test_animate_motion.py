@@ -128,7 +128,7 @@ def test_a_motion_is_saved_beside_an_animation(files, template):
         assert set(found) == set(expected)
         for name in ("positions", "jacobians"):
             np.testing.assert_allclose(found[name], expected[name], atol=1e-6)
-        for name in ("version", "rate", "size", "detector"):
+        for name in ("version", "rate", "size", "detector", "times", "initial"):
             np.testing.assert_array_equal(found[name], expected[name])
     assert len(images("out")) == NUM_FRAMES
 
@@ -139,6 +139,28 @@ def test_the_result_has_the_rate_of_the_template_and_no_sound(files, template):
     assert call(files | {"--driving": template, "--output": "out.mp4"}) == 0
     result = probe("out.mp4")
     assert (result.rate, result.num_frames, result.has_audio) == (RATE, NUM_FRAMES, False)
+
+
+def test_a_motion_keeps_the_times_of_a_recording_that_states_a_thousand_frames_a_second(files):
+    """As browsers record webcams: webm, counted in milliseconds."""
+    times = [0, 33, 71, 100, 250, 284, 1100]
+    with av.open("webcam.webm", "w") as container:
+        stream = container.add_stream("libvpx", rate=1000)
+        stream.width = stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        for frame, time in zip(moving_square(NUM_FRAMES), times, strict=True):
+            picture = av.VideoFrame.from_ndarray(frame)
+            picture.pts, picture.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    video = probe("webcam.webm")
+    assert (video.rate, video.variable_rate) == (Fraction(6000, 1100), True)
+    assert call({**files, "--driving": "webcam.webm", "--output": "video.mp4"}) == 0
+    saving = {name: of for name, of in files.items() if name not in ("--source", "--output")}
+    assert call(saving | {"--driving": "webcam.webm", "--save-motion": "webcam.npz"}) == 0
+    assert call(files | {"--driving": "webcam.npz", "--output": "motion.mp4"}) == 0
+    for output in ("video.mp4", "motion.mp4"):
+        assert [frame.time * 1000 for frame in read_frames(output)] == times
 
 
 def test_sound_is_kept_where_the_part_begins_with_the_video(files):

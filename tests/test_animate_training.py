@@ -1,6 +1,7 @@
 """Faces cut as the network's training frames were, and the way back."""
 
 import json
+import logging
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -12,7 +13,7 @@ from skimage import data
 
 from animate import Animator, Framing, Options, animate_file, animate_frames, main
 from datasets.geometry import PUBLISHED, Box, Geometry
-from datasets.main_face import main_face, main_face_of_video
+from datasets.main_face import FacesOfVideo, main_face
 from datasets.preparing.cutting import Cut, Form, Output, cut_clips
 from datasets.preparing.framing import write_geometry
 from datasets.training_crop import TrainingCrop
@@ -180,7 +181,7 @@ def test_the_best_frame_is_looked_for_in_the_cut_frames(files, monkeypatch):
     monkeypatch.setattr(animation, "landmark_detector", lambda device: landmarks)
     assert call(files | {"--best-frame": "auto"}) == 0
     driving = Path(str(files["--driving"]))
-    face = main_face_of_video(driving)
+    face = FacesOfVideo(driving).main()
     assert face is not None
     crop = TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
     np.testing.assert_array_equal(seen[1:], [crop.frame(image) for image in images(driving)])
@@ -191,6 +192,77 @@ def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, 
     initial, frames = copying[:2], copying[2:]  # the former in its batch
     assert len(frames) == 4
     np.testing.assert_array_equal(initial, frames[2:])
+
+
+@pytest.mark.parametrize(
+    "fit", [{}, {"--fit": "training"}, {"--fit": "crop"}, {"--paste": None}], ids=str
+)
+def test_a_list_of_ordinary_pictures_is_animated_as_each_is_alone(files, tmp_path, fit):
+    del files["--fit"]
+    alone = files | fit | {"--output": str(tmp_path / "alone") + "/"}
+    assert call(alone) == 0
+    (tmp_path / "pairs.csv").write_text(
+        "source,driving\nsource.png,driving.mp4\nsource.png,source.png\n"
+    )
+    of_list = {name: of for name, of in alone.items() if name not in ("--source", "--driving")}
+    of_list |= {"--pairs": str(tmp_path / "pairs.csv"), "--output": str(tmp_path / "list")}
+    assert call(of_list) == 0
+    expected = images(tmp_path / "alone")
+    found = images(tmp_path / "list" / "generated" / "source--driving")
+    np.testing.assert_array_equal(found, expected)
+    still = read_image(tmp_path / "list" / "generated" / "source--source.png")
+    assert still.shape == expected[0].shape
+    for kind in ("source", "driving"):
+        shown = read_image(tmp_path / "list" / kind / "source--source.png")
+        assert shown.shape == ((SIZE, SIZE, 3) if "crop" in fit.values() else (200, SIZE, 3))
+
+
+def test_frames_of_a_protocol_are_not_cut(files, tmp_path, capsys):
+    del files["--fit"]
+    for name in ("id1#a.png", "id2#b.png"):
+        Image.fromarray(astronaut()).save(tmp_path / name)
+    (tmp_path / "pairs.csv").write_text("source,driving\nid1#a.png,id2#b.png\n")
+    of_list = {name: of for name, of in files.items() if name not in ("--source", "--driving")}
+    of_list |= {"--pairs": str(tmp_path / "pairs.csv"), "--output": str(tmp_path / "list")}
+    for fit in ({"--fit": "training"}, {"--paste": None}):
+        assert call(of_list | fit) == 2
+        assert "as their protocol prescribes: leave out --fit training" in capsys.readouterr().err
+    assert call(of_list) == 0
+    driving = read_image(next((tmp_path / "list" / "driving").iterdir()))
+    whole = Image.fromarray(astronaut()).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    assert np.abs(driving.astype(int) - np.asarray(whole)).mean() < 1
+
+
+def faded_in(path: Path, size: int) -> Path:
+    """Three black frames, one that is hardly to be seen, and four with her."""
+    with VideoWriter(path, Fraction(25)) as writer:
+        for left, light in zip((0, 0, 0, 0, -6, 0, 6, 0), (0, 0, 0, 0.2, 1, 1, 1, 1), strict=True):
+            face = (astronaut(left, top=30)[40:296, 110:366] * light).astype(np.uint8)
+            writer.write(np.asarray(Image.fromarray(face).resize((size, size))))
+    return path
+
+
+@pytest.mark.parametrize(("size", "fit"), [(256, "training"), (SIZE, None), (256, "crop")])
+def test_motion_counts_from_the_first_frame_that_shows_the_face(files, tmp_path, caplog, size, fit):
+    files["--driving"] = str(faded_in(tmp_path / "faded.mp4", size))
+    del files["--fit"]
+    files |= {"--fit": fit} if fit else {}
+    with caplog.at_level(logging.INFO):
+        assert call(files | {"--output": str(tmp_path / "by-itself") + "/"}) == 0
+    assert "Motion counts from frame 4, the first that shows the face" in caplog.text
+    assert call(files | {"--output": str(tmp_path / "named") + "/", "--best-frame": "4"}) == 0
+    motion = {name: of for name, of in files.items() if name not in ("--source", "--output")}
+    assert call(motion | {"--save-motion": str(tmp_path / "m.npz")}) == 0
+    by_motion = {"--driving": str(tmp_path / "m.npz"), "--output": str(tmp_path / "motion") + "/"}
+    assert call(files | by_motion) == 0
+    for other in ("named", "motion"):
+        np.testing.assert_array_equal(images(tmp_path / other), images(tmp_path / "by-itself"))
+
+
+def test_motion_counts_from_the_first_frame_where_that_shows_the_face(files, caplog):
+    with caplog.at_level(logging.INFO):
+        assert call(files) == 0
+    assert "Motion counts" not in caplog.text
 
 
 # Where no fit is chosen
@@ -219,7 +291,7 @@ def test_pictures_of_the_networks_size_stay_as_they_are(unfitted, copying, tmp_p
     assert call(same) == 0  # each by itself: the driving frames are larger
     np.testing.assert_array_equal(images(output), [np.asarray(small)] * 4)
     driving = Path(str(unfitted["--driving"]))
-    face = main_face_of_video(driving)
+    face = FacesOfVideo(driving).main()
     assert face is not None
     crop = TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
     np.testing.assert_array_equal(copying, [crop.frame(image) for image in images(driving)])

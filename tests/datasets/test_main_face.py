@@ -8,7 +8,7 @@ from skimage import data
 
 from datasets.faces import SMALLEST, Face
 from datasets.geometry import Box
-from datasets.main_face import SMALLEST_IN_VIEW, main_face, main_face_of_video
+from datasets.main_face import SMALLEST_IN_VIEW, FacesOfVideo, main_face
 from modules.errors import InputError
 
 CENTRE = (222, 117)  # of the astronaut's face in her picture of 512 x 512 pixels
@@ -48,7 +48,7 @@ def test_of_two_faces_the_larger_counts():
 def test_without_a_face_there_is_none(tmp_path):
     assert main_face(BLANK) is None
     Image.fromarray(BLANK).save(tmp_path / "blank.png")
-    assert main_face_of_video(tmp_path / "blank.png") is None
+    assert FacesOfVideo(tmp_path / "blank.png").main() is None
 
 
 class Detector:
@@ -120,22 +120,95 @@ def write_frames(folder: Path, frames: list[np.ndarray]) -> Path:
 def test_a_video_has_its_face_where_most_frames_have_it(tmp_path):
     moved = [np.roll(astronaut(), 3 * i, axis=1) for i in (-1, 0, 1)]
     elsewhere = np.roll(astronaut(), 150, axis=1)
-    assert_astronaut(main_face_of_video(write_frames(tmp_path / "a", [BLANK, *moved, elsewhere])))
+    assert_astronaut(FacesOfVideo(write_frames(tmp_path / "a", [BLANK, *moved, elsewhere])).main())
 
 
 def test_long_videos_are_sampled(tmp_path, monkeypatch):
     looked_at = []
     monkeypatch.setattr(
-        "datasets.main_face.main_face", lambda frame: looked_at.append(int(frame[0, 0, 0]))
+        "datasets.main_face.main_face",
+        lambda frame, large_only: looked_at.append(int(frame[0, 0, 0])),
     )
     frames = [np.full((8, 8, 3), i, np.uint8) for i in range(41)]
-    assert main_face_of_video(write_frames(tmp_path / "a", frames)) is None
+    assert FacesOfVideo(write_frames(tmp_path / "a", frames)).main() is None
     assert looked_at == [0, 5, 10, 15, 20, 25, 30, 35, 40]
     looked_at.clear()
-    assert main_face_of_video(tmp_path / "a", among=range(20, 37)) is None
+    assert FacesOfVideo(tmp_path / "a", among=range(20, 37)).main() is None
     assert looked_at == [20, 22, 24, 26, 28, 30, 32, 34, 36]
+
+
+@pytest.fixture
+def looked_at(monkeypatch) -> list[int]:
+    """The numbers, in their last pixels, of the frames in which faces were looked for."""
+    numbers: list[int] = []
+
+    def white(frame: np.ndarray, large_only: bool) -> Box | None:
+        numbers.append(int(frame[-1, -1, 0]))
+        faces = white_things(frame[:30])
+        return faces[0].box if faces else None
+
+    monkeypatch.setattr("datasets.main_face.main_face", white)
+    return numbers
+
+
+def numbered(frames: list[np.ndarray]) -> list[np.ndarray]:
+    frames = [frame.copy() for frame in frames]
+    for number, frame in enumerate(frames):
+        frame[-1, -1] = number
+    return frames
+
+
+def face_of(light: int, left: int = 10) -> np.ndarray:
+    frame = np.full((32, 48, 3), 20, np.uint8)
+    frame[5:25, left : left + 20] = light
+    return frame
+
+
+EMPTY = np.full((32, 48, 3), 20, np.uint8)
+
+
+@pytest.mark.parametrize("searched", [False, True])
+@pytest.mark.parametrize("without", [0, 1, 7, 30, 59])
+def test_the_first_frame_with_a_face_is_found_by_halving(tmp_path, looked_at, without, searched):
+    frames = numbered([EMPTY] * without + [face_of(250)] * (60 - without))
+    faces = FacesOfVideo(write_frames(tmp_path / "a", frames))
+    assert not searched or faces.main() == (10, 5, 30, 25)
+    assert faces.first() == without
+    assert len(looked_at) == len(set(looked_at)) <= (9 if searched else 5) + 5
+    assert searched or without or looked_at == [0]
+
+
+def test_a_face_that_is_faded_in_does_not_count_before_it_is_bright(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "datasets.main_face.main_face", lambda frame, large_only: Box(10, 5, 30, 25)
+    )
+    fade = [(face_of(240) * (n / 20)).astype(np.uint8) for n in range(20)]
+    faces = FacesOfVideo(write_frames(tmp_path / "a", fade + [face_of(240)] * 20))
+    assert faces.first() == 15  # three quarters as bright as the others
+    flicker = [face_of(light) for light in (200, 240, 180, 230, 250, 240)]
+    assert FacesOfVideo(write_frames(tmp_path / "b", flicker)).first() == 0
+
+
+def test_another_face_elsewhere_is_not_the_main_one(tmp_path, looked_at):
+    frames = numbered([face_of(250, left=28)] * 3 + [face_of(250, left=0)] * 30)
+    faces = FacesOfVideo(write_frames(tmp_path / "a", frames))
+    assert faces.main() == (0, 5, 20, 25)
+    assert faces.first() == 3
+
+
+def test_where_nobody_is_seen_the_first_frame_counts(tmp_path, looked_at):
+    faces = FacesOfVideo(write_frames(tmp_path / "a", numbered([EMPTY] * 30)))
+    assert faces.first() == 0
+    assert looked_at == [0, 7, 14, 22, 29]
+
+
+def test_the_first_frame_with_a_face_is_that_of_the_part(tmp_path, looked_at):
+    frames = numbered([EMPTY] * 12 + [face_of(250)] * 20)
+    write_frames(tmp_path / "a", frames)
+    assert FacesOfVideo(tmp_path / "a", range(5, 32)).first() == 7
+    assert FacesOfVideo(tmp_path / "a", range(20, 32)).first() == 0
 
 
 def test_a_video_that_cannot_be_read_is_told(tmp_path):
     with pytest.raises(InputError, match="absent"):
-        main_face_of_video(tmp_path / "absent.mp4")
+        FacesOfVideo(tmp_path / "absent.mp4").main()

@@ -85,7 +85,8 @@ def test_a_template_drives_as_the_part_of_the_video_does(animator, video, part):
     expected, found = (went_through(driving)[1] for driving in (one, other))
     assert all(map(torch.equal, found, expected))
     moments, again = went_through(other, batch_size=2)
-    assert moments == [Moment(None, [])] * other.num_frames
+    times = [time - TIMES[part][0] for time in TIMES[part]]
+    assert moments == [Moment(time, []) for time in times]
     assert all(map(torch.equal, again, expected))
     for part_found, part_expected in zip(other.keypoints_at(1), expected, strict=True):
         assert torch.equal(part_found, part_expected[1:2])
@@ -97,7 +98,29 @@ def test_a_template_is_of_the_part_that_went_through_last(animator, video):
         _, keypoints = went_through(driving)
     template = driving.template()
     assert all(map(torch.equal, template.keypoints, keypoints))
-    assert template[1:] == (driving.rate, SIZE, animator.detector_fingerprint)
+    times = (Fraction(0), Fraction(4, 100))
+    assert template[1:] == (driving.rate, SIZE, animator.detector_fingerprint, times, 0)
+
+
+def test_a_motion_of_a_constant_rate_has_no_times(animator, frames, tmp_path):
+    with VideoWriter(tmp_path / "driving.mp4", Fraction(30)) as writer:
+        for frame in frames:
+            writer.write(frame)
+    template = saved(DrivingVideo(animator, tmp_path / "driving.mp4"), tmp_path / "m.npz")
+    driving = open_driving(animator, template)
+    assert driving.rate == 30
+    assert went_through(driving)[0] == [Moment(None, [])] * 7
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"), [(ALL, 3), (slice(1, None), 2), (slice(3, 5), 0), (slice(0, 3), 0)]
+)
+def test_a_motion_counts_from_the_frame_that_its_video_does(
+    animator, video, monkeypatch, part, expected
+):
+    monkeypatch.setattr("evaluation.driving.FacesOfVideo.first", lambda faces: 3)
+    template = saved(DrivingVideo(animator, video), video.with_name("m.npz"))
+    assert open_driving(animator, template, frames=part).initial == expected
 
 
 @pytest.mark.parametrize("part", [slice(0, 8), slice(7, None), slice(4, 4), slice(-3, None)])

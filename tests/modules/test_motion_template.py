@@ -1,5 +1,6 @@
 """A motion in a file is the motion that was saved, and nothing else is taken for one."""
 
+import itertools
 import os
 import zipfile
 from fractions import Fraction
@@ -33,6 +34,8 @@ def arrays() -> dict[str, np.ndarray]:
         "rate": np.array([30000, 1001]),
         "size": np.array([32, 48]),
         "detector": np.array("a" * 32),
+        "times": np.array([], np.int64),
+        "initial": np.array(0),
     }
 
 
@@ -43,7 +46,7 @@ def test_what_is_saved_comes_back_exactly_in_kilobytes(tmp_path):
     for found, expected in zip(loaded.keypoints, TEMPLATE.keypoints, strict=True):
         assert found.dtype == torch.float32
         assert torch.equal(found, expected)
-    assert loaded[1:] == (RATE, (32, 48), "a" * 32)
+    assert loaded[1:] == (RATE, (32, 48), "a" * 32, None, 0)
     assert path.stat().st_size < 50_000
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.npz"]
 
@@ -51,6 +54,22 @@ def test_what_is_saved_comes_back_exactly_in_kilobytes(tmp_path):
 def test_the_documented_arrays_are_a_template(tmp_path):
     np.savez(tmp_path / "m.npz", **arrays())
     assert load_template(tmp_path / "m.npz")[1:] == TEMPLATE[1:]
+
+
+def test_the_times_of_frames_come_back_exactly(tmp_path):
+    """Of all usual counters: 90 kHz of MPEG, milliseconds of webm, 30000/1001 of NTSC."""
+    ticks = [Fraction(1, 90_000), Fraction(1, 1000), Fraction(1001, 30_000), Fraction(1, 12_800)]
+    steps = [ticks[n % 4] * (n % 7 + 1) for n in range(119)]
+    times = tuple(itertools.accumulate(steps, initial=Fraction(0)))
+    save_template(tmp_path / "m.npz", TEMPLATE._replace(times=times, initial=7))
+    loaded = load_template(tmp_path / "m.npz")
+    assert (loaded.times, loaded.initial) == (times, 7)
+
+
+def test_a_file_of_the_first_format_counts_from_its_first_frame_at_its_rate(tmp_path):
+    first = {name: of for name, of in arrays().items() if name not in ("times", "initial")}
+    np.savez(tmp_path / "m.npz", **first | {"version": np.array(1)})
+    assert load_template(tmp_path / "m.npz")[1:] == (RATE, (32, 48), "a" * 32, None, 0)
 
 
 def test_small_jacobians_can_be_inverted(tmp_path):
@@ -98,6 +117,11 @@ def singular() -> dict[str, np.ndarray]:
         (changed("rate", 25.0), "its rate is not"),
         (changed("size", [-32, 48]), "its size is not"),
         (changed("detector", 7), "its detector is no text"),
+        (changed("times", [0, 1, 2]), "one for each of 120 frames"),
+        (changed("times", np.arange(120) / 25), "its times are no whole numbers"),
+        (changed("times", np.arange(1, 121)), "its times do not grow from 0"),
+        (changed("times", np.r_[0, np.arange(119)]), "its times do not grow from 0"),
+        (changed("initial", 120), "the frame that it counts from is none"),
     ],
 )
 def test_other_arrays_are_refused_in_a_sentence(tmp_path, content, says):
