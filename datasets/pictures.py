@@ -1,6 +1,7 @@
 """Still pictures, and folders of them that stand for a video."""
 
 import io
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from datasets.content import Content
 from datasets.file_kinds import kind_of_media, require_file
@@ -19,26 +20,55 @@ Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 Size = tuple[int, int]  # height and width
 
 FRAME_SUFFIXES = {".png", ".jpg", ".jpeg"}  # of the frames in a folder
-PICTURE_SUFFIXES = FRAME_SUFFIXES | {".bmp", ".webp", ".tif", ".tiff"}
+PICTURE_SUFFIXES = FRAME_SUFFIXES | {".bmp", ".webp", ".tif", ".tiff", ".avif", ".apng"}
 
 ALIKE = 0.02  # shapes of pictures, and of pixels, that differ by no more are taken as equal
 
+logger = logging.getLogger(__name__)
+
 
 def read_image(file: str | Path | Content) -> Picture:
-    """A picture of any mode as RGB, upright by its EXIF tag, transparent parts over white."""
-    with _open(Path(file) if isinstance(file, str) else file) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
-            grey = (np.asarray(image) / 257).round().astype(np.uint8)
-            return np.stack([grey] * 3, axis=-1)
-        if image.has_transparency_data:
-            return over_white(np.asarray(image.convert("RGBA")))
-        return np.array(image.convert("RGB"))
+    """A picture of any mode in sRGB, upright by its EXIF tag, transparent parts over white."""
+    with open_picture(Path(file) if isinstance(file, str) else file) as opened:
+        return to_rgb(opened)
+
+
+def to_rgb(opened: Image.Image) -> Picture:
+    """The same of a picture that is open, at the frame that it stands at."""
+    image = ImageOps.exif_transpose(opened)
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
+        grey = (np.asarray(image) / 257).round().astype(np.uint8)
+        return np.stack([grey] * 3, axis=-1)
+    if image.has_transparency_data:
+        return over_white(np.asarray(in_srgb(image.convert("RGBA"))))
+    return np.array(in_srgb(image).convert("RGB"))
+
+
+def in_srgb(image: Image.Image) -> Image.Image:
+    """A picture whose colours are those of its ICC profile in those of sRGB.
+
+    The same picture where it has none, or one that cannot be used, which the log says.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if ImageCms.getProfileDescription(own).startswith("sRGB"):
+            return image
+        if own.profile.xcolor_space.strip() == "RGB" and image.mode != "RGBA":
+            image = image.convert("RGB")  # of grey, or by a palette
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        srgb = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, own, srgb, outputMode=mode) or image
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        logger.warning("The colour profile of a picture is left out, as it is damaged: %s.", error)
+        return image
 
 
 def picture_size(path: Path) -> tuple[int, int]:
     """Height and width as stored, without decoding the picture."""
-    with _open(path) as image:
+    with open_picture(path) as image:
         return image.height, image.width
 
 
@@ -111,7 +141,8 @@ def over_white(rgba: NDArray[np.uint8]) -> Picture:
 
 
 @contextmanager
-def _open(file: Path | Content) -> Iterator[Image.Image]:
+def open_picture(file: Path | Content) -> Iterator[Image.Image]:
+    """A picture; whatever Pillow says against it, now or later, becomes an InputError."""
     if isinstance(file, Path):
         require_file(file, "a picture")
     try:

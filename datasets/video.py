@@ -5,6 +5,7 @@ from the first frame; rates and times are exact fractions. Whatever cannot be re
 in one InputError that names the file.
 """
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -12,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.animated import TICK as ANIMATION_TICK
+from datasets.animated import animation, animation_frames
 from datasets.pictures import PICTURE_SUFFIXES, Picture, Size, fitted, frame_paths, read_image
 from datasets.video_file import open_video
 from datasets.writers import FolderWriter, VideoWriter, open_writer
@@ -55,9 +58,14 @@ class Video(NamedTuple):
 def probe(path: str | Path, still_rate: Fraction = STILL_RATE) -> Video:
     """What a video, GIF, folder of frames or picture holds; decodes its first frame alone.
 
-    A folder, whose frames have no times, is taken to show ``still_rate`` of them a second.
+    Of an animated picture it decodes all, which tells their times.  A folder, whose frames have no
+    times, is taken to show ``still_rate`` of them a second.
     """
     path = Path(path)
+    if animated := animation(path):
+        ticks, rate = [round(time / ANIMATION_TICK) for time in animated.times], animated.rate
+        varies = _varies(ticks, ANIMATION_TICK, rate)
+        return Video(path, rate, len(ticks), _size_of_all([path]), varies, False)
     if _is_still(path):
         stills = _stills(path)
         return Video(path, still_rate, len(stills), _size_of_all(stills), False, False)
@@ -80,6 +88,9 @@ def read_frames(path: str | Path, still_rate: Fraction = STILL_RATE) -> Iterator
     Those of a folder are ``still_rate`` a second.
     """
     path = Path(path)
+    if animated := animation(path):
+        yield from map(Frame, animation_frames(path), animated.times)
+        return
     if _is_still(path):
         stills = _stills(path)
         for number, still in enumerate(stills):
@@ -95,16 +106,26 @@ def read_frames(path: str | Path, still_rate: Fraction = STILL_RATE) -> Iterator
 def frames_at(path: str | Path, numbers: Sequence[int]) -> list[Picture]:
     """The frames with these numbers, decoding no more than from the key frames before them."""
     path = Path(path)
+    if animated := animation(path):
+        _require_numbers(numbers, len(animated.times), path)
+        wanted = set(numbers)
+        frames = enumerate(itertools.islice(animation_frames(path), max(wanted) + 1))
+        found = {number: frame for number, frame in frames if number in wanted}
+        return [found[number] for number in numbers]
     if not _is_still(path):
         with open_video(path) as video:
             return video.frames_at(numbers)
     stills = _stills(path)
-    if not all(0 <= number < len(stills) for number in numbers):
-        raise InputError(
-            f"{path} holds {counted(len(stills), 'frame')}: there is no frame {max(numbers)}."
-        )
+    _require_numbers(numbers, len(stills), path)
     size = _size_of_all(stills)
     return [fitted(read_image(stills[number]), size) for number in numbers]
+
+
+def _require_numbers(numbers: Sequence[int], num_frames: int, path: Path) -> None:
+    if not all(0 <= number < num_frames for number in numbers):
+        raise InputError(
+            f"{path} holds {counted(num_frames, 'frame')}: there is no frame {max(numbers)}."
+        )
 
 
 def _is_still(path: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.animated import moves
 from datasets.clips import clip_name, identity_of
 from datasets.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image, require_text
 from datasets.video import read_frames
@@ -162,12 +163,14 @@ def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> Entries:
 
 
 def is_entry(path: Path) -> bool:
-    known = path.is_dir() or is_picture(path) or path.suffix.lower() in VIDEO_SUFFIXES
+    known = path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES | PICTURE_SUFFIXES
     return known and not path.name.startswith(".")
 
 
 def is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
+    """Whether it is a picture that stands still."""
+    is_file = path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
+    return is_file and not moves(path)
 
 
 def named_frames(path: Path) -> Iterator[tuple[str, Picture]]:

@@ -1,11 +1,13 @@
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from datasets.pictures import read_image, require_text
+from datasets.video import read_frames
 from modules.errors import InputError
 from tests.datasets.conftest import moving_bar
 
@@ -70,3 +72,107 @@ def test_names_that_are_no_text_are_told(name):
 def test_names_in_any_writing_are_text():
     for name in ("id1#\u017barna 'x' \"y\".mp4", "\u5c71\u3000\u7530#a", "a\tb"):
         require_text(Path("/data") / name)
+
+
+# Colour profiles
+
+P3 = ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))  # (x, y) of red, green and blue
+
+
+def profile_of(primaries: tuple[tuple[float, float], ...], description: str) -> bytes:
+    """An ICC profile with the curve of sRGB, of version 2: a matrix and tables, written out."""
+    xyz = np.array([(x / y, 1, (1 - x - y) / y) for x, y in primaries]).T
+    white_d65, white = np.array([0.9505, 1, 1.089]), np.array([0.9642, 1, 0.8249])
+    matrix = xyz * np.linalg.solve(xyz, white_d65)
+    cone = np.array(
+        [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+    )
+    adapted = np.linalg.inv(cone) @ np.diag((cone @ white) / (cone @ white_d65)) @ cone @ matrix
+
+    def s15(values: np.ndarray) -> bytes:
+        return b"".join(struct.pack(">i", round(float(value) * 65536)) for value in values)
+
+    values = np.linspace(0, 1, 1024)
+    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    curve = struct.pack(">4s4xI", b"curv", 1024) + (light * 65535).round().astype(">u2").tobytes()
+    text = description.encode() + b"\0"
+    tags = {
+        b"desc": struct.pack(">4s4xI", b"desc", len(text)) + text + bytes(78),
+        b"wtpt": b"XYZ \0\0\0\0" + s15(white),
+        **{
+            name: b"XYZ \0\0\0\0" + s15(column)
+            for name, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), adapted.T, strict=True)
+        },
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    offset, table, body = 128 + 4 + 12 * len(tags), b"", b""
+    for name, data in tags.items():
+        padded = data + bytes(-len(data) % 4)
+        table += struct.pack(">4sII", name, offset + len(body), len(data))
+        body += padded
+    kinds = (0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
+    head = struct.pack(">I4xI4s4s4s12x4s", offset + len(body), *kinds)
+    head += bytes(28) + s15(white)
+    return head + bytes(128 - len(head)) + struct.pack(">I", len(tags)) + table + body
+
+
+WIDE = (200, 100, 80)  # of Display P3: by the matrices of the CSS standard (215, 93, 73) in sRGB
+NARROW = np.array([215, 93, 73])
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg", ".webp", ".tif"])
+def test_a_wide_gamut_photograph_is_brought_to_srgb(tmp_path, kind):
+    wide = Image.fromarray(np.full((16, 16, 3), WIDE, np.uint8))
+    quality = {".jpg": {"quality": 100, "subsampling": 0}, ".webp": {"lossless": True}}
+    wide.save(
+        tmp_path / f"a{kind}",
+        icc_profile=profile_of(P3, "Display P3"),
+        **quality.get(kind, {}),
+    )
+    found = read_image(tmp_path / f"a{kind}")
+    assert np.abs(found.astype(int) - NARROW).max() <= (3 if kind == ".jpg" else 1)
+
+
+def test_transparency_and_palettes_have_their_profile_too(tmp_path):
+    rgba = np.full((16, 16, 4), (*WIDE, 255), np.uint8)
+    rgba[:8, :, 3] = 0
+    profile = profile_of(P3, "Display P3")
+    Image.fromarray(rgba).save(tmp_path / "a.png", icc_profile=profile)
+    found = read_image(tmp_path / "a.png").astype(int)
+    assert found[:8].min() == 255
+    assert np.abs(found[8:] - NARROW).max() <= 1
+    palette = Image.fromarray(rgba[..., :3]).convert("P", palette=Image.Palette.ADAPTIVE)
+    palette.save(tmp_path / "p.png", icc_profile=profile)
+    assert np.abs(read_image(tmp_path / "p.png").astype(int) - NARROW).max() <= 1
+    grey = Image.fromarray(np.full((16, 16), 90, np.uint8))
+    grey.save(tmp_path / "g.png", icc_profile=profile)
+    assert np.abs(read_image(tmp_path / "g.png").astype(int) - 90).max() <= 1
+
+
+def test_an_srgb_photograph_stays_as_it_is_to_the_bit(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(noise).save(tmp_path / "a.png", icc_profile=profile)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), noise)
+
+
+@pytest.mark.parametrize("profile", [b"no profile", b"", profile_of(P3, "P3")[:300]])
+def test_a_profile_that_is_damaged_is_left_out_with_a_word(tmp_path, caplog, profile):
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png", icc_profile=profile)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), noise)
+    assert ("colour profile of a picture is left out" in caplog.text) == bool(profile)
+
+
+def test_the_frames_of_an_animation_have_its_profile(tmp_path):
+    wide = [Image.fromarray(np.full((16, 16, 3), WIDE, np.uint8)) for _ in range(3)]
+    wide[1].putpixel((0, 0), (0, 0, 0))  # or the frames would be one
+    wide[0].save(
+        tmp_path / "a.png",
+        save_all=True,
+        append_images=wide[1:],
+        icc_profile=profile_of(P3, "Display P3"),
+    )
+    frames = [frame.image.astype(int) for frame in read_frames(tmp_path / "a.png")]
+    assert len(frames) == 3
+    assert max(np.abs(frame[1:] - NARROW).max() for frame in frames) <= 1
