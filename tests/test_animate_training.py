@@ -450,14 +450,6 @@ def test_what_does_not_go_with_paste_is_refused(files, capsys, change, says):
     assert says in complaint(capsys)
 
 
-@pytest.mark.parametrize("more", [{}, {"--paste": None, "--fit": "crop"}])
-def test_lists_of_pairs_keep_to_their_protocol(files, tmp_path, capsys, more):
-    (tmp_path / "pairs.csv").write_text("source,driving\na,b\n")
-    options = files | {"--pairs": f"{tmp_path}/pairs.csv"} | more
-    assert call({k: v for k, v in options.items() if k not in ("--source", "--driving")}) == 2
-    assert "leave out --fit training and --paste" in complaint(capsys)
-
-
 def test_from_python_a_geometry_is_given(files, copying, tmp_path):
     animator = Animator(tiny_model(), (SIZE, SIZE), device="cpu", precision="fp32")
     source, driving = Path(str(files["--source"])), Path(str(files["--driving"]))
