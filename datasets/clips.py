@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from datasets.animated import moves
 from datasets.pictures import (
     FRAME_SUFFIXES,
     Picture,
@@ -190,7 +191,7 @@ def identity_of(name: str) -> str:
 
 def is_strip(path: Path) -> bool:
     """Whether a clip is a picture of frames side by side."""
-    return path.suffix.lower() in FRAME_SUFFIXES and not path.is_dir()
+    return path.suffix.lower() in FRAME_SUFFIXES and not path.is_dir() and not moves(path)
 
 
 def _num_strip_frames(path: Path) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.animated import moves
 from datasets.clips import CLIP_SUFFIXES, Clip, clip_name, frames_of, identity_of, open_clip
 from datasets.pictures import FRAME_SUFFIXES, PICTURE_SUFFIXES, Picture, frame_paths, read_image
 from datasets.video_file import open_video
@@ -122,7 +123,8 @@ class FrameFinder:
         stem, suffix = os.path.splitext(parts[-1])
         names_picture = suffix.lower() in PICTURE_SUFFIXES
         if exact is not None:
-            return _picture(exact) if names_picture and exact.is_file() else self._clip(exact)
+            still = names_picture and exact.is_file() and not moves(exact)
+            return _picture(exact) if still else self._clip(exact)
         if not names_picture:
             clip = self._clip_file(base, parts)
             return None if clip is None else self._clip(clip)
@@ -194,8 +196,8 @@ def frame_number(stem: str) -> int | None:
 
 
 def count_frames(path: Path) -> int:
-    """How many frames a video or strip holds; no frame is decoded.  Raises InputError."""
-    if path.suffix.lower() in FRAME_SUFFIXES:
+    """How many frames a video, animated picture or strip holds.  Raises InputError."""
+    if path.suffix.lower() in PICTURE_SUFFIXES:
         return open_clip(path).num_frames
     with open_video(path) as video:
         return len(video.index().times)

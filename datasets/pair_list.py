@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from datasets.clips import CLIP_SUFFIXES, Clip
+from datasets.clips import CLIP_SUFFIXES, Clip, is_strip
 from datasets.frame_finder import (
     CELEBV_FOLDER,
     FrameFinder,
@@ -156,7 +156,7 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[int, Ro
     The log says what columns are taken for that have not our names, or that no row fills.
     """
     reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-    header = [name.strip() for name in reader.fieldnames or []]
+    header = [name.strip().lower() for name in reader.fieldnames or []]
     columns = {of: [name for name in names if name in header] for of, names in COLUMNS.items()}
     if not (columns["source"] and columns["driving"]):
         raise InputError(
@@ -207,7 +207,7 @@ def resolve(row: Row, name: str, finder: FrameFinder, published: bool) -> Pair |
         source, driving = finder.find(row.source), finder.find(row.driving)
         if isinstance(source, Clip):
             source = finder.first_frame(source)
-        if isinstance(driving, Clip) and driving.path.suffix.lower() in PICTURE_SUFFIXES:
+        if isinstance(driving, Clip) and is_strip(driving.path):
             raise InputError(f"{driving.path} is a strip: only single frames of it can drive.")
         best_frame = find_best_frame(row.best_frame, driving, finder)
         of_protocol = published or (of_data_set(source) and of_data_set(driving))

@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from datasets.clips import Clip, require_own_names
+from datasets.clips import Clip, is_strip, require_own_names
 from datasets.frame_finder import frame_number
-from datasets.pictures import FRAME_SUFFIXES, frame_paths
+from datasets.pictures import frame_paths
 from modules.errors import InputError
 from modules.files import write_text_whole
 from modules.wording import counted
@@ -133,7 +133,7 @@ def drawing(people: dict[str, deque[Clip]], kind: Kind, random: np.random.Genera
 
 def can_drive(clip: Clip) -> bool:
     """Whether a whole clip can be driving: not so a strip."""
-    return clip.path.is_dir() or clip.path.suffix.lower() not in FRAME_SUFFIXES
+    return not is_strip(clip.path)
 
 
 def frame_names(clip: Clip) -> list[str]:

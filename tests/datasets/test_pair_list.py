@@ -176,6 +176,18 @@ def test_published_lists_work_as_they_are(tmp_path, name, num_rows, num_best, mo
     assert [pair.best_frame is not None for pair in listed.pairs] == [bool(num_best)] * 3
 
 
+@pytest.mark.parametrize("suffix", [".webp", ".png"])
+def test_an_animated_picture_drives_with_all_its_frames(tmp_path, suffix):
+    write_picture(tmp_path / "portrait.jpg")
+    first, *others = [Image.fromarray(moving_bar(9 * number)) for number in range(4)]
+    first.save(tmp_path / f"a{suffix}", save_all=True, append_images=others, duration=40)
+    rows = f"portrait.jpg,a{suffix},2\na{suffix},portrait.jpg\n"
+    driven, source = read(tmp_path, rows, header="Source, Driving, Best_frame").pairs
+    assert isinstance(driven.driving, Clip)
+    assert (driven.driving.num_frames, driven.best_frame.number) == (4, 2)
+    assert (source.source.number, source.source.path) == (0, tmp_path / f"a{suffix}")
+
+
 def test_a_list_of_ordinary_files_is_of_no_protocol(tmp_path):
     write_picture(tmp_path / "portrait.jpg")
     write_picture(tmp_path / "IMG_0012.png")
