@@ -87,10 +87,10 @@ def parse_rate(text: str, driving: Path | None) -> Fraction:
 
 
 def require_inputs(
-    source: Path | None, driving: Path, frames: slice, best_frame: BestFrame
+    source: Path | None, driving: Path, frames: slice, best_frame: BestFrame | None
 ) -> None:
     """Raises InputError where files cannot be animated, as far as that is seen without work."""
-    require_driving(driving, frames, 0 if best_frame == "auto" else best_frame)
+    require_driving(driving, frames, best_frame if isinstance(best_frame, int) else 0)
     if source is not None:
         picture_size(source)
 

@@ -95,6 +95,12 @@ class DataConfig(Section):
             raise ValueError("decoded keeps the frames of files: leave it out for a stream")
         return self
 
+    @model_validator(mode="after")
+    def only_files_have_landmarks(self) -> "DataConfig":
+        if self.source == "stream" and self.landmarks is not None:
+            raise ValueError("landmarks are those of files: leave them out for a stream")
+        return self
+
     @property
     def folder(self) -> Path:
         """The root of files.  Raises InputError for a stream."""

@@ -213,7 +213,11 @@ def contrasts(
         if reading == AS_IT_IS:
             rows.append(Contrast(reading, pixels, own, None, None, difference.frames))
         else:
-            rows.append(Contrast(reading, pixels, own, *difference))
+            rows.append(
+                Contrast(
+                    reading, pixels, own, difference.mean, difference.interval, difference.frames
+                )
+            )
     return sorted(rows, key=lambda row: row.pixels)
 
 
