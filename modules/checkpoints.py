@@ -8,6 +8,7 @@ translated here, once.  Nothing in either can run code.
 """
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ DISCRIMINATOR = "discriminator.safetensors"
 BEST = "best"  # the checkpoint of a run whose weights validated best
 
 State = dict[str, Tensor]
+
+logger = logging.getLogger(__name__)
 
 # Published name -> ours.  The three memory levels are named there by their size at 256 x 256.
 LEVELS = {"128": "0", "64": "1", "32": "2"}
@@ -155,10 +158,15 @@ def grown(state: State, model: MCNet) -> State:
     """The tensors of a smaller network as far as they go, and of ``model`` what it has besides.
 
     A network grows by a landmark detector and by the spline motion of its landmarks, whose channels
-    come last.  Anything else stays as it is.
+    come last.  A memory with another attention, or read by other levels, begins afresh: what it
+    holds was learned for another reader.  Anything else stays as it is.
     """
-    result = dict(state)
-    for name, own in model.state_dict().items():
+    result, wanted = dict(state), model.state_dict()
+    if memory_names(state) != memory_names(wanted):
+        result = {name: tensor for name, tensor in state.items() if not name.startswith(MEMORY)}
+        result |= {name: wanted[name] for name in memory_names(wanted)}
+        logger.info("The memory has another form than in these weights: it begins afresh.")
+    for name, own in wanted.items():
         if name.startswith("landmark_detector."):
             result.setdefault(name, own)
         elif name.startswith("dense_motion.") and (tensor := state.get(name)) is not None:
@@ -167,6 +175,10 @@ def grown(state: State, model: MCNet) -> State:
                 result[name] = own.clone()
                 result[name][corner] = tensor
     return result
+
+
+def memory_names(state: State) -> set[str]:
+    return {name for name in state if name.startswith(MEMORY)}
 
 
 def read_weights(path: str | Path) -> Weights:

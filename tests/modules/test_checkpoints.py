@@ -69,6 +69,17 @@ def test_a_network_without_landmarks_grows_into_one_with_them():
     assert grown(large.state_dict(), large).keys() == large.state_dict().keys()
 
 
+@pytest.mark.parametrize("changes", [{"attention": "located"}, {"levels": 1}])
+def test_a_memory_of_another_form_begins_afresh(changes):
+    memory = TINY.memory.model_copy(update=changes)
+    old, new = tiny_model(), tiny_model(TINY.model_copy(update={"memory": memory}), seed=1)
+    state = grown(old.state_dict(), new)
+    assert state.keys() == new.state_dict().keys()
+    for name, tensor in state.items():
+        origin = new if name.startswith("generator.memory.") else old
+        assert torch.equal(tensor, origin.state_dict()[name]), name
+
+
 def test_nothing_else_grows():
     small, wide = tiny_model(), tiny_model(TINY.model_copy(update={"num_kp": 5}))
     state = grown(small.state_dict(), wide)
