@@ -11,6 +11,15 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 logger = logging.getLogger(__name__)
 
 
+def flush_denormals() -> None:
+    """Let this thread, and those that it starts, take float32 below 1e-38 as 0.
+
+    Sharp softmaxes and their gradients are full of such numbers, with which a CPU computes many
+    times more slowly: a step of a trained landmark detector takes 4 times as long without.
+    """
+    torch.set_flush_denormal(True)
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """The device called ``name``; "auto" takes a CUDA GPU, else Apple's, else the processor.
 

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from modules.device import flush_denormals
 from modules.errors import InputError
 from modules.training_config import TrainConfig
 
@@ -26,6 +27,7 @@ def start_processes(config: TrainConfig) -> Accelerator:
     on_cuda = torch.cuda.is_available()
     if config.precision == "fp16" and not on_cuda:
         raise InputError("train.precision is fp16, which needs a GPU: take bf16 or fp32.")
+    flush_denormals()
     torch.backends.cuda.matmul.allow_tf32 = config.tf32
     torch.backends.cudnn.allow_tf32 = config.tf32
     torch.backends.cudnn.benchmark = True

@@ -10,7 +10,7 @@ import logging
 import torch
 from torch import Tensor
 
-from modules.device import pick_precision, precision_name
+from modules.device import flush_denormals, pick_precision, precision_name
 from modules.fast import FastEncoded, FastMCNet, fast_form
 from modules.geometry import Keypoints
 from modules.mcnet import MCNet, expand
@@ -28,6 +28,7 @@ class Inference:
     def __init__(self, model: MCNet, device: torch.device, precision: str = "auto") -> None:
         """``precision`` is fp32, bf16, fp16 or "auto": bf16 where the hardware multiplies it."""
         self.device = device
+        flush_denormals()
         if device.type == "cuda":  # keypoints need all of float32; sizes hardly change
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.benchmark = True

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modules.device import pick_device, pick_precision
+from modules.device import flush_denormals, pick_device, pick_precision
 from modules.errors import InputError
 
 
@@ -61,3 +61,15 @@ def test_the_device_is_logged(caplog):
     with caplog.at_level("INFO"):
         pick_device("cpu")
     assert caplog.messages == ["Device: cpu."]
+
+
+def test_what_is_next_to_nothing_becomes_nothing():
+    tiny = torch.full((64,), 2e-38)
+    try:
+        torch.set_flush_denormal(False)
+        assert (tiny * 0.1).min() > 0
+        flush_denormals()
+        assert (tiny * 0.1).abs().max() == 0
+        assert (tiny * 2).min() > 0
+    finally:
+        torch.set_flush_denormal(False)
