@@ -20,6 +20,8 @@ from datasets.colours import TRANSFERS
 from datasets.content import Content
 from datasets.display import Display
 from datasets.file_kinds import require_file
+from datasets.gif import MAGIC as GIF_MAGIC
+from datasets.gif import whole_gif
 from datasets.pictures import Picture
 from modules.errors import InputError
 from modules.wording import counted
@@ -191,8 +193,6 @@ class VideoFile:
     def _check_end(self, last: "Packet[Stream] | None") -> None:
         """Raises InputError for those cut files of which FFmpeg says nothing."""
         container = self.container.format.name
-        if container == "gif" and not _has_end_mark(self.file):
-            raise self._damaged("it ends before the end mark of a GIF")
         if "matroska" in container and self.container.duration and last and last.pts is not None:
             end, duration = last.pts * last.time_base, self.container.duration / av.time_base
             if end < duration - SHORTFALL:
@@ -224,10 +224,16 @@ def open_video(file: Path | Content) -> Iterator[VideoFile]:
 
 
 def open_container(file: Path | Content) -> InputContainer:
-    """A media file of any name ("a:b" is no protocol), with titles in any encoding."""
-    return av.open(
-        f"file:{file}" if isinstance(file, Path) else io.BytesIO(file.data), **FOREIGN_TITLES
-    )
+    """A media file of any name ("a:b" is no protocol), with titles in any encoding.
+
+    Of a GIF no more than its pictures.  Raises InputError where it ends within one.
+    """
+    media: str | io.BytesIO = f"file:{file}" if isinstance(file, Path) else io.BytesIO(file.data)
+    with file.open("rb") if isinstance(file, Path) else io.BytesIO(file.data) as opened:
+        beginning = opened.read(len(GIF_MAGIC[0]))
+        if beginning in GIF_MAGIC:
+            media = io.BytesIO(whole_gif(beginning + opened.read(), file))
+    return av.open(media, **FOREIGN_TITLES)
 
 
 def _state(file: Path | Content) -> tuple[str, int, int]:
@@ -236,10 +242,3 @@ def _state(file: Path | Content) -> tuple[str, int, int]:
         return file.name, len(file.data), file.checksum
     status = file.stat()
     return str(file), status.st_size, status.st_mtime_ns
-
-
-def _has_end_mark(gif: Path | Content) -> bool:
-    with gif.open("rb") if isinstance(gif, Path) else io.BytesIO(gif.data) as file:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(-min(size, 1024), io.SEEK_END)
-        return file.read().rstrip(b"\0\r\n").endswith(b";")
