@@ -9,7 +9,7 @@ import av
 from av.container import OutputContainer
 from av.packet import Packet
 
-from datasets.video_file import open_container
+from datasets.video_file import open_container, shown_stream
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ class Sound:
         self._input = open_container(path)
         self._packets: Iterator[Packet[av.AudioStream]] = iter(())
         self._start = Fraction(0)  # seconds at which the first frame of the input is shown
-        for video in self._input.streams.video[:1]:
-            self._start = (video.start_time or 0) * Fraction(video.time_base or 1)
+        video = shown_stream(self._input, path)
+        self._start = (video.start_time or 0) * Fraction(video.time_base or 1)
         for sound in self._input.streams.audio[:1]:
             try:
                 self._copy = output.add_stream_from_template(sound)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Disposition, Stream
 
 from datasets.colours import TRANSFERS
 from datasets.content import Content
@@ -54,16 +54,14 @@ logger = logging.getLogger(__name__)
 
 
 class VideoFile:
-    """The first video stream of a file; damage in it raises InputError, also in mid-stream."""
+    """The video that players show of a file; damage in it raises InputError, also in mid-stream."""
 
     def __init__(self, file: Path | Content, container: InputContainer) -> None:
         if container.format.name == "tty":  # FFmpeg would show the letters of a text
             raise InputError(f"{file} is a text, not a video: give a video.")
-        if not container.streams.video:
-            raise InputError(f"{file} has no video stream: give a file that has one.")
         self.file, self.container = file, container
         self.has_audio = bool(container.streams.audio)
-        self.stream = container.streams.video[0]
+        self.stream = shown_stream(container, file)
         self.stream.thread_type = "NONE"  # for small frames threads cost more than they give
         # Fraction(...), since PyAV 19 has a type of its own for fractions
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
@@ -234,6 +232,25 @@ def open_container(file: Path | Content) -> InputContainer:
         if beginning in GIF_MAGIC:
             media = io.BytesIO(whole_gif(beginning + opened.read(), file))
     return av.open(media, **FOREIGN_TITLES)
+
+
+def shown_stream(container: InputContainer, file: Path | Content) -> av.VideoStream:
+    """The video stream that players show: no attached picture, such as the cover of an album.
+
+    Of several the one that FFmpeg takes for the best.  Raises InputError where there is none.
+    """
+    videos = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not videos:
+        raise InputError(f"{file} has no video stream: give a file that has one.")
+    decoded = [stream for stream in videos if stream.codec_context is not None]
+    if not decoded:
+        raise InputError(f"{file} has a video that FFmpeg cannot decode: convert it to H.264.")
+    best = container.streams.best("video")
+    return best if best in decoded else decoded[0]
 
 
 def _state(file: Path | Content) -> tuple[str, int, int]:

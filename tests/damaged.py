@@ -8,3 +8,26 @@ def rewritten(path: Path, name: str, data: bytes) -> Path:
     place = path.with_name(name)
     place.write_bytes(data)
     return place
+
+
+def with_cover(path: Path, name: str, picture: bytes) -> Path:
+    """An mp4 whose first stream is the cover of an album, a PNG, before all the others."""
+    data = path.read_bytes()
+    start = data.index(b"moov") - 4
+    assert start > data.index(b"mdat"), "places of samples would be wrong"
+    moov, rest = _split_atom(data[start:])
+    header, tracks = _split_atom(moov[8:])
+    handler = _atom(b"hdlr", bytes(8) + b"mdirappl" + bytes(9))
+    cover = _atom(b"covr", _atom(b"data", (14).to_bytes(4, "big") + bytes(4) + picture))
+    tags = _atom(b"udta", _atom(b"meta", bytes(4) + handler + _atom(b"ilst", cover)))
+    return rewritten(path, name, data[:start] + _atom(b"moov", header + tags + tracks) + rest)
+
+
+def _atom(kind: bytes, content: bytes) -> bytes:
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+def _split_atom(data: bytes) -> tuple[bytes, bytes]:
+    """The first atom of an mp4, and what follows it."""
+    length = int.from_bytes(data[:4], "big")
+    return data[:length], data[length:]

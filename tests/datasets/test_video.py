@@ -1,3 +1,4 @@
+import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from datasets.pictures import resized
 from datasets.video import frames_at, probe, read_frames
 from datasets.video_file import VideoFile, open_video
 from modules.errors import InputError
+from tests.damaged import rewritten, with_cover
 from tests.datasets.conftest import (
     distance,
     encode,
@@ -307,6 +309,65 @@ def test_a_title_in_another_encoding_does_no_harm(tmp_path):
     assert probe(path).num_frames == 1
 
 
+def write_sound(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=48000)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        silence.sample_rate = 48000
+        container.mux(sound.encode(silence))
+        container.mux(sound.encode(None))
+    return path
+
+
+def cover() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), "red").save(file, "png")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mov"])
+def test_the_cover_of_an_album_is_no_video(tmp_path, name):
+    whole = encode_with_sound(tmp_path / name, "aac")
+    path = with_cover(whole, f"cover-{name}", cover())
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].codec_context.name == "png"
+    assert probe(path)[1:] == probe(whole)[1:]
+    expected = [frame.image for frame in read_frames(whole)]
+    np.testing.assert_array_equal([frame.image for frame in read_frames(path)], expected)
+    np.testing.assert_array_equal(frames_at(path, [49, 20]), [expected[49], expected[20]])
+
+
+def test_of_several_videos_the_one_is_read_that_players_show(tmp_path, clip):
+    path = tmp_path / "two.mkv"
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
+        still = target.add_stream("mjpeg", rate=25)
+        still.height, still.width, still.pix_fmt = 32, 32, "yuvj420p"
+        video = target.add_stream_from_template(source.streams.video[0])
+        red = np.full((32, 32, 3), (255, 0, 0), np.uint8)
+        target.mux(still.encode(av.VideoFrame.from_ndarray(red, format="rgb24")))
+        target.mux(still.encode(None))
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                target.mux(packet)
+    assert probe(path).num_frames == len(list(read_frames(path))) == 30
+    assert distance(frames_at(path, [7])[0], moving_bar(7)) < 6
+
+
+def test_a_file_with_nothing_but_a_cover_has_no_video(tmp_path):
+    path = with_cover(write_sound(tmp_path / "sound.mp4"), "song.m4a", cover())
+    for read in (probe, read_all):
+        with pytest.raises(InputError, match=r"song\.m4a has no video stream"):
+            read(path)
+
+
+def test_a_video_of_an_unknown_codec_is_one_sentence(clip):
+    path = rewritten(clip, "unknown.mp4", clip.read_bytes().replace(b"avc1", b"xxxx"))
+    for read in (probe, read_all):
+        with pytest.raises(InputError, match=r"unknown\.mp4 has a video that FFmpeg cannot decode"):
+            read(path)
+
+
 def read_all(path):
     return list(read_frames(path))
 
@@ -344,12 +405,7 @@ def test_a_broken_file_is_one_sentence_that_names_it(tmp_path, name, damage, rea
 @pytest.mark.parametrize("read", [probe, read_all])
 def test_what_holds_no_frames_is_one_sentence(tmp_path, read):
     (tmp_path / "letters.txt").write_text("FFmpeg would draw these letters.\n" * 100)
-    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
-        sound = container.add_stream("aac", rate=48000)
-        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
-        silence.sample_rate = 48000
-        container.mux(sound.encode(silence))
-        container.mux(sound.encode(None))
+    write_sound(tmp_path / "sound.mp4")
     (tmp_path / "empty").mkdir()
     (tmp_path / "false.png").write_text("no picture")
     for name, reason in {
