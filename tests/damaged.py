@@ -23,6 +23,14 @@ def with_cover(path: Path, name: str, picture: bytes) -> Path:
     return rewritten(path, name, data[:start] + _atom(b"moov", header + tags + tracks) + rest)
 
 
+def with_unknown_sound(path: Path, name: str) -> Path:
+    """An mp4 whose first sound track, of AAC, says that it is of a codec that nobody knows."""
+    data = path.read_bytes()
+    start = data.index(b"mp4a", data.index(b"moov"))
+    codec = data[start:].replace(b"mp4a", b"xxxx", 1).replace(b"esds", b"free", 1)
+    return rewritten(path, name, data[:start] + codec)
+
+
 def _atom(kind: bytes, content: bytes) -> bytes:
     return (8 + len(content)).to_bytes(4, "big") + kind + content
 

@@ -57,7 +57,7 @@ def encode_with_sound(path: Path, codec: str, seconds: float = 2.0) -> Path:
         video = container.add_stream("mpeg4", rate=25)
         video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
         sound = container.add_stream(codec, rate=rate)
-        sound.layout = "mono"
+        sound.layout, sound.bit_rate = "mono", 96_000
         tone = 9000 * np.sin(np.arange(int(seconds * rate)) / 20)
         samples = av.AudioFrame.from_ndarray(tone.astype(np.int16)[None], layout="mono")
         samples.sample_rate, samples.pts = rate, 0

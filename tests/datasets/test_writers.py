@@ -2,6 +2,7 @@ import logging
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from datasets.video import FolderWriter, VideoWriter, open_writer, probe, read_frames
 from modules.errors import InputError
+from tests.damaged import rewritten, with_unknown_sound
 from tests.datasets.conftest import distance, encode_with_sound, moving_bar, write_clip
 
 ODD_TIMES = [Fraction(n, 12800) for n in (0, 512, 513, 1024, 5000, 5120, 12801)]
@@ -73,20 +75,103 @@ def test_a_link_is_written_through(tmp_path, name, exists):
     assert len(list(read_frames(tmp_path / name.rstrip("/")))) == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "codec"), [("a.mp4", "aac"), ("b.mkv", "libopus"), ("c.avi", "mp3")]
-)
-@pytest.mark.parametrize("num_frames", [20, 50])
-def test_the_sound_is_copied_as_long_as_the_pictures_last(tmp_path, name, codec, num_frames):
-    source = encode_with_sound(tmp_path / name, codec)
-    path = tmp_path / "copy.mp4"
+def write_with_sound_of(source: Path, path: Path, num_frames: int = 50) -> Path:
     with open_writer(path, Fraction(25), audio_from=source) as writer:
         for number in range(num_frames):
             writer.write(moving_bar(number))
+    return path
+
+
+def loudness(path: Path) -> list[float]:
+    """Of the sound of a file, in each tenth of a second."""
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+        tenth = container.streams.audio[0].rate // 10
+    sound = np.concatenate(frames)
+    sound = sound / (np.iinfo(sound.dtype).max if sound.dtype.kind == "i" else 1)
+    return [float(np.abs(sound[at : at + tenth]).mean()) for at in range(0, len(sound), tenth)]
+
+
+ENCODED = [
+    *(("a.avi", "pcm_u8"), ("b.mov", "pcm_s16le"), ("c.asf", "wmav2"), ("d.avi", "mp3")),
+    *(("e.mkv", "flac"), ("f.ts", "mp2"), ("g.mkv", "eac3"), ("h.mov", "alac")),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "written"),
+    [
+        *(("a.mp4", "aac", "aac"), ("b.mkv", "libopus", "opus"), ("c.ts", "ac3", "ac3")),
+        *(("d.ts", "aac", "aac"), *((name, codec, "aac") for name, codec in ENCODED)),
+    ],
+)
+@pytest.mark.parametrize("num_frames", [20, 50])
+def test_the_sound_is_there_as_long_as_the_pictures_last(
+    tmp_path, name, codec, written, num_frames
+):
+    source = encode_with_sound(tmp_path / name, codec)
+    path = write_with_sound_of(source, tmp_path / "copy.mp4", num_frames)
     with av.open(str(path)) as container:
         video, sound = container.streams
+        assert sound.codec_context.codec.canonical_name == written
         assert video.duration * video.time_base == Fraction(num_frames, 25)
-        assert num_frames / 25 - 0.06 < sound.duration * sound.time_base <= num_frames / 25
+        assert num_frames / 25 - 0.07 < sound.duration * sound.time_base <= num_frames / 25
+    assert min(loudness(path)[1:-1]) > 0.1  # 9000 / 32767 * 2 / pi is 0.17
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "aac"), ("b.mkv", "ac3"), ("c.mkv", "libopus")]
+)
+def test_sound_that_players_take_is_copied_bit_by_bit(tmp_path, name, codec):
+    source = encode_with_sound(tmp_path / name, codec)
+    path = write_with_sound_of(source, tmp_path / "copy.mp4")
+
+    def packets(path):
+        with av.open(str(path)) as container:
+            return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+    copied = packets(path)
+    assert len(copied) > 30
+    assert copied == packets(source)[: len(copied)]
+
+
+def remuxed(path: Path, place: Path, shifts: list[Fraction]) -> Path:
+    """A file with its streams moved in time, each by so many seconds."""
+    with av.open(str(path)) as source, av.open(str(place), "w") as target:
+        streams = [target.add_stream_from_template(stream) for stream in source.streams]
+        for packet in source.demux():
+            if packet.size:
+                shift = round(shifts[packet.stream.index] / packet.time_base)
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    return place
+
+
+@pytest.mark.parametrize(("shifts", "silent"), [([0, 1], 1.0), ([1, 0], 0.0), ([1, 1], 0.0)])
+def test_sound_that_is_encoded_stays_in_step_with_the_pictures(tmp_path, shifts, silent):
+    whole = encode_with_sound(tmp_path / "source.mkv", "pcm_s16le")
+    source = remuxed(whole, tmp_path / "moved.mkv", [Fraction(shift) for shift in shifts])
+    found = loudness(write_with_sound_of(source, tmp_path / "copy.mp4"))
+    tenths = round(10 * silent)
+    assert max(found[: max(tenths - 1, 0)], default=0) < 0.001
+    lasts = 19 if shifts != [1, 0] else 10  # else it began a second before the pictures
+    assert min(found[tenths + 1 : lasts - 1]) > 0.1
+    assert len(found) <= 21
+
+
+def test_damaged_sound_is_silent_and_told_once(tmp_path, caplog):
+    source = encode_with_sound(tmp_path / "source.mkv", "flac")
+    with av.open(str(source)) as container:
+        packets = [bytes(packet) for packet in container.demux(audio=0)]
+    data = source.read_bytes()
+    for packet in packets[8:14]:
+        data = data.replace(packet, bytes(len(packet)))
+    found = loudness(write_with_sound_of(rewritten(source, "bad.mkv", data), tmp_path / "copy.mp4"))
+    begin, end = (round(number * 4608 / 4800) for number in (8, 14))  # tenths of a second
+    assert max(found[begin + 1 : end - 1]) < 0.01
+    assert min(*found[1 : begin - 1], *found[end + 2 : -1]) > 0.1
+    assert caplog.text.count("damaged sound is left out") == 1
 
 
 def test_short_sound_is_copied_whole(tmp_path):
@@ -103,13 +188,37 @@ def test_short_sound_is_copied_whole(tmp_path):
     assert packets(path) == packets(source)
 
 
-def test_sound_that_mp4_cannot_hold_is_left_out_and_logged(tmp_path, caplog):
-    source = encode_with_sound(tmp_path / "source.avi", "pcm_u8")
-    path = tmp_path / "copy.mp4"
-    with caplog.at_level(logging.WARNING), open_writer(path, Fraction(25), source) as writer:
-        writer.write(moving_bar(0))
+def test_sound_of_an_unknown_codec_is_left_out_and_logged(tmp_path, caplog):
+    whole = encode_with_sound(tmp_path / "whole.mp4", "aac")
+    source = with_unknown_sound(whole, "source.mp4")
+    assert probe(source).has_audio
+    path = write_with_sound_of(source, tmp_path / "copy.mp4")
     assert not probe(path).has_audio
-    assert "pcm_u8" in caplog.text
+    assert "source.mp4: sound track 0 cannot be decoded; going on without it." in caplog.text
+
+
+@pytest.mark.parametrize("codec", ["aac", "flac"])
+def test_the_next_track_is_taken_where_the_first_cannot_be_decoded(tmp_path, caplog, codec):
+    first = encode_with_sound(tmp_path / "first.mp4", "aac", seconds=0.5)
+    second = encode_with_sound(tmp_path / "second.mp4", codec)
+    with (
+        av.open(str(first)) as one,
+        av.open(str(second)) as other,
+        av.open(str(tmp_path / "both.mp4"), "w") as both,
+    ):
+        inputs = [one.streams.video[0], one.streams.audio[0], other.streams.audio[0]]
+        outputs = [both.add_stream_from_template(stream) for stream in inputs]
+        for stream, output in zip(inputs, outputs, strict=True):
+            for packet in stream.container.demux(stream):
+                if packet.size:
+                    packet.stream = output
+                    both.mux(packet)
+            stream.container.seek(0)
+    source = with_unknown_sound(tmp_path / "both.mp4", "source.mp4")
+    path = write_with_sound_of(source, tmp_path / "copy.mp4")
+    assert min(loudness(path)[1:-1]) > 0.1
+    assert len(loudness(path)) >= 19
+    assert caplog.text.count("cannot be decoded") == 1
 
 
 def test_a_gif_has_the_frames_and_their_times(tmp_path):
