@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -84,7 +85,18 @@ DISCRIMINATOR_RULES: list[Rule] = [
     (r"discs\.1\.down_blocks\.(\d+)\.norm\.", r"norms.\1."),
     (r"discs\.1\.conv\.", "realness."),
 ]
+WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")  # of several GPUs, or compiled: of any part
 CONSTANTS = ("down.weight", "dense_motion_network.down.weight")  # the anti-aliasing Gaussian
+
+# What NumPy's numbers are made of in a pickle, by its names of versions 1 and 2: losses and counts
+# beside the weights.  Of no other types, since a state that is made up can break those.
+NUMPY_SCALAR = np.float64(0).__reduce__()[0]
+NUMPY_NUMBERS: list[Any] = [
+    (NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
+    (NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *{type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["AllFloat"] + "?"},
+]
 
 
 class Weights(NamedTuple):
@@ -253,7 +265,8 @@ def config_in(file: Any, path: Path) -> dict[str, Any]:
 def read_published(path: Path) -> dict[str, State]:
     """The networks in a published checkpoint, under its names."""
     try:
-        file = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMPY_NUMBERS):
+            file = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way
         raise InputError(
             f"{path} is not a file of PyTorch weights that is safe to load."
@@ -267,7 +280,7 @@ def read_published(path: Path) -> dict[str, State]:
 
 def translate(state: Mapping[str, Tensor], rules: list[Rule]) -> State:
     """Published tensors under our names; what no rule knows keeps its name and is then refused."""
-    names = {name: name.removeprefix("module.") for name in state}
+    names = {name: WRAPPER.sub("", name) for name in state}
     return {
         our_name(published, rules): state[name]
         for name, published in names.items()

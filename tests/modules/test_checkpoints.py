@@ -1,11 +1,15 @@
 import json
 import pickle
+import re
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from modules.checkpoints import (
+    DETECTOR_RULES,
     grown,
     load_model,
     load_strictly,
@@ -13,6 +17,7 @@ from modules.checkpoints import (
     read_discriminator,
     read_weights,
     save_weights,
+    translate,
     write_tensors,
 )
 from modules.errors import InputError
@@ -96,10 +101,17 @@ def test_a_keypoint_mismatch_names_both_numbers(tmp_path):
 
 
 @needs_golden
-@pytest.mark.parametrize("prefix", ["module.", ""])
-def test_a_published_checkpoint_loads_with_and_without_its_prefix(tmp_path, prefix):
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [("module.", ""), ("", ""), ("", "module."), ("_orig_mod.module.", "module.")],
+)
+def test_a_published_checkpoint_loads_with_and_without_prefixes(tmp_path, outer, inner):
+    def renamed(name: str) -> str:
+        part, rest = name.removeprefix("module.").split(".", 1)
+        return f"{outer}{part}.{inner}{rest}"
+
     networks = {
-        network: {prefix + name.removeprefix("module."): tensor for name, tensor in state.items()}
+        network: {renamed(name): tensor for name, tensor in state.items()}
         for network, state in published().items()
         if isinstance(state, dict)
     }
@@ -143,6 +155,49 @@ def load_published_with(tmp_path, num_kp):
         networks[network][f"module.{key}"] = torch.zeros(shape)
     torch.save(networks, tmp_path / "published.pth.tar")
     return load_model(tmp_path / "published.pth.tar")
+
+
+def test_prefixes_are_taken_off_anywhere_but_within_a_name():
+    tensor = torch.zeros(1)
+    for name in (
+        "predictor.encoder.down_blocks.0.conv.weight",
+        "module.predictor.module.encoder.down_blocks.0.module.conv.weight",
+        "_orig_mod.module.predictor.encoder.down_blocks.0.conv.weight",
+    ):
+        assert translate({name: tensor}, DETECTOR_RULES) == {
+            "detector.hourglass.down.0.conv.weight": tensor
+        }
+    assert list(translate({"submodule.weight": tensor}, DETECTOR_RULES)) == ["submodule.weight"]
+
+
+@pytest.mark.parametrize("package", ["numpy.core", "numpy._core"])  # of NumPy 1 and 2
+def test_numbers_of_numpy_beside_the_weights_are_harmless(tmp_path, package):
+    scalars = [
+        *(np.float64(0.25), np.float32(1.5), np.float16(2), np.bool_(True)),
+        *(np.int64(99), np.int32(-1), np.uint8(200)),
+    ]
+    bias = torch.arange(3.0)
+    state = {"generator": {"final.bias": bias}, "kp_detector": {}, "history": scalars}
+    torch.save({**state, "loss": np.float64(0.5), "epoch": np.int64(3)}, tmp_path / "written.pth")
+    path = tmp_path / "published.pth.tar"
+    with zipfile.ZipFile(tmp_path / "written.pth") as read, zipfile.ZipFile(path, "w") as written:
+        for name in read.namelist():
+            data = read.read(name)
+            if name.endswith("data.pkl"):
+                data, found = re.subn(rb"numpy\._?core(?=\.multiarray)", package.encode(), data)
+                assert found
+            written.writestr(name, data)
+    allowed = torch.serialization.get_safe_globals()
+    assert torch.equal(read_weights(path).model["generator.decoder.final.bias"], bias)
+    assert torch.serialization.get_safe_globals() == allowed  # for this file alone
+
+
+def test_objects_of_numpy_beside_the_weights_are_refused(tmp_path):
+    path = tmp_path / "odd.pth.tar"
+    for odd in (np.array([Malicious()]), np.array([1, 2], object), np.zeros(2, "i4,O")[0]):
+        torch.save({"generator": {}, "kp_detector": {}, "odd": odd}, path)
+        with pytest.raises(InputError, match="not a file of PyTorch weights"):
+            read_weights(path)
 
 
 class Malicious:
