@@ -12,7 +12,7 @@ from av.container import OutputContainer
 from av.filter import Graph
 from av.packet import Packet
 
-from datasets.video_file import open_container, shown_stream
+from datasets.video_file import open_container, open_video
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +34,9 @@ class Sound:
 
     def __init__(self, path: Path, output: OutputContainer) -> None:
         self._path, self._output = path, output
+        with open_video(path) as video:
+            self._start = video.start()  # seconds
         self._input = open_container(path)
-        video = shown_stream(self._input, path)
-        # seconds at which the first frame of the input is shown
-        self._start = (video.start_time or 0) * Fraction(video.time_base or 1)
         self._packets: Packets = iter(())
         self._next: Packet[av.AudioStream] | None = None
         for number in range(len(self._input.streams.audio)):

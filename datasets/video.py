@@ -82,23 +82,28 @@ def probe(path: str | Path, still_rate: Fraction = STILL_RATE) -> Video:
         )
 
 
-def read_frames(path: str | Path, still_rate: Fraction = STILL_RATE) -> Iterator[Frame]:
+def read_frames(
+    path: str | Path, first: int = 0, *, still_rate: Fraction = STILL_RATE
+) -> Iterator[Frame]:
     """The frames of a video, GIF, folder of frames or single picture, in order, one at a time.
 
+    From number ``first`` on, from which times are counted, whatever is wrong with those before.
     Those of a folder are ``still_rate`` a second.
     """
     path = Path(path)
     if animated := animation(path):
-        yield from map(Frame, animation_frames(path), animated.times)
+        frames = map(Frame, animation_frames(path), animated.times)
+        for image, time in itertools.islice(frames, first, None):
+            yield Frame(image, time - animated.times[first])
         return
     if _is_still(path):
         stills = _stills(path)
-        for number, still in enumerate(stills):
+        for number, still in enumerate(stills[first:]):
             yield Frame(fitted(read_image(still), _size_of_all(stills)), number / still_rate)
         return
     with open_video(path) as video:
         start = None
-        for time, frame in video.decode():
+        for time, frame in video.decode_from(first):
             start = time if start is None else start
             yield Frame(video.display().picture(frame), (time - start) * video.tick)
 

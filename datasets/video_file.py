@@ -3,18 +3,18 @@
 import io
 import logging
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import groupby
+from itertools import dropwhile, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition, Stream
+from av.stream import Disposition
 
 from datasets.colours import TRANSFERS
 from datasets.content import Content
@@ -69,6 +69,11 @@ class VideoFile:
         self.timed = container.format.name != "avi"
         self.tick = Fraction(self.stream.time_base or 1) if self.timed else 1 / self.rate
 
+    @property
+    def seeks(self) -> bool:
+        """Whether decoding can begin in the middle."""
+        return self.container.format.name in SEEKABLE
+
     def index(self) -> Index:
         """Where the frames are; the first call for a file reads it to its end."""
         state = _state(self.file)
@@ -80,18 +85,42 @@ class VideoFile:
             _indices[state] = index
         return index
 
+    def start(self) -> Fraction:
+        """Seconds at which the first frame is shown."""
+        if self.timed:
+            return self.index().times[0] * self.tick
+        return Fraction(self.stream.start_time or 0) * Fraction(self.stream.time_base or 1)
+
     def read_index(self) -> Index:
-        """The same, read anew and not kept: for files that are asked once."""
+        """The same, read anew and not kept: for files that are asked once.
+
+        Frames at the beginning that cannot be decoded are not in it, which is logged: those of a
+        recording that was cut without encoding it again, or joined late.
+        """
         times: list[int] = []
         keys: list[int] = []
+        begin, num_broken = None, 0
         for packet in self._packets():
+            if begin is None:
+                broken, frames = self._first_whole(packet)
+                num_broken += broken
+                if frames:
+                    begin = self._time(frames[0], num_broken)
             if packet.size:
                 time = self._time(packet, len(times))
                 if packet.is_keyframe:
                     keys.append(time)
                 if not packet.is_discard:  # else an edit list cuts its frame away
                     times.append(time)
+        if begin is None:
+            raise self._empty()
         times.sort()
+        if left_out := bisect_left(times, begin):
+            first = "frame" if left_out == 1 else f"{left_out} frames"
+            logger.warning(
+                "%s: its first %s cannot be decoded; going on without.", self.file, first
+            )
+        times = times[left_out:]
         return Index(array("q", times), array("q", sorted(keys) or times[:1]))
 
     def display(self) -> Display:
@@ -109,17 +138,46 @@ class VideoFile:
             _displays[state] = display
         return display
 
-    def decode(self, start: int | None = None) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The frames and their times, from the key frame at ``start`` on; at least one."""
+    def decode(
+        self, start: int | None = None, wanted_from: int | None = None
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """The frames and their times, from the key frame at ``start`` on; at least one.
+
+        Those before the first whole one are left out, and all before the time ``wanted_from``,
+        broken or not.
+        """
         if start is not None:
             self.container.seek(start, stream=self.stream)
-        number = 0
+        number, begun = 0, False
         for packet in self._packets():
-            for frame in self._whole(self.stream.decode(packet)):
-                yield self._time(frame, number), frame
+            if begun:
+                frames = self._whole(self.stream.decode(packet))
+            else:
+                broken, frames = self._first_whole(packet)
+                number += broken
+            for frame in frames:
+                time = self._time(frame, number)
                 number += 1
-        if number == 0:
-            raise InputError(f"{self.file} holds no frames: give a video with at least one.")
+                if wanted_from is None or time >= wanted_from:
+                    begun = True
+                    yield time, frame
+        if not begun and wanted_from is None:
+            raise self._empty()
+
+    def decode_from(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """The frames from number ``first`` on, and their times; at least one."""
+        if first == 0:
+            yield from self.decode()
+            return
+        index = self.index() if self.seeks else index_of(self.file)
+        self._check_range([first], len(index.times))
+        wanted = index.times[first]
+        frames = self.decode(index.key_before(wanted) if self.seeks else None, wanted_from=wanted)
+        time, frame = next(frames, (None, None))
+        if time != wanted or frame is None:
+            raise self._damaged(f"its frame {first} is missing")
+        yield time, frame
+        yield from frames
 
     def frames_at(self, numbers: Sequence[int]) -> list[Picture]:
         """The frames with these numbers, as they are to be seen."""
@@ -127,28 +185,33 @@ class VideoFile:
 
     def decode_at(self, numbers: Sequence[int]) -> list[av.VideoFrame]:
         """The frames with these numbers, begun at the key frames before them where possible."""
-        if self.container.format.name in SEEKABLE:
-            return self._seek(numbers)
-        found: dict[int, av.VideoFrame] = {}
-        for number, (_, frame) in enumerate(self.decode()):
-            if number in numbers:
-                found[number] = frame
-            if number == max(numbers):
-                break
-        self._check_range(numbers, number + 1)
-        return [found[number] for number in numbers]
-
-    def _seek(self, numbers: Sequence[int]) -> list[av.VideoFrame]:
-        index = self.index()
+        index = self.index() if self.seeks else index_of(self.file)
         self._check_range(numbers, len(index.times))
         wanted = [index.times[number] for number in numbers]
-        found: dict[int | None, av.VideoFrame] = {}
-        for key, times in groupby(sorted(set(wanted)), index.key_before):
-            frames = self._decode_towards(set(times), key)
-            found |= {cast(int, frame.pts): frame for frame in frames}
+        found = self._seek(wanted, index) if self.seeks else self._read_on(wanted)
         if missing := set(wanted) - found.keys():
             raise self._damaged(f"its frame {index.times.index(min(missing))} is missing")
         return [found[time] for time in wanted]
+
+    def _seek(self, wanted: Sequence[int], index: Index) -> dict[int, av.VideoFrame]:
+        """The frames at these times, and perhaps others."""
+        found: dict[int, av.VideoFrame] = {}
+        for key, times in groupby(sorted(set(wanted)), index.key_before):
+            frames = self._decode_towards(set(times), key)
+            found |= {cast(int, frame.pts): frame for frame in frames}
+        return found
+
+    def _read_on(self, wanted: Sequence[int]) -> dict[int, av.VideoFrame]:
+        """The same without seeking."""
+        found: dict[int, av.VideoFrame] = {}
+        missing = set(wanted)
+        for time, frame in self.decode(wanted_from=min(wanted)):
+            if time in missing:
+                found[time] = frame
+                missing.remove(time)
+            if not missing:
+                break
+        return found
 
     def _decode_towards(self, times: set[int], key: int) -> Iterator[av.VideoFrame]:
         """The frames at ``times``, all after the same ``key``, and those that they depend on."""
@@ -165,6 +228,15 @@ class VideoFile:
         decoder.skip_frame = "DEFAULT"
         yield from self._whole(self.stream.decode(None))  # what is held back to be put in order
 
+    def _first_whole(self, packet: "Packet[av.VideoStream]") -> tuple[int, list[av.VideoFrame]]:
+        """The frames that come with a packet from the first whole one on, after so many broken."""
+        try:
+            frames = self.stream.decode(packet)
+        except av.FFmpegError:
+            return 1, []
+        whole = list(dropwhile(lambda frame: frame.is_corrupt, frames))
+        return len(frames) - len(whole), self._whole(whole)
+
     def _whole(self, frames: list[av.VideoFrame]) -> list[av.VideoFrame]:
         if any(frame.is_corrupt for frame in frames):
             raise self._damaged("one of its frames cannot be decoded")
@@ -178,21 +250,24 @@ class VideoFile:
 
     def _packets(self) -> Iterator["Packet[av.VideoStream]"]:
         """The packets of the stream from here to the end; InputError where the file was cut."""
-        last = None
+        ends: dict[int, int] = {}  # of the streams, in their ticks
         for packet in self.container.demux():
             if packet.is_corrupt:
                 raise self._damaged("it ends in the middle of a frame")
             if packet.pts is not None:
-                last = packet
+                index, end = packet.stream.index, packet.pts + (packet.duration or 0)
+                ends[index] = max(end, ends.get(index, end))
             if packet.stream.index == self.stream.index:
                 yield cast("Packet[av.VideoStream]", packet)
-        self._check_end(last)
+        self._check_end(ends)
 
-    def _check_end(self, last: "Packet[Stream] | None") -> None:
+    def _check_end(self, ends: dict[int, int]) -> None:
         """Raises InputError for those cut files of which FFmpeg says nothing."""
         container = self.container.format.name
-        if "matroska" in container and self.container.duration and last and last.pts is not None:
-            end, duration = last.pts * last.time_base, self.container.duration / av.time_base
+        if "matroska" in container and self.container.duration and ends:
+            ticks = {stream.index: stream.time_base or 0 for stream in self.container.streams}
+            end = max(time * ticks[index] for index, time in ends.items())
+            duration = self.container.duration / av.time_base
             if end < duration - SHORTFALL:
                 raise self._damaged(f"it ends after {float(end):.1f} of {duration:.1f} s")
 
@@ -203,8 +278,20 @@ class VideoFile:
             raise InputError(f"{self.file} has frames without times: convert it to an mp4.")
         return item.pts
 
+    def _empty(self) -> InputError:
+        return InputError(f"{self.file} holds no frame that can be decoded: give another video.")
+
     def _damaged(self, reason: str) -> InputError:
         return InputError(f"{self.file} is damaged: {reason}.")
+
+
+def index_of(file: Path | Content) -> Index:
+    """Where the frames of a file are, for one that must not be read to its end for that."""
+    index = _indices.get(_state(file))
+    if index is None:
+        with open_video(file) as video:
+            index = video.index()
+    return index
 
 
 @contextmanager

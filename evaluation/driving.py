@@ -73,8 +73,8 @@ class DrivingVideo:
     def frames(self) -> Iterator[Frame]:
         """The frames as the network sees them, with the seconds from the first of them."""
         start = None
-        frames = read_frames(self.path, self.still_rate)
-        chosen = itertools.islice(frames, self.chosen.start, self.chosen.stop)
+        frames = read_frames(self.path, self.numbers.start, still_rate=self.still_rate)
+        chosen = itertools.islice(frames, self.num_frames)
         for image, time in chosen:
             start = time if start is None else start
             yield Frame(self.fit(image), time - start)

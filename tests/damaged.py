@@ -2,11 +2,30 @@
 
 from pathlib import Path
 
+import av
+
 
 def rewritten(path: Path, name: str, data: bytes) -> Path:
     """A file of these bytes beside another."""
     place = path.with_name(name)
     place.write_bytes(data)
+    return place
+
+
+def begun_late(path: Path, name: str, num_missing: int) -> Path:
+    """A video without its first packets, and none of its sound: the container is that of ``name``.
+
+    Its times begin anew.
+    """
+    place = path.with_name(name)
+    with av.open(str(path)) as source, av.open(str(place), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size][num_missing:]
+        begin = min(packet.dts for packet in packets)
+        for packet in packets:
+            packet.pts, packet.dts = packet.pts - begin, packet.dts - begin
+            packet.stream = stream
+            target.mux(packet)
     return place
 
 

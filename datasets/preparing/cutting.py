@@ -22,7 +22,7 @@ from datasets.jobs import WORKER_DIED, WorkerDied
 from datasets.preparing.records import Record
 from datasets.preparing.region import Region
 from datasets.preparing.report import Outcome
-from datasets.video_file import SEEKABLE, Index, open_video
+from datasets.video_file import Index, open_video
 from datasets.writers import FolderWriter, VideoWriter, Writer
 from modules.errors import InputError, OutputError
 from modules.files import flush, printable, write_text_whole
@@ -127,7 +127,7 @@ class RawVideo:
     def open(cls, path: Path) -> "RawVideo":
         """Raises InputError where it is unreadable, or damaged so that its end is not known."""
         with open_video(path) as video:
-            seeks, index = video.container.format.name in SEEKABLE, video.read_index()
+            seeks, index = video.seeks, video.read_index()
             return cls(path, index, video.display(), video.rate, video.tick, seeks)
 
     @property

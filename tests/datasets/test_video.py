@@ -13,7 +13,7 @@ from datasets.pictures import resized
 from datasets.video import frames_at, probe, read_frames
 from datasets.video_file import VideoFile, open_video
 from modules.errors import InputError
-from tests.damaged import rewritten, with_cover
+from tests.damaged import begun_late, rewritten, with_cover
 from tests.datasets.conftest import (
     distance,
     encode,
@@ -429,6 +429,105 @@ def test_damage_in_mid_stream_is_found_after_the_good_frames(tmp_path):
         frames.extend(read_frames(path))
     assert len(frames) >= 24
     assert distance(frames_at(path, [20])[0], moving_bar(20)) < 6  # before the damage
+
+
+X264 = {"x264-params": "open-gop=1:keyint=10:min-keyint=10:bframes=3:b-adapt=0:scenecut=0"}
+X265 = {
+    "x265-params": "open-gop=1:keyint=10:min-keyint=10:bframes=3:b-adapt=0:crf=10:log-level=none"
+}
+
+MPEG2 = {"g": "10", "bf": "2", "b_strategy": "0", "flags": "-cgop", "b": "8M"}
+
+
+def key_packets(path: Path) -> list[int]:
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    return [number for number, packet in enumerate(packets) if packet.is_keyframe]
+
+
+def shown_numbers(path: Path) -> list[int]:
+    """Which frames of ``moving_bar`` are shown."""
+    return [
+        min(range(60), key=lambda number: distance(frame.image, moving_bar(number)))
+        for frame in read_frames(path)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codec", "options", "ending"),
+    [
+        ("libx264", X264, "mkv"),
+        ("libx264", X264, "ts"),
+        ("libx265", X265, "mkv"),
+        ("libx265", X265, "ts"),
+        ("mpeg2video", MPEG2, "mpg"),
+        ("mpeg2video", MPEG2, "mkv"),
+    ],
+)
+def test_first_frames_that_cannot_be_decoded_are_left_out(tmp_path, caplog, codec, options, ending):
+    whole = encode(tmp_path / f"whole.{ending}", codec, num_frames=40, options=options)
+    path = begun_late(whole, f"cut.{ending}", num_missing=key_packets(whole)[1])
+    num_frames = probe(path).num_frames
+    left_out = len([p for p in av.open(str(path)).demux(video=0) if p.size]) - num_frames
+    assert left_out > 0
+    counted = "frame" if left_out == 1 else f"{left_out} frames"
+    assert caplog.text.count(f"its first {counted} cannot be decoded") == 1
+    assert shown_numbers(path) == list(range(40 - num_frames, 40))
+    frames = list(read_frames(path))
+    assert [frame.time for frame in frames] == [Fraction(n, 25) for n in range(num_frames)]
+    for numbers in ([0], [num_frames - 1, 3], [11, 12]):
+        expected = [frames[number].image for number in numbers]
+        np.testing.assert_array_equal(frames_at(path, numbers), expected)
+    assert caplog.text.count("cannot be decoded") == 1
+
+
+@pytest.mark.parametrize(("codec", "name"), [("libx264", "a.ts"), ("mpeg2video", "a.mpg")])
+def test_a_recording_that_was_joined_late_begins_with_its_first_key_frame(tmp_path, codec, name):
+    whole = encode(tmp_path / name, codec, num_frames=60, options={"g": "12", "b": "8M"})
+    data = whole.read_bytes()
+    for number, part in enumerate((3, 2.5)):
+        path = rewritten(whole, f"late-{number}-{name}", data[int(len(data) / part) :])
+        shown = shown_numbers(path)
+        assert 24 <= len(shown) == probe(path).num_frames < 60
+        assert shown == list(range(60 - len(shown), 60))
+
+
+def test_a_video_of_which_nothing_can_be_decoded_is_one_sentence(tmp_path):
+    whole = encode(tmp_path / "whole.ts", options={"g": "100"})
+    path = begun_late(whole, "late.ts", num_missing=29)
+    for read in (probe, read_all):
+        with pytest.raises(InputError, match=r"late\.ts holds no frame that can be decoded"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi", "clip.ts"])
+def test_damage_is_an_error_but_for_frames_after_it(tmp_path, name):
+    path = encode(tmp_path / name, "mpeg4", num_frames=60)
+    with av.open(str(path)) as container:
+        packet = bytes([p for p in container.demux(video=0) if p.size][25])
+    rewritten(path, name, path.read_bytes().replace(packet[-20:], bytes(20)))
+    whole = encode(tmp_path / f"whole{path.suffix}", "mpeg4", num_frames=60)
+    expected = [frame.image for frame in read_frames(whole)]
+    with pytest.raises(InputError, match=r"clip\.\w+.* damaged"):
+        read_all(path)
+    later = list(read_frames(path, first=40))
+    np.testing.assert_array_equal([frame.image for frame in later], expected[40:])
+    assert [frame.time for frame in later] == [Fraction(n, 25) for n in range(20)]
+    np.testing.assert_array_equal(frames_at(path, [45, 41]), [expected[45], expected[41]])
+    with pytest.raises(InputError, match=r"clip\.\w+.* damaged"):
+        list(read_frames(path, first=25))
+
+
+@pytest.mark.parametrize("name", [*CONTAINERS, ENDLESS])
+def test_reading_from_a_frame_on_gives_the_frames_from_there(tmp_path, name):
+    path = make(tmp_path / name)
+    frames = [frame.image for frame in read_frames(path)]
+    for first in (1, 13, 29):
+        later = list(read_frames(path, first))
+        np.testing.assert_array_equal([frame.image for frame in later], frames[first:])
+        assert [frame.time for frame in later] == [Fraction(n, 25) for n in range(30 - first)]
+    with pytest.raises(InputError, match="there is no 30"):
+        list(read_frames(path, first=30))
 
 
 def test_a_number_out_of_range_is_an_input_error(clip):

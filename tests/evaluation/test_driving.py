@@ -3,6 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from modules.animator import Animator
 from modules.errors import InputError
 from modules.geometry import Keypoints
 from modules.motion_template import save_template
+from tests.damaged import rewritten
 from tests.tiny import tiny_model
 
 SIZE = (32, 48)
@@ -75,6 +77,23 @@ def test_a_video_drives_with_the_keypoints_of_its_frames(animator, video, part, 
     for number in range(driving.num_frames):  # in the batches that went through
         for found, expected in zip(driving.keypoints_at(number, 3), keypoints, strict=True):
             assert torch.equal(found, expected[number : number + 1])
+
+
+@pytest.mark.parametrize("part", [slice(None, 3), slice(10, None)])
+def test_frames_beside_damage_drive(animator, frames, tmp_path, part):
+    path = tmp_path / "driving.mp4"
+    with VideoWriter(path, Fraction(25), key_frame_every=5) as writer:
+        for frame in [*frames, *frames]:
+            writer.write(frame)
+    expected = [frame.image for frame in DrivingVideo(animator, path, frames=part).frames()]
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    (damaged,) = (bytes(packet) for packet in packets[5:10] if packet.is_keyframe)
+    rewritten(path, path.name, path.read_bytes().replace(damaged[8:], bytes(len(damaged) - 8)))
+    with pytest.raises(InputError, match="damaged"):
+        list(DrivingVideo(animator, path).frames())
+    driving = DrivingVideo(animator, path, frames=part)
+    np.testing.assert_array_equal([frame.image for frame in driving.frames()], expected)
 
 
 @pytest.mark.parametrize("part", [ALL, slice(None, 3), slice(4, None)])

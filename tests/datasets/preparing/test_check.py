@@ -26,9 +26,10 @@ from datasets.preparing.problems import Expected, clip_problems
 from datasets.preparing.records import DatasetSettings, Record, read_record, record_path
 from datasets.preparing.repair import encode_again, move_aside
 from datasets.video import probe, read_frames
-from datasets.video_file import VideoFile
+from datasets.video_file import VideoFile, index_of
 from datasets.writers import VideoWriter
 from modules.errors import InputError, OutputError
+from tests.damaged import begun_late
 from tests.datasets.conftest import (
     distance,
     encode,
@@ -348,18 +349,24 @@ def test_damage_in_mid_stream_is_found(tmp_path):
     assert isinstance(inspect(tmp_path / "flipped.mp4"), Fault)
 
 
-def test_frames_that_cannot_be_decoded_are_missed(tmp_path):
-    """Without the first key frame the decoder shows less than there is, and does not say so."""
-    whole, headless = encode(tmp_path / "whole.mp4"), tmp_path / "headless.mp4"
-    with av.open(str(whole)) as source, av.open(str(headless), "w") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for number, packet in enumerate(source.demux(video=0)):
-            if packet.size and number:
-                packet.stream = stream
-                target.mux(packet)
+def test_first_frames_that_cannot_be_decoded_are_not_counted(tmp_path):
+    headless = begun_late(encode(tmp_path / "whole.mp4"), "headless.mp4", num_missing=1)
     found = inspect(headless)
+    assert isinstance(found, Inspection)
+    assert found.num_frames == len(list(read_frames(headless))) == 27
+
+
+def test_frames_that_the_decoder_leaves_out_are_missed(tmp_path, monkeypatch):
+    path, whole = encode(tmp_path / "clip.mp4"), VideoFile._whole
+    missed = index_of(path).times[20]
+    monkeypatch.setattr(
+        VideoFile,
+        "_whole",
+        lambda self, frames: [f for f in whole(self, frames) if f.pts != missed],
+    )
+    found = inspect(path)
     assert isinstance(found, Fault)
-    assert "of its 29 frames can be decoded" in found.reason
+    assert "29 of its 30 frames can be decoded" in found.reason
 
 
 def test_turned_videos_are_seen_upright(tmp_path):
