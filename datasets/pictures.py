@@ -1,8 +1,10 @@
 """Still pictures, and folders of them that stand for a video."""
 
+import importlib
 import io
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,12 @@ Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 Size = tuple[int, int]  # height and width
 
 FRAME_SUFFIXES = {".png", ".jpg", ".jpeg"}  # of the frames in a folder
-PICTURE_SUFFIXES = FRAME_SUFFIXES | {".bmp", ".webp", ".tif", ".tiff", ".avif", ".apng"}
+HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
+PICTURE_SUFFIXES = (
+    FRAME_SUFFIXES | {".bmp", ".webp", ".tif", ".tiff", ".avif", ".apng"} | HEIC_SUFFIXES
+)
+HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
+MAX_PIXELS = 300_000_000  # of a picture: phones take 200 million
 
 ALIKE = 0.02  # shapes of pictures, and of pixels, that differ by no more are taken as equal
 
@@ -146,14 +153,57 @@ def open_picture(file: Path | Content) -> Iterator[Image.Image]:
     if isinstance(file, Path):
         require_file(file, "a picture")
     try:
-        with Image.open(file if isinstance(file, Path) else io.BytesIO(file.data)) as image:
+        with _identified(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(
+                    f"{file} is {image.width} x {image.height} pixels: pictures of more than "
+                    f"{MAX_PIXELS // 10**6} million are not read; make it smaller."
+                )
             yield image
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.strerror:  # the system's, not Pillow's
             raise InputError(f"{file} cannot be read: {error.strerror}.") from error
         if isinstance(error, UnidentifiedImageError) and (kind := kind_of_media(file)):
             raise InputError(f"{file} is {kind}, not a picture: give a picture.") from error
         raise InputError(f"{file} is not a readable picture: {error}.") from error
+
+
+_limit = threading.Lock()
+
+
+def _identified(file: Path | Content) -> Image.Image:
+    """A picture as Pillow opens it: whatever its size, and by ``pillow-heif`` where it is HEIC."""
+    try:
+        return _unlimited(file)
+    except UnidentifiedImageError:
+        if not _is_heic(file):
+            raise
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError as error:
+        raise InputError(
+            f"{file} is a HEIC picture: pip install pillow-heif, or convert it to JPEG."
+        ) from error
+    return _unlimited(file)
+
+
+def _unlimited(file: Path | Content) -> Image.Image:
+    """Without Pillow's own limit, which warns of half as many pixels as phones take."""
+    with _limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file if isinstance(file, Path) else io.BytesIO(file.data))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _is_heic(file: Path | Content) -> bool:
+    """Whether a file says so itself, whatever its name."""
+    with file.open("rb") if isinstance(file, Path) else io.BytesIO(file.data) as opened:
+        beginning = opened.read(12)
+    return beginning[4:8] == b"ftyp" and beginning[8:] in HEIC_BRANDS
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:

@@ -1,12 +1,15 @@
 import os
 import struct
+import sys
+import types
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
-from datasets.pictures import read_image, require_text
+from datasets.pictures import picture_size, read_image, require_text
 from datasets.video import read_frames
 from modules.errors import InputError
 from tests.datasets.conftest import moving_bar
@@ -176,3 +179,84 @@ def test_the_frames_of_an_animation_have_its_profile(tmp_path):
     frames = [frame.image.astype(int) for frame in read_frames(tmp_path / "a.png")]
     assert len(frames) == 3
     assert max(np.abs(frame[1:] - NARROW).max() for frame in frames) <= 1
+
+
+def write_grey(path: Path, width: int, height: int) -> Path:
+    Image.new("L", (width, height), 90).save(path, compress_level=1)
+    return path
+
+
+def test_a_picture_of_a_phone_is_read_without_a_warning(tmp_path):
+    """Pillow warns beyond 89 million pixels, and refuses twice as many."""
+    limit = Image.MAX_IMAGE_PIXELS
+    for width, height in ((11000, 9500), (16320, 12240)):
+        path = write_grey(tmp_path / "photo.png", width, height)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert picture_size(path) == (height, width)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_pixels_beyond_the_old_limit_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.fromarray(moving_bar(3)).save(tmp_path / "photo.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(read_image(tmp_path / "photo.png"), moving_bar(3))
+
+
+def test_a_picture_beyond_our_limit_is_one_sentence(tmp_path):
+    path = write_grey(tmp_path / "map.png", 20000, 15001)
+    for read in (read_image, picture_size):
+        with pytest.raises(InputError, match=rf"^{path} is 20000 x 15001 pixels: .*300 million"):
+            read(path)
+
+
+def heic(path: Path, brand: bytes = b"heic") -> Path:
+    """What begins as a HEIC picture does, and holds a PNG for the stand-in."""
+    Image.fromarray(moving_bar(5)).save(path, "png")
+    path.write_bytes(b"\0\0\0\x18ftyp" + brand + path.read_bytes())
+    return path
+
+
+@pytest.fixture
+def pillow_heif(monkeypatch):
+    """A stand-in for the package, which knows files of ``heic``."""
+    module = types.ModuleType("pillow_heif")
+
+    class Plugin(PngImagePlugin.PngImageFile):
+        format = "STAND-IN"
+
+        def _open(self) -> None:
+            self.fp.read(12)
+            super()._open()
+
+    def register_heif_opener() -> None:
+        Image.register_open("STAND-IN", Plugin, lambda prefix: prefix[4:8] == b"ftyp")
+
+    module.register_heif_opener = register_heif_opener
+    monkeypatch.setitem(sys.modules, "pillow_heif", module)
+    yield
+    Image.OPEN.pop("STAND-IN", None)
+    Image.ID[:] = [name for name in Image.ID if name != "STAND-IN"]
+
+
+@pytest.mark.parametrize("name", ["photo.heic", "photo.HEIF", "photo.hif", "misnamed.jpg"])
+def test_a_heic_picture_is_read_where_its_package_is_installed(tmp_path, pillow_heif, name):
+    path = heic(tmp_path / name)
+    np.testing.assert_array_equal(read_image(path), moving_bar(5))
+    assert picture_size(path) == (48, 64)
+    (frame,) = read_frames(path)
+    np.testing.assert_array_equal(frame.image, moving_bar(5))
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"heix"])
+def test_without_it_a_heic_picture_is_one_sentence_that_says_what_to_do(
+    tmp_path, monkeypatch, brand
+):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # not to be imported
+    path = heic(tmp_path / "photo.heic", brand)
+    with pytest.raises(
+        InputError, match=rf"^{path} is a HEIC picture: pip install pillow-heif, or"
+    ):
+        read_image(path)
