@@ -1,13 +1,17 @@
 """The clips of a data set: found, counted and told apart by person.
 
 A clip is a video, a folder of PNG or JPEG frames, or one picture in which square frames stand
-side by side. The part of its name before the first ``#`` is the person that it shows.
+side by side. The part of its name before the first ``#`` is the person that it shows; clips may
+also lie in a folder of each person, by which they are named: ``id1/video/0001.mp4`` is
+``id1#video#0001``.
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -24,12 +28,14 @@ from datasets.pictures import (
 from datasets.settings import DataConfig
 from datasets.video import frames_at, probe, read_frames
 from modules.errors import InputError
+from modules.files import passed_over
 
 logger = logging.getLogger(__name__)
 
 Split = Literal["train", "test"]
 
 CLIP_SUFFIXES = {".mp4", ".mov", ".avi", ".gif"} | FRAME_SUFFIXES
+MAX_DEPTH = 2  # folders that a clip may lie in below that of all: of a person, and of a video
 MAX_UNREADABLE = 0.05  # share of the clips that may be left out
 
 
@@ -71,17 +77,21 @@ def find_clips(config: DataConfig, split: Split) -> list[Clip]:
 
 def survey_clips(config: DataConfig, split: Split) -> tuple[list[Clip], dict[str, str]]:
     """The readable clips of a split and, by name, what is wrong with the others."""
-    paths = split_paths(config, split)
+    folder, paths = split_paths(config, split)
     with ThreadPoolExecutor() as pool:
-        opened = dict(zip(paths, pool.map(_open, paths), strict=True))
+        opened = dict(zip(paths, pool.map(partial(_open, folder=folder), paths), strict=True))
     return (
         [found for found in opened.values() if isinstance(found, Clip)],
-        {path.name: str(found) for path, found in opened.items() if isinstance(found, InputError)},
+        {
+            str(path.relative_to(folder)): str(found)
+            for path, found in opened.items()
+            if isinstance(found, InputError)
+        },
     )
 
 
-def split_paths(config: DataConfig, split: Split) -> list[Path]:
-    """What may be clips of a split, in the order of their names; at least one."""
+def split_paths(config: DataConfig, split: Split) -> tuple[Path, list[Path]]:
+    """The folder of a split, and what may be clips in it, in the order of their paths."""
     root = config.folder
     if not root.is_dir():
         raise InputError(f"The data folder {root} does not exist: set data.root to one that does.")
@@ -91,15 +101,16 @@ def split_paths(config: DataConfig, split: Split) -> list[Path]:
         raise InputError(f"{root} has no folder {split} beside the other: add {root / split}.")
     paths = clip_paths(folder)
     if None in folders:
-        people = people_of(split, (identity_of(clip_name(path)) for path in paths), config)
-        paths = [path for path in paths if identity_of(clip_name(path)) in people]
+        shown = {path: identity_of(clip_name(path, folder)) for path in paths}
+        people = people_of(split, shown.values(), config)
+        paths = [path for path in paths if shown[path] in people]
     if not paths:
         raise InputError(
             f"{folder} holds no clips: it needs folders train and test, or videos "
             "(.mp4 .mov .avi .gif), folders of frames, or strips of frames; a stream needs "
             "data.source=stream."
         )
-    return paths
+    return folder, paths
 
 
 def require_own_names(clips: Sequence[Clip]) -> None:
@@ -109,10 +120,13 @@ def require_own_names(clips: Sequence[Clip]) -> None:
         raise InputError(f"{uses} clips are called {name}: give each a name of its own.")
 
 
-def open_clip(path: Path) -> Clip:
-    """The clip of a video, of a folder of frames, or of a strip.  Raises InputError for others."""
+def open_clip(path: Path, folder: Path | None = None) -> Clip:
+    """The clip of a video, of a folder of frames, or of a strip.  Raises InputError for others.
+
+    ``folder`` is that of all clips.
+    """
     num_frames = _num_strip_frames(path) if is_strip(path) else probe(path).num_frames
-    name = clip_name(path)
+    name = clip_name(path, folder)
     return Clip(path, name, identity_of(name), num_frames)
 
 
@@ -147,15 +161,36 @@ def split_folders(root: Path) -> dict[Split | None, Path]:
 
 
 def clip_paths(folder: Path) -> list[Path]:
-    """What may be clips in a folder, in the order of their names."""
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)
-    )
+    """What may be clips in a folder, in the order of their paths.  Raises InputError for names."""
+    paths = possible_clips(folder)
     for path in paths:
-        require_text(path)
+        for part in (path, *path.relative_to(folder).parents[:-1]):
+            require_text(part)
     return paths
+
+
+def possible_clips(folder: Path, depth: int = MAX_DEPTH) -> list[Path]:
+    """The same, whatever their names: those in folders of people in the place of these."""
+    paths: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if passed_over(path.name):
+            continue
+        if not path.is_dir():
+            paths += [path] if path.suffix.lower() in CLIP_SUFFIXES else []
+        elif depth == 0 or _holds_frames(path):
+            paths.append(path)
+        else:
+            paths += possible_clips(path, depth - 1) or [path]
+    return paths
+
+
+def _holds_frames(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(
+            os.path.splitext(entry.name)[1].lower() in FRAME_SUFFIXES
+            and not passed_over(entry.name)
+            for entry in entries
+        )
 
 
 def people_of(split: Split, identities: Iterable[str], config: DataConfig) -> set[str]:
@@ -172,16 +207,25 @@ def people_of(split: Split, identities: Iterable[str], config: DataConfig) -> se
     return test if split == "test" else set(people) - test
 
 
-def _open(path: Path) -> Clip | InputError:
+def _open(path: Path, folder: Path) -> Clip | InputError:
     try:
-        return open_clip(path)
+        return open_clip(path, folder)
     except InputError as error:
         return error
 
 
-def clip_name(path: Path) -> str:
-    """The name of a video without its ending, or of a folder."""
-    return path.name if path.is_dir() else path.stem
+def clip_name(path: Path, folder: Path | None = None) -> str:
+    """The name of a video without its ending, or of a folder; with the person's in ``folder``."""
+    return with_person(path.name if path.is_dir() else path.stem, path, folder)
+
+
+def with_person(name: str, path: Path, folder: Path | None) -> str:
+    """The name of the clip at ``path``, after those of the folders below ``folder`` that it is in.
+
+    The first of them is the person; a name that begins with the same person stays.
+    """
+    above = () if folder is None else path.parent.relative_to(folder).parts
+    return name if not above or identity_of(name) == above[0] else "#".join([*above, name])
 
 
 def identity_of(name: str) -> str:

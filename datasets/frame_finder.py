@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.animated import moves
-from datasets.clips import CLIP_SUFFIXES, Clip, clip_name, frames_of, identity_of, open_clip
+from datasets.clips import (
+    CLIP_SUFFIXES,
+    Clip,
+    clip_name,
+    frames_of,
+    identity_of,
+    open_clip,
+    possible_clips,
+    split_folders,
+    with_person,
+)
 from datasets.pictures import FRAME_SUFFIXES, PICTURE_SUFFIXES, Picture, frame_paths, read_image
 from datasets.video_file import open_video
 from modules.errors import InputError
@@ -71,6 +81,7 @@ class FrameFinder:
             raise InputError(f"The data root {root} is no folder: give the one with the clips.")
         self.root = root
         self.roots = [] if root is None else [*(root / split for split in SPLITS), root]
+        self.folders = {} if root is None else split_folders(root)
         self.elsewhere = [beside, Path()]
         self.present: dict[Path, bool] = {}
         self.clip_files: dict[Path, dict[str, list[Path]]] = {}
@@ -100,13 +111,13 @@ class FrameFinder:
     def first_frame(self, clip: Clip) -> FrameRef:
         """The first frame of a clip."""
         if clip.path.is_dir():
-            return _picture(frame_paths(clip.path)[0], clip.path)
-        return _numbered(clip.path, 0)
+            return self._picture(frame_paths(clip.path)[0], clip.path)
+        return self._numbered(clip.path, 0)
 
     def frame(self, clip_file: Path, number: int) -> FrameRef:
         """The frame of this number: of a folder by the names in it.  Raises InputError."""
         if not clip_file.is_dir():
-            return _numbered(clip_file, number)
+            return self._numbered(clip_file, number)
         return self._in_folder(clip_file, f"{number:07d}", number)
 
     def _places(self, text: str, parts: list[str]) -> Iterator[tuple[Path, list[str]]]:
@@ -124,14 +135,16 @@ class FrameFinder:
         names_picture = suffix.lower() in PICTURE_SUFFIXES
         if exact is not None:
             still = names_picture and exact.is_file() and not moves(exact)
-            return _picture(exact) if still else self._clip(exact)
+            return self._picture(exact) if still else self._clip(exact)
         if not names_picture:
             clip = self._clip_file(base, parts)
             return None if clip is None else self._clip(clip)
         clip, number = self._clip_file(base, parts[:-1]), frame_number(stem)
         if clip is None or number is None or (clip.is_dir() and not self._numbers(clip)):
             return None
-        return self._in_folder(clip, stem, number) if clip.is_dir() else _numbered(clip, number)
+        return (
+            self._in_folder(clip, stem, number) if clip.is_dir() else self._numbered(clip, number)
+        )
 
     def _walk(self, base: Path, parts: list[str]) -> Path | None:
         """``base/parts`` where it exists, asked for part by part: most miss at the first."""
@@ -150,7 +163,8 @@ class FrameFinder:
         if folder is None:
             return None
         if folder not in self.clip_files:
-            self.clip_files[folder] = _clip_files(folder)
+            of_people = folder in self.folders.values()
+            self.clip_files[folder] = _clip_files(folder, of_people=of_people)
         name = parts[-1]
         files = self.clip_files[folder].get(_without_ending(name), [])
         return min(files, key=lambda file: (not file.is_dir(), file.name != name), default=None)
@@ -158,7 +172,7 @@ class FrameFinder:
     def _clip(self, path: Path) -> Clip:
         if path not in self.clips:
             try:
-                clip, name = open_clip(path), _folder_name(path)
+                clip, name = open_clip(path), self._folder_name(path)
                 self.clips[path] = clip._replace(name=name, identity=identity_of(name))
             except InputError as error:
                 self.clips[path] = error
@@ -186,7 +200,33 @@ class FrameFinder:
         if len(paths) > 1:
             names = " and ".join(sorted(path.name for path in paths))
             raise InputError(f"{folder} has two frames of one number: {names}.")
-        return _picture(paths[0], folder)
+        return self._picture(paths[0], folder)
+
+    def _picture(self, path: Path, folder: Path | None = None) -> FrameRef:
+        """A file: a frame of its folder, or a clip of its own where its name is no number.
+
+        In a folder named as a clip, person#clip, pictures of all names are frames.
+        """
+        named_as_clip = "#" in path.parent.name and "#" not in path.stem
+        if folder is None and (named_as_clip or frame_number(path.stem) is not None):
+            folder = path.parent
+        clip = path.stem if folder is None else self._folder_name(folder)
+        return FrameRef(clip, path.stem, path, None)
+
+    def _numbered(self, path: Path, number: int) -> FrameRef:
+        return FrameRef(self._folder_name(path), f"{number:07d}", path, number)
+
+    def _folder_name(self, path: Path) -> str:
+        """The name of the clip in a folder or file, as ``datasets.clips`` has it."""
+        absolute = Path(os.path.abspath(path))
+        if absolute.name == CELEBV_FOLDER:
+            return clip_name(absolute.parent)
+        name = clip_name(absolute)
+        for split, folder in self.folders.items():
+            # above a root that is not split may be other folders than a person's
+            if path.is_relative_to(folder) and (split or "#" not in name):
+                return with_person(name, path, folder)
+        return name
 
 
 def frame_number(stem: str) -> int | None:
@@ -203,16 +243,19 @@ def count_frames(path: Path) -> int:
         return len(video.index().times)
 
 
-def _clip_files(folder: Path) -> dict[str, list[Path]]:
+def _clip_files(folder: Path, *, of_people: bool) -> dict[str, list[Path]]:
     """The folders, videos and strips in a folder by name, in which no ending of a video counts.
 
-    A folder of frames may be named ``CLIP.mp4``, after the video that they came from.
+    A folder of frames may be named ``CLIP.mp4``, after the video that they came from.  In one
+    ``of_people`` there may be a folder of each.
     """
     files: dict[str, list[Path]] = {}
     if folder.is_dir():
-        for path in sorted(map(Path, os.scandir(folder)), key=_kind_and_name):
+        paths = possible_clips(folder) if of_people else map(Path, os.scandir(folder))
+        for path in sorted(paths, key=_kind_and_name):
             if path.suffix.lower() in CLIP_SUFFIXES or path.is_dir():
-                files.setdefault(_without_ending(path.name), []).append(path)
+                name = with_person(_without_ending(path.name), path, folder)
+                files.setdefault(name, []).append(path)
     return files
 
 
@@ -223,27 +266,6 @@ def _without_ending(name: str) -> str:
 
 def _kind_and_name(path: Path) -> tuple[bool, str]:
     return path.suffix.lower() in FRAME_SUFFIXES, path.name  # videos before strips
-
-
-def _picture(path: Path, folder: Path | None = None) -> FrameRef:
-    """A file: a frame of its folder, or a clip of its own where its name is no number.
-
-    In a folder named as a clip, person#clip, pictures of all names are frames.
-    """
-    named_as_clip = "#" in path.parent.name and "#" not in path.stem
-    if folder is None and (named_as_clip or frame_number(path.stem) is not None):
-        folder = path.parent
-    return FrameRef(path.stem if folder is None else _folder_name(folder), path.stem, path, None)
-
-
-def _numbered(path: Path, number: int) -> FrameRef:
-    return FrameRef(clip_name(path), f"{number:07d}", path, number)
-
-
-def _folder_name(path: Path) -> str:
-    """The name of the clip in a folder or file, as ``datasets.clips`` has it."""
-    path = Path(os.path.abspath(path))
-    return clip_name(path.parent if path.name == CELEBV_FOLDER else path)
 
 
 def _least_parts(parts: list[str]) -> int:

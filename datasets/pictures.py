@@ -17,6 +17,7 @@ from datasets.content import Content
 from datasets.file_kinds import kind_of_media, require_file
 from datasets.geometry import Box
 from modules.errors import InputError
+from modules.files import passed_over
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 Size = tuple[int, int]  # height and width
@@ -88,7 +89,7 @@ def frame_paths(folder: Path) -> list[Path]:
     frames = [
         entry
         for entry in entries
-        if entry.suffix.lower() in FRAME_SUFFIXES and not entry.name.startswith(".")
+        if entry.suffix.lower() in FRAME_SUFFIXES and not passed_over(entry.name)
     ]
     if not frames:
         raise InputError(f"{folder} holds no PNG or JPEG frames: give a folder that does.")

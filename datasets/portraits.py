@@ -7,6 +7,7 @@ from typing import NamedTuple
 from datasets.clips import clip_name, identity_of
 from datasets.pictures import PICTURE_SUFFIXES, Picture, picture_size, read_image, require_text
 from modules.errors import InputError
+from modules.files import passed_over
 
 
 class Portrait(NamedTuple):
@@ -39,8 +40,7 @@ def find_portraits(root: Path, unwanted: Collection[str]) -> list[Portrait]:
     paths = sorted(
         path
         for path in root.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES
-        and not (path.name.startswith(".") or path.is_dir())
+        if path.suffix.lower() in PICTURE_SUFFIXES and not (passed_over(path.name) or path.is_dir())
     )
     portraits = []
     for path in paths:

@@ -44,7 +44,12 @@ class Packed(NamedTuple):
     data: bytes
 
 
-Job = tuple[Path, Split | None]
+class Job(NamedTuple):
+    """A clip to be packed."""
+
+    path: Path
+    split: Split | None
+    folder: Path  # of all clips of the split
 
 
 def write_stream(root: Path, output: str, workers: int) -> Report:
@@ -61,10 +66,10 @@ def write_stream(root: Path, output: str, workers: int) -> Report:
     with target(output, root) as (folder, publish), ThreadPoolExecutor(workers) as pool:
         writer = ShardWriter(folder, publish)
         results = in_order(pool, pack, jobs, ahead=workers)
-        for (path, split), packed in progress_bar(results, total=len(jobs), unit="clip"):
+        for (path, split, clips), packed in progress_bar(results, total=len(jobs), unit="clip"):
             if isinstance(packed, InputError):
                 reason = without_path(packed, path)
-                outcomes.append(Outcome(clip_name(path), split or "", UNREADABLE, reason))
+                outcomes.append(Outcome(clip_name(path, clips), split or "", UNREADABLE, reason))
                 continue
             writer.add(packed)
             entries.append(packed.entry)
@@ -86,8 +91,8 @@ def clips_to_write(root: Path) -> list[Job]:
     if not root.is_dir():
         raise InputError(f"The data folder {root} does not exist: name one that does.")
     folders = split_folders(root)
-    jobs: list[Job] = [
-        (path, split) for split, folder in folders.items() for path in clip_paths(folder)
+    jobs = [
+        Job(path, split, folder) for split, folder in folders.items() for path in clip_paths(folder)
     ]
     if not jobs:
         raise InputError(f"{root} holds no clips: name a folder with train and test, or of clips.")
@@ -96,9 +101,9 @@ def clips_to_write(root: Path) -> list[Job]:
 
 def pack(job: Job) -> Packed | InputError:
     """A clip as an item, or what is wrong with it."""
-    path, split = job
+    path, split, folder = job
     try:
-        clip = open_clip(path)
+        clip = open_clip(path, folder)
         data = zipped(path) if path.is_dir() else path.read_bytes()
         record = record_path(path)
         text = record.read_text() if record.is_file() else None

@@ -54,7 +54,8 @@ def training_portraits(config: DataConfig) -> list[Portrait]:
     if config.portraits is None:
         return []
     if config.source == "files":
-        tested = {identity_of(clip_name(path)) for path in split_paths(config, "test")}
+        folder, paths = split_paths(config, "test")
+        tested = {identity_of(clip_name(path, folder)) for path in paths}
     else:
         tested = {clip.identity for clip in training_clips(config, "test")}
     return find_portraits(config.portraits.root, tested)

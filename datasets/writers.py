@@ -27,7 +27,7 @@ from datasets.codecs import H264, Codec, Gif
 from datasets.pictures import Picture
 from datasets.sound import Sound
 from modules.errors import InputError, OutputError
-from modules.files import link_target, remove_leftovers, temporary_path
+from modules.files import left_by_system, link_target, remove_leftovers, temporary_path
 
 # Seconds are divided finely enough for the time stamps of all common rates and containers:
 # multiples of 1/90000, 1/12800, 1/15360, 1/24000, 1/30000 and 1/1000 stay exact.
@@ -123,7 +123,8 @@ class FolderWriter(Writer):
 
     def _holds_only_frames(self) -> bool:
         return self.place.is_dir() and all(
-            re.fullmatch(r"\d{7}\.png", entry.name) for entry in self.place.iterdir()
+            re.fullmatch(r"\d{7}\.png", entry.name) or left_by_system(entry.name)
+            for entry in self.place.iterdir()
         )
 
     def _begin(self) -> None:

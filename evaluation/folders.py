@@ -18,6 +18,7 @@ from datasets.video import read_frames
 from evaluation.landmarks import GivenLandmarks, given_files
 from evaluation.units import Dropped, Row, Unit
 from modules.errors import InputError
+from modules.files import passed_over
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif"}
 PICTURES_IN_A_UNIT = 32
@@ -163,8 +164,8 @@ def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> Entries:
 
 
 def is_entry(path: Path) -> bool:
-    known = path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES | PICTURE_SUFFIXES
-    return known and not path.name.startswith(".")
+    known = path.is_dir() or is_picture(path) or path.suffix.lower() in VIDEO_SUFFIXES
+    return known and not passed_over(path.name)
 
 
 def is_picture(path: Path) -> bool:

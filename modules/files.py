@@ -11,6 +11,22 @@ from psutil import pid_exists
 
 from modules.errors import InputError, OutputError
 
+# What operating systems and storages leave beside the files of people, in lower case
+LEFT_BY_SYSTEMS = {
+    *("__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin"),
+    *("system volume information", "lost+found", "@eadir", "#recycle", "#snapshot"),
+}
+
+
+def left_by_system(name: str) -> bool:
+    """Whether a file or folder of this name was put there by a system, and not by people."""
+    return name.lower() in LEFT_BY_SYSTEMS or name.startswith("._")
+
+
+def passed_over(name: str) -> bool:
+    """Whether a file or folder of this name is none of the data: hidden, or left by a system."""
+    return name.startswith(".") or left_by_system(name)
+
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:

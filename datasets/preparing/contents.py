@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.clips import CLIP_SUFFIXES
+from datasets.clips import possible_clips, with_person
 from datasets.pair_list import without_ending
 from modules.errors import InputError
 from modules.files import printable
@@ -31,6 +31,12 @@ class Contents(NamedTuple):
     def all_clips(self) -> list[Path]:
         return [path for paths in self.clips.values() for path in paths]
 
+    def name(self, path: Path) -> str:
+        """The name of a clip, by which lists know it: without an ending, even of a folder."""
+        folders = [self.root / split for split in self.clips]
+        folder = next(folder for folder in folders if path.is_relative_to(folder))
+        return with_person(without_ending(path.name), path, folder)
+
     def require_clips(self) -> None:
         """Raises InputError where there are none."""
         if not self.all_clips:
@@ -46,7 +52,7 @@ def read_contents(root: Path) -> Contents:
     splits = [split for split in SPLITS if (root / split).is_dir()] or [""]
     folders = [root, *(root / split for split in splits if split)]
     entries = {folder: sorted(folder.iterdir()) for folder in folders}
-    clips = {split: [path for path in entries[root / split] if _is_clip(path)] for split in splits}
+    clips = {split: possible_clips(root / split) for split in splits}
     return Contents(
         root,
         clips,
@@ -62,15 +68,6 @@ def temporary(paths: Sequence[Path]) -> list[Path]:
     return [path for path in paths if TEMPORARY.fullmatch(path.name)]
 
 
-def plain_name(path: Path) -> str:
-    """The name of a clip, by which lists know it: without an ending, even where it is a folder."""
-    return without_ending(path.name)
-
-
 def without_path(error: InputError, path: Path) -> str:
     """What an error says about a file whose name stands beside it."""
     return str(error).removeprefix(f"{path} ").replace(f"{path}/", "")
-
-
-def _is_clip(path: Path) -> bool:
-    return not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in CLIP_SUFFIXES)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datasets.clips import identity_of
 from datasets.pair_list import read_pair_list
-from datasets.preparing.contents import Contents, plain_name
+from datasets.preparing.contents import Contents
 from datasets.preparing.metadata import read_metadata
 from modules.files import printable
 from modules.section import Section
@@ -95,7 +95,7 @@ def cover_table(path: Path, contents: Contents) -> TableCoverage:
     covered: dict[str, SplitCoverage] = {}
     for split in splits:
         divided = "" not in contents.clips
-        here = set(map(plain_name, contents.clips.get(split if divided else "", [])))
+        here = set(map(contents.name, contents.clips.get(split if divided else "", [])))
         own = listed.get(split, {})
         covered[split] = cover_split(
             own, here, unlisted=here - (own.keys() if divided else everywhere)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from datasets.clips import clip_name, identity_of
 from datasets.jobs import WorkerDied
-from datasets.preparing.contents import SPLITS, Contents, plain_name
+from datasets.preparing.contents import SPLITS, Contents
 from datasets.preparing.inspection import Fault, Inspection, Size
 from datasets.preparing.records import Record, read_record
 from modules.errors import InputError
@@ -130,7 +130,7 @@ def duplicate_names(contents: Contents) -> list[Problem]:
     """Names that several clips have, in one split or in both."""
     uses: dict[str, list[str]] = {}
     for path in contents.all_clips:
-        uses.setdefault(printable(plain_name(path)), []).append(contents.label(path))
+        uses.setdefault(printable(contents.name(path)), []).append(contents.label(path))
     return [
         Problem(NAMES, name, ", ".join(labels), contents.root)
         for name, labels in sorted(uses.items())
@@ -143,7 +143,7 @@ def people_in_both(contents: Contents) -> list[Problem]:
     if set(contents.clips) != set(SPLITS):
         return []
     train, test = (
-        Counter(identity_of(printable(plain_name(path))) for path in contents.clips[split])
+        Counter(identity_of(printable(contents.name(path))) for path in contents.clips[split])
         for split in SPLITS
     )
     return [

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from modules.errors import InputError
+from modules.files import passed_over
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,9 @@ def ids_of(stem: str) -> Iterator[tuple[str, bool]]:
 
 
 def walk(folder: Path, but: Path | None = None) -> Iterator[Path]:
-    """The files below a folder, links followed, none that is hidden; no folder is entered twice.
+    """The files below a folder, links followed, no folder entered twice; none hidden or a system's.
 
-    Nor is ``but``, the output that may lie below it.
+    Nor is ``but`` entered, the output that may lie below it.
     """
     entered: set[tuple[int, int]] = set()
     if but is not None and but.is_dir() and not but.samefile(folder):
@@ -67,8 +68,8 @@ def walk(folder: Path, but: Path | None = None) -> Iterator[Path]:
             folders.clear()  # a link has led back, or it is ``but``
             continue
         entered.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not passed_over(name))
+        yield from (Path(parent, name) for name in sorted(files) if not passed_over(name))
 
 
 def _tell(error: OSError) -> None:

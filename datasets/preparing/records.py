@@ -12,7 +12,7 @@ from pydantic import JsonValue, PositiveInt, ValidationError
 from datasets.clips import clip_name
 from datasets.geometry import Box, Geometry
 from modules.errors import InputError
-from modules.files import write_text_whole
+from modules.files import passed_over, write_text_whole
 from modules.section import Section
 
 SETTINGS, GEOMETRY = "dataset.json", "geometry.json"
@@ -80,7 +80,7 @@ def keep_settings(root: Path, command: str, settings: dict[str, JsonValue]) -> N
                 "or name another --output."
             )
         return
-    if root.is_dir() and any(not entry.name.startswith(".") for entry in root.iterdir()):
+    if root.is_dir() and any(not passed_over(entry.name) for entry in root.iterdir()):
         raise InputError(f"{root} holds something else than a data set: name an empty --output.")
     write_text_whole(path, wanted.model_dump_json(indent=1) + "\n")
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.clips import clip_name, identity_of
 from datasets.geometry import Geometry
 from datasets.jobs import WorkerDied, run_jobs
 from datasets.preparing.clip_figures import ClipFigures, measure
@@ -174,7 +175,8 @@ def measure_all(contents: Contents, workers: int) -> Measured:
         for path in own:
             result = done[path]
             if isinstance(result, ClipFigures):
-                clips[split][path] = result
+                name = clip_name(path, contents.root / split)
+                clips[split][path] = result._replace(name=name, person=identity_of(name))
             else:
                 reason = result.detail if isinstance(result, WorkerDied) else result
                 unreadable[contents.label(path)] = reason

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.clips import find_clips
+from datasets.clips import find_clips, survey_clips
 from datasets.settings import DataConfig
 from datasets.video import read_frames
 from modules.errors import InputError
@@ -45,6 +45,69 @@ def test_clips_of_every_kind_are_found_and_counted(tmp_path):
     np.testing.assert_array_equal(clips[3].frames([3])[0], moving_bar(3, 32, 32))
     expected = [frame.image for frame in read_frames(clips[0].path)]
     np.testing.assert_array_equal(clips[0].frames(range(7)), expected)
+
+
+def test_clips_in_folders_of_people_are_named_by_these(tmp_path):
+    train = tmp_path / "train"
+    first = write_clip(train / "ann" / "a.mp4", num_frames=3)
+    for name in ("ann/b.mov", "bob/a.mp4", "bob/bob#c.mp4", "carl#2/x.mp4", "dan#d.mp4"):
+        (train / name).parent.mkdir(exist_ok=True)
+        shutil.copy(first, train / name)
+    (train / "eve" / "21Uxsk56VDQ").mkdir(parents=True)
+    shutil.copy(first, train / "eve" / "21Uxsk56VDQ" / "00001.mp4")
+    write_folder(train / "fay" / "walk", num_frames=4)
+    write_folder(train / "gus#clip", num_frames=2)
+    (train / "ann" / "notes.txt").write_text("not a clip")
+    clips = find_clips(DataConfig(root=tmp_path), "train")
+    assert [(clip.name, clip.identity, clip.num_frames) for clip in clips] == [
+        ("ann#a", "ann", 3),
+        ("ann#b", "ann", 3),
+        ("bob#a", "bob", 3),
+        ("bob#c", "bob", 3),
+        ("carl#2#x", "carl", 3),
+        ("dan#d", "dan", 3),
+        ("eve#21Uxsk56VDQ#00001", "eve", 3),
+        ("fay#walk", "fay", 4),
+        ("gus#clip", "gus", 2),
+    ]
+    np.testing.assert_array_equal(clips[7].frames([2]), [moving_bar(2)])
+
+
+def test_people_in_folders_are_split_by_seed_too(tmp_path):
+    first = write_clip(tmp_path / "p0" / "0.mp4", num_frames=2)
+    for number in range(1, 12):
+        (tmp_path / f"p{number // 3}").mkdir(exist_ok=True)
+        shutil.copy(first, tmp_path / f"p{number // 3}" / f"{number}.mp4")
+    config = DataConfig(root=tmp_path, test_share=0.5)
+    train, test = find_clips(config, "train"), find_clips(config, "test")
+    assert len(train) == len(test) == 6
+    assert {clip.identity for clip in train} | {clip.identity for clip in test} == {
+        *("p0", "p1", "p2", "p3")
+    }
+    assert not {clip.identity for clip in train} & {clip.identity for clip in test}
+
+
+def test_what_systems_leave_is_passed_over(tmp_path):
+    first = write_clip(tmp_path / "train" / "ann" / "a.mp4", num_frames=2)
+    write_folder(tmp_path / "train" / "bob#b", num_frames=2)
+    left = [
+        *("__MACOSX/._a.mp4", "__MACOSX/ann/a.mp4", ".hidden/a.mp4", "ann/._a.mp4", "._c.mp4"),
+        *("ann/.DS_Store", "ann/Thumbs.db", "ann/@eaDir/a.mp4", "System Volume Information/x.mp4"),
+        *("$RECYCLE.BIN/a.mp4", "lost+found/a.mp4", "bob#b/._0.png", "bob#b/.DS_Store"),
+    ]
+    for name in left:
+        (tmp_path / "train" / name).parent.mkdir(exist_ok=True, parents=True)
+        shutil.copy(first, tmp_path / "train" / name)
+    clips = find_clips(DataConfig(root=tmp_path), "train")
+    assert [(clip.name, clip.num_frames) for clip in clips] == [("ann#a", 2), ("bob#b", 2)]
+
+
+def test_an_unreadable_clip_of_a_person_is_named_with_its_folder(tmp_path):
+    for person in ("ann", "bob"):
+        (tmp_path / "train" / person).mkdir(parents=True)
+        (tmp_path / "train" / person / "1.mp4").write_text("no video")
+    _, unreadable = survey_clips(DataConfig(root=tmp_path), "train")
+    assert list(unreadable) == ["ann/1.mp4", "bob/1.mp4"]
 
 
 def test_splits_are_the_folders_where_there_are_any(tmp_path):

@@ -67,6 +67,19 @@ def test_a_published_list_with_foreign_prefixes_is_found(tmp_path, root):
     np.testing.assert_array_equal(pair.driving.read(), frames_at(video, [7])[0])
 
 
+def test_clips_in_folders_of_people_are_found_by_path_and_by_name(tmp_path, root):
+    write_frames(root / "test" / "Carl" / "walk", [3, 5])
+    video = write_clip(root / "test" / "Dora" / "clip.mp4")
+    rows = "x/Carl/walk/0000003.png,x/Dora/clip/0000007.png\n"
+    rows += "Carl#walk/0000005.png,Dora#clip/0000009.png\nCarl#walk/0000005.png,Dora#clip\n"
+    pairs = read(tmp_path, rows, root=root).pairs
+    assert [pair.driving.number for pair in pairs[:2]] == [7, 9]
+    for pair in pairs:
+        assert (pair.source.clip, pair.source.identity) == ("Carl#walk", "Carl")
+        assert (pair.driving.path, pair.identity) == (video, "Dora")
+    assert pairs[2].driving.name == "Dora#clip"
+
+
 def test_frames_are_found_by_their_numbers_and_never_by_their_place(tmp_path, root):
     rows = f"x/{ANNA}/0000001.png,x/{ANNA}/0000040.png\nx/{ANNA}/3.jpg,x/{ANNA}/0000040.png\n"
     listed = read(tmp_path, rows, root=root)

@@ -44,6 +44,16 @@ def test_equal_clips_make_equal_streams(root, tmp_path, capsys):
     assert output == ["done: test         1", "done: train        3"] * 2  # nothing else
 
 
+def test_clips_in_folders_of_people_go_by_their_names(root, tmp_path, capsys):
+    write_clip(root / "train" / "ann" / "a.mp4", num_frames=5)
+    (root / "train" / "ann" / "bad.mp4").write_text("no video")
+    write(root, tmp_path / "stream")
+    clips = json.loads((tmp_path / "stream" / MANIFEST).read_text())["clips"]
+    names = [entry["name"] for entry in clips]
+    assert sorted(names) == ["ann#a", "id0#0", "id1#0", "id2#0", "id3#0"]
+    assert "unreadable: ann#bad" in capsys.readouterr().err
+
+
 def test_frames_are_zipped_in_their_order_and_without_a_date(tmp_path):
     for number in (10, 9):
         Image.new("RGB", (8, 8)).save(tmp_path / f"frame{number}.png")

@@ -255,6 +255,10 @@ def test_a_folder_replaces_earlier_frames_and_nothing_else(tmp_path):
             for number in range(count):
                 writer.write(moving_bar(number))
         assert len(list(folder.iterdir())) == count
+    (folder / ".DS_Store").write_text("of a system")
+    with FolderWriter(folder) as writer:
+        writer.write(moving_bar(0))
+    assert [path.name for path in folder.iterdir()] == ["0000000.png"]
     (folder / "notes.txt").write_text("precious")
     with pytest.raises(InputError, match="other things"), FolderWriter(folder):
         pass

@@ -83,6 +83,8 @@ def test_pictures_are_paired_by_name_whatever_their_order_and_ending(tmp_path):
 
 def test_numbered_pictures_are_one_clip(tmp_path):
     save_clip(tmp_path / "real", {3: 30, 10: 100})
+    save(tmp_path / "real" / "__MACOSX" / "3.png", 0)
+    save(tmp_path / "real" / "._3.png", 0)
     save(tmp_path / "generated" / "3.png", 31)
     save(tmp_path / "generated" / "10.png", 101)
     rows, _, _ = read(tmp_path)

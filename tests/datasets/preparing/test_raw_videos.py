@@ -41,6 +41,7 @@ def test_a_title_before_the_id_is_no_part_of_it(folder):
 def test_unfinished_and_hidden_files_are_none(folder):
     make(folder, "a.mp4.part", "b.mp4.ytdl", "c.temp.mp4", "d.f137.mp4", "d.f251-drc.webm")
     make(folder, "e.mp4.part-Frag12", ".f.mp4", ".work/g.mp4", "h.mp4.temp", "title [i].f22.mp4")
+    make(folder, "__MACOSX/l.mp4", "__MACOSX/x/._m.mp4", "@eaDir/n.mp4", "$RECYCLE.BIN/o.mp4")
     os.symlink(folder / "nothing", folder / "j.mp4")
     (folder / "k.mp4").mkdir()
     assert found(folder) == {}

@@ -15,6 +15,7 @@ from datasets.pictures import Picture
 from datasets.preparing.clip_figures import HELD, ClipFigures, measure, sampled
 from datasets.preparing.contact_sheet import COLUMNS, GAP, HEADING, LABEL, TILE
 from datasets.preparing.contents import read_contents
+from datasets.preparing.problems import duplicate_names
 from datasets.preparing.records import Record, record_path
 from datasets.preparing.stats import Stats, measure_all, quantiles, split_stats, write_stats
 from datasets.writers import VideoWriter
@@ -161,6 +162,21 @@ def test_the_command_writes_figures_table_and_sheet(tmp_path, capsys):
     assert [row["name"] for row in rows] == ["id1#a", "id1#b", "id2#a", "id9#a"]
     assert rows[2] | {"brightness": "150.0", "split": "train", "motion": ""} == rows[2]
     assert Image.open(output / "contact_sheet.png").width == COLUMNS * (TILE + GAP) + GAP
+
+
+def test_people_are_told_by_their_folders(tmp_path):
+    for name in ("ann/a", "ann/b", "bob/a"):
+        write_grey(tmp_path / "root" / "train" / name, [50, 60, 70], size=(TILE, TILE))
+    write_grey(tmp_path / "root" / "train" / "__MACOSX" / "ann" / "a", [50], size=(TILE, TILE))
+    stats = run_stats(tmp_path / "root", tmp_path / "stats")
+    assert {name: own.clips for name, own in stats.splits["train"].people.items()} == {
+        "ann": 2,
+        "bob": 1,
+    }
+    assert "ann#b" in (tmp_path / "stats" / "clips.csv").read_text()
+    contents = read_contents(tmp_path / "root")
+    assert [contents.name(path) for path in contents.all_clips] == ["ann#a", "ann#b", "bob#a"]
+    assert not duplicate_names(contents)
 
 
 def test_equal_roots_give_equal_files(tmp_path):
