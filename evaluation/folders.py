@@ -164,7 +164,7 @@ def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> Entries:
 
 
 def is_entry(path: Path) -> bool:
-    known = path.is_dir() or is_picture(path) or path.suffix.lower() in VIDEO_SUFFIXES
+    known = path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES | PICTURE_SUFFIXES
     return known and not passed_over(path.name)
 
 
