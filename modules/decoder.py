@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from modules.blocks import ResidualBlock, UpBlock
-from modules.geometry import resize
+from modules.geometry import at_least_float32, resize
 
 
 class Decoder(nn.Module):
@@ -37,5 +37,5 @@ class Decoder(nn.Module):
             skip = skipped.pop()
             x = x if skip is None else torch.cat([x, skip], dim=1)
         x = x * (1 - visible).to(x.dtype) + finest
-        painted = self.final(x).float().sigmoid()
+        painted = at_least_float32(self.final(x)).sigmoid()
         return painted * (1 - visible) + warped_source * visible

@@ -19,6 +19,7 @@ from modules.geometry import (
     KEYPOINT_VARIANCE,
     AntiAliasedDownsample,
     Keypoints,
+    at_least_float32,
     coordinate_grid,
     full_precision,
     gaussian_maps,
@@ -136,8 +137,8 @@ class DenseMotionNetwork(nn.Module):
 
         evidence = torch.cat([heatmaps[:, :, None], candidates], dim=2).flatten(1, 2)
         feature = self.hourglass(evidence)
-        mask = self.mask(feature).float().softmax(dim=1)
+        mask = at_least_float32(self.mask(feature)).softmax(dim=1)
         with full_precision(source):
             deformation = torch.einsum("bkhw,bkhwi->bhwi", mask, motions)
-        occlusion = self.occlusion(feature).float().sigmoid()
+        occlusion = at_least_float32(self.occlusion(feature)).sigmoid()
         return DenseMotion(deformation, occlusion, mask, candidates)

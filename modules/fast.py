@@ -38,6 +38,10 @@ from modules.replay import Replay
 
 Network = TypeVar("Network", bound=nn.Module)
 
+# Channels from which a decoder paints four pixels at a time.  Of fewer, oneDNN (3.13) computes some
+# kernels of 8 x 8 wrongly in bf16 with AMX, by as much as their values: those of 8 and 12.
+CHANNELS_TO_PAINT_FOUR = 16
+
 
 class FastEncoded(NamedTuple):
     """All that depends on the source alone."""
@@ -255,13 +259,14 @@ class FastLevel(nn.Module):
 def fast_decoder(decoder: Decoder, precision: torch.dtype) -> Decoder:
     """A decoder with folded norms, whose kernels for doubled maps are made once.
 
-    It paints four neighbouring pixels at a time.
+    It paints four neighbouring pixels at a time, unless it is very narrow.
     """
     decoder.up = nn.ModuleList(map(transposed, decoder.up))
     weight, bias = weight_and_bias(decoder.final)
-    bias = bias.repeat_interleave(4)
-    at_four = convolution(kernel_at_four(weight), bias, precision, stride=2, padding=3)
-    decoder.final = nn.Sequential(at_four, nn.PixelShuffle(2))
+    if weight.shape[1] >= CHANNELS_TO_PAINT_FOUR:
+        bias = bias.repeat_interleave(4)
+        at_four = convolution(kernel_at_four(weight), bias, precision, stride=2, padding=3)
+        decoder.final = nn.Sequential(at_four, nn.PixelShuffle(2))
     decoder.to(precision)
     for block in decoder.modules():
         if isinstance(block, ResidualBlock):

@@ -29,6 +29,11 @@ def full_precision(like: Tensor) -> AbstractContextManager[None]:
     return torch.autocast(like.device.type, enabled=False)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """``x`` in float32, or in float64 where it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def coordinate_grid(size: tuple[int, ...], like: Tensor) -> Tensor:
     """The coordinates of every pixel of a map of ``size`` (H, W): (H, W, 2), on ``like``'s device.
 
@@ -127,7 +132,8 @@ class AntiAliasedDownsample(nn.Module):
         radius = round(4 * sigma)
         offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
         line = torch.exp(-offsets.square() / (2 * sigma**2)) if radius else torch.ones(1)
-        self.register_buffer("line", (line / line.sum()).float(), persistent=False)
+        line = (line / line.sum()).to(torch.get_default_dtype())
+        self.register_buffer("line", line, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H / factor, W / factor)."""

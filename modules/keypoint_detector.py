@@ -8,7 +8,12 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from modules.blocks import Hourglass
-from modules.geometry import AntiAliasedDownsample, coordinate_grid, full_precision
+from modules.geometry import (
+    AntiAliasedDownsample,
+    at_least_float32,
+    coordinate_grid,
+    full_precision,
+)
 from modules.section import Section
 
 
@@ -39,7 +44,7 @@ class KeypointDetector(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, H, W) in [0, 1] -> positions (B, K, 2), jacobians (B, K, 2, 2)."""
         with full_precision(image):
-            feature = self.hourglass(self.downsample(image.float()))
+            feature = self.hourglass(self.downsample(at_least_float32(image)))
             logits = self.heatmaps(feature) / self.temperature  # (B, K, h, w)
             heatmaps = logits.flatten(2).softmax(dim=-1).view_as(logits)[..., None]
             grid = coordinate_grid(logits.shape[-2:], like=logits)  # (h, w, 2)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from modules.blocks import Hourglass
 from modules.face_landmarks import NUM_LANDMARKS
-from modules.geometry import coordinate_grid, full_precision
+from modules.geometry import at_least_float32, coordinate_grid, full_precision
 from modules.section import Section
 
 
@@ -40,7 +40,8 @@ class LandmarkDetector(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, 68, 2), (x, y) in [-1, 1], float32."""
-        logits = self.heatmaps(self.hourglass(self.patches(image))).float() / self.temperature
+        logits = at_least_float32(self.heatmaps(self.hourglass(self.patches(image))))
+        logits = logits / self.temperature
         heatmaps = logits.flatten(2).softmax(dim=-1)  # (B, 68, h w)
         grid = coordinate_grid(logits.shape[-2:], like=logits).flatten(0, 1)
         with full_precision(image):

@@ -16,7 +16,14 @@ from modules.compensation import Compensation
 from modules.discriminator import Judgement
 from modules.errors import InputError
 from modules.face_landmarks import OPENINGS, eye_distance
-from modules.geometry import AntiAliasedDownsample, Keypoints, full_precision, inverse_2x2, resize
+from modules.geometry import (
+    AntiAliasedDownsample,
+    Keypoints,
+    at_least_float32,
+    full_precision,
+    inverse_2x2,
+    resize,
+)
 from modules.perceptual import PerceptualNetwork
 from modules.transform import RandomTransform
 
@@ -225,12 +232,13 @@ def usage_entropy(usage: Tensor) -> Tensor:
 
 def adversarial_generator(fake: Judgement) -> Tensor:
     """Least squares: the generated image should be judged real (Mao et al., ICCV 2017)."""
-    return (1 - fake.realness.float()).square().mean()
+    return (1 - at_least_float32(fake.realness)).square().mean()
 
 
 def adversarial_discriminator(real: Judgement, fake: Judgement) -> Tensor:
     """Least squares: real images are 1, generated ones 0."""
-    return (1 - real.realness.float()).square().mean() + fake.realness.float().square().mean()
+    of_real, of_fake = (at_least_float32(judged.realness) for judged in (real, fake))
+    return (1 - of_real).square().mean() + of_fake.square().mean()
 
 
 def feature_matching(real: Judgement, fake: Judgement) -> Tensor:

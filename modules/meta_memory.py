@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.geometry import full_precision
+from modules.geometry import at_least_float32, full_precision
 
 
 class ModulatedConv(nn.Module):
@@ -37,7 +37,8 @@ class ModulatedConv(nn.Module):
         style = F.linear(identity, equalised, self.style_bias)  # (B, C)
         weight = self.weight / math.sqrt(self.weight[0].numel())
         with full_precision(x):
-            filter_energy = style.float().square() @ weight.square().sum(dim=(2, 3)).T.float()
+            energy = at_least_float32(weight.square().sum(dim=(2, 3)))
+            filter_energy = at_least_float32(style).square() @ energy.T
         demodulation = torch.rsqrt(filter_energy + self.epsilon).to(x.dtype)  # (B, C)
         x = F.conv2d(x * style[..., None, None], weight, padding=1)
         return x * demodulation[..., None, None]
@@ -66,7 +67,7 @@ class DynamicConv(nn.Module):
 
     def forward(self, x: Tensor, pooled: Tensor) -> Tensor:
         """(B, C, S, S), mixed by the spatial mean of a feature (B, C)."""
-        logits = self.mixture(pooled).float()
+        logits = at_least_float32(self.mixture(pooled))
         mixture = (logits / self.temperature).softmax(dim=-1)  # (B, num_kernels)
         weights = torch.einsum("bn,noihw->boihw", mixture, self.weight)
         biases = mixture @ self.bias

@@ -26,6 +26,7 @@ from modules.device import PRECISIONS
 from modules.discriminator import Discriminator
 from modules.distributed import over_processes, synchronise_batch_norm
 from modules.errors import InputError
+from modules.geometry import at_least_float32
 from modules.losses import adversarial_discriminator
 from modules.mcnet import MCNet
 from modules.objective import Draws, FramePairs, LandmarkObjective, Objective, draw
@@ -140,7 +141,7 @@ class Optimisation:
         for index, batch in enumerate(inputs):
             last = index == self.config.accumulate - 1
             for name, value in self.accumulate_gradients(batch, exchange=last).items():
-                mean = value.detach().float() / self.config.accumulate
+                mean = at_least_float32(value.detach()) / self.config.accumulate
                 values[name] = values.get(name, 0) + mean
         for name in self.optimisers:
             values[f"gradient/{name}"] = self.clip(name)

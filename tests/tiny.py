@@ -1,5 +1,7 @@
 """A network small enough for tests, and inputs for it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -49,6 +51,30 @@ def randomise_norms(network: Network, seed: int = 0) -> Network:
             module.running_mean = 0.3 * torch.randn(shape, generator=generator)
             module.running_var = 0.5 + torch.rand(shape, generator=generator)
     return network
+
+
+def rounding_error(precision: torch.dtype) -> float:
+    """Mean difference in grey levels that a tiny network's picture may have in ``precision``.
+
+    Of a value of about 1, which features are, a rounding takes a quarter of epsilon (half of it at
+    most).  Sixteen layers in a row round independently, which comes to epsilon: a random walk.  Of
+    that the sigmoid that paints passes on a quarter at most, and half of the picture is painted.
+    """
+    return 255 * torch.finfo(precision).eps / 8
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    """Compute in float64, in which rounding is too small to be mistaken for a difference.
+
+    In float32 it moves a value across a kink here and there (of a ReLU, a hinge, a bilinear
+    sample), where the gradient jumps: on which processors, nobody can say.
+    """
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def random_images(batch: int = 2, size: tuple[int, int] = (32, 48), seed: int = 0) -> torch.Tensor:

@@ -7,15 +7,21 @@ from torch import nn
 
 from modules.blocks import UpBlock
 from modules.errors import InputError
-from modules.fast import FastMCNet, fast_form
+from modules.fast import CHANNELS_TO_PAINT_FOUR, FastMCNet, fast_form
 from modules.geometry import Keypoints
 from modules.mcnet import MCNet, ModelConfig
 from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
-from tests.tiny import TINY, TINY_LANDMARKS, random_images, randomise_norms, tiny_model
+from tests.tiny import (
+    TINY,
+    TINY_LANDMARKS,
+    random_images,
+    randomise_norms,
+    rounding_error,
+    tiny_model,
+)
 
 GREY_LEVELS = 255
-ROUNDING = 1.5  # grey levels on average, which half precision may cost an untrained network
 
 
 def lively_model(config: ModelConfig = TINY) -> MCNet:
@@ -44,8 +50,14 @@ def with_memory(config: ModelConfig = TINY, **changes: object) -> ModelConfig:
     return config.model_copy(update={"memory": config.memory.model_copy(update=changes)})
 
 
+def of_width(width: int) -> ModelConfig:
+    sizes = {"width": width, "max_width": 2 * width}
+    return without(generator=TINY.generator.model_copy(update=sizes))
+
+
 CONFIGS = {
     "both": TINY,
+    "painted by fours": of_width(CHANNELS_TO_PAINT_FOUR),
     "keypoints": with_memory(identity="keypoints"),
     "feature": with_memory(identity="feature"),
     "one level": with_memory(levels=1),
@@ -110,13 +122,22 @@ def test_one_source_serves_any_number_of_driving_frames():
 
 @torch.no_grad()
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-def test_half_precision_stays_near(precision):
-    model = lively_model()
+@pytest.mark.parametrize("width", [TINY.generator.width, CHANNELS_TO_PAINT_FOUR])
+def test_half_precision_stays_near_but_would_not_if_keypoints_were_in_it(width, precision):
+    model = lively_model(of_width(width))
     source, driving = random_images(seed=1), random_images(seed=2)
     expected = model(source, driving).prediction
     network = fast_form(model, precision)
-    difference = (render(network, source, driving) - expected).abs().mean()
-    assert 0 < difference * GREY_LEVELS < ROUNDING
+
+    def difference() -> float:
+        found = render(network, source, driving)
+        return GREY_LEVELS * (found - expected).abs().mean().item()
+
+    assert 0 < difference() < rounding_error(precision)
+    network.detector.register_forward_hook(
+        lambda module, inputs, found: Keypoints(*(part.to(precision).float() for part in found))
+    )
+    assert difference() > rounding_error(precision)
 
 
 @torch.no_grad()
@@ -165,6 +186,14 @@ def test_the_decoder_is_made_of_other_layers():
     decoder = fast_form(tiny_model(), torch.float32).decoder
     assert not any(isinstance(module, UpBlock) for module in decoder.modules())
     assert len([x for x in decoder.modules() if isinstance(x, nn.ConvTranspose2d)]) == 2
+
+
+@pytest.mark.parametrize("width", [8, 12])
+def test_a_narrow_decoder_has_no_kernels_of_those_that_are_wrong_with_amx(width):
+    decoder = fast_form(tiny_model(of_width(width)), torch.bfloat16).decoder
+    kernels = [module.kernel_size for module in decoder.modules() if isinstance(module, nn.Conv2d)]
+    assert kernels
+    assert (8, 8) not in kernels
 
 
 def test_only_norms_that_open_a_residual_block_are_left():

@@ -8,7 +8,7 @@ import torch
 from modules.geometry import Keypoints
 from modules.inference import Inference
 from modules.mcnet import MCNet
-from tests.tiny import random_images, tiny_model
+from tests.tiny import random_images, rounding_error, tiny_model
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,14 @@ def as_trained(model: MCNet, batch: int = 3, seed: int = 1) -> torch.Tensor:
     return model.eval()(source, random_images(batch, seed=seed)).prediction
 
 
-@pytest.mark.parametrize(("precision", "levels"), [("fp32", 1e-3), ("bf16", 1.0), ("fp16", 0.2)])
+@pytest.mark.parametrize(
+    ("precision", "levels"),
+    [
+        ("fp32", 1e-3),
+        ("bf16", rounding_error(torch.bfloat16)),
+        ("fp16", rounding_error(torch.float16)),
+    ],
+)
 def test_every_precision_renders_the_frames_of_the_network(precision, levels):
     inference = Inference(tiny_model(), CPU, precision)
     prediction = rendered(inference)
