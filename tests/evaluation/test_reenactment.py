@@ -31,9 +31,10 @@ def test_frames_have_names_of_their_own_within_a_clip(tmp_path):
 def test_landmarks_come_with_the_driving_frames_of_clips_and_of_pairs(tmp_path):
     """Of pairs too those of the driving frame, by its place in the clip, not by its name."""
     folder = tmp_path / "p#a"
-    folder.mkdir()
-    for number in (5, 7, 9):
-        Image.new("RGB", (16, 8)).save(folder / f"{number:07d}.png")
+    for each in (folder, tmp_path / "p#b"):
+        each.mkdir()
+        for number in (5, 7, 9):
+            Image.new("RGB", (16, 8)).save(each / f"{number:07d}.png")
     (tmp_path / "landmarks").mkdir()
     file = tmp_path / "landmarks" / "p#a.npy"
     found = np.random.default_rng(0).uniform(0, 8, (3, 68, 2)).astype(np.float16)
@@ -46,7 +47,7 @@ def test_landmarks_come_with_the_driving_frames_of_clips_and_of_pairs(tmp_path):
     for number, row in enumerate(clip.read()):
         np.testing.assert_allclose(row.landmarks, found[number] / 2, rtol=1e-6)
     (tmp_path / "pairs.csv").write_text(
-        "source,driving\np#a/5.png,p#a/9.png\np#a/9.png,p#a/7.png\n"
+        "source,driving\np#b/5.png,p#a/9.png\np#a/9.png,p#a/7.png\n"
     )
     pairs = read_pair_list(tmp_path / "pairs.csv", tmp_path).pairs
     (unit,) = pair_units(pairs, halved, file.parent)
