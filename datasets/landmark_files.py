@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.clips import is_strip
-from datasets.pictures import PICTURE_SUFFIXES, picture_size, read_image
+from datasets.pictures import picture_size
 from datasets.video import probe
 from modules.errors import InputError
 from modules.face_landmarks import NUM_LANDMARKS
@@ -70,21 +70,15 @@ def landmark_path(folder: Path, media: Path) -> Path | None:
 @cache
 def frame_size(media: Path) -> tuple[int, int]:
     """Height and width of the frames of a clip or picture."""
-    if is_picture(media):
-        if holds_strip(media):
-            side, _ = picture_size(media)
-            return side, side
-        height, width, _ = read_image(media).shape  # upright, as its landmarks are
-        return height, width
+    if holds_strip(media):
+        side, _ = picture_size(media)
+        return side, side
     return probe(media).size
 
 
-def is_picture(media: Path) -> bool:
-    """Whether a file is a single picture, or a strip of frames."""
-    return media.suffix.lower() in PICTURE_SUFFIXES and not media.is_dir()
-
-
-def holds_strip(picture: Path) -> bool:
-    """Whether a picture is made of square frames side by side, as a clip may be."""
-    height, width = picture_size(picture)
-    return is_strip(picture) and width > height and width % height == 0
+def holds_strip(media: Path) -> bool:
+    """Whether a clip is square frames side by side in a picture, rather than a single picture."""
+    if not is_strip(media):
+        return False
+    height, width = picture_size(media)
+    return width > height and width % height == 0

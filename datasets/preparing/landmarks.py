@@ -15,12 +15,13 @@ from tqdm import tqdm
 
 from datasets.clips import CLIP_SUFFIXES, open_clip, split_folders, stream_clip
 from datasets.jobs import WORKER_DIED, WorkerDied, run_jobs
-from datasets.landmark_files import holds_strip, is_picture, read_landmarks
+from datasets.landmark_files import holds_strip, read_landmarks
 from datasets.landmarks import FaceAlignmentLandmarks, NamedLandmarks
-from datasets.pictures import PICTURE_SUFFIXES, Picture, read_image
+from datasets.pictures import PICTURE_SUFFIXES, Picture
 from datasets.preparing.contents import without_path
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.preparing.run import begun
+from datasets.video import read_frames
 from modules.errors import InputError, OutputError
 from modules.files import write_whole
 
@@ -130,13 +131,11 @@ def _detector(make_detector: MakeDetector) -> NamedLandmarks:
 def find_landmarks(path: Path, detector: NamedLandmarks) -> np.ndarray:
     """Find the landmarks in all frames of a clip or picture: (T, 68, 2), NaN without a face.
 
-    Raises InputError where it is unreadable or its frames differ in size.
+    Raises InputError where it is unreadable.
     """
     found: list[np.ndarray] = []
     batch: list[Picture] = []
     for frame in frames(path):
-        if batch and frame.shape != batch[0].shape:
-            raise InputError(f"{path} holds frames of different sizes: give them one.")
         if len(batch) == BATCH:
             found.append(detector(batch))
             batch = []
@@ -146,7 +145,7 @@ def find_landmarks(path: Path, detector: NamedLandmarks) -> np.ndarray:
 
 def frames(path: Path) -> Iterator[Picture]:
     """Stream the frames of a clip, or the one picture of a file that is none."""
-    if is_picture(path) and not holds_strip(path):
-        yield read_image(path)
-    else:
+    if holds_strip(path):
         yield from stream_clip(open_clip(path))
+    else:
+        yield from (frame.image for frame in read_frames(path))
