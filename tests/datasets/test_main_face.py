@@ -158,8 +158,8 @@ def numbered(frames: list[np.ndarray]) -> list[np.ndarray]:
     return frames
 
 
-def face_of(light: int, left: int = 10) -> np.ndarray:
-    frame = np.full((32, 48, 3), 20, np.uint8)
+def face_of(light: int, left: int = 10, ground: int = 20) -> np.ndarray:
+    frame = np.full((32, 48, 3), ground, np.uint8)
     frame[5:25, left : left + 20] = light
     return frame
 
@@ -190,7 +190,8 @@ def test_a_face_that_is_faded_in_does_not_count_before_it_is_bright(tmp_path, mo
 
 
 def test_another_face_elsewhere_is_not_the_main_one(tmp_path, looked_at):
-    frames = numbered([face_of(250, left=28)] * 3 + [face_of(250, left=0)] * 30)
+    elsewhere, main = face_of(250, left=28, ground=200), face_of(250, left=0, ground=200)
+    frames = numbered([elsewhere] * 3 + [main] * 30)
     faces = FacesOfVideo(write_frames(tmp_path / "a", frames))
     assert faces.main() == (0, 5, 20, 25)
     assert faces.first() == 3
