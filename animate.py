@@ -34,7 +34,7 @@ from evaluation.pair_folder import Format
 from modules.animator import Animator, Motion
 from modules.bundled import bundled_portrait, bundled_weights, driving_path
 from modules.errors import InputError
-from modules.files import require_folder
+from modules.files import require_apart, require_folder
 from modules.motion_template import require_template_name
 
 __all__ = [
@@ -224,6 +224,11 @@ def command(
         pair_list.require_all()
     part = ALL if frames is None else parse_frames(frames)
     driving_file = None if driving is None else driving_path(driving)
+    inputs = [source, driving_file, *(pair_list.inputs if pair_list else [])]
+    if output is not None:
+        require_apart(output, *inputs)
+    if save_motion_to is not None:
+        require_apart(save_motion_to, *inputs)
     still_rate = STILL_RATE if fps is None else parse_rate(fps, driving_file)
     if driving_file is not None:
         require_inputs(source, driving_file, part, options.best_frame)

@@ -21,7 +21,7 @@ from config import Config, checkpoint_config, load_config, to_settings
 from config.command_line import run
 from modules.checkpoints import load_model, read_config, weights_file, write_tensors
 from modules.errors import InputError
-from modules.files import require_folder
+from modules.files import require_apart, require_folder
 from modules.section import Section
 
 Precision = Literal["fp32", "fp16"]
@@ -47,8 +47,7 @@ def export(
     require_folder(output.parent)
     if output.is_dir():
         raise InputError(f"{output} is a folder: name a file.")
-    if output.resolve() == weights_file(checkpoint).resolve():
-        raise InputError(f"{output} is the checkpoint itself: choose another --output.")
+    require_apart(output, weights_file(checkpoint))
     if config is not None and read_config(checkpoint) is not None:
         raise InputError(f"{checkpoint} has a configuration of its own: leave --config out.")
     config = config or checkpoint_config(checkpoint)

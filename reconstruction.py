@@ -42,6 +42,7 @@ from evaluation.units import Unit
 from modules.animator import Animator
 from modules.checkpoints import weights_file
 from modules.errors import InputError
+from modules.files import require_apart
 from modules.wording import counted
 
 Protocol = Literal["video", "pairs"]
@@ -81,6 +82,9 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
     ``strict``, something could not be measured.
     """
     config = config or checkpoint_config(checkpoint)
+    root = options.root or config.data.root
+    folder = None if isinstance(root, str) else root
+    require_apart(output, weights_file(checkpoint), folder, options.pairs, *options.files)
     wanted = parse_metrics(options.metrics)
     with joined_processes() as processes:
         animator = Animator.from_checkpoint(

@@ -179,8 +179,10 @@ def check(
     from datasets.jobs import num_cores
     from datasets.preparing.check import PROBLEMS_LEFT
     from datasets.preparing.check import check as run_check
-    from modules.files import write_text_whole
+    from modules.files import require_apart, write_text_whole
 
+    if output is not None:
+        require_apart(output, root)
     report = run_check(
         root, fix=fix, size=size, min_frames=min_frames, workers=workers or num_cores()
     )

@@ -91,6 +91,13 @@ class PairList(NamedTuple):
     pairs: list[Pair]
     missing: dict[str, str]  # "line 7: SOURCE, DRIVING" -> reason
 
+    @property
+    def inputs(self) -> list[Path]:
+        """The list itself, the root if there is one, and the files of all pairs."""
+        parts = (part for pair in self.pairs for part in (pair.source, pair.driving))
+        files = dict.fromkeys(part.path for part in parts)
+        return [self.path, *([] if self.root is None else [self.root]), *files]
+
     def require_all(self) -> None:
         """Raises InputError, naming each row that cannot be used, where there are any."""
         if self.missing:

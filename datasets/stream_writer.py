@@ -28,7 +28,7 @@ from datasets.preparing.report import Outcome, Report, Shard
 from datasets.stream import MANIFEST, Entry, Manifest
 from datasets.stream_storage import INDEX, read_file, require_litdata, uploader
 from modules.errors import InputError, OutputError
-from modules.files import write_text_whole, written_whole
+from modules.files import require_apart, write_text_whole, written_whole
 from modules.progress import progress_bar
 
 SHARD_BYTES = 2**26
@@ -169,8 +169,8 @@ class ShardWriter:
 def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
     """A folder to write files into, and what to call for each that is complete.
 
-    Raises InputError where something is at ``output``, or where it would become one of the clips in
-    ``root``, and OutputError where writing fails.
+    Raises InputError where something is at ``output`` or where it meets ``root``, and OutputError
+    where writing fails.
     """
     taken = f"{output} already holds a stream: it is complete, or else name another --output."
     if "://" in output:
@@ -179,6 +179,7 @@ def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], Non
         with TemporaryDirectory() as folder, written(output):
             yield Path(folder), uploader(output)
         return
+    require_apart(output, root)
     destination = Path(output).resolve()
     if destination.exists() and not destination.is_dir():
         raise InputError(f"{output} is a file: name a folder or a URL.")
@@ -186,8 +187,6 @@ def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], Non
         if (destination / MANIFEST).is_file():
             raise InputError(taken)
         raise InputError(f"{output} holds something else than a stream: name another --output.")
-    if any(destination.is_relative_to(path.resolve()) for path in split_folders(root).values()):
-        raise InputError(f"{output} is among the clips: name another --output.")
     with written(output), sole_writer(destination), written_whole(destination) as unfinished:
         yield unfinished, lambda path: None
 

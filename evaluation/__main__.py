@@ -72,10 +72,14 @@ def folders(
     from evaluation.processes import joined_processes
     from evaluation.suite import Network, WeightFiles, build_suite, parse_metrics
     from modules.animator import Animator
+    from modules.checkpoints import weights_file
     from modules.device import pick_device
+    from modules.files import require_apart
 
     if real is None or generated is None:
         raise InputError("Name two folders with --real and --generated, or a command: see --help.")
+    weights = None if checkpoint is None else weights_file(checkpoint)
+    require_apart(output, real, generated, source, weights, openface, arcface)
     wanted = parse_metrics(metrics)
     units, missing, num_names = pair_folders(real, generated, source, landmarks)
     if missing and strict:
@@ -131,8 +135,11 @@ def compare_results(
 ) -> int:
     """Paired differences B - A of two evaluations, with intervals and a verdict for each metric."""
     from evaluation.compare import compare, comparison_json, comparison_markdown
-    from modules.files import write_text_whole
+    from evaluation.result import FRAMES_FILE
+    from modules.files import require_apart, write_text_whole
 
+    if output is not None:
+        require_apart(output, a, b, a.with_name(FRAMES_FILE), b.with_name(FRAMES_FILE))
     comparison = compare(a, b, seed)
     typer.echo(comparison_markdown(comparison))
     if output is not None:
@@ -192,7 +199,9 @@ def write_pairs(
     from datasets.clips import find_clips
     from datasets.settings import DataConfig
     from evaluation.make_pairs import make_pairs, write_pair_list
+    from modules.files import require_apart
 
+    require_apart(output, root)
     rows = make_pairs(find_clips(DataConfig(root=root), split), kind, count, seed)
     write_pair_list(output, kind, rows)
     typer.echo(f"Written: {output}, {counted(len(rows), 'pair')}.")

@@ -17,6 +17,7 @@ from evaluation.driving import ALL, Driving, DrivingVideo, Moment, open_driving
 from evaluation.fitting import Framing, fit_portrait
 from modules.animator import Animator
 from modules.errors import InputError
+from modules.files import require_apart
 from modules.motion_template import require_template_name, save_template
 from modules.progress import progress_bar
 from modules.wording import counted
@@ -59,6 +60,10 @@ def animate_file(
     cut as the training's were.  The motion of a driving video is saved as the template
     ``motion_to``.
     """
+    inputs = [driving, source if isinstance(source, Path) else None]
+    require_apart(output, *inputs, motion_to)
+    if motion_to is not None:
+        require_apart(motion_to, *inputs)
     if framing and framing.paste and options.panels:
         raise InputError("--paste goes without --panels: leave out one of them.")
     require_output(output)
@@ -106,6 +111,7 @@ def save_motion(
     batch_size: int | None = None,
 ) -> None:
     """Writes the motion of a driving video as a template (.npz), without animating anything."""
+    require_apart(output, driving)
     moving = open_driving(animator, driving, framing=framing, frames=frames, still_rate=still_rate)
     recorded = Recorded(moving, output)
     with moving.motion(batch_size) as motion:

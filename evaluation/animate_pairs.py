@@ -19,6 +19,7 @@ from evaluation.pair_folder import RECORD, Format, PairFolder
 from modules.animator import Animator, Motion, batches
 from modules.checkpoints import weights_file
 from modules.errors import InputError
+from modules.files import require_apart
 from modules.motion_transfer import movement_scale, transfer_motion
 from modules.progress import progress_bar
 from modules.wording import counted
@@ -42,7 +43,9 @@ def animate_pairs(
     prescribes: InputError where it asks for just that.
     The folder of an earlier call with the same list, data root, checkpoint and settings is
     continued.  Returns the rows that are missing and the pairs that failed, with the reasons.
+    Raises InputError where the folder meets one of the files that are read.
     """
+    require_apart(output, *pair_list.inputs)
     if all(pair.of_protocol for pair in pair_list.pairs):
         if framing is not None and framing.always:
             raise InputError(

@@ -126,6 +126,48 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
+def require_apart(output: str | Path, *inputs: str | Path | None) -> None:
+    """Refuse an output that is, holds or lies in something that is read, through links too.
+
+    A folder of links is where they lead as well.  Raises InputError, which names both.
+    """
+    for given in filter(None, inputs):
+        entries = os.scandir(given) if os.path.isdir(given) else []
+        for path in [given, *(entry.path for entry in entries if entry.is_symlink())]:
+            if relation := how_they_meet(output, path):
+                raise InputError(f"{output} {relation} {path}: name an output apart from it.")
+
+
+def how_they_meet(output: str | Path, other: str | Path) -> str | None:
+    """How an output and another path share files, as a verb; None where they are apart."""
+    mine, theirs = identity(output), identity(other)
+    if mine is not None and mine == theirs:
+        return "is the same as"
+    if theirs in folders_above(output):
+        return "lies in"
+    return "holds" if mine in folders_above(other) else None
+
+
+Identity = tuple[int, int]  # device and number of a file or folder, by whatever path
+
+
+def identity(path: str | Path) -> Identity | None:
+    """What tells a file or folder from all others; None where there is none at ``path``."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def folders_above(path: str | Path) -> set[Identity]:
+    """The existing folders that a path lies in, and where it is a link, those of its target."""
+    path = Path(path)
+    places = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent), path.name)
+    above = {identity(folder) for place in places for folder in place.parents}
+    return {folder for folder in above if folder is not None}
+
+
 def printable(text: str) -> str:
     """A name on one line: what is no UTF-8, or cannot be seen, as numbers."""
     text = text.encode(errors="backslashreplace").decode()

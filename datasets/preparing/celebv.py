@@ -30,6 +30,7 @@ from datasets.preparing.raw_videos import walk
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.preparing.run import begun
 from modules.errors import InputError, OutputError
+from modules.files import require_apart
 from modules.progress import progress_bar
 from modules.wording import counted
 
@@ -56,7 +57,8 @@ def prepare(folder: Path, root: Path, size: int, *, workers: int) -> Report:
     Pictures that have the size already are copied as they are; what is there already is kept.
     Raises InputError where nothing can begin, and OutputError where pictures cannot be written.
     """
-    people = find_people(folder, root)
+    require_apart(root, folder)
+    people = find_people(folder)
     if not any(people.values()):
         raise InputError(f"{folder} holds pictures of none of {', '.join(PEOPLE)}: unpack CelebV.")
     outcomes: list[Outcome] = []
@@ -79,8 +81,8 @@ def prepare(folder: Path, root: Path, size: int, *, workers: int) -> Report:
     return Report.of(COMMAND, settings, Shard(), outcomes)
 
 
-def find_people(folder: Path, root: Path) -> dict[str, dict[Path, list[Path]]]:
-    """The pictures below ``folder`` by person and by their folder; those in ``root`` are none.
+def find_people(folder: Path) -> dict[str, dict[Path, list[Path]]]:
+    """The pictures below ``folder`` by person and by their folder.
 
     Raises InputError where ``folder`` is no folder.
     """
@@ -89,7 +91,7 @@ def find_people(folder: Path, root: Path) -> dict[str, dict[Path, list[Path]]]:
         raise InputError(f"The folder {folder} {problem}: give the one with CelebV.")
     people: dict[str, dict[Path, list[Path]]] = {person: {} for person in PEOPLE}
     of_folder: dict[Path, str | None] = {}
-    for path in walk(folder, but=root):
+    for path in walk(folder):
         if path.suffix.lower() in PICTURE_SUFFIXES:
             parent = path.parent
             if parent not in of_folder:

@@ -54,18 +54,13 @@ def ids_of(stem: str) -> Iterator[tuple[str, bool]]:
         yield match[1], True
 
 
-def walk(folder: Path, but: Path | None = None) -> Iterator[Path]:
-    """The files below a folder, links followed, no folder entered twice; none hidden or a system's.
-
-    Nor is ``but`` entered, the output that may lie below it.
-    """
+def walk(folder: Path) -> Iterator[Path]:
+    """The files below a folder, links followed, no folder entered twice; none hidden or a system's."""
     entered: set[tuple[int, int]] = set()
-    if but is not None and but.is_dir() and not but.samefile(folder):
-        entered.add((but.stat().st_dev, but.stat().st_ino))
     for parent, folders, files in os.walk(folder, onerror=_tell, followlinks=True):
         status = os.stat(parent)
         if (status.st_dev, status.st_ino) in entered:
-            folders.clear()  # a link has led back, or it is ``but``
+            folders.clear()  # a link has led back
             continue
         entered.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not passed_over(name))

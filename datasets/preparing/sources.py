@@ -35,15 +35,14 @@ class Source(NamedTuple):
         return f"{self.person}#{self.video}"
 
 
-def find_sources(folder: Path, identity: str, root: Path) -> tuple[list[Source], list[Outcome]]:
+def find_sources(folder: Path, identity: str) -> tuple[list[Source], list[Outcome]]:
     """The videos below a folder in the order of their paths, and what is wrong with others.
 
     ``identity`` is "folder" (whatever lies in one folder of ``folder``, at any depth, shows one
     person), "file" (each shows another) or the path of a CSV file of ``file,person``, files told by
-    their path in ``folder`` or by their name.  What lies in ``root``, where clips are written, is
-    none of them.  Raises InputError where there are no videos.
+    their path in ``folder`` or by their name.  Raises InputError where there are no videos.
     """
-    paths = {path.relative_to(folder).as_posix(): path for path in _videos(folder, root)}
+    paths = {path.relative_to(folder).as_posix(): path for path in _videos(folder)}
     if not paths:
         raise InputError(f"{folder} holds no videos: give a folder with videos in it.")
     problems: list[Outcome] = []
@@ -70,10 +69,10 @@ def find_sources(folder: Path, identity: str, root: Path) -> tuple[list[Source],
     ], problems
 
 
-def _videos(folder: Path, root: Path) -> Iterator[Path]:
+def _videos(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         raise InputError(f"The folder of videos {folder} does not exist: name one that does.")
-    for path in walk(folder, but=root):
+    for path in walk(folder):
         is_video = path.suffix.lower() in VIDEO_SUFFIXES and not PIECE.fullmatch(path.stem)
         if is_video and path.is_file():  # no link to nowhere
             yield path

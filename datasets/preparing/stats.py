@@ -22,7 +22,7 @@ from datasets.preparing.coverage import Coverage, cover_pairs, cover_table
 from datasets.preparing.records import read_geometry
 from datasets.preparing.stills import write_picture_whole
 from modules.errors import InputError, OutputError
-from modules.files import write_text_whole
+from modules.files import require_apart, write_text_whole
 from modules.progress import progress_bar
 from modules.section import Section
 from modules.wording import counted
@@ -125,6 +125,7 @@ def write_stats(
     """
     if metadata is not None and pairs is not None:
         raise InputError("Coverage is that of one list: give --metadata or --pairs, not both.")
+    require_apart(output, root, metadata, pairs)
     contents = read_contents(root)
     contents.require_clips()
     coverage: Coverage | None = None
@@ -133,7 +134,7 @@ def write_stats(
     elif pairs is not None:
         coverage = cover_pairs(pairs, contents)
     geometry = read_geometry(root)
-    make_folder(output, contents)
+    make_folder(output)
     measured = measure_all(contents, workers)
     stats = summarise(root, measured, geometry, coverage)
     write_text_whole(output / "clips.csv", clips_table(measured.clips))
@@ -144,11 +145,8 @@ def write_stats(
     return stats
 
 
-def make_folder(folder: Path, contents: Contents) -> None:
-    """Makes it where it is missing.  Raises InputError where what is in it would become clips."""
-    for split in contents.clips:
-        if folder.resolve().is_relative_to((contents.root / split).resolve()):
-            raise InputError(f"{folder} is among the clips: name another --output.")
+def make_folder(folder: Path) -> None:
+    """Makes it where it is missing.  Raises OutputError where that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -23,6 +23,7 @@ from datasets.preparing.sources import Source, find_sources
 from datasets.preparing.tracks import Limits, takes
 from datasets.settings import DataConfig
 from modules.errors import InputError, OutputError
+from modules.files import require_apart
 from modules.progress import progress_bar
 
 COMMAND = "videos"
@@ -68,12 +69,13 @@ def prepare(
     Raises InputError where nothing can begin, and OutputError where clips cannot be written.
     """
     form.check()
+    require_apart(root, folder, None if identity in ("folder", "file") else identity)
     if limits.max_seconds < 2 * limits.min_seconds:
         raise InputError(
             f"Halves of clips of {limits.max_seconds:g} s would be shorter than "
             f"{limits.min_seconds:g} s: give a --max-seconds of twice --min-seconds or more."
         )
-    sources, problems = find_sources(folder, identity, root)
+    sources, problems = find_sources(folder, identity)
     people = sorted({source.person for source in sources})
     test = _for_test(people, folder, test_share, seed)
     name = pick_detector(detector).name  # here, so that one process downloads it

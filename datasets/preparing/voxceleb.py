@@ -15,6 +15,7 @@ from datasets.preparing.metadata import read_metadata
 from datasets.preparing.raw_videos import find_raw_videos
 from datasets.preparing.report import Outcome, Report, Shard
 from datasets.preparing.run import begun
+from modules.files import require_apart
 from modules.progress import progress_bar
 
 COMMAND = "voxceleb"
@@ -44,6 +45,7 @@ def prepare(
     OutputError where clips cannot be written, full disks among it.
     """
     form.check()
+    require_apart(root, metadata, videos)
     table, found = read_metadata(metadata), find_raw_videos(videos)
     digest = hashlib.sha256(metadata.read_bytes()).hexdigest()
     cuts = {video: own for i, (video, own) in enumerate(table.cuts.items()) if shard.takes(i)}

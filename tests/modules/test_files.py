@@ -1,6 +1,7 @@
 """Files are there whole or not at all."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from modules.errors import InputError, OutputError
 from modules.files import (
     printable,
     remove_leftovers,
+    require_apart,
     require_writable,
     state_of,
     write_text_whole,
@@ -108,3 +110,58 @@ def test_the_state_of_files_changes_with_any_of_them(tmp_path):
 )
 def test_names_are_shown_on_one_line(name, shown):
     assert printable(name) == shown
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch) -> Path:
+    """Files, folders, and links to them, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("frames/deep", "linked", "out", "elsewhere"):
+        Path(folder).mkdir(parents=True)
+    for file in ("own.mp4", "frames/0.png", "out/0.png", "elsewhere/1.png"):
+        Path(file).write_text(file)
+    Path("link.mp4").symlink_to("own.mp4")
+    Path("link").symlink_to("frames", target_is_directory=True)
+    Path("new.mp4").symlink_to("frames/new.mp4")  # which is not there
+    os.link("own.mp4", "twin.mp4")
+    Path("linked/0.png").symlink_to(tmp_path / "elsewhere" / "1.png")
+    Path("out/link.png").symlink_to(tmp_path / "elsewhere" / "1.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("output", "read", "relation"),
+    [
+        ("own.mp4", "own.mp4", "is the same as"),
+        ("./frames/../own.mp4", "own.mp4", "is the same as"),
+        ("link.mp4", "own.mp4", "is the same as"),
+        ("own.mp4", "link.mp4", "is the same as"),
+        ("twin.mp4", "own.mp4", "is the same as"),
+        ("frames/", "link", "is the same as"),
+        ("link/", "frames", "is the same as"),
+        ("frames/out.mp4", "frames", "lies in"),
+        ("frames/deep/new/", "frames", "lies in"),
+        ("link/out.mp4", "frames", "lies in"),
+        ("frames/out.mp4", "link", "lies in"),
+        ("new.mp4", "frames", "lies in"),
+        ("elsewhere/1.png/", "linked", "is the same as"),
+        ("out/", "out/0.png", "holds"),
+        ("out/", "out/link.png", "holds"),
+        ("elsewhere/", "out/link.png", "holds"),
+        ("elsewhere/", "linked", "holds"),
+        ("link", "frames/0.png", "holds"),
+        (".", "frames/0.png", "holds"),
+        ("frames", "frames/deep", "holds"),
+        ("out/", "out/absent.npz", "holds"),
+    ],
+)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_an_output_that_meets_an_input_is_refused(places, output, read, relation, absolute):
+    written = f"{places}/{output}" if absolute else output
+    with pytest.raises(InputError, match=rf"^{re.escape(written)} {relation} .*: name an output"):
+        require_apart(written, "absent.mp4", None, read)
+
+
+@pytest.mark.parametrize("output", ["new.npz", "own.npz", "own.mp4.mp4", "out/", "out/new/"])
+def test_an_output_apart_from_all_inputs_may_be_written(places, output):
+    require_apart(output, "own.mp4", Path("frames"), None, "absent.mp4", "linked")

@@ -169,12 +169,6 @@ def test_one_person_may_be_the_input(tmp_path, archive):
     assert len(report.skipped[celebv.MISSING]) == 4
 
 
-def test_an_output_inside_the_input_is_no_input(tmp_path, archive):
-    first = run(archive, archive / "prepared")
-    assert run(archive, archive / "prepared") == first
-    assert not first.skipped
-
-
 @pytest.mark.parametrize("content", ["absent", "file", "empty", "others"])
 def test_what_is_not_celebv_is_refused_in_a_sentence(tmp_path, content, capsys):
     folder = tmp_path / "archive"

@@ -16,9 +16,7 @@ def make(folder: Path, *names: str) -> Path:
 
 
 def names(folder: Path, identity: str) -> list[tuple[str, str]]:
-    return [
-        (person, video) for _, person, video in find_sources(folder, identity, folder / "out")[0]
-    ]
+    return [(person, video) for _, person, video in find_sources(folder, identity)[0]]
 
 
 def details(problems: Sequence[tuple[str, str, str | None, str]]) -> list[tuple[str | None, str]]:
@@ -36,12 +34,6 @@ def test_a_person_is_the_folder_that_holds_the_videos_at_any_depth(tmp_path):
         ("bob", "x"),
         ("raw", "top"),
     ]
-
-
-def test_clips_that_are_written_below_the_folder_are_no_videos(tmp_path):
-    folder = make(tmp_path, "ann/x.mp4", "out/train/ann#x#000000#000060.mp4")
-    assert names(folder, "folder") == [("ann", "x")]
-    assert len(find_sources(folder, "folder", folder)[0]) == 2  # which a data set refuses
 
 
 def test_each_video_may_be_a_person(tmp_path):
@@ -73,7 +65,7 @@ def test_a_table_says_who_is_shown(tmp_path):
         'file,person\n1/x.mp4,ann\n"y.mp4","Bob, jr."\n\n2/x.mp4\nx.mp4,eve\ngone.mp4,eve\n'
         '2/y.mp4,eve\n"2/z.mp4,eve\n,eve\n'
     )
-    sources, problems = find_sources(folder, str(table), tmp_path / "out")
+    sources, problems = find_sources(folder, str(table))
     assert [(person, video) for _, person, video in sources] == [
         ("ann", "1-x"),
         ("Bob__jr.", "2-y"),
@@ -103,15 +95,15 @@ def test_a_table_says_who_is_shown(tmp_path):
 def test_a_folder_without_videos_is_refused(tmp_path, identity, sentence):
     folder = make(tmp_path / "raw", "ann/photo.jpg")
     with pytest.raises(InputError, match=sentence):
-        find_sources(folder, identity, tmp_path / "out")
+        find_sources(folder, identity)
 
 
 def test_what_is_no_folder_and_what_is_no_table_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
-        find_sources(tmp_path / "none", "folder", tmp_path)
+        find_sources(tmp_path / "none", "folder")
     folder = make(tmp_path / "raw", "x.mp4")
     with pytest.raises(InputError, match="cannot be read as a CSV file"):
-        find_sources(folder, str(tmp_path / "none.csv"), tmp_path / "out")
+        find_sources(folder, str(tmp_path / "none.csv"))
     (tmp_path / "who.csv").write_text("a.mp4,ann\n")
     with pytest.raises(InputError, match="names no video of"):
-        find_sources(folder, str(tmp_path / "who.csv"), tmp_path / "out")
+        find_sources(folder, str(tmp_path / "who.csv"))
