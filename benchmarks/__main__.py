@@ -136,22 +136,26 @@ def memory(
     overrides: SetOption = None,
     checkpoint: CheckpointOption = None,
     device: DeviceOption = "auto",
-    short: Annotated[float, typer.Option(min=0.1, help="Seconds of the one clip.")] = 6,
-    long: Annotated[float, typer.Option(min=0.1, help="Seconds of the other.")] = 60,
+    lengths: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--length", min=0.1, help="Seconds of a clip; repeatable: 6 and 60 if left out."
+        ),
+    ] = None,
     output: OutputOption = None,
 ) -> int:
-    """Peak memory of animating a short and a long clip, and of single batches.
+    """Peak memory of animating clips of several lengths, of saving their motions, and of batches.
 
     The smaller the network, the more would what a clip leaves behind stand out.
     """
-    from benchmarks.memory import benchmark
+    from benchmarks.memory import LENGTHS, benchmark
     from benchmarks.subject import Subject
     from config import load_config
     from modules.device import pick_device
 
     settings = load_config(config, overrides or [])
     subject = Subject(settings, pick_device(device), checkpoint)
-    return finish(benchmark(subject, (short, long)), output)
+    return finish(benchmark(subject, lengths or LENGTHS), output)
 
 
 @app.command()

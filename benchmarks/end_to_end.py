@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from animate import Animator, Options, Timing, animate_file
+from animate import Animator, Options, Timing, animate_file, save_motion
 from benchmarks.clips import head_frames, write_clip
 from benchmarks.report import Row, Table
 from benchmarks.subject import Subject
@@ -49,11 +49,21 @@ def write_files(folder: Path, subject: Subject, seconds: float) -> None:
 
 def animate_files(folder: Path, subject: Subject) -> Timing:
     """Animates what ``write_files`` has written."""
-    animator = Animator(
+    animator = loaded(subject)
+    source, driving = folder / "source.png", folder / "driving.mp4"
+    return animate_file(animator, source, driving, str(folder / "result.mp4"), Options())
+
+
+def save_motions(folder: Path, subject: Subject) -> None:
+    """Save the motion of the clip that ``write_files`` has written."""
+    save_motion(loaded(subject), folder / "driving.mp4", folder / "motion.npz")
+
+
+def loaded(subject: Subject) -> Animator:
+    """The network, ready to animate."""
+    return Animator(
         subject.network(),
         subject.size,
         device=str(subject.device),
         precision=precision_of(subject),
     )
-    source, driving = folder / "source.png", folder / "driving.mp4"
-    return animate_file(animator, source, driving, str(folder / "result.mp4"), Options())

@@ -1,51 +1,72 @@
-"""How much memory an animation holds: by the length of the clip, by the form, by the batch."""
+"""How much memory animations and saved motions take, by the length of the clip; and a batch."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from benchmarks.end_to_end import animate_files, write_files
+from benchmarks.end_to_end import animate_files, save_motions, write_files
 from benchmarks.hardware import describe
 from benchmarks.plain import plain_form, plain_frame
-from benchmarks.processes import Usage, memory_columns, usage_of
+from benchmarks.processes import memory_columns, usage_of
 from benchmarks.report import Result, Row, Table
 from benchmarks.subject import Subject
 from modules.device import precision_name
 
-SHORT, LONG = 6, 60  # seconds of video
+LENGTHS = (6, 60)  # seconds of video
 BATCHES = {"cpu": (1, 4, 16), "mps": (1, 4, 16), "cuda": (1, 16, 64)}
 
 
-def benchmark(subject: Subject, seconds: tuple[float, float]) -> Result:
-    """Single batches, and animations of two lengths in seconds, each in a process of its own."""
+def benchmark(subject: Subject, lengths: Sequence[float]) -> Result:
+    """Single batches, and clips of several lengths in seconds, each in a process of its own."""
     return Result(
         benchmark="memory",
         settings=subject.settings,
         hardware=describe(subject.device),
-        tables=[batches_table(subject), clips_table(subject, seconds)],
+        tables=[batches_table(subject), *clips_tables(subject, lengths)],
     )
 
 
-def clips_table(subject: Subject, seconds: tuple[float, float]) -> Table:
-    """Peak and time of whole animations."""
-    rows: list[Row] = []
-    usages: list[Usage] = []
-    for length in seconds:
+def clips_tables(subject: Subject, lengths: Sequence[float]) -> list[Table]:
+    """Peak and time of whole animations, and the peak of saving the motion of the same clips."""
+    animations: list[Row] = []
+    motions: list[Row] = []
+    first: dict[str, float] = {}  # peaks of the first length
+    for length in lengths:
         with tempfile.TemporaryDirectory() as name:
             write_files(Path(name), subject, length)
-            usages.append(usage_of(animate_files, Path(name), subject))
-        timing = usages[-1].result
-        rows.append(
+            animation = usage_of(animate_files, Path(name), subject)
+            motion = usage_of(save_motions, Path(name), subject)
+        timing = animation.result
+        animations.append(
             {
                 "clip, s": length,
-                **memory_columns(usages[-1]),
-                "times the first": usages[-1].peak / usages[0].peak,
+                **memory_columns(animation),
+                "times the first": animation.peak / first.setdefault("animation", animation.peak),
                 "animated in, s": timing.seconds,
                 "frames/s": timing.num_frames / timing.seconds,
             }
         )
-    return Table(title="Whole animations", rows=rows, note="From file to file, each in a process.")
+        motions.append(
+            {
+                "clip, s": length,
+                **memory_columns(motion),
+                "times the first": motion.peak / first.setdefault("motion", motion.peak),
+            }
+        )
+    return [
+        Table(
+            title="Whole animations",
+            rows=animations,
+            note="From file to file, each in a process.",
+        ),
+        Table(
+            title="Saved motions",
+            rows=motions,
+            note="The motion of the same clips, without an animation.",
+        ),
+    ]
 
 
 def batches_table(subject: Subject) -> Table:

@@ -128,6 +128,7 @@ class Recorded:
         if not isinstance(driving, DrivingVideo):
             raise InputError(f"--save-motion needs a driving video: {driving.path} is none.")
         require_template_name(path)
+        driving.keep_motion()
         self.driving, self.path = driving, path
 
     def write(self) -> None:

@@ -131,7 +131,9 @@ def require_apart(output: str | Path, *inputs: str | Path | None) -> None:
 
     A folder of links is where they lead as well.  Raises InputError, which names both.
     """
-    for given in filter(None, inputs):
+    for given in inputs:
+        if given is None:
+            continue
         entries = os.scandir(given) if os.path.isdir(given) else []
         for path in [given, *(entry.path for entry in entries if entry.is_symlink())]:
             if relation := how_they_meet(output, path):

@@ -118,14 +118,16 @@ def test_data_generates_clips_where_none_are_named(tmp_path, config, monkeypatch
 
 def test_memory_is_that_of_clips_and_of_batches(tmp_path, config, monkeypatch):
     monkeypatch.setitem(memory.BATCHES, "cpu", (2,))
-    options = ["--config", config, "--device", "cpu", "--short", 0.2, "--long", 0.4]
+    options = ["--config", config, "--device", "cpu", "--length", 0.2, "--length", 0.4]
     result = result_of(tmp_path, "memory", *options)
     clips = rows_of(result, "Whole animations")
-    assert numbers(clips, "clip, s") == [0.2, 0.4]
-    assert numbers(clips, "times the first")[0] == 1
+    motions = rows_of(result, "Saved motions")
+    for rows in (clips, motions):
+        assert numbers(rows, "clip, s") == [0.2, 0.4]
+        assert numbers(rows, "times the first")[0] == 1
     batches = rows_of(result, "One batch of frames")
     assert [(row["form"], row["batch"]) for row in batches] == [("plain", 1)] + 2 * [("fast", 2)]
-    assert all(peak > 50 for peak in numbers(clips + batches, "peak resident, MiB"))
+    assert all(peak > 50 for peak in numbers(clips + motions + batches, "peak resident, MiB"))
 
 
 def test_a_saved_result_is_shown_as_it_was(tmp_path, config, capsys):

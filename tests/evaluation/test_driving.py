@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.video import VideoWriter
+from benchmarks.processes import resident_peak, usage_of
+from datasets.video import Frame, VideoWriter
 from evaluation.driving import (
     ALL,
     Driving,
@@ -57,6 +58,7 @@ def went_through(driving: Driving, batch_size: int | None = None) -> tuple[list[
 
 
 def saved(driving: DrivingVideo, path: Path) -> Path:
+    driving.keep_motion()
     went_through(driving)
     save_template(path, driving.template())
     return path
@@ -113,6 +115,7 @@ def test_a_template_drives_as_the_part_of_the_video_does(animator, video, part):
 
 def test_a_template_is_of_the_part_that_went_through_last(animator, video):
     driving = DrivingVideo(animator, video, frames=slice(3, 5))
+    driving.keep_motion()
     for _ in range(2):
         _, keypoints = went_through(driving)
     template = driving.template()
@@ -140,6 +143,30 @@ def test_a_motion_counts_from_the_frame_that_its_video_does(
     monkeypatch.setattr("evaluation.driving.FacesOfVideo.first", lambda faces: 3)
     template = saved(DrivingVideo(animator, video), video.with_name("m.npz"))
     assert open_driving(animator, template, frames=part).initial == expected
+
+
+def grown_while_kept(video: Path) -> float:
+    """The memory at the end of a long motion that is kept, over that after its first seconds."""
+    driving = DrivingVideo(Animator(tiny_model(), (128, 128), device="cpu"), video)
+    driving.keep_motion()
+    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    batch = [Frame(image, Fraction(0))] * driving.animator.batch_size
+    for _ in range(30):
+        driving.detect(batch)
+    before = resident_peak()
+    for _ in range(300):
+        driving.detect(batch)
+    return resident_peak() / before
+
+
+def test_memory_does_not_grow_with_the_motion_that_is_kept(video):
+    assert usage_of(grown_while_kept, video).result < 1.02
+
+
+def test_the_keypoints_that_went_through_are_kept_only_where_that_is_asked_for(animator, video):
+    driving = DrivingVideo(animator, video)
+    went_through(driving)
+    assert driving.kept is None
 
 
 @pytest.mark.parametrize("part", [slice(0, 8), slice(7, None), slice(4, 4), slice(-3, None)])
