@@ -134,8 +134,8 @@ def require_apart(output: str | Path, *inputs: str | Path | None) -> None:
     for given in inputs:
         if given is None:
             continue
-        entries = os.scandir(given) if os.path.isdir(given) else []
-        for path in [given, *(entry.path for entry in entries if entry.is_symlink())]:
+        inside = Path(given).iterdir() if os.path.isdir(given) else ()
+        for path in [given, *(entry for entry in inside if entry.is_symlink())]:
             if relation := how_they_meet(output, path):
                 raise InputError(f"{output} {relation} {path}: name an output apart from it.")
 

@@ -55,7 +55,7 @@ def ids_of(stem: str) -> Iterator[tuple[str, bool]]:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """The files below a folder, links followed, no folder entered twice; none hidden or a system's."""
+    """The files below a folder, links followed; no folder twice, none hidden or a system's."""
     entered: set[tuple[int, int]] = set()
     for parent, folders, files in os.walk(folder, onerror=_tell, followlinks=True):
         status = os.stat(parent)
