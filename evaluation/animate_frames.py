@@ -4,6 +4,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+import numpy as np
+
 from datasets.main_face import median_face, spread
 from datasets.pictures import Picture, resized
 from evaluation.fitting import Framing, chosen_framing, fit_portrait, training_crop
@@ -34,8 +36,9 @@ def animate_frames(
     if framing is None and animator.checkpoint is not None:
         framing = chosen_framing(None, paste, animator.checkpoint)
     portrait = fit_portrait(animator, source, framing)
-    if isinstance(frames, Sequence):
-        known = frames
+    known: Sequence[Picture]
+    if isinstance(frames, Sequence | np.ndarray):
+        known = list(frames)
     else:
         stream = iter(frames)
         known = list(itertools.islice(stream, LOOKED_AT))

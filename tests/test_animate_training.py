@@ -361,7 +361,7 @@ def test_frames_in_memory_are_cut_as_those_of_files(unfitted, tmp_path, paste):
     animator = Animator.from_checkpoint(tmp_path, device="cpu", precision="fp32")
     source, frames = read_image(str(unfitted["--source"])), images(tmp_path / "driving.mp4")
     expected = images(tmp_path / "files")
-    for given in (frames, iter(frames)):
+    for given in (frames, np.stack(frames), iter(frames)):
         found = list(animate_frames(animator, source, given, paste=paste))
         assert len(found) == len(frames)
         np.testing.assert_array_equal(found, expected)
