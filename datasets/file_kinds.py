@@ -38,7 +38,8 @@ def kind_of_media(file: Path | Content) -> str | None:
     """Whether it is "a video" or "a sound", or None: anything else."""
     try:
         with av.open(f"file:{file}" if isinstance(file, Path) else io.BytesIO(file.data)) as media:
-            if media.format.name == "tty":  # FFmpeg would show the letters of a text
+            # FFmpeg takes a damaged picture for a video, and would show the letters of a text
+            if media.format.name in ("tty", "image2") or media.format.name.endswith("_pipe"):
                 return None
             return "a video" if media.streams.video else "a sound" if media.streams.audio else None
     except (av.FFmpegError, ValueError):
