@@ -34,12 +34,15 @@ from evaluation.pair_folder import Format
 from modules.animator import Animator, Motion
 from modules.bundled import bundled_portrait, bundled_weights, driving_path
 from modules.errors import InputError
+from modules.face_landmarks import PARTS
 from modules.files import require_apart, require_folder
 from modules.motion_template import require_template_name
+from modules.motion_transfer import AS_DRIVEN, MotionStrength
 
 __all__ = [
     "Animator",
     "Framing",
+    "MotionStrength",
     "Options",
     "Timing",
     "animate_file",
@@ -62,6 +65,11 @@ def parse_best_frame(text: str | None) -> BestFrame | None:
     if not text.isdecimal():
         raise InputError(f"The best frame is auto or the number of a frame: found {text!r}.")
     return int(text)
+
+
+def parse_parts(text: str | None) -> tuple[str, ...]:
+    """The parts of a face between commas; all of them for None."""
+    return tuple(PARTS) if text is None else tuple(part.strip() for part in text.split(","))
 
 
 def parse_frames(text: str) -> slice:
@@ -171,7 +179,22 @@ def command(
         str | None,
         typer.Option(
             help="Frame that relative motion counts from: a number, or auto; if left out, the "
-            "first in which the face is found."
+            "first in which the face is found, or the one with the most neutral face where the "
+            "network finds landmarks."
+        ),
+    ] = None,
+    head: Annotated[
+        float, typer.Option(help="Strength of the head's relative motion, 0 to 2.")
+    ] = 1.0,
+    expression: Annotated[
+        float,
+        typer.Option(help="Strength of relative expressions, 0 to 2 (networks with landmarks)."),
+    ] = 1.0,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            help="The parts of the face whose expression is carried over, mouth,eyes for example: "
+            "of jaw, brows, nose, eyes and mouth (networks with landmarks)."
         ),
     ] = None,
     panels: Annotated[
@@ -209,14 +232,18 @@ def command(
         raise InputError("Give either --driving, with a --source, or --pairs.")
     if output is None and (save_motion_to is None or pairs or source):
         raise InputError("Give --output: only --save-motion, without a --source, goes without.")
-    if motion == "absolute" and (adapt_scale or best_frame is not None):
+    strength = MotionStrength(head, expression, parse_parts(only))
+    moves_so = adapt_scale or best_frame is not None or strength != AS_DRIVEN
+    if motion == "absolute" and moves_so:
         raise InputError(
-            "--adapt-scale and --best-frame need relative motion: leave them out, or choose "
-            "--motion relative."
+            "--adapt-scale, --best-frame, --head, --expression and --only need relative motion: "
+            "leave them out, or choose --motion relative."
         )
     if pairs is not None and (frames is not None or save_motion_to):
         raise InputError("--frames and --save-motion belong to --driving.")
-    options = Options(motion, adapt_scale, parse_best_frame(best_frame), panels, batch_size)
+    options = Options(
+        motion, adapt_scale, parse_best_frame(best_frame), panels, batch_size, strength
+    )
     if pairs is None and (root is not None or strict or format != "png"):
         raise InputError("--root, --strict and --format belong to --pairs.")
     pair_list = read_pair_list(pairs, root) if pairs else None

@@ -66,6 +66,7 @@ def animate_file(
         require_apart(motion_to, *inputs)
     if framing and framing.paste and options.panels:
         raise InputError("--paste goes without --panels: leave out one of them.")
+    options.strength.require_usable(animator.has_landmarks)
     require_output(output)
     began, computed_before = time.perf_counter(), animator.busy.seconds
     portrait = fit_portrait(animator, source, framing)

@@ -20,7 +20,7 @@ from modules.animator import Animator, Motion, batches
 from modules.checkpoints import weights_file
 from modules.errors import InputError
 from modules.files import require_apart
-from modules.motion_transfer import movement_scale, transfer_motion
+from modules.motion_transfer import AS_DRIVEN, transfer_motion
 from modules.progress import progress_bar
 from modules.wording import counted
 
@@ -55,6 +55,7 @@ def animate_pairs(
         framing = None
     if framing is not None and framing.paste and options.panels:
         raise InputError("--paste goes without --panels: leave out one of them.")
+    options.strength.require_usable(animator.has_landmarks)
     settings: dict[str, Any] = {
         "pairs_sha256": pair_list.sha256,
         "root": None if pair_list.root is None else str(pair_list.root),
@@ -65,14 +66,23 @@ def animate_pairs(
         "motion": options.motion or "as the protocol prescribes",
         "adapt_scale": options.adapt_scale,
         "best_frame": options.best_frame,
+        "head": options.strength.head,
+        "expression": options.strength.expression,
+        "only": list(options.strength.parts),
     }
-    folder = PairFolder(output, settings, format, options.panels)
     motions = {pair.name: options.motion or pair.motion for pair in pair_list.pairs}
+    num_absolute = list(motions.values()).count("absolute")
+    if num_absolute and options.strength != AS_DRIVEN:
+        raise InputError(
+            "--head, --expression and --only need relative motion, and the protocol prescribes "
+            f"absolute motion for {num_absolute} of the pairs: add --motion relative."
+        )
+    folder = PairFolder(output, settings, format, options.panels)
     folder.record(pair_list, motions, failed=None)
     failed: dict[str, str] = {}
     with progress_bar(total=len(pair_list.pairs), unit="pair") as progress:
         batch_size = options.batch_size or animator.batch_size
-        if options.adapt_scale:  # each pair has a scale of its own
+        if options.adapt_scale or animator.has_landmarks:  # each pair has a scale of its own
             batch_size = 1
         for pairs in rendered_together(pair_list.pairs, motions, batch_size):
             if not all(map(folder.is_done, pairs)):
@@ -199,8 +209,12 @@ def animate_stills(
             for fit, picture, image in zip(fitters, read_refs(best_frames), images, strict=True)
         ]
         initial = animator.detect(best)
-        scale = movement_scale(encoded.keypoints, initial) if options.adapt_scale else 1.0
-        driving = transfer_motion(encoded.keypoints, driving, initial, scale=scale)
+        driving = transfer_motion(
+            *(encoded.keypoints, driving, initial),
+            scale=animator.movement_scale(encoded.keypoints, initial, options.adapt_scale),
+            strength=options.strength,
+            aspect=animator.aspect,
+        )
     results = animator.render(encoded, driving)
     for pair, portrait, frame, result in zip(pairs, portraits, seen, results, strict=True):
         folder.write_still(

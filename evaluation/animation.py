@@ -19,7 +19,7 @@ from evaluation.driving import Driving, DrivingVideo, Moment
 from modules.animator import Animator, Motion, batches
 from modules.errors import InputError
 from modules.geometry import Keypoints
-from modules.motion_transfer import shape_distances
+from modules.motion_transfer import AS_DRIVEN, MotionStrength, shape_distances
 
 BestFrame = int | Literal["auto"]
 
@@ -33,9 +33,10 @@ class Options(NamedTuple):
 
     motion: Motion | None = None  # None: relative, and for pairs what their protocol prescribes
     adapt_scale: bool = False  # relative motion grows with the source's face
-    best_frame: BestFrame | None = None  # that relative motion counts from; None: with a face
+    best_frame: BestFrame | None = None  # that motion counts from; None: ``initial_keypoints``
     panels: bool = False  # source, driving and result side by side
     batch_size: int | None = None  # frames rendered at once; None: what suits the device
+    strength: MotionStrength = AS_DRIVEN  # of relative motion
 
 
 @contextmanager
@@ -56,6 +57,7 @@ def animated(
             motion=options.motion or "relative",
             adapt_scale=options.adapt_scale,
             initial=initial,
+            strength=options.strength,
         )
         moments = itertools.chain.from_iterable(moments for moments, _ in returned)
         yield zip(moments, results, strict=True)
@@ -64,10 +66,16 @@ def animated(
 def initial_keypoints(
     animator: Animator, portrait: Picture, driving: Driving, options: Options
 ) -> Keypoints | None:
-    """Those of the driving frame that relative motion counts from; None for the first."""
-    if options.motion == "absolute" or options.best_frame == 0:
+    """Those of the driving frame that relative motion counts from; None for the first.
+
+    If no frame is named, that is the first that shows the face, or the one with the most neutral
+    face where the network finds landmarks.
+    """
+    if options.motion == "absolute":
         return None
     if options.best_frame is None:
+        if animator.has_landmarks:
+            return neutral_keypoints(animator, portrait, driving, options)
         if driving.initial == 0:
             return None
         logger.info(
@@ -85,6 +93,21 @@ def initial_keypoints(
         )
     best = find_best_frame(animator, portrait, driving)
     return None if best is None else animator.detect([best])
+
+
+def neutral_keypoints(
+    animator: Animator, portrait: Picture, driving: Driving, options: Options
+) -> Keypoints:
+    """The keypoints of the frame with the most neutral face, of those since the face is shown.
+
+    The driving motion is gone through for it, and then once more to be rendered.
+    """
+    motion, first = driving.all_keypoints(options.batch_size), driving.initial
+    shown = Keypoints(*(part[first:] for part in motion))
+    number = first + animator.neutral_frame(portrait, shown)
+    if number > 0:
+        logger.info("Motion counts from frame %d, whose face is the most neutral.", number)
+    return Keypoints(*(part[number : number + 1] for part in motion))
 
 
 def find_best_frame(animator: Animator, portrait: Picture, driving: DrivingVideo) -> Picture | None:

@@ -3,6 +3,7 @@
 Both are a stream of keypoints in batches, with the moments that these belong to.
 """
 
+import collections
 import itertools
 from array import array
 from collections.abc import Iterator
@@ -94,6 +95,7 @@ class DrivingVideo:
         has_sound = self.video.has_audio and self.numbers.start == 0
         self.sound = path if has_sound else None  # the file with the sound of these frames
         self.kept: KeptMotion | None = None  # of what goes through ``motion``, if asked for
+        self.known: Keypoints | None = None  # of all frames, once ``all_keypoints`` found them
 
     @cached_property
     def initial(self) -> int:
@@ -113,17 +115,36 @@ class DrivingVideo:
     def motion(self, batch_size: int | None = None) -> Iterator[Movement]:
         """A thread reads two batches ahead of the network."""
         batch_size = batch_size or self.animator.batch_size
-        if self.kept is not None:
-            self.keep_motion()
         with ahead(self.frames(), 2 * batch_size) as frames:
-            yield map(self.detect, batches(frames, batch_size))
+            read = batches(frames, batch_size)
+            if self.known is not None:
+                yield zip(map(self.moments, read), split(self.known, batch_size), strict=True)
+            else:
+                if self.kept is not None:  # of a pass that went before
+                    self.keep_motion()
+                yield map(self.detect, read)
 
     def detect(self, frames: list[Frame]) -> tuple[list[Moment], Keypoints]:
         keypoints = self.animator.detect([frame.image for frame in frames])
-        varies = self.video.variable_rate
         if self.kept is not None:
-            self.kept.add(keypoints, [time for _, time in frames] if varies else [])
-        return [Moment(time if varies else None, [image]) for image, time in frames], keypoints
+            times = [time for _, time in frames] if self.video.variable_rate else []
+            self.kept.add(keypoints, times)
+        return self.moments(frames), keypoints
+
+    def moments(self, frames: list[Frame]) -> list[Moment]:
+        varies = self.video.variable_rate
+        return [Moment(time if varies else None, [image]) for image, time in frames]
+
+    def all_keypoints(self, batch_size: int | None = None) -> Keypoints:
+        """Find the keypoints of all frames, of which none is kept; ``motion`` then takes these."""
+        if self.known is None:
+            self.keep_motion()
+            with self.motion(batch_size) as motion:
+                collections.deque(motion, maxlen=0)
+            assert self.kept is not None
+            kept = self.kept.keypoints()
+            self.known = Keypoints(*(part.to(self.animator.device) for part in kept))
+        return self.known
 
     def keypoints_at(self, number: int, batch_size: int | None = None) -> Keypoints:
         """Those of one frame, counted from the first that is used.
@@ -179,12 +200,15 @@ class DrivingTemplate:
         yield self.moments(batch_size or self.animator.batch_size)
 
     def moments(self, batch_size: int) -> Movement:
-        parts = zip(*(part.split(batch_size) for part in self.keypoints), strict=True)
         times = iter([None] * self.num_frames if self.times is None else self.times)
         start = self.times[0] if self.times else 0
-        for keypoints in itertools.starmap(Keypoints, parts):
+        for keypoints in split(self.keypoints, batch_size):
             some = itertools.islice(times, len(keypoints.positions))
             yield [Moment(None if time is None else time - start, []) for time in some], keypoints
+
+    def all_keypoints(self, batch_size: int | None = None) -> Keypoints:
+        """The keypoints of all frames, whatever the batches."""
+        return self.keypoints
 
     def keypoints_at(self, number: int, batch_size: int | None = None) -> Keypoints:
         """Those of one frame, counted from the first that is used, whatever the batches."""
@@ -193,6 +217,12 @@ class DrivingTemplate:
 
 
 Driving = DrivingVideo | DrivingTemplate
+
+
+def split(keypoints: Keypoints, batch_size: int) -> Iterator[Keypoints]:
+    """Split the keypoints of a motion into batches."""
+    parts = zip(*(part.split(batch_size) for part in keypoints), strict=True)
+    return itertools.starmap(Keypoints, parts)
 
 
 def open_driving(

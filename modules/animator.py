@@ -23,7 +23,13 @@ from modules.geometry import Keypoints
 from modules.inference import Inference
 from modules.mcnet import MCNet, ModelConfig
 from modules.motion_template import fingerprint
-from modules.motion_transfer import movement_scale, transfer_motion
+from modules.motion_transfer import (
+    AS_DRIVEN,
+    MotionStrength,
+    movement_scale,
+    transfer_motion,
+)
+from modules.neutral_face import NeutralSoFar, find_neutral
 from modules.transfer import BusyTime, Download, Transfer
 
 Motion = Literal["relative", "absolute"]
@@ -82,7 +88,8 @@ class Animator:
         self.network = Inference(model, self.device, precision)
         self.transfer = Transfer(self.device)
         self.busy = BusyTime(self.device)
-        self.detector_fingerprint = fingerprint(model.detector)
+        self.detector_fingerprint = fingerprint(model.detector, model.landmark_detector)
+        self.has_landmarks = model.landmark_detector is not None
 
     @classmethod
     def from_checkpoint(
@@ -117,12 +124,16 @@ class Animator:
         adapt_scale: bool = False,
         initial: np.ndarray | None = None,
         batch_size: int | None = None,
+        strength: MotionStrength = AS_DRIVEN,
     ) -> Iterator[np.ndarray]:
         """The source re-enacted: one frame for each driving frame, as they are asked for.
 
         Relative motion counts from the driving frame ``initial``, or else from the first, and
-        with ``adapt_scale`` grows with the source's face.  No frame depends on the one before.
-        Frames are taken up to two batches before the one that is yielded.
+        with ``adapt_scale``, or where the network finds landmarks, grows with the source's face.
+        Without ``initial``, expressions are relative to the most neutral face among the frames so
+        far; else no frame depends on the one before.  Frames are taken up to two batches before
+        the one that is yielded.  Raises InputError for a ``strength`` that the network does not
+        allow.
         """
         yield from self.follow(
             source,
@@ -130,6 +141,7 @@ class Animator:
             motion=motion,
             adapt_scale=adapt_scale,
             initial=None if initial is None else self.detect([initial]),
+            strength=strength,
         )
 
     def follow(
@@ -140,9 +152,14 @@ class Animator:
         motion: Motion = "relative",
         adapt_scale: bool = False,
         initial: Keypoints | None = None,
+        strength: MotionStrength = AS_DRIVEN,
     ) -> Iterator[np.ndarray]:
         """The same, driven by keypoints, in batches of any sizes on the network's device."""
+        strength.require_usable(self.has_landmarks)
         encoded = self.encode(source)
+        neutral_so_far = None
+        if initial is None and self.has_landmarks and motion == "relative":
+            neutral_so_far = NeutralSoFar(encoded.keypoints.landmarks, self.aspect)
         scale: float | None = None
         begun: Begun | None = None
         for keypoints in driving:
@@ -151,13 +168,42 @@ class Animator:
             moved = keypoints
             if motion == "relative":
                 if scale is None:
-                    scale = movement_scale(encoded.keypoints, initial) if adapt_scale else 1.0
-                moved = transfer_motion(encoded.keypoints, keypoints, initial, scale=scale)
+                    scale = self.movement_scale(encoded.keypoints, initial, adapt_scale)
+                neutral = None
+                if neutral_so_far is not None:
+                    neutral = neutral_so_far(keypoints.landmarks)
+                moved = transfer_motion(
+                    *(encoded.keypoints, keypoints, initial),
+                    scale=scale,
+                    strength=strength,
+                    neutral=neutral,
+                    aspect=self.aspect,
+                )
             before, begun = begun, self.begin(encoded, moved)
             if before is not None:
                 yield from self.finish(before)
         if begun is not None:
             yield from self.finish(begun)
+
+    def movement_scale(self, source: Keypoints, initial: Keypoints, adapt_scale: bool) -> float:
+        """Measure how much farther the source's face moves: 1 if the scale is not adapted.
+
+        Where the network finds landmarks it always is: they say how large both faces are.
+        """
+        if not adapt_scale and not self.has_landmarks:
+            return 1.0
+        return movement_scale(source, initial, self.aspect)
+
+    def neutral_frame(self, source: np.ndarray, driving: Keypoints) -> int:
+        """Find the most neutral of driving frames, for a network that finds landmarks."""
+        own = self.detect([source]).landmarks
+        return find_neutral(driving.landmarks, own, self.aspect)
+
+    @property
+    def aspect(self) -> float:
+        """The width of a frame over its height, between the centres of corner pixels."""
+        height, width = self.size
+        return max(width - 1, 1) / max(height - 1, 1)
 
     @torch.inference_mode()
     def encode(self, *sources: np.ndarray) -> FastEncoded:

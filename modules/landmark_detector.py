@@ -31,6 +31,7 @@ class LandmarkDetector(nn.Module):
 
     def __init__(self, config: LandmarkDetectorConfig) -> None:
         super().__init__()
+        self.config = config
         self.height, self.patch, self.temperature = config.height, config.patch, config.temperature
         self.hourglass = Hourglass(
             3 * config.patch**2, config.width, config.depth, config.max_width

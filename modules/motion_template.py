@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.lib.npyio import NpzFile
+from torch import nn
 
 from modules.errors import InputError
+from modules.face_landmarks import NUM_LANDMARKS
 from modules.files import require_writable, write_whole
 from modules.geometry import Keypoints
 from modules.keypoint_detector import KeypointDetector
+from modules.landmark_detector import LandmarkDetector
 from modules.wording import counted
 
 VERSION = 2  # of the file's format; 1 had neither times nor the frame to count from
@@ -53,18 +56,30 @@ class MotionTemplate(NamedTuple):
             )
 
 
-def fingerprint(detector: KeypointDetector) -> str:
-    """A hash of all that decides which keypoints a detector finds.
+def fingerprint(
+    detector: KeypointDetector, landmark_detector: LandmarkDetector | None = None
+) -> str:
+    """A hash of all that decides which keypoints, and landmarks if any, detectors find.
 
     Weights count in half precision, so that exported ones have the fingerprint of those that they
     were rounded from.
     """
     digest = hashlib.sha256(f"{detector.temperature} {detector.downsample.factor}".encode())
-    for name, tensor in sorted(detector.state_dict().items()):
-        if tensor.is_floating_point():  # not the batches that a norm has counted
-            digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.half().cpu().contiguous().numpy().tobytes())
+    digest.update(weights(detector))
+    if landmark_detector is not None:
+        digest.update(f"landmarks {landmark_detector.config}".encode())
+        digest.update(weights(landmark_detector))
     return digest.hexdigest()[:32]
+
+
+def weights(network: nn.Module) -> bytes:
+    """Names, shapes and values of a network's weights, in half precision."""
+    parts = []
+    for name, tensor in sorted(network.state_dict().items()):
+        if tensor.is_floating_point():  # not the batches that a norm has counted
+            parts.append(f"{name} {tuple(tensor.shape)}".encode())
+            parts.append(tensor.half().cpu().contiguous().numpy().tobytes())
+    return b"".join(parts)
 
 
 def require_template_name(path: Path) -> None:
@@ -162,6 +177,7 @@ def faults(arrays: Arrays) -> Iterator[str]:
     for name, part in (("positions", positions), ("jacobians", jacobians)):
         if not (np.abs(part) <= np.finfo(np.float32).max).all():
             yield f"its {name} are not all finite"
+    yield from landmark_faults(arrays.get("landmarks", positions[:, :0]), len(positions))
     flat = np.linalg.det(jacobians.astype(np.float64)) == 0
     if flat.any():
         yield f"the jacobians of frame {flat.any(axis=1).argmax()} cannot be inverted"
@@ -181,3 +197,15 @@ def timing_faults(times: np.ndarray, initial: np.ndarray, num_frames: int) -> It
         yield "its times do not grow from 0"
     if initial.shape != () or initial.dtype.kind != "i" or not 0 <= initial < num_frames:
         yield "the frame that it counts from is none of its own"
+
+
+def landmark_faults(landmarks: np.ndarray, num_frames: int) -> Iterator[str]:
+    """What keeps an array from being the landmarks of frames, or of a network without any."""
+    if landmarks.shape not in [(num_frames, count, 2) for count in (0, NUM_LANDMARKS)]:
+        yield (
+            f"its landmarks are of shape {landmarks.shape}, not ({num_frames}, {NUM_LANDMARKS}, 2)"
+        )
+    if landmarks.dtype.kind != "f":
+        yield f"its landmarks are of type {landmarks.dtype}, not float32"
+    if not (np.abs(landmarks) <= np.finfo(np.float32).max).all():
+        yield "its landmarks are not all finite"

@@ -3,16 +3,52 @@
 Absolute motion uses the driving keypoints as they are.  Relative motion, ``transfer_motion``,
 moves the source's own keypoints by what the driving face did since an initial frame, so that the
 shape of the source's face survives.  It suits an initial frame of the same pose as the source:
-``shape_distances`` helps to find it.
+``shape_distances`` helps to find it.  How far the head moves, and where there are landmarks how
+far and with which parts the face expresses itself, is a ``MotionStrength``.
 """
 
 import math
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.spatial import ConvexHull, QhullError
 from torch import Tensor
 
+from modules.errors import InputError
+from modules.face_landmarks import NUM_LANDMARKS, PARTS
 from modules.geometry import Keypoints, inverse_2x2
+from modules.head_motion import MAX_SCALE, face_unit, landmark_unit, strengthened
+from modules.landmark_motion import move_landmarks
+
+
+class MotionStrength(NamedTuple):
+    """How far the source moves, where the driving face moves by 1."""
+
+    head: float = 1.0  # 0 to 2
+    expression: float = 1.0  # 0 to 2
+    parts: tuple[str, ...] = tuple(PARTS)  # that express; others keep the source's expression
+
+    def require_usable(self, has_landmarks: bool) -> None:
+        """Raise InputError for strengths and parts that are none, or that need landmarks."""
+        for name, strength in (("head", self.head), ("expression", self.expression)):
+            if not 0 <= strength <= 2:
+                raise InputError(f"--{name} is a strength from 0 to 2: found {strength:g}.")
+        known = list(PARTS)
+        if unknown := [part for part in self.parts if part not in PARTS]:
+            raise InputError(
+                f"--only takes {', '.join(known[:-1])} and {known[-1]}, with commas between: "
+                f"found {unknown[0]!r}."
+            )
+        if not has_landmarks and self._replace(head=1.0) != MotionStrength():
+            raise InputError(
+                "--expression and --only need a network that finds facial landmarks, and this one "
+                "finds none: leave them out, or choose another --checkpoint."
+            )
+
+
+AS_DRIVEN = MotionStrength()  # as far as the driving face
 
 
 def transfer_motion(
@@ -22,28 +58,62 @@ def transfer_motion(
     *,
     scale: float = 1.0,
     relative_jacobians: bool = True,
+    strength: MotionStrength = AS_DRIVEN,
+    neutral: Tensor | None = None,
+    aspect: float = 1.0,
 ) -> Keypoints:
     """Keypoints of the source, moved as the driving face moved since ``initial``.
 
-        p = s (p_t^D - p_0^D) + p^S,    J = J_t^D (J_0^D)^-1 J^S
+        p = h s (p_t^D - p_0^D) + p^S,    J = (J_t^D (J_0^D)^-1)^h J^S
 
-    Without ``relative_jacobians``, ``J = J_t^D``.  Source and initial keypoints of a batch of
-    one serve driving keypoints of any batch.
+    with the strength ``h`` of the head, whose power of a map is that of ``strengthened``.
+    Without ``relative_jacobians``, ``J = J_t^D``.  Landmarks move by ``move_landmarks``:
+    expressions are relative to the driving landmarks ``neutral``, those of ``initial`` if left
+    out, and ``aspect`` is the width of a frame over its height.  Source and initial keypoints of
+    a batch of one serve driving keypoints of any batch.
     """
-    positions = scale * (driving.positions - initial.positions) + source.positions
+    positions = strength.head * scale * (driving.positions - initial.positions) + source.positions
     jacobians = driving.jacobians
     if relative_jacobians:
-        jacobians = driving.jacobians @ inverse_2x2(initial.jacobians) @ source.jacobians
-    landmarks = scale * (driving.landmarks - initial.landmarks) + source.landmarks
-    return Keypoints(positions, jacobians, landmarks)
+        turned = driving.jacobians @ inverse_2x2(initial.jacobians)
+        if strength.head != 1:
+            turned = strengthened(turned, strength.head)
+        jacobians = turned @ source.jacobians
+    if source.landmarks.shape[1] == 0:
+        return Keypoints(positions, jacobians, driving.landmarks)
+    square = landmark_unit(aspect, source.landmarks.device)
+    landmarks = move_landmarks(
+        source.landmarks * square,
+        driving.landmarks * square,
+        initial.landmarks * square,
+        None if neutral is None else neutral * square,
+        scale=scale,
+        head=strength.head,
+        expression=landmark_strengths(strength, source.landmarks.device),
+    )
+    return Keypoints(positions, jacobians, landmarks / square)
 
 
-def movement_scale(source: Keypoints, initial: Keypoints) -> float:
-    """How much larger the source's face is than the driving face: ``sqrt(area^S / area_0^D)``.
+@cache
+def landmark_strengths(strength: MotionStrength, device: torch.device) -> Tensor:
+    """The strength of the expression for each landmark: (68,)."""
+    strengths = torch.zeros(NUM_LANDMARKS)
+    for part in strength.parts:
+        strengths[list(PARTS[part])] = strength.expression
+    return strengths.to(device)
 
-    The areas are those of the keypoints' convex hulls, in batches of one.  Where one of the
-    hulls has no area there is nothing to compare, and the scale is 1.
+
+def movement_scale(source: Keypoints, initial: Keypoints, aspect: float = 1.0) -> float:
+    """How much larger the source's face is than the driving face, in batches of one.
+
+    The ratio of the eye distances, between 1/2 and 2, where there are landmarks.  Else
+    ``sqrt(area^S / area_0^D)``, with the areas of the keypoints' convex hulls; 1 where one of the
+    hulls has no area, since there is nothing to compare.
     """
+    if source.landmarks.shape[1] > 0:
+        square = landmark_unit(aspect, source.landmarks.device)
+        ratio = face_unit(source.landmarks * square) / face_unit(initial.landmarks * square)
+        return float(ratio.clamp(1 / MAX_SCALE, MAX_SCALE))
     source_area, driving_area = (hull_area(to_numpy(k.positions[0])) for k in (source, initial))
     if source_area == 0 or driving_area == 0:
         return 1.0

@@ -98,6 +98,20 @@ def test_frames_beside_damage_drive(animator, frames, tmp_path, part):
     np.testing.assert_array_equal([frame.image for frame in driving.frames()], expected)
 
 
+def test_keypoints_found_before_are_those_that_drive(animator, video, monkeypatch):
+    """A second pass reads the frames again, and detects nothing."""
+    expected_moments, expected = went_through(DrivingVideo(animator, video), batch_size=3)
+    driving = DrivingVideo(animator, video)
+    assert all(map(torch.equal, driving.all_keypoints(batch_size=3), expected))
+    monkeypatch.delattr(Animator, "detect")
+    moments, found = went_through(driving, batch_size=3)
+    assert all(map(torch.equal, found, expected))
+    assert [moment.time for moment in moments] == [moment.time for moment in expected_moments]
+    for moment, other in zip(moments, expected_moments, strict=True):
+        np.testing.assert_array_equal(moment.pictures, other.pictures)
+    assert all(map(torch.equal, driving.template().keypoints, expected))
+
+
 @pytest.mark.parametrize("part", [ALL, slice(None, 3), slice(4, None)])
 def test_a_template_drives_as_the_part_of_the_video_does(animator, video, part):
     template = saved(DrivingVideo(animator, video), video.with_name("m.npz"))

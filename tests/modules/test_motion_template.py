@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from modules.errors import InputError
+from modules.landmark_detector import LandmarkDetectorConfig
 from modules.motion_template import (
     VERSION,
     MotionTemplate,
@@ -19,7 +20,7 @@ from modules.motion_template import (
     require_template_name,
     save_template,
 )
-from tests.tiny import random_keypoints, randomise_norms, tiny_model
+from tests.tiny import TINY_LANDMARKS, random_keypoints, randomise_norms, tiny_model
 
 RATE = Fraction(30000, 1001)
 TEMPLATE = MotionTemplate(random_keypoints(batch=120, num_kp=15), RATE, (32, 48), "a" * 32)
@@ -79,6 +80,13 @@ def test_small_jacobians_can_be_inverted(tmp_path):
     assert torch.equal(load_template(tmp_path / "m.npz").keypoints.jacobians, torch.tensor(small))
 
 
+def test_landmarks_come_back_exactly_too(tmp_path):
+    landmarks = torch.rand(120, 68, 2)
+    template = TEMPLATE._replace(keypoints=TEMPLATE.keypoints._replace(landmarks=landmarks))
+    save_template(tmp_path / "m.npz", template)
+    assert torch.equal(load_template(tmp_path / "m.npz").keypoints.landmarks, landmarks)
+
+
 def changed(name: str, value: object) -> dict[str, np.ndarray]:
     return arrays() | {name: np.array(value)}
 
@@ -112,6 +120,10 @@ def singular() -> dict[str, np.ndarray]:
         ),
         (with_one("positions", (7, 3, 1), np.nan), "positions are not all finite"),
         (with_one("jacobians", (7, 3, 1, 0), np.inf), "jacobians are not all finite"),
+        (changed("landmarks", np.zeros((119, 68, 2))), r"landmarks are of shape \(119, 68, 2\)"),
+        (changed("landmarks", np.zeros((120, 5, 2))), r"landmarks are of shape \(120, 5, 2\)"),
+        (changed("landmarks", np.zeros((120, 68, 2), int)), "landmarks are of type int64"),
+        (changed("landmarks", np.full((120, 68, 2), np.nan)), "landmarks are not all finite"),
         (singular(), "jacobians of frame 0 cannot be inverted"),
         (changed("rate", [25, 0]), "its rate is not"),
         (changed("rate", 25.0), "its rate is not"),
@@ -257,3 +269,19 @@ def test_what_is_not_weights_counts_too():
     detector.downsample.factor *= 2
     found.append(fingerprint(detector))
     assert len(set(found)) == 3
+
+
+def test_a_network_without_landmarks_keeps_its_fingerprint():
+    model = tiny_model()
+    assert fingerprint(model.detector, model.landmark_detector) == fingerprint(model.detector)
+
+
+def test_the_landmark_detector_is_part_of_the_fingerprint():
+    model = tiny_model(TINY_LANDMARKS)
+    assert model.landmark_detector is not None
+    found = [fingerprint(model.detector), fingerprint(model.detector, model.landmark_detector)]
+    model.landmark_detector.heatmaps.bias.data[-1] += 0.01
+    found.append(fingerprint(model.detector, model.landmark_detector))
+    model.landmark_detector.config = LandmarkDetectorConfig(height=64, width=4, depth=2)
+    found.append(fingerprint(model.detector, model.landmark_detector))
+    assert len(set(found)) == 4
