@@ -93,8 +93,8 @@ def read_frames(
     path = Path(path)
     if animated := animation(path):
         frames = map(Frame, animation_frames(path), animated.times)
-        for frame in itertools.islice(frames, first, None):
-            yield Frame(frame.image, frame.time - animated.times[first])
+        for shown in itertools.islice(frames, first, None):
+            yield Frame(shown.image, shown.time - animated.times[first])
         return
     if _is_still(path):
         stills = _stills(path)

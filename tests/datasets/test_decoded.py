@@ -37,8 +37,9 @@ def test_pairs_are_those_of_the_files(root, tmp_path, size):
     )
     assert all(isinstance(clip, DecodedClip) for clip in other.clips)
     for index in range(len(one)):
-        for mine, theirs in zip(one[1, index], other[1, index], strict=True):
-            assert torch.equal(mine, theirs) if isinstance(mine, torch.Tensor) else mine == theirs
+        mine, theirs = one[1, index], other[1, index]
+        torch.testing.assert_close(mine[:3], theirs[:3], rtol=0, atol=0, equal_nan=True)
+        assert mine[3:] == theirs[3:]
 
 
 def test_frames_are_decoded_once_and_again_for_another_size_or_a_changed_clip(root, tmp_path):
