@@ -16,6 +16,7 @@ from datasets.faces import DetectorUnavailable
 from datasets.landmarks import FaceAlignmentLandmarks, Landmarks
 from datasets.pictures import Picture
 from evaluation.driving import Driving, DrivingVideo, Moment
+from evaluation.landmarks import NetworkLandmarks
 from modules.animator import Animator, Motion, batches
 from modules.errors import InputError
 from modules.geometry import Keypoints
@@ -117,7 +118,11 @@ def find_best_frame(animator: Animator, portrait: Picture, driving: DrivingVideo
     even they can be compared.
     """
     ways: dict[str, Landmarks | None] = {
-        "facial landmarks": landmark_detector(str(animator.device)),
+        "facial landmarks": (
+            NetworkLandmarks(animator)
+            if animator.detects_landmarks
+            else landmark_detector(str(animator.device))
+        ),
         "the network's own keypoints": lambda frames: (
             animator.detect(frames).positions.cpu().numpy()
         ),

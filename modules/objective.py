@@ -15,7 +15,7 @@ from modules.compensation import Compensation
 from modules.discriminator import Discriminator
 from modules.face_landmarks import NUM_LANDMARKS, PARTS
 from modules.generator import Rendered
-from modules.geometry import Keypoints, gaussian_maps, resize
+from modules.geometry import Keypoints, gaussian_maps, resize, sample
 from modules.mcnet import MCNet
 from modules.perceptual import PerceptualNetwork
 from modules.section import Section
@@ -163,6 +163,7 @@ class Objective(nn.Module):
             terms["feature_matching"] = lambda: losses.feature_matching(judged_real, judged)
 
         observed = perplexities(compensations) if compensations else {}
+        observed |= visibility(rendered.motion.occlusion, driving_keypoints.landmarks)
         return Step(weighted(terms, self.config), observed, rendered, driving_keypoints)
 
     def memory_consistency(self, rendered: Rendered, driving: Tensor) -> Tensor:
@@ -244,6 +245,22 @@ def perplexities(compensations: list[Compensation]) -> dict[str, Tensor]:
     return {
         "memory/perplexity_position": position.mean().exp(),
         "memory/perplexity_batch": batch.mean().exp(),
+    }
+
+
+@torch.no_grad()
+def visibility(occlusion: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
+    """How much of eyes and mouth the warped source shows: the occlusion map at their landmarks.
+
+    1 leaves nothing to be painted.  Empty without landmarks (B, 0, 2).
+    """
+    if landmarks.shape[1] == 0:
+        return {}
+    return {
+        f"visible/{part}": sample(
+            occlusion, landmarks[:, None, PARTS[part].start : PARTS[part].stop], align_corners=True
+        ).mean()
+        for part in ("eyes", "mouth")
     }
 
 

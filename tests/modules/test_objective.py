@@ -5,7 +5,7 @@ from torch import nn
 from modules import losses
 from modules.discriminator import Discriminator, DiscriminatorConfig
 from modules.face_landmarks import NUM_LANDMARKS
-from modules.objective import LandmarkObjective, LossConfig, Objective, draw
+from modules.objective import LandmarkObjective, LossConfig, Objective, draw, visibility
 from tests.tiny import TINY, TINY_LANDMARKS, float64, random_images, random_pairs, tiny_model
 
 SAME_IN_FLOAT64 = 1e-10  # of the largest value: a rounding is 1e-16, one passed on many times less
@@ -221,3 +221,15 @@ def test_the_landmark_detector_is_taught_by_the_labels_of_both_frames():
     sum(terms.values()).backward()
     trained = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
     assert trained == {"landmark_detector"}
+
+
+def test_the_part_of_eyes_and_mouth_that_the_source_shows_is_observed():
+    occlusion = torch.zeros(1, 1, 9, 9)
+    occlusion[..., :4] = 1
+    landmarks = torch.full((1, NUM_LANDMARKS, 2), 0.75)
+    landmarks[:, 36:48] = -0.75
+    seen = visibility(occlusion, landmarks)
+    assert {name: value.item() for name, value in seen.items()} == pytest.approx(
+        {"visible/eyes": 1, "visible/mouth": 0}
+    )
+    assert visibility(occlusion, torch.zeros(1, 0, 2)) == {}
