@@ -22,7 +22,7 @@ from modules.transfer import BusyTime, Transfer
 from reconstruction import main as reconstruct
 from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
-from tests.tiny import random_images, tiny_model
+from tests.tiny import TINY, random_images, tiny_model
 from tests.tiny_run import begin, write_checkpoint, write_clips, write_config
 from train import Training
 
@@ -137,8 +137,11 @@ def test_arrays_come_back_as_they_went():
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_replayed_frame_is_the_computed_one(precision):
-    network = fast_form(tiny_model().cuda(), precision)
+@pytest.mark.parametrize("attention", ["dot", "located"])
+def test_a_replayed_frame_is_the_computed_one(precision, attention):
+    memory = TINY.memory.model_copy(update={"attention": attention})
+    model = tiny_model(TINY.model_copy(update={"memory": memory}))
+    network = fast_form(model.cuda(), precision)
     sources, frames = random_images(batch=2, seed=1).cuda(), random_images(batch=6, seed=2).cuda()
     with torch.inference_mode():
         for source in sources.split(1):
@@ -190,9 +193,17 @@ def begin_tiny(folder: Path, *settings: str) -> Training:
     return begin(load_config(path, list(settings)), folder / "run")
 
 
+LOCATED = (
+    *("model.memory.attention=located", "model.memory.levels=1", "loss.memory_usage=1"),
+    *("loss.memory_consistency_target=driving", "loss.hidden_share=0.25"),
+)
+
+
+@pytest.mark.parametrize("memory", [(), LOCATED], ids=["published", "located"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-def test_a_training_step_never_waits_for_the_gpu(tmp_path, precision):
-    training = begin_tiny(tmp_path, f"train.precision={precision}", "loss.adversarial=1")
+def test_a_training_step_never_waits_for_the_gpu(tmp_path, precision, memory):
+    settings = (f"train.precision={precision}", "loss.adversarial=1", *memory)
+    training = begin_tiny(tmp_path, *settings)
     optimisation, batches = training.optimisation, training.batches()
     optimisation.take_step([next(batches)], 1.0)
     torch.cuda.set_sync_debug_mode("error")
