@@ -253,7 +253,7 @@ def command(
     driving_file = None if driving is None else driving_path(driving)
     inputs = [source, driving_file, *(pair_list.inputs if pair_list else [])]
     if output is not None:
-        require_apart(output, *inputs)
+        require_apart(output, *inputs, save_motion_to)
     if save_motion_to is not None:
         require_apart(save_motion_to, *inputs)
     still_rate = STILL_RATE if fps is None else parse_rate(fps, driving_file)

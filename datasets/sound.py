@@ -12,7 +12,8 @@ from av.container import OutputContainer
 from av.filter import Graph
 from av.packet import Packet
 
-from datasets.video_file import open_container, open_video
+from datasets.timeline import Timeline
+from datasets.video_file import open_container, open_video, shown_stream
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +73,16 @@ class Sound:
             return iter(())
         return self._copied(track) if codec.codec.canonical_name in COPIED else self._encoded(track)
 
+    def _on_timeline(self, track: av.AudioStream) -> Packets:
+        """The packets of a track, timed as the pictures are."""
+        video = shown_stream(self._input, self._path)
+        for packet in Timeline(self._input, video).packets(track):
+            if packet.stream.index == track.index:
+                yield cast("Packet[av.AudioStream]", packet)
+
     def _copied(self, track: av.AudioStream) -> Packets:
         copy = self._output.add_stream_from_template(track)
-        for packet in self._input.demux(track):
+        for packet in self._on_timeline(track):
             if packet.pts is not None:
                 shift = round(self._start / Fraction(packet.time_base))
                 packet.dts = (packet.pts if packet.dts is None else packet.dts) - shift
@@ -98,7 +106,7 @@ class Sound:
     def _decoded(self, track: av.AudioStream) -> Iterator[av.AudioFrame]:
         """The frames of a track, timed in samples from the first frame of the video."""
         end, is_damaged = Fraction(0), False  # of the sound so far, in seconds
-        for packet in self._input.demux(track):
+        for packet in self._on_timeline(track):
             try:
                 frames = track.decode(packet)
             except av.FFmpegError:

@@ -23,6 +23,7 @@ from datasets.file_kinds import require_file
 from datasets.gif import MAGIC as GIF_MAGIC
 from datasets.gif import whole_gif
 from datasets.pictures import Picture
+from datasets.timeline import Timeline
 from modules.errors import InputError
 from modules.wording import counted
 
@@ -39,6 +40,7 @@ class Index(NamedTuple):
 
     times: Sequence[int]  # in ticks, of all frames in the order in which they are shown
     keys: Sequence[int]  # of the frames at which decoding can begin
+    seeks: bool  # whether decoding can begin at one of them
 
     def key_before(self, time: int) -> int:
         """Where to begin decoding for the frame at ``time``."""
@@ -63,16 +65,14 @@ class VideoFile:
         self.has_audio = bool(container.streams.audio)
         self.stream = shown_stream(container, file)
         self.stream.thread_type = "NONE"  # for small frames threads cost more than they give
+        self.timeline = Timeline(container, self.stream)
         # Fraction(...), since PyAV 19 has a type of its own for fractions
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
-        # An AVI has no times, and those that FFmpeg makes up are in disorder: count its frames
+        # An AVI has no times, and those that FFmpeg makes up are in disorder.  Its frames stand at
+        # the places of its packets, of which those that were left out when recording are empty
         self.timed = container.format.name != "avi"
+        self.places: list[int] = []  # so far
         self.tick = Fraction(self.stream.time_base or 1) if self.timed else 1 / self.rate
-
-    @property
-    def seeks(self) -> bool:
-        """Whether decoding can begin in the middle."""
-        return self.container.format.name in SEEKABLE
 
     def index(self) -> Index:
         """Where the frames are; the first call for a file reads it to its end."""
@@ -87,9 +87,7 @@ class VideoFile:
 
     def start(self) -> Fraction:
         """Seconds at which the first frame is shown."""
-        if self.timed:
-            return self.index().times[0] * self.tick
-        return Fraction(self.stream.start_time or 0) * Fraction(self.stream.time_base or 1)
+        return self.index().times[0] * self.tick
 
     def read_index(self) -> Index:
         """The same, read anew and not kept: for files that are asked once.
@@ -121,7 +119,9 @@ class VideoFile:
                 "%s: its first %s cannot be decoded; going on without.", self.file, first
             )
         times = times[left_out:]
-        return Index(array("q", times), array("q", sorted(keys) or times[:1]))
+        is_joined = self.timeline.num_joins > 0  # and the stamps in the file are others
+        seeks = self.container.format.name in SEEKABLE and not is_joined
+        return Index(array("q", times), array("q", sorted(keys) or times[:1]), seeks)
 
     def display(self) -> Display:
         """How its frames are to be seen; the first call for a file decodes its first frame."""
@@ -169,10 +169,10 @@ class VideoFile:
         if first == 0:
             yield from self.decode()
             return
-        index = self.index() if self.seeks else index_of(self.file)
+        index = index_of(self.file)
         self._check_range([first], len(index.times))
         wanted = index.times[first]
-        frames = self.decode(index.key_before(wanted) if self.seeks else None, wanted_from=wanted)
+        frames = self.decode(index.key_before(wanted) if index.seeks else None, wanted_from=wanted)
         time, frame = next(frames, (None, None))
         if time != wanted or frame is None:
             raise self._damaged(f"its frame {first} is missing")
@@ -185,10 +185,10 @@ class VideoFile:
 
     def decode_at(self, numbers: Sequence[int]) -> list[av.VideoFrame]:
         """The frames with these numbers, begun at the key frames before them where possible."""
-        index = self.index() if self.seeks else index_of(self.file)
+        index = index_of(self.file)
         self._check_range(numbers, len(index.times))
         wanted = [index.times[number] for number in numbers]
-        found = self._seek(wanted, index) if self.seeks else self._read_on(wanted)
+        found = self._seek(wanted, index) if index.seeks else self._read_on(wanted)
         if missing := set(wanted) - found.keys():
             raise self._damaged(f"its frame {index.times.index(min(missing))} is missing")
         return [found[time] for time in wanted]
@@ -251,13 +251,16 @@ class VideoFile:
     def _packets(self) -> Iterator["Packet[av.VideoStream]"]:
         """The packets of the stream from here to the end; InputError where the file was cut."""
         ends: dict[int, int] = {}  # of the streams, in their ticks
-        for packet in self.container.demux():
+        self.places.clear()
+        for packet in self.timeline.packets():
             if packet.is_corrupt:
-                raise self._damaged("it ends in the middle of a frame")
+                raise self._damaged("a part of one of its frames is missing")
             if packet.pts is not None:
                 index, end = packet.stream.index, packet.pts + (packet.duration or 0)
                 ends[index] = max(end, ends.get(index, end))
             if packet.stream.index == self.stream.index:
+                if packet.size and packet.dts is not None:
+                    self.places.append(packet.dts)
                 yield cast("Packet[av.VideoStream]", packet)
         self._check_end(ends)
 
@@ -273,7 +276,7 @@ class VideoFile:
 
     def _time(self, item: "Packet[av.VideoStream] | av.VideoFrame", number: int) -> int:
         if not self.timed:
-            return number
+            return self.places[number]
         if item.pts is None:
             raise InputError(f"{self.file} has frames without times: convert it to an mp4.")
         return item.pts

@@ -56,13 +56,12 @@ class Writer(ABC):
         if not self.path.name:
             raise InputError(f"{path} does not name an output: add a name.")
         self.place = link_target(self.path)  # itself, where it is no symbolic link
-        self.num_frames = 0
+        self.num_frames = 0  # that the output shows
 
     def write(self, image: Picture, time: Fraction | None = None) -> None:
         """Adds a frame; ``time`` (seconds from the first) is for videos of variable rate."""
         with self._errors_named():
-            self._add(image, time)
-        self.num_frames += 1
+            self.num_frames += self._add(image, time)
 
     def require_possible(self) -> None:
         """Raises InputError where nothing can be written: for work that ends so to ask first."""
@@ -101,7 +100,8 @@ class Writer(ABC):
     def _begin(self) -> None: ...
 
     @abstractmethod
-    def _add(self, image: Picture, time: Fraction | None) -> None: ...
+    def _add(self, image: Picture, time: Fraction | None) -> bool:
+        """Write a frame; whether the output shows it."""
 
     @abstractmethod
     def _finish(self) -> None: ...
@@ -130,8 +130,9 @@ class FolderWriter(Writer):
     def _begin(self) -> None:
         self.temporary.mkdir()
 
-    def _add(self, image: Picture, time: Fraction | None) -> None:
+    def _add(self, image: Picture, time: Fraction | None) -> bool:
         Image.fromarray(image).save(self.temporary / f"{self.num_frames:07d}.png")
+        return True
 
     def _finish(self) -> None:
         if self.place.exists():
@@ -170,6 +171,7 @@ class VideoWriter(Writer):
         self.crf, self.key_frame_every, self.threads = crf, key_frame_every, threads
         self._container: OutputContainer | None = None
         self._sound: Sound | None = None
+        self._given = 0  # frames, those that are left out too
         self._next_tick = 0
         self._end = Fraction(0)  # of the last frame, in seconds
 
@@ -181,15 +183,16 @@ class VideoWriter(Writer):
     def _begin(self) -> None:
         self.temporary.touch()
 
-    def _add(self, image: Picture, time: Fraction | None) -> None:
+    def _add(self, image: Picture, time: Fraction | None) -> bool:
         if self._container is None:
             self._start(image.shape, timed=time is not None)
         if image.shape != self._shape:
             raise ValueError(f"a frame of {image.shape} came after frames of {self._shape}")
-        time = self.num_frames / self.rate if time is None else time
+        time = self._given / self.rate if time is None else time
+        self._given += 1
         tick = round(time / self._codec.tick)
         if tick < self._next_tick:
-            return
+            return False
         self._next_tick = tick + self._codec.shortest
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame.pts, frame.time_base = tick, self._codec.tick
@@ -197,6 +200,7 @@ class VideoWriter(Writer):
             self._encode(converted)
         self._copy_sound(until=time)
         self._end = time + 1 / self.rate
+        return True
 
     def _start(self, shape: tuple[int, ...], timed: bool) -> None:
         height, width, _ = self._shape = shape

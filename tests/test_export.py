@@ -163,7 +163,7 @@ def test_a_mistake_is_one_sentence(checkpoint, tmp_path, capsys):
     assert "There is no checkpoint" in message(tmp_path / "missing", tmp_path / "a.safetensors")
     best = checkpoint / "checkpoints" / "best" / WEIGHTS
     before = best.read_bytes()
-    assert "is the checkpoint itself" in message(checkpoint, best)
+    assert "is the same as" in message(checkpoint, best)
     assert best.read_bytes() == before
     assert "leave --config out" in message(checkpoint, tmp_path / "a.safetensors", "lite.yaml")
     (tmp_path / "folder.safetensors").mkdir()

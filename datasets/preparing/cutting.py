@@ -121,14 +121,13 @@ class RawVideo:
     display: Display
     rate: Fraction  # frames a second; the average where it varies
     tick: Fraction  # seconds
-    seeks: bool  # whether decoding can begin in the middle
 
     @classmethod
     def open(cls, path: Path) -> "RawVideo":
         """Raises InputError where it is unreadable, or damaged so that its end is not known."""
         with open_video(path) as video:
-            seeks, index = video.seeks, video.read_index()
-            return cls(path, index, video.display(), video.rate, video.tick, seeks)
+            index = video.read_index()
+            return cls(path, index, video.display(), video.rate, video.tick)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -164,7 +163,11 @@ class RawVideo:
                 later.append(cut)
                 continue
             ends.append(cut.end)
-            if together and self.seeks and self.index.key_before(self.time(cut.start)) > until:
+            if (
+                together
+                and self.index.seeks
+                and self.index.key_before(self.time(cut.start)) > until
+            ):
                 yield together
                 together = []
             until = max(until, self.time(cut.end - 1))
@@ -178,7 +181,9 @@ class RawVideo:
         """The frames shown from number ``first`` to ``last``, with their times in ticks."""
         begin, end = self.time(first), self.time(last)
         with open_video(self.path) as video:
-            for time, frame in video.decode(self.index.key_before(begin) if self.seeks else None):
+            for time, frame in video.decode(
+                self.index.key_before(begin) if self.index.seeks else None
+            ):
                 if time >= begin:
                     yield time, frame
                 if time >= end:

@@ -81,7 +81,7 @@ def _inspect_video(path: Path) -> Inspection:
         num_frames=video.num_frames if fault else len(times),
         sizes=tuple(sorted(sizes)),
         rate_fault=fault,
-        key_spacing=key_spacing(video.index) if video.seeks else len(times),
+        key_spacing=key_spacing(video.index) if video.index.seeks else len(times),
     )
 
 

@@ -70,6 +70,41 @@ def encode_with_sound(path: Path, codec: str, seconds: float = 2.0) -> Path:
     return path
 
 
+def join(path: Path, *recordings: Path, counting_on: bool = False) -> Path:
+    """Recordings appended to each other, as ``cat`` does; ``counting_on`` for transport streams.
+
+    Then the counters of the packets of 188 bytes go on from one recording to the next.
+    """
+    data = bytearray(b"".join(recording.read_bytes() for recording in recordings))
+    counters: dict[int, int] = {}
+    for start in range(0, len(data) if counting_on else 0, 188):
+        stream = (data[start + 1] & 0x1F) << 8 | data[start + 2]
+        has_payload = data[start + 3] >> 4 & 1
+        counters[stream] = (counters.get(stream, 15) + has_payload) % 16
+        data[start + 3] = data[start + 3] & 0xF0 | counters[stream]
+    path.write_bytes(data)
+    return path
+
+
+def encode_with_gaps(path: Path, codec: str, left_out: set[int], num_frames: int = 50) -> Path:
+    """An AVI with a tone, in which some frames are empty packets, as recorders leave them out."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"g": "12", "bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=48000, layout="mono")
+        for number in set(range(num_frames)) - left_out:
+            frame = av.VideoFrame.from_ndarray(moving_bar(number), format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        tone = 9000 * np.sin(np.arange(num_frames * 1920) / 20)
+        samples = av.AudioFrame.from_ndarray(tone.astype(np.int16)[None], layout="mono")
+        samples.sample_rate, samples.pts = 48000, 0
+        container.mux(sound.encode(samples))
+        container.mux(sound.encode(None))
+    return path
+
+
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """30 frames at 25 frames/s, a key frame every 12."""

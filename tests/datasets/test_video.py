@@ -10,7 +10,7 @@ from PIL import Image
 from datasets import video_file
 from datasets.display import upright
 from datasets.pictures import resized
-from datasets.video import frames_at, probe, read_frames
+from datasets.video import VideoWriter, frames_at, probe, read_frames
 from datasets.video_file import VideoFile, open_video
 from modules.errors import InputError
 from tests.damaged import begun_late, rewritten, with_cover
@@ -18,6 +18,7 @@ from tests.datasets.conftest import (
     distance,
     encode,
     encode_sizes,
+    encode_with_gaps,
     encode_with_sound,
     moving_bar,
     with_matrix,
@@ -48,6 +49,27 @@ def test_frames_by_number_equal_those_of_reading_on(tmp_path, name):
     for numbers in ([0], [29], [3, 20], [20, 3], [7, 7], [11, 12, 13], range(30)):
         expected = [frames[number] for number in numbers]
         np.testing.assert_array_equal(frames_at(path, list(numbers)), expected)
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_frames_that_an_avi_leaves_out_show_the_one_before_for_longer(tmp_path, codec):
+    left_out = {*range(10, 20), 30, 31}
+    path = encode_with_gaps(tmp_path / "gaps.avi", codec, left_out)
+    frames, numbers = list(read_frames(path)), sorted(set(range(50)) - left_out)
+    assert [frame.time for frame in frames] == [Fraction(number, 25) for number in numbers]
+    for frame, number in zip(frames, numbers, strict=True):
+        assert distance(frame.image, moving_bar(number)) < 12
+    video = probe(path)
+    assert (video.rate, video.num_frames, video.variable_rate) == (Fraction(25), 38, True)
+    np.testing.assert_array_equal(frames_at(path, [37, 12]), [frames[37].image, frames[12].image])
+    with VideoWriter(tmp_path / "out.mp4", video.rate, path) as writer:
+        for image, time in frames:
+            writer.write(image, time)
+    written = list(read_frames(tmp_path / "out.mp4"))
+    assert [frame.time for frame in written] == [frame.time for frame in frames]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        stream = container.streams.video[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(2)
 
 
 @pytest.mark.parametrize(

@@ -337,3 +337,10 @@ def test_the_same_frames_give_the_same_file(tmp_path):
         list(read_frames(tmp_path / "clip.mp4"))
         np.random.default_rng(attempt).integers(0, 255, (200 + attempt, 1000), dtype=np.uint8)
     assert len(files) == 1
+
+
+def test_frames_that_an_output_does_not_show_are_not_counted(tmp_path):
+    with VideoWriter(tmp_path / "fast.gif", Fraction(100)) as writer:
+        for number in range(10):  # viewers show none for less than 20 ms
+            writer.write(moving_bar(number))
+    assert writer.num_frames == probe(tmp_path / "fast.gif").num_frames == 5
