@@ -13,6 +13,7 @@ import logging
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +47,7 @@ from modules.checkpoints import (
     write_tensors,
 )
 from modules.discriminator import Discriminator
-from modules.distributed import Hosts, start_processes
+from modules.distributed import Hosts, is_first_process, start_processes
 from modules.errors import InputError, OutputError
 from modules.files import write_text_whole, written_whole
 from modules.logbook import Logbook, Meter
@@ -62,6 +63,7 @@ from modules.training_state import (
     find_checkpoint,
     keep_last,
     read_state,
+    sole_training,
     write_state,
 )
 
@@ -384,14 +386,13 @@ def command(
         raise InputError("Training needs --config, demo.yaml say.")
     named = [f"name={name}"] if name else []
     settings = load_config(config, [*(overrides or []), *named])
-    return train_run(settings, checkpoint, output, animation=animation)
+    folder = output or Path("runs") / settings.name
+    with sole_training(folder) if is_first_process() else nullcontext():
+        return train_run(settings, checkpoint, folder, animation=animation)
 
 
-def train_run(
-    config: Config, checkpoint: str | None, output: Path | None, *, animation: bool
-) -> int:
+def train_run(config: Config, checkpoint: str | None, folder: Path, *, animation: bool) -> int:
     """Train and show the result; 128 + its number where a signal ended the training."""
-    folder = output or Path("runs") / config.name
     training = Training(config, folder, find_checkpoint(folder, checkpoint))
     try:
         outcome = training.run()

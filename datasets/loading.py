@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, Dataset
 from datasets.pairs import Batch, Key, PairDataset, PairSampler, collate
 from modules.allocator import keep_freed_memory
 from modules.errors import InputError
-from modules.signals import ignore_signals
+from modules.signals import end_with_parent, ignore_signals
 
 
 def load_batches(
@@ -49,5 +49,6 @@ class _Batches(Dataset[Batch | InputError]):
 
 
 def _begin_worker(worker: int) -> None:
+    end_with_parent()
     ignore_signals(worker)
     keep_freed_memory()

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import av
 from av.container import InputContainer
-from av.format import Flags
 from av.packet import Packet
 from av.stream import Stream
 
 # Seconds, as in the ffmpeg program: stamps in disorder are no restart, and only containers made for
 # broadcasts jump, where others have a long frame
 DISORDER, JUMP = 0.1, 10.0
+TIMES_JUMP = 0x0200  # FFmpeg's number, among the flags of such containers
 
 Waiting = deque[tuple["Packet[Stream]", bool]]
 
@@ -37,7 +37,7 @@ class Timeline:
 
     def __init__(self, container: InputContainer, video: av.VideoStream) -> None:
         self.container, self.video = container, video
-        self.jumps = bool(container.format.flags & Flags.ts_discont.value)
+        self.jumps = bool(container.format.flags & TIMES_JUMP)
         self.frame_seconds = 1 / float(video.average_rate or video.guessed_rate or 25)
         self.tracks: dict[int, Track] = {}
         self.shift, self.num_joins = 0.0, 0  # of the video, so far

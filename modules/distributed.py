@@ -41,6 +41,11 @@ def start_processes(config: TrainConfig) -> Accelerator:
     return accelerator
 
 
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def are_several() -> bool:
     """Whether there are other processes."""
     return dist.is_initialized() and dist.get_world_size() > 1

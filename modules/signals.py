@@ -1,6 +1,8 @@
 """Signals that end a run: as exceptions that clean up, or as requests that the training grants."""
 
+import ctypes
 import logging
+import platform
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from types import FrameType
 REQUESTS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
 ]
+PR_SET_PDEATHSIG = 1  # Linux's number
 
 log = logging.getLogger(__name__)
 
@@ -76,3 +79,12 @@ def ignore_signals(worker: int) -> None:
     """For the processes that load data: they serve the last step, and end with the training."""
     for number in REQUESTS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def end_with_parent() -> None:
+    """Let Linux end this process with the one that started it, however that ends.
+
+    A forked process holds its parent's locks until then.
+    """
+    if platform.system() == "Linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,21 +1,68 @@
-"""The checkpoints of a run: folders that are there whole or not at all.
+"""The folder of a run, which one training writes at a time, and its checkpoints.
+
+Checkpoints are folders that are there whole or not at all:
 
 RUN/checkpoints/step-00001234/weights.safetensors   moving average, the weights to use
                               training_state.pt     all that the training needs to go on
 RUN/checkpoints/best/weights.safetensors            the moving average that validated best
 """
 
+import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from modules.errors import InputError
+from modules.errors import InputError, OutputError
+from modules.files import write_text_whole
 
 STATE_FILE = "training_state.pt"
+GRACE = 2  # seconds that the processes of a killed training may take to end with it
+LOCK, HOLDER = ".lock", ".lock-holder"  # in the folder of a run: held by its training, and whose
+
+
+@contextmanager
+def sole_training(run: Path) -> Iterator[None]:
+    """Let nobody else train into the folder meanwhile; the lock ends with this process.
+
+    Raises InputError, which names the other training, where somebody does.
+    """
+    lock = FileLock(run / LOCK, timeout=GRACE)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            f"{run} is being trained already, by {holder(run)}: wait for its end, or choose "
+            "another --name."
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{run} cannot be written: {error.strerror or error}.") from error
+    try:
+        began = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        mine = f"process {os.getpid()} on {platform.node()} (since {began})"
+        write_text_whole(run / HOLDER, mine)
+        yield
+    finally:
+        (run / HOLDER).unlink(missing_ok=True)
+        lock.release()
+        if [entry.name for entry in run.iterdir()] == [LOCK]:  # nothing came of it
+            shutil.rmtree(run, ignore_errors=True)
+
+
+def holder(run: Path) -> str:
+    """Who trains into the folder, as its lock says."""
+    try:
+        return (run / HOLDER).read_text()
+    except OSError:  # it begins or ends just now
+        return "another process"
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:

@@ -1,6 +1,7 @@
 """``run.py`` and ``train.py`` as a user calls them."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from accelerate.state import AcceleratorState
 
 import train
 from datasets.video import probe
-from modules.training_state import STATE_FILE, checkpoints
+from modules.training_state import STATE_FILE, checkpoints, sole_training
 from run import main
 from tests.tiny_run import write_clips, write_config
 
@@ -116,6 +117,15 @@ def test_a_finished_run_goes_on_when_it_may_take_more_steps(config_file, finishe
     assert checkpoints(finished)[-1].name == "step-00000003"
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").open()]
     assert [line["step"] for line in lines if "loss/perceptual" in line] == [1, 2, 3]
+
+
+def test_a_run_that_is_being_trained_is_not_started_again(config_file, finished, capsys):
+    before = {path: path.read_bytes() for path in finished.rglob("*.jsonl")}
+    with sole_training(finished):
+        for checkpoint in ([], ["--checkpoint", "last"]):
+            assert main(["--config", config_file, "--output", str(finished), *checkpoint]) == 2
+            assert f"by process {os.getpid()} on" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in finished.rglob("*.jsonl")} == before
 
 
 def test_a_list_of_pairs_is_animated_and_failures_are_told(finished, tmp_path, capsys):

@@ -1,5 +1,8 @@
 """Which checkpoint is taken, which are kept, and that there is no half of one."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from modules.training_state import (
     find_checkpoint,
     keep_last,
     read_state,
+    sole_training,
 )
 
 
@@ -79,3 +83,55 @@ def test_half_a_state_is_one_sentence(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="is damaged"):
         read_state(path.parent)
+
+
+def test_a_second_training_of_a_run_is_refused_and_names_the_first(tmp_path):
+    run = tmp_path / "runs" / "demo"
+    with sole_training(run):
+        sentence = rf"demo is being trained already, by process {os.getpid()} on .* \(since 2"
+        with pytest.raises(InputError, match=sentence), sole_training(run):
+            pass
+        save(run, 1)
+        with sole_training(tmp_path / "runs" / "other"):
+            pass
+    with sole_training(run):
+        pass
+    assert checkpoints(run)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["demo"]  # the other is empty
+
+
+def test_where_a_run_cannot_be_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    run = tmp_path / "file" / "demo"
+    with pytest.raises(InputError, match="demo cannot be written"), sole_training(run):
+        pass
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from modules.signals import end_with_parent
+from modules.training_state import sole_training
+with sole_training(Path(sys.argv[1])):
+    if os.fork() == 0:
+        end_with_parent()
+    else:
+        print("training", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere no process that loads data is forked"
+)
+def test_the_lock_ends_with_a_killed_training_and_with_the_processes_that_load_its_data(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout is not None
+        assert training.stdout.readline() == "training\n"
+        named = pytest.raises(InputError, match=f"process {training.pid} on")
+        with named, sole_training(tmp_path / "run"):
+            pass
+        training.kill()
+    with sole_training(tmp_path / "run"):
+        pass
