@@ -62,17 +62,17 @@ def conditions(suite: "Suite", device: "torch.device") -> dict[str, Any]:
 
 
 def finish(result: "Result | None", output: Path, strict: bool) -> int:
-    """Shows a result (None in all processes but the first); the exit code of the command."""
-    from evaluation.tables import markdown
+    """Shows a result (None in all processes but the first); the exit code of the command.
+
+    What was dropped is told on stderr too.
+    """
+    from evaluation.tables import dropped, markdown
 
     if result is None:
         return 0
     typer.echo(markdown(result))
     typer.echo(f"Written: {output / 'report.html'} and the files beside it.")
+    for line in dropped(result):
+        typer.echo(line, err=True)
     unavailable = any("unavailable" in metric for metric in result["metrics"].values())
-    coverage = result["coverage"]
-    dropped = bool(coverage["clips"]["dropped"]) or any(
-        metric.get("dropped") for metric in result["metrics"].values()
-    )
-    missing = coverage["pairs"] is not None and bool(coverage["pairs"]["missing"])
-    return 1 if strict and (unavailable or dropped or missing) else 0
+    return 1 if strict and (unavailable or dropped(result)) else 0

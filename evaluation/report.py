@@ -59,6 +59,7 @@ def html(
     such column, and then no frame.
     """
     sections = [
+        ("What was dropped", dropped_section(result)),
         ("All metrics", metrics_section(result)),
         ("Beside copying the source", copy_section(result)),
         ("Beside the published numbers", published_section(result)),
@@ -69,7 +70,7 @@ def html(
             ("Worst frames", examples_section(worst, ranked_by)),
             ("Best frames", examples_section(best, ranked_by)),
         ]
-    sections += [("What was dropped", dropped_section(result)), ("Conditions", conditions(result))]
+    sections.append(("Conditions", conditions(result)))
     body = "".join(
         f"<section><h2>{escape(title)}</h2>{content}</section>"
         for title, content in sections

@@ -1,7 +1,7 @@
 """A result as tables: beside the published numbers, and every metric with its interval."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from evaluation.columns import COLUMNS
@@ -26,6 +26,7 @@ METRIC_HEADER = (
     "dropped",
 )
 COPY_HEADER = ("metric", "result", "source copied", "difference", "95 % interval", "frames")
+SHOWN = 10  # reasons, and names of each, where there may be thousands
 INTERVAL_NOTE = (
     "Plain means over frames; intervals by bootstrap over clips. Arrows point to the better side. "
     "Beside frames stand the clips that they are of: an expression counts in those whose driving "
@@ -48,8 +49,11 @@ class MetricRow(NamedTuple):
 
 
 def metric_rows(result: Result) -> list[MetricRow]:
-    """Every metric of a result."""
+    """Every metric of a result; beside the frames dropped, the clips or pairs of no metric."""
     rows = []
+    whole = "".join(
+        f" + {counted(len(names), noun)}" for noun, (names, _) in left_out(result).items() if names
+    )
     for name, metric in result["metrics"].items():
         column = COLUMNS[name]
         title = f"{column.title} {ARROWS[column.better]}"
@@ -65,11 +69,56 @@ def metric_rows(result: Result) -> list[MetricRow]:
                 number(None if moved is None else moved["mean"], column.digits),
                 frames(metric),
                 f"{metric['clips']:,}" if "clips" in metric else NOTHING,
-                f"{sum(map(len, metric['dropped'].values())):,}",
+                f"{sum(map(len, metric['dropped'].values())):,}{whole}",
                 unavailable="",
             )
         )
     return rows
+
+
+def left_out(result: Result) -> dict[str, tuple[dict[str, str], int]]:
+    """The clips and pairs that are in no number, with the reasons, and how many were asked for."""
+    clips, pairs = result["coverage"]["clips"], result["coverage"]["pairs"]
+    found = {"clip": (clips["dropped"], clips["listed"])}
+    if pairs is not None:
+        found["pair"] = (pairs["missing"], pairs["rows"])
+    return found
+
+
+def dropped(result: Result) -> list[str]:
+    """Sentences on what was asked for and is in no number, or not in all of them, and why."""
+    told = []
+    for noun, (names, asked_for) in left_out(result).items():
+        if names:
+            told.append(
+                f"Dropped, and in no number below: {len(names):,} of {counted(asked_for, noun)}."
+            )
+            told += by_reason(names)
+    frames: dict[tuple[str, int], list[str]] = {}  # titles of metrics by reason and count
+    for name, metric in result["metrics"].items():
+        if "unavailable" not in metric:
+            for reason, without in metric["dropped"].items():
+                frames.setdefault((reason, len(without)), []).append(COLUMNS[name].title)
+    told += [
+        f"Without a value of {', '.join(titles)}: {counted(count, 'frame')} ({reason})."
+        for (reason, count), titles in frames.items()
+    ]
+    return told
+
+
+def by_reason(reasons: Mapping[str, str]) -> list[str]:
+    """A line for each of the first reasons, with the first names of each."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    lines = []
+    for reason, those in list(names.items())[:SHOWN]:
+        more = f" and {len(those) - SHOWN:,} more" if len(those) > SHOWN else ""
+        lines.append(f"{', '.join(those[:SHOWN])}{more}: {reason}")
+    if len(names) > SHOWN:
+        count = sum(len(those) for those in list(names.values())[SHOWN:])
+        lines.append(f"And {count:,} more: result.json names them all.")
+    return lines
 
 
 class CopyTable(NamedTuple):
@@ -177,6 +226,7 @@ def markdown(result: Result) -> str:
     metrics = [METRIC_HEADER, *(metric_cells(row, escape_markdown) for row in metric_rows(result))]
     parts = [
         "# Evaluation",
+        *map(escape_markdown, dropped(result)),
         "## Beside the published numbers",
         escape_markdown(fairness(result)),
         markdown_table(published),
@@ -230,6 +280,7 @@ def latex(result: Result) -> str:
     return (
         "\n\n".join(
             [
+                *map(escape_latex, dropped(result)),
                 escape_latex(fairness(result)),
                 latex_table(published[0], published[1:-1], published[-1:]),
                 escape_latex(conventions()),

@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from pickle import UnpicklingError
@@ -51,10 +51,11 @@ def sole_training(run: Path) -> Iterator[None]:
         write_text_whole(run / HOLDER, mine)
         yield
     finally:
-        (run / HOLDER).unlink(missing_ok=True)
+        with suppress(OSError):
+            (run / HOLDER).unlink(missing_ok=True)
+            if [entry.name for entry in run.iterdir()] == [LOCK]:  # nothing came of it
+                shutil.rmtree(run)
         lock.release()
-        if [entry.name for entry in run.iterdir()] == [LOCK]:  # nothing came of it
-            shutil.rmtree(run, ignore_errors=True)
 
 
 def holder(run: Path) -> str:

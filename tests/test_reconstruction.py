@@ -421,6 +421,32 @@ def test_results_are_compared_and_lists_are_made(checkpoint, root, tmp_path, cap
     assert evaluate(["compare", results[0], str(tmp_path / "nothing.json")]) == 2
 
 
+def test_entries_of_folders_that_do_not_fit_are_told_with_the_reasons(tmp_path, capsys):
+    for number in range(11):
+        for side in ("real", "generated"):
+            path = tmp_path / side / f"p{number}#a.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.new("RGB", (16, 16), (9 * number, 0, 0)).save(path)
+    for number in range(3):
+        (tmp_path / "generated" / f"p{number}#a.png").unlink()
+    for number in (3, 4):
+        Image.new("RGB", (16, 24)).save(tmp_path / "generated" / f"p{number}#a.png")
+    (tmp_path / "real" / "p5#a.png").write_text("no picture")
+    folders = ["--real", str(tmp_path / "real"), "--generated", str(tmp_path / "generated")]
+    options = [*folders, "--metrics", "l1", "--output", str(tmp_path / "out")]
+    assert evaluate(options) == 0
+    told = capsys.readouterr().err
+    table = (tmp_path / "out" / "table.md").read_text()
+    for said in (told, table[: table.index("|")].replace("\\", "")):
+        assert "Dropped, and in no number below: 6 of 11 clips." in said
+        assert f"p0#a, p1#a, p2#a: It is not in {tmp_path / 'generated'}." in said
+        assert "Frame 0000000 of p3#a is 16 x 16 pixels, the generated one 16 x 24." in said
+        assert f"p5#a: {tmp_path / 'real' / 'p5#a.png'} is " in said
+    assert "6 of 11 clips" in (tmp_path / "out" / "table.tex").read_text()
+    assert "| 0 + 6 clips |" in table
+    assert evaluate([*options, "--strict"]) == 2
+
+
 def test_folders_that_do_not_pair_are_a_sentence(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert evaluate(["--real", str(tmp_path / "empty")]) == 2

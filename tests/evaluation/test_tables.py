@@ -5,6 +5,8 @@ import pytest
 from evaluation.published import NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED_ROWS
 from evaluation.tables import (
     NOTHING,
+    SHOWN,
+    dropped,
     escape_latex,
     escape_markdown,
     fairness,
@@ -79,9 +81,9 @@ def test_every_metric_has_a_row_with_its_digits():
     )
     text = markdown(result_of(table))
     rows = markdown_rows(text)
-    assert rows["PSNR (dB) ↑"] == ["30.50", NOTHING, "30.50", "2 + 1 identical", "2", "0"]
-    assert rows["AKD (px at 256) ↓"] == ["1.235", NOTHING, "1.235", "1", "1", "2"]
-    assert rows["FID ↓"] == ["17.25", NOTHING, NOTHING, "40", NOTHING, "0"]
+    assert rows["PSNR (dB) ↑"] == ["30.50", NOTHING, "30.50", "2 + 1 identical", "2", "0 + 1 clip"]
+    assert rows["AKD (px at 256) ↓"] == ["1.235", NOTHING, "1.235", "1", "1", "2 + 1 clip"]
+    assert rows["FID ↓"] == ["17.25", NOTHING, NOTHING, "40", NOTHING, "0 + 1 clip"]
     assert rows["AED ↓"] == ["unavailable", "", "", "", "", ""]
     assert "Unavailable: AED: no weights file was named" in text
 
@@ -150,3 +152,46 @@ def test_the_rows_of_a_latex_table_are_as_wide_as_it_says(copied, num_tables):
     bare = re.sub(r"\\[%&#_$\\{}]", "", text)
     assert not set("%#_~^") & set(bare)
     assert bare.isascii()
+
+
+def result_with_gaps(count: int, reason: str = "It is not in G."):
+    """Two frames of a clip, and clips that were dropped, for one reason or for one of each."""
+    table = frame_table({"l1": [0.5, NAN]}, ["a"] * 2)
+    clips = {f"c{number}": reason.format(number) for number in range(count)}
+    clip_coverage = {"listed": 1 + count, "used": 1, "dropped": clips}
+    return result_of(table, coverage={"clips": clip_coverage, "pairs": None})
+
+
+def test_what_was_dropped_and_why_stands_above_every_table():
+    result = result_with_gaps(6)
+    lines = [
+        "Dropped, and in no number below: 6 of 7 clips.",
+        "c0, c1, c2, c3, c4, c5: It is not in G.",
+        "Without a value of L1: 1 frame (no face).",
+    ]
+    assert dropped(result) == lines
+    text, source = markdown(result), latex(result)
+    for line in lines:
+        assert 0 < text.index(escape_markdown(line)) < text.index("|")
+        assert -1 < source.index(escape_latex(line)) < source.index("tabular")
+    assert markdown_rows(text)["L1 ↓"][-1] == "1 + 6 clips"
+
+
+def test_of_many_that_were_dropped_the_first_are_named_and_all_are_counted():
+    told = dropped(result_with_gaps(25))
+    assert told[0] == "Dropped, and in no number below: 25 of 26 clips."
+    assert told[1] == f"{', '.join(f'c{n}' for n in range(10))} and 15 more: It is not in G."
+    told = dropped(result_with_gaps(25, "It is damaged at {}."))
+    assert len(told) == 1 + SHOWN + 1 + 1
+    assert told[SHOWN + 1] == "And 15 more: result.json names them all."
+
+
+def test_pairs_that_were_dropped_are_told_and_where_there_are_none_nothing_is():
+    assert dropped(pairs_result(used=2)) == []
+    result = pairs_result(used=2)
+    result["coverage"]["pairs"].update(rows=3, missing={"line 2: a, b": "There is no a."})
+    assert dropped(result) == [
+        "Dropped, and in no number below: 1 of 3 pairs.",
+        "line 2: a, b: There is no a.",
+    ]
+    assert metric_rows(result)[0].dropped == "0 + 1 pair"
