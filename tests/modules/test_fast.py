@@ -122,9 +122,9 @@ def test_one_source_serves_any_number_of_driving_frames():
 
 @torch.no_grad()
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("width", [TINY.generator.width, CHANNELS_TO_PAINT_FOUR])
-def test_half_precision_stays_near_but_would_not_if_keypoints_were_in_it(width, precision):
-    model = lively_model(of_width(width))
+@pytest.mark.parametrize("config", ["both", "painted by fours", "located"])
+def test_half_precision_stays_near_but_would_not_if_keypoints_were_in_it(config, precision):
+    model = lively_model(CONFIGS[config])
     source, driving = random_images(seed=1), random_images(seed=2)
     expected = model(source, driving).prediction
     network = fast_form(model, precision)
@@ -135,7 +135,7 @@ def test_half_precision_stays_near_but_would_not_if_keypoints_were_in_it(width, 
 
     assert 0 < difference() < rounding_error(precision)
     network.detector.register_forward_hook(
-        lambda module, inputs, found: Keypoints(*(part.to(precision).float() for part in found))
+        lambda module, inputs, found: tuple(part.to(precision).float() for part in found)
     )
     assert difference() > rounding_error(precision)
 
