@@ -57,9 +57,9 @@ class Batch(NamedTuple):
     unreadable: list[str]
 
     def frames(self, device: torch.device) -> FramePairs:
-        """The pairs on a device, images as float32."""
+        """The pairs on a device, images in PyTorch's default type: float32."""
         source, driving = (
-            images.to(device, non_blocking=True).float().div_(255)
+            images.to(device, non_blocking=True).to(torch.get_default_dtype()).div_(255)
             for images in (self.source, self.driving)
         )
         return FramePairs(source, driving, self.landmarks.to(device, non_blocking=True))

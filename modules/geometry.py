@@ -54,8 +54,7 @@ def gaussian_maps(
 
 def inverse_2x2(matrices: Tensor) -> Tensor:
     """The inverses of (..., 2, 2) matrices, in closed form and in at least float32."""
-    matrices = matrices.to(torch.promote_types(matrices.dtype, torch.float32))
-    a, b, c, d = matrices.flatten(-2).unbind(-1)
+    a, b, c, d = at_least_float32(matrices).flatten(-2).unbind(-1)
     adjugate = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2))
     return adjugate / (a * d - b * c)[..., None, None]
 
@@ -139,7 +138,7 @@ class AntiAliasedDownsample(nn.Module):
         """(B, C, H, W) -> (B, C, H / factor, W / factor)."""
         if self.factor == 1:
             return image
-        x = image.to(torch.promote_types(image.dtype, torch.float32))
+        x = at_least_float32(image)
         row = self.line.to(x.dtype).expand(x.shape[1], 1, 1, -1)
         padding, channels = len(self.line) // 2, len(row)
         with full_precision(x):
