@@ -305,9 +305,9 @@ def open_video(file: Path | Content) -> Iterator[VideoFile]:
     try:
         with open_container(file) as container:
             yield VideoFile(file, container)
+    except PermissionError as error:  # FFmpeg's too
+        raise InputError(f"{file} cannot be read: {error.strerror}.") from error
     except av.FFmpegError as error:
-        if isinstance(error, PermissionError):
-            raise InputError(f"{file} cannot be read: {error.strerror}.") from error
         raise InputError(f"{file} is not a video or is damaged: {error.strerror}.") from error
 
 

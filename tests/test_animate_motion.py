@@ -246,7 +246,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
     [
         ({"--output": "out.wav"}, "ends neither in"),
         ({"--output": "absent/out.mp4"}, "create the folder absent first"),
-        ({"--output": "driving.mp4/out/"}, "create the folder driving.mp4 first"),
+        ({"--output": "driving.mp4/out/"}, "driving.mp4/out/ lies in driving.mp4"),
         ({"--output": "folder.mp4"}, "it is a folder"),
         ({"--output": "folder.mp4/"}, "holds other things"),
         ({"--save-motion": "absent/m.npz"}, "create the folder absent first"),

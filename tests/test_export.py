@@ -167,7 +167,7 @@ def test_a_mistake_is_one_sentence(checkpoint, tmp_path, capsys):
     assert best.read_bytes() == before
     assert "leave --config out" in message(checkpoint, tmp_path / "a.safetensors", "lite.yaml")
     (tmp_path / "folder.safetensors").mkdir()
-    assert "cannot be written" in message(checkpoint, tmp_path / "folder.safetensors")
+    assert "is a folder: name a file" in message(checkpoint, tmp_path / "folder.safetensors")
     (tmp_path / "old.pth.tar").write_bytes(b"x")
     assert "--config" in message(tmp_path / "old.pth.tar", tmp_path / "a.safetensors")
     model = load_model(checkpoint)

@@ -101,7 +101,7 @@ def test_the_run_is_named_by_the_config_or_the_command_line(config_file, capsys)
     one_step = ["--config", config_file, "--set", "train.max_steps=1"]
     assert main(one_step) == 0
     assert main([*one_step, "--name", "other", "--set", "seed=7"]) == 0
-    assert "copied" in capsys.readouterr().out
+    assert "copying the source" in capsys.readouterr().out
     assert [path.name for path in sorted(Path("runs").iterdir())] == ["other", "tiny"]
     assert "seed: 7" in Path("runs/other/config.yaml").read_text()
 

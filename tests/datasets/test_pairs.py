@@ -151,7 +151,7 @@ def test_the_frames_of_a_folder_may_differ_in_size(tmp_path, config):
     for number, size in enumerate([(40, 60), (24, 32)]):
         Image.fromarray(np.full((*size, 3), 90 + number, np.uint8)).save(tmp_path / f"{number}.png")
     pair = PairDataset([Clip(tmp_path, "a", "a", 2)], config, seed=0)[0, 0]
-    assert [int(pair.source.unique()), int(pair.driving.unique())] == [90, 91]
+    assert [int(image[:, 12, 16].unique()) for image in (pair.source, pair.driving)] == [90, 91]
     assert pair.source.shape == pair.driving.shape == (3, 24, 32)
 
 

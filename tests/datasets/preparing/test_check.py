@@ -267,7 +267,7 @@ def test_one_name_twice_is_reported_within_and_across_splits(tmp_path):
         "id1#a#000000#000030": "train/id1#a#000000#000030, train/id1#a#000000#000030.mp4",
         "id9#x": "train/id9#x.mp4, test/id9#x.mp4",
     }
-    assert report.remaining["person in both splits"] == {"id9": "1 clips in train, 2 in test"}
+    assert report.remaining["person in both splits"] == {"id9": "1 clip in train, 2 in test"}
     assert set(report.remaining) <= UNREPAIRABLE
     assert report.clips == {"train": 6, "test": 2}
 
@@ -291,10 +291,11 @@ def test_records_are_held_against_their_clips(tmp_path):
 
 def test_a_folder_of_other_things_stays_where_it_is(tmp_path):
     root = sound_root(tmp_path / "root")
-    write_square(root / "train" / "id7" / "video.mp4")
+    (root / "train" / "id7").mkdir()
+    (root / "train" / "id7" / "notes.txt").write_text("of the recording")
     report = run_check(root, fix=True)
     assert list(report.remaining) == ["no clip"]
-    assert (root / "train" / "id7" / "video.mp4").is_file()
+    assert (root / "train" / "id7" / "notes.txt").is_file()
 
 
 def test_a_folder_of_frames_with_a_damaged_one_moves_aside(tmp_path):
@@ -366,7 +367,7 @@ def test_frames_that_the_decoder_leaves_out_are_missed(tmp_path, monkeypatch):
     )
     found = inspect(path)
     assert isinstance(found, Fault)
-    assert "29 of its 30 frames can be decoded" in found.reason
+    assert "29 of 30 frames can be decoded" in found.reason
 
 
 def test_turned_videos_are_seen_upright(tmp_path):
