@@ -33,7 +33,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
     for name in ("face.gif", "face.png"):
         picture.save(name)
-    for folder in ("frames", "out", "real", "generated", "clips/id1", "clips/id2"):
+    for folder in ("frames", "out", "real", "generated", "clips/id1", "clips/id2", "other"):
         Path(folder).mkdir(parents=True)
         for number in range(3):
             picture.save(f"{folder}/{number:07d}.png")
@@ -44,7 +44,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
     Path("m.npz").write_bytes(b"a motion")
     Path("pairs.csv").write_text("source,driving\nface.png,own.mp4\n")
     Path("rooted.csv").write_text("source,driving\nid1/0.png,id2/1.png\n")
-    for name in ("a.json", "frames.csv", "vox.csv", "arcface.onnx"):
+    for name in ("a.json", "frames.csv", "vox.csv", "other/who.csv", "other/arcface.onnx"):
         Path(name).write_text(name)
     write_checkpoint(tmp_path / "tiny", tmp_path / "clips")
     Path("exported.safetensors").symlink_to("tiny/weights.safetensors")
@@ -77,7 +77,7 @@ def contents(folder: Path) -> dict[str, bytes | None]:
         (evaluate, [*FOLDERS, "--output", "."]),
         (evaluate, [*FOLDERS, "--source", "out", "--output", "out"]),
         (evaluate, [*FOLDERS, "--checkpoint", "tiny", "--output", "tiny"]),
-        (evaluate, [*FOLDERS, "--arcface", "arcface.onnx", "--output", "arcface.onnx"]),
+        (evaluate, [*FOLDERS, "--arcface", "other/arcface.onnx", "--output", "other"]),
         (evaluate, ["compare", "a.json", "a.json", "--output", "a.json"]),
         (evaluate, ["compare", "a.json", "a.json", "--output", "frames.csv"]),
         (evaluate, ["pairs", "--root", "clips", "--output", "clips/pairs.csv"]),
@@ -90,12 +90,15 @@ def contents(folder: Path) -> dict[str, bytes | None]:
         (prepare, ["videos", "--input", "clips", "--output", "clips"]),
         (prepare, ["videos", "--input", "clips", "--output", "clips/root"]),
         (prepare, ["videos", "--input", "clips/id1", "--output", "clips"]),
-        (prepare, ["videos", "--input", "clips", "--identity", "vox.csv", "--output", "vox.csv"]),
+        (
+            prepare,
+            ["videos", "--input", "clips", "--identity", "other/who.csv", "--output", "other"],
+        ),
         (prepare, ["celebv", "--input", "clips", "--output", "clips/root"]),
         (prepare, ["voxceleb", "--metadata", "vox.csv", "--videos", "real", "--output", "real"]),
         (prepare, ["voxceleb", "--metadata", "vox.csv", "--videos", "real", "--output", "."]),
         (prepare, ["stats", "clips", "--output", "clips/stats"]),
-        (prepare, ["stats", "clips", "--pairs", "pairs.csv", "--output", "pairs.csv"]),
+        (prepare, ["stats", "clips", "--pairs", "other/who.csv", "--output", "other"]),
         (prepare, ["check", "clips", "--output", "clips/report.json"]),
         (prepare, ["stream", "clips", "--output", "clips/id1/stream"]),
     ],
