@@ -291,11 +291,11 @@ def test_records_are_held_against_their_clips(tmp_path):
 
 def test_a_folder_of_other_things_stays_where_it_is(tmp_path):
     root = sound_root(tmp_path / "root")
-    (root / "train" / "id7").mkdir()
-    (root / "train" / "id7" / "notes.txt").write_text("of the recording")
+    deep = root / "train" / "id7" / "a" / "b" / "c" / "video.mp4"  # deeper than clips lie
+    write_square(deep)
     report = run_check(root, fix=True)
     assert list(report.remaining) == ["no clip"]
-    assert (root / "train" / "id7" / "notes.txt").is_file()
+    assert deep.is_file()
 
 
 def test_a_folder_of_frames_with_a_damaged_one_moves_aside(tmp_path):
