@@ -6,12 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.clips import CLIP_SUFFIXES, open_clip
+from datasets.clips import open_clip
 from datasets.pictures import FRAME_SUFFIXES, frame_paths, read_image, require_text
 from datasets.preparing.contents import temporary, without_path
 from datasets.preparing.cutting import RATE, RawVideo
 from datasets.video_file import Index, open_video
 from modules.errors import InputError
+from modules.files import passed_over
 from modules.wording import counted
 
 Size = tuple[int, int]  # width and height
@@ -102,8 +103,6 @@ def key_spacing(index: Index) -> int:
 
 
 def _holds_other_things(folder: Path) -> bool:
-    """Whether a folder without frames holds folders or clips, which someone may still want."""
-    entries = list(folder.iterdir())
-    if any(entry.suffix.lower() in FRAME_SUFFIXES for entry in entries):
-        return False
-    return any(entry.is_dir() or entry.suffix.lower() in CLIP_SUFFIXES for entry in entries)
+    """Whether a folder holds no frames but other things, which someone may still want."""
+    entries = [entry for entry in folder.iterdir() if not passed_over(entry.name)]
+    return bool(entries) and not any(entry.suffix.lower() in FRAME_SUFFIXES for entry in entries)

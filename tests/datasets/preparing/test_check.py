@@ -293,9 +293,13 @@ def test_a_folder_of_other_things_stays_where_it_is(tmp_path):
     root = sound_root(tmp_path / "root")
     deep = root / "train" / "id7" / "a" / "b" / "c" / "video.mp4"  # deeper than clips lie
     write_square(deep)
+    notes = root / "train" / "id8" / "notes.txt"
+    notes.parent.mkdir()
+    notes.write_text("of the recording")
     report = run_check(root, fix=True)
     assert list(report.remaining) == ["no clip"]
     assert deep.is_file()
+    assert notes.is_file()
 
 
 def test_a_folder_of_frames_with_a_damaged_one_moves_aside(tmp_path):
