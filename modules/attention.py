@@ -6,6 +6,7 @@ driving face a position lies, also where the source shows nothing, and compares 
 B samples, C channels, H x W positions of a level, S x S slots of the memory.
 """
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -25,20 +26,20 @@ class Reading(NamedTuple):
     entropy: Tensor  # (B,), of a position's attention, in nats, mean over the positions; detached
 
 
-class Attention(nn.Module):
+class Attention(nn.Module, ABC):
     """Queries, keys and values of a form, and what attention reads by them."""
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature  # divides the products of queries and keys
 
+    @abstractmethod
     def query(self, feature: Tensor, driving_keypoints: Keypoints) -> Tensor:
         """A convolved feature (B, C, H, W), which may be overwritten -> queries of that shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keys_and_values(self, convolved: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 2 C, S, S), which may be overwritten -> keys and values, (B, C, S, S) each."""
-        raise NotImplementedError
 
     def forward(self, query: Tensor, keys: Tensor, values: Tensor) -> Reading:
         return read_memory(query, keys, values, self.temperature)
