@@ -72,4 +72,4 @@ def test_what_is_next_to_nothing_becomes_nothing():
         assert (tiny * 0.1).abs().max() == 0
         assert (tiny * 2).min() > 0
     finally:
-        torch.set_flush_denormal(False)
+        flush_denormals()  # as for all tests
