@@ -85,7 +85,7 @@ class DrivingVideo:
 
         A folder shows ``still_rate`` frames a second.
         """
-        self.animator, self.path, self.chosen = animator, path, frames
+        self.animator, self.path = animator, path
         self.still_rate = still_rate
         self.video = probe(path, still_rate)
         self.numbers = chosen_numbers(frames, self.video.num_frames, path)
@@ -136,7 +136,7 @@ class DrivingVideo:
         return [Moment(time if varies else None, [image]) for image, time in frames]
 
     def all_keypoints(self, batch_size: int | None = None) -> Keypoints:
-        """Find the keypoints of all frames, of which none is kept; ``motion`` then takes these."""
+        """Find the keypoints of all frames, keeping no picture; ``motion`` then takes these."""
         if self.known is None:
             self.keep_motion()
             with self.motion(batch_size) as motion:
