@@ -41,6 +41,7 @@ from modules.checkpoints import (
     WEIGHTS,
     grown,
     load_strictly,
+    model_config,
     read_discriminator,
     read_weights,
     save_weights,
@@ -139,7 +140,7 @@ class Training:
         )
         if resumed:
             state = read_state(checkpoint)
-            self.check_course(state["course"])
+            self.check_course(state["course"], checkpoint)
             if changed := list(differences(state.get("data", self.data()), self.data())):
                 log.warning("Resuming with other data: %s.", ", ".join(changed))
             self.check_end(state["optimisation"]["step"], checkpoint)
@@ -316,8 +317,13 @@ class Training:
             "adversarial training": self.config.loss.adversarial > 0,
         }
 
-    def check_course(self, saved: dict[str, Any]) -> None:
-        """Raises InputError where a checkpoint belongs to a run with other settings."""
+    def check_course(self, saved: dict[str, Any], checkpoint: Path) -> None:
+        """Raises InputError where a checkpoint belongs to a run with other settings.
+
+        Settings of the model that did not exist when the run began have their defaults.
+        """
+        model = model_config(saved, checkpoint).model_dump(mode="json")
+        saved = {**saved, "model": model}
         if changed := list(differences(saved, self.course())):
             raise InputError(
                 f"{self.folder} was trained with another {', '.join(changed)}: resume with the "

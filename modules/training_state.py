@@ -133,4 +133,6 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} is damaged: delete its folder to resume from the checkpoint before it."
         ) from error
+    if "best_psnr" in state:  # as it was called when nothing but PSNR chose the best weights
+        state["best_merit"] = state.pop("best_psnr")
     return state

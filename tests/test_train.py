@@ -25,7 +25,7 @@ from datasets.preparing.records import GEOMETRY
 from modules.checkpoints import load_model, read_config
 from modules.errors import InputError
 from modules.optimisation import Optimisation
-from modules.training_state import checkpoint_folder, checkpoints, read_state
+from modules.training_state import STATE_FILE, checkpoint_folder, checkpoints, read_state
 from tests.tiny_run import SIZE, begin, write_clips, write_config
 
 
@@ -365,6 +365,26 @@ def test_scaled_losses_take_the_same_step_and_a_bad_one_lowers_the_scale(config,
     optimisation.take_step([next(runs[1].batches())], 1.0)
     assert optimisation.skipped == 1
     assert optimisation.scaler.get_scale() == 512
+
+
+def test_a_run_of_an_earlier_version_is_resumed(config_file, tmp_path):
+    """It knew no landmarks and one form of attention, and chose the best weights by PSNR alone."""
+    begin(load_config(config_file, ["train.max_steps=2"]), tmp_path / "run").run()
+    file = checkpoints(tmp_path / "run")[-1] / STATE_FILE
+    state = torch.load(file, weights_only=True)
+    state["best_psnr"] = state.pop("best_merit") + 50
+    del state["data"], state["course"]["model"]["landmark_detector"]
+    for name in ("attention", "scale", "levels"):
+        del state["course"]["model"]["memory"][name]
+    torch.save(state, file)
+    training = begin(load_config(config_file, ["train.max_steps=3"]), tmp_path / "run", "last")
+    assert training.optimisation.step == 2
+    assert training.best_merit == state["best_psnr"]
+    training.run()
+    assert training.best_merit == state["best_psnr"]
+    other = load_config(config_file, ["train.max_steps=4", "model.memory.attention=located"])
+    with pytest.raises(InputError, match=r"another model\.memory\.attention \(dot, now located\)"):
+        begin(other, tmp_path / "run", "last")
 
 
 def test_learning_rates_fall_at_the_milestones(config_file, tmp_path):
