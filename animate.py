@@ -18,26 +18,26 @@ from typing import Annotated
 
 import typer
 
+from animation.animate_file import Timing, animate_file, save_motion
+from animation.animate_frames import animate_frames
+from animation.animate_pairs import animate_pairs, report
+from animation.animator import Animator, Motion
+from animation.best_frame import BestFrame, Options
+from animation.bundled import bundled_portrait, bundled_weights, driving_path
+from animation.cropper import Fitting, Framing, chosen_framing, training_geometry
+from animation.driving import ALL, require_driving
+from animation.motion_template import require_template_name
+from animation.motion_transfer import AS_DRIVEN, MotionStrength
+from animation.pair_folder import Format
 from config import load_config
-from config.command_line import run
 from datasets.pair_list import read_pair_list
-from datasets.pictures import picture_size
-from datasets.video import STILL_RATE
-from datasets.writers import require_output
-from evaluation.animate_file import Timing, animate_file, save_motion
-from evaluation.animate_frames import animate_frames
-from evaluation.animate_pairs import animate_pairs, report
-from evaluation.animation import BestFrame, Options
-from evaluation.driving import ALL, require_driving
-from evaluation.fitting import Fitting, Framing, chosen_framing, training_geometry
-from evaluation.pair_folder import Format
-from modules.animator import Animator, Motion
-from modules.bundled import bundled_portrait, bundled_weights, driving_path
-from modules.errors import InputError
+from media.pictures import picture_size
+from media.video import STILL_RATE
+from media.writers import require_output
 from modules.face_landmarks import PARTS
-from modules.files import require_apart, require_folder
-from modules.motion_template import require_template_name
-from modules.motion_transfer import AS_DRIVEN, MotionStrength
+from utils.command_line import run
+from utils.errors import InputError
+from utils.files import require_apart, require_folder
 
 __all__ = [
     "Animator",

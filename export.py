@@ -18,11 +18,11 @@ import typer
 from torch import Tensor
 
 from config import Config, checkpoint_config, load_config, to_settings
-from config.command_line import run
 from modules.checkpoints import load_model, read_config, weights_file, write_tensors
-from modules.errors import InputError
-from modules.files import require_apart, require_folder
-from modules.section import Section
+from utils.command_line import run
+from utils.errors import InputError
+from utils.files import require_apart, require_folder
+from utils.section import Section
 
 Precision = Literal["fp32", "fp16"]
 

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from animation.animator import Animator
 from config import Config, checkpoint_config, load_config
-from config.command_line import run, writable_folder
 from datasets.clips import Clip, require_own_names, survey_clips
+from datasets.config import DataConfig
 from datasets.pair_list import Pair, read_pair_list
-from datasets.settings import DataConfig
 from evaluation.command_line import (
     BATCH_SIZE,
     ArcFaceOption,
@@ -33,17 +33,17 @@ from evaluation.command_line import (
     finish,
 )
 from evaluation.evaluator import Evaluation, Request
-from evaluation.metric import file_sha256
+from evaluation.metrics.metric import file_sha256
+from evaluation.metrics.suite import Network, WeightFiles, build_suite, parse_metrics
 from evaluation.processes import joined_processes
-from evaluation.reenactment import ClipUnit, Renderer, first_pictures, pair_units
-from evaluation.result import ClipCoverage, Coverage, PairCoverage
-from evaluation.suite import Network, WeightFiles, build_suite, parse_metrics
-from evaluation.units import Unit
-from modules.animator import Animator
+from evaluation.results.result import ClipCoverage, Coverage, PairCoverage
+from evaluation.self_reenactment import ClipUnit, Renderer, first_pictures, pair_units
+from evaluation.work_units import Unit
 from modules.checkpoints import weights_file
-from modules.errors import InputError
-from modules.files import require_apart
-from modules.wording import counted
+from utils.command_line import run, writable_folder
+from utils.errors import InputError
+from utils.files import require_apart
+from utils.wording import counted
 
 Protocol = Literal["video", "pairs"]
 

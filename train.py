@@ -27,14 +27,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from animate import Animator, Options, animate_file
 from config import Config, load_config, to_settings, to_yaml
-from config.command_line import describe, run, writable_folder
-from datasets.loading import load_batches
-from datasets.pairs import PairDataset, PairSampler, collate, fixed_pairs
-from datasets.settings import DataConfig
+from datasets.config import DataConfig
+from datasets.dataloader import load_batches
+from datasets.frame_pairs import PairDataset, PairSampler, collate, fixed_pairs
 from datasets.stated import stated_geometry
-from datasets.synthetic import generate
+from datasets.synthetic.clips import generate
 from datasets.training_clips import training_clips, training_portraits
-from evaluation.validation import LandmarkValidation, Scores, Validation
 from modules.checkpoints import (
     BEST,
     DISCRIMINATOR,
@@ -48,16 +46,11 @@ from modules.checkpoints import (
     write_tensors,
 )
 from modules.discriminator import Discriminator
-from modules.distributed import Hosts, is_first_process, start_processes
-from modules.errors import InputError, OutputError
-from modules.files import write_text_whole, written_whole
-from modules.logbook import Logbook, Meter
 from modules.mcnet import MCNet
-from modules.objective import FramePairs, LandmarkObjective, Objective
-from modules.optimisation import Optimisation
-from modules.progress import progress_bar
-from modules.signals import deferred_signals
-from modules.training_state import (
+from training.distributed import Hosts, is_first_process, start_processes
+from training.logger import Logbook, Meter
+from training.objective import FramePairs, LandmarkObjective, Objective
+from training.run_checkpoints import (
     checkpoint_folder,
     checkpoints,
     differences,
@@ -67,6 +60,13 @@ from modules.training_state import (
     sole_training,
     write_state,
 )
+from training.train_step import Optimisation
+from training.validation import LandmarkValidation, Scores, Validation
+from utils.command_line import describe, run, writable_folder
+from utils.errors import InputError, OutputError
+from utils.files import write_text_whole, written_whole
+from utils.progress import progress_bar
+from utils.signals import deferred_signals
 
 log = logging.getLogger(__name__)
 app = typer.Typer(add_completion=False)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from config.command_line import run, writable_file
+from utils.command_line import run, writable_file
 
 if TYPE_CHECKING:
     from benchmarks.report import Result
@@ -58,7 +58,7 @@ def inference(
     from benchmarks.inference import benchmark
     from benchmarks.subject import Subject
     from config import load_config
-    from modules.device import pick_device
+    from utils.device import pick_device
 
     settings = load_config(config, overrides or [])
     return finish(
@@ -83,7 +83,7 @@ def training(
     import torch
 
     from benchmarks.training import benchmark, training_config
-    from modules.device import pick_device
+    from utils.device import pick_device
 
     if device == "auto" and not torch.cuda.is_available():
         device = "cpu"  # where train.py trains too, whatever else there is
@@ -151,7 +151,7 @@ def memory(
     from benchmarks.memory import LENGTHS, benchmark
     from benchmarks.subject import Subject
     from config import load_config
-    from modules.device import pick_device
+    from utils.device import pick_device
 
     settings = load_config(config, overrides or [])
     subject = Subject(settings, pick_device(device), checkpoint)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.heads.identity import draw_identity
-from datasets.heads.motion import draw_motion
-from datasets.heads.render import render
-from datasets.pictures import Picture
-from datasets.video import VideoWriter
+from datasets.synthetic.motion import draw_motion
+from datasets.synthetic.person import draw_identity
+from datasets.synthetic.render import render
+from media.pictures import Picture
+from media.video import VideoWriter
 
 RATE = 25  # frames a second, as in VoxCeleb
 SMALLEST = 32  # side of a rendered head

@@ -15,13 +15,13 @@ from benchmarks.subject import SEED
 from benchmarks.timing import Call, Spread, take_turns
 from config import Config
 from datasets.augmentation import augment, shift_hue
-from datasets.loading import load_batches
-from datasets.pairs import PairDataset, PairSampler, collate
-from datasets.pictures import Picture, resized
-from datasets.stream_writer import write_stream
-from datasets.synthetic import SyntheticConfig, generate
+from datasets.dataloader import load_batches
+from datasets.frame_pairs import PairDataset, PairSampler, collate
+from datasets.streaming.writer import write_stream
+from datasets.synthetic.clips import SyntheticConfig, generate
 from datasets.training_clips import TrainingClip, training_clips
-from modules.errors import InputError
+from media.pictures import Picture, resized
+from utils.errors import InputError
 
 CPU = torch.device("cpu")
 PARTS_NOTE = (

@@ -9,7 +9,7 @@ from animate import Animator, Options, Timing, animate_file, save_motion
 from benchmarks.clips import head_frames, write_clip
 from benchmarks.report import Row, Table
 from benchmarks.subject import Subject
-from modules.device import pick_precision, precision_name
+from utils.device import pick_precision, precision_name
 
 SECONDS = 10.0  # of video
 NOTE = (

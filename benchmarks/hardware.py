@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from benchmarks.report import Row, Table, Value
 from benchmarks.timing import Call, Spread, take_turns
-from modules.device import PRECISIONS, precision_name
+from utils.device import PRECISIONS, precision_name
 
 GIB = 2**30
 CPU_INFO = Path("/proc/cpuinfo")  # of Linux

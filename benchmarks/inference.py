@@ -14,10 +14,10 @@ from benchmarks.plain import plain_form, plain_frame, plainly
 from benchmarks.report import Result, Row, Table
 from benchmarks.subject import Subject
 from benchmarks.timing import Spread, take_turns
-from modules.device import precision_name
-from modules.fast import FastEncoded
-from modules.inference import Inference
+from inference.fused_network import FastEncoded
+from inference.precision import Inference
 from modules.mcnet import MCNet
+from utils.device import precision_name
 
 Step = Literal["encode", "detect", "render"]
 

@@ -12,7 +12,7 @@ from benchmarks.plain import plain_form, plain_frame
 from benchmarks.processes import memory_columns, usage_of
 from benchmarks.report import Result, Row, Table
 from benchmarks.subject import Subject
-from modules.device import precision_name
+from utils.device import precision_name
 
 LENGTHS = (6, 60)  # seconds of video
 BATCHES = {"cpu": (1, 4, 16), "mps": (1, 4, 16), "cuda": (1, 16, 64)}

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from benchmarks.hardware import Kernels, with_kernels
 from modules.blocks import SameBlock, UpBlock
 from modules.discriminator import Discriminator
-from modules.losses import adversarial_discriminator
 from modules.mcnet import MCNet
-from modules.objective import Draws, FramePairs, Objective
-from modules.training_config import TrainConfig
+from training.config import TrainConfig
+from training.losses import adversarial_discriminator
+from training.objective import Draws, FramePairs, Objective
 
 Result = TypeVar("Result")
 Network = TypeVar("Network", bound=nn.Module)

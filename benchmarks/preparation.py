@@ -15,10 +15,10 @@ from benchmarks.clips import head_frames, there_and_back
 from benchmarks.hardware import describe, usable_cores
 from benchmarks.report import Result, Row, Table
 from benchmarks.timing import FEWEST, Spread
-from datasets.preparing.cutting import RATE, Form
-from datasets.preparing.report import Shard
-from datasets.preparing.voxceleb import prepare
-from datasets.video import VideoWriter
+from datasets.preprocessing.cutting import RATE, Form
+from datasets.preprocessing.report import Shard
+from datasets.preprocessing.voxceleb import prepare
+from media.video import VideoWriter
 
 HEIGHT, WIDTH = 720, 1280  # of the raw videos
 RAW_RATE = Fraction(30)  # frames a second of them

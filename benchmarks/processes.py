@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.report import Row
-from modules.allocator import keep_freed_memory
+from utils.malloc import keep_freed_memory
 
 MIB = 2**20
 

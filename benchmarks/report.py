@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from benchmarks.timing import Spread
-from modules.errors import InputError
-from modules.files import write_text_whole
-from modules.section import Section
+from utils.errors import InputError
+from utils.files import write_text_whole
+from utils.section import Section
 
 Value = str | bool | int | float | Spread | None
 Row = dict[str, Value]

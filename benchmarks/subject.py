@@ -9,10 +9,10 @@ from torch import Tensor
 from benchmarks.clips import head_frames
 from benchmarks.report import Value
 from config import Config
+from inference.precision import Inference
 from modules.checkpoints import load_model
-from modules.device import precision_name
-from modules.inference import Inference
 from modules.mcnet import MCNet
+from utils.device import precision_name
 
 SEED = 0
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pydantic import PositiveInt
 
-from modules.section import Section
+from utils.section import Section
 
 Call = Callable[[], object]
 

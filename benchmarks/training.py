@@ -15,14 +15,14 @@ from benchmarks.report import Result, Row, Table, Value
 from benchmarks.subject import SEED, Subject
 from benchmarks.timing import Call, take_turns
 from config import Config, load_config
-from modules.device import PRECISIONS
 from modules.discriminator import Discriminator
-from modules.distributed import start_processes
-from modules.errors import InputError
 from modules.mcnet import MCNet
-from modules.objective import FramePairs, Objective, draw, unlabelled
-from modules.optimisation import Optimisation
-from modules.training_config import TrainConfig
+from training.config import TrainConfig
+from training.distributed import start_processes
+from training.objective import FramePairs, Objective, draw, unlabelled
+from training.train_step import Optimisation
+from utils.device import PRECISIONS
+from utils.errors import InputError
 
 Way = Literal["plain", "ours", "ours, checkpointing"]
 WAYS: tuple[Way, ...] = get_args(Way)

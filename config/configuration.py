@@ -20,14 +20,14 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeInt, ValidationError
 
 from config.foreign import is_foreign, translate
-from datasets.settings import DataConfig
+from datasets.config import DataConfig
 from modules.checkpoints import read_config
 from modules.discriminator import DiscriminatorConfig
-from modules.errors import InputError
 from modules.mcnet import ModelConfig
-from modules.objective import LossConfig
-from modules.section import Section
-from modules.training_config import TrainConfig
+from training.config import TrainConfig
+from training.objective import LossConfig
+from utils.errors import InputError
+from utils.section import Section
 
 FOLDER = Path(__file__).parent
 

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from config.command_line import run, writable_file, writable_folder
+from utils.command_line import run, writable_file, writable_folder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -60,12 +60,12 @@ def voxceleb(
     retries: Annotated[int, typer.Option(min=0, help="Of --download, for each video.")] = 3,
 ) -> int:
     """VoxCeleb1 out of its raw videos and the table of its clips."""
-    from datasets.jobs import num_cores
-    from datasets.preparing.cutting import Form
-    from datasets.preparing.download import Downloader
-    from datasets.preparing.report import Shard
-    from datasets.preparing.run import finish
-    from datasets.preparing.voxceleb import prepare
+    from datasets.preprocessing.cutting import Form
+    from datasets.preprocessing.download import Downloader
+    from datasets.preprocessing.report import Shard
+    from datasets.preprocessing.run import finish
+    from datasets.preprocessing.voxceleb import prepare
+    from utils.worker_pool import num_cores
 
     downloader = None
     if download:
@@ -89,9 +89,9 @@ def celebv(
     workers: WorkersOption = None,
 ) -> int:
     """The pictures of CelebV in the layout that lists of pairs name."""
-    from datasets.jobs import num_cores
-    from datasets.preparing.celebv import prepare
-    from datasets.preparing.run import finish
+    from datasets.preprocessing.celebv import prepare
+    from datasets.preprocessing.run import finish
+    from utils.worker_pool import num_cores
 
     return finish(prepare(input, output, size, workers=workers or num_cores()), output)
 
@@ -129,12 +129,12 @@ def videos(
     ] = 128,
 ) -> int:
     """Any folder of talking videos: scenes in which one person is alone, cut around the face."""
-    from datasets.jobs import num_cores
-    from datasets.preparing.cutting import Form
-    from datasets.preparing.report import Shard
-    from datasets.preparing.run import finish
-    from datasets.preparing.tracks import Limits
-    from datasets.preparing.videos import prepare
+    from datasets.preprocessing.cutting import Form
+    from datasets.preprocessing.report import Shard
+    from datasets.preprocessing.run import finish
+    from datasets.preprocessing.tracks import Limits
+    from datasets.preprocessing.videos import prepare
+    from utils.worker_pool import num_cores
 
     report = prepare(
         *(input, output, Form("square", size, format)),
@@ -152,7 +152,7 @@ def videos(
 @app.command()
 def merge(root: Annotated[Path, typer.Argument(help="The output of all shards.")]) -> int:
     """Join the reports of all shards into one."""
-    from datasets.preparing.run import merge_shards
+    from datasets.preprocessing.run import merge_shards
 
     return merge_shards(root)
 
@@ -176,10 +176,10 @@ def check(
     ] = None,
 ) -> int:
     """Open everything in a root and say what is wrong: exit code 1 where something remains."""
-    from datasets.jobs import num_cores
-    from datasets.preparing.check import PROBLEMS_LEFT
-    from datasets.preparing.check import check as run_check
-    from modules.files import require_apart, write_text_whole
+    from datasets.inspection.check import PROBLEMS_LEFT
+    from datasets.inspection.check import check as run_check
+    from utils.files import require_apart, write_text_whole
+    from utils.worker_pool import num_cores
 
     if output is not None:
         require_apart(output, root)
@@ -215,9 +215,9 @@ def stats(
     workers: WorkersOption = None,
 ) -> int:
     """People, clips, seconds, sizes, brightness, motion; a contact sheet; coverage of a list."""
-    from datasets.jobs import num_cores
-    from datasets.preparing.run import SOME_SKIPPED
-    from datasets.preparing.stats import write_stats
+    from datasets.inspection.stats import write_stats
+    from datasets.preprocessing.run import SOME_SKIPPED
+    from utils.worker_pool import num_cores
 
     found = write_stats(
         *(root, output),
@@ -243,10 +243,10 @@ def landmarks(
     shard: ShardOption = "1/1",
 ) -> int:
     """Find the 68 landmarks of the face in every frame, with face-alignment."""
-    from datasets.jobs import num_cores
-    from datasets.preparing.landmarks import prepare
-    from datasets.preparing.report import Shard
-    from datasets.preparing.run import finish
+    from datasets.preprocessing.landmarks import prepare
+    from datasets.preprocessing.report import Shard
+    from datasets.preprocessing.run import finish
+    from utils.worker_pool import num_cores
 
     report = prepare(root, output, workers=workers or num_cores(), shard=Shard.parse(shard))
     return finish(report, output)
@@ -262,9 +262,9 @@ def stream(
     ] = None,
 ) -> int:
     """Write clips into the shards of a stream, which data.source=stream trains from."""
-    from datasets.jobs import num_cores
-    from datasets.preparing.run import SOME_SKIPPED
-    from datasets.stream_writer import write_stream
+    from datasets.preprocessing.run import SOME_SKIPPED
+    from datasets.streaming.writer import write_stream
+    from utils.worker_pool import num_cores
 
     report = write_stream(root, output, workers or num_cores())
     for reason, clips in report.skipped.items():

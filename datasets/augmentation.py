@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datasets.settings import AugmentationConfig, PortraitConfig
+from datasets.config import AugmentationConfig, PortraitConfig
 from modules.face_landmarks import MIRRORED
 from modules.geometry import coordinate_grid, inverse_2x2, resize
 from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform

@@ -17,18 +17,18 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from datasets.animated import moves
-from datasets.pictures import (
+from datasets.config import DataConfig
+from media.animated import moves
+from media.pictures import (
     FRAME_SUFFIXES,
     Picture,
     picture_size,
     read_image,
     require_text,
 )
-from datasets.settings import DataConfig
-from datasets.video import frames_at, probe, read_frames
-from modules.errors import InputError
-from modules.files import passed_over
+from media.video import frames_at, probe, read_frames
+from utils.errors import InputError
+from utils.files import passed_over
 
 logger = logging.getLogger(__name__)
 

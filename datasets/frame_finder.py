@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.animated import moves
 from datasets.clips import (
     CLIP_SUFFIXES,
     Clip,
@@ -22,9 +21,10 @@ from datasets.clips import (
     split_folders,
     with_person,
 )
-from datasets.pictures import FRAME_SUFFIXES, PICTURE_SUFFIXES, Picture, frame_paths, read_image
-from datasets.video_file import open_video
-from modules.errors import InputError
+from media.animated import moves
+from media.decoder import open_video
+from media.pictures import FRAME_SUFFIXES, PICTURE_SUFFIXES, Picture, frame_paths, read_image
+from utils.errors import InputError
 
 SPLITS = ("test", "train")
 CELEBV_FOLDER = "Image"  # CelebV keeps the frames of NAME in NAME/Image

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from datasets.clips import is_strip
-from datasets.pictures import picture_size
-from datasets.video import probe
-from modules.errors import InputError
+from media.pictures import picture_size
+from media.video import probe
 from modules.face_landmarks import NUM_LANDMARKS
+from utils.errors import InputError
 
 
 class LandmarkFile:

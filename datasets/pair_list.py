@@ -27,9 +27,9 @@ from datasets.frame_finder import (
     frame_number,
     read_refs,
 )
-from datasets.pictures import PICTURE_SUFFIXES
-from modules.errors import InputError
-from modules.wording import counted
+from media.pictures import PICTURE_SUFFIXES
+from utils.errors import InputError
+from utils.wording import counted
 
 __all__ = ["FrameRef", "Pair", "PairList", "read_pair_list", "read_refs"]
 

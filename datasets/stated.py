@@ -1,8 +1,8 @@
 """What a data set states of itself, taken over into the configuration of a training."""
 
-from datasets.preparing.records import GEOMETRY, read_geometry
-from datasets.settings import DataConfig
-from datasets.stream_storage import local_copy
+from datasets.config import DataConfig
+from datasets.records import GEOMETRY, read_geometry
+from datasets.streaming.storage import local_copy
 
 
 def stated_geometry(data: DataConfig) -> DataConfig:

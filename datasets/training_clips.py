@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Protocol
 
 from datasets.clips import Split, clip_name, find_clips, identity_of, split_paths
-from datasets.decoded import decoded_clips
-from datasets.pictures import Picture
-from datasets.portraits import Portrait, find_portraits
-from datasets.settings import DataConfig
-from modules.errors import InputError
+from datasets.config import DataConfig
+from datasets.frame_cache import decoded_clips
+from datasets.stills import Portrait, find_portraits
+from media.pictures import Picture
+from utils.errors import InputError
 
 
 class TrainingClip(Protocol):
@@ -44,7 +44,7 @@ def training_clips(config: DataConfig, split: Split) -> Sequence[TrainingClip]:
         if config.decoded is not None:
             return decoded_clips(clips, config.decoded, config.frame_size)
         return clips
-    from datasets.stream import streamed_clips  # which needs a package that files do not
+    from datasets.streaming.reader import streamed_clips  # which needs a package that files do not
 
     return streamed_clips(config, split)
 

@@ -14,7 +14,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from config.command_line import run, writable_file, writable_folder
 from evaluation.command_line import (
     BATCH_SIZE,
     ArcFaceOption,
@@ -26,8 +25,9 @@ from evaluation.command_line import (
     SeedOption,
     StrictOption,
 )
-from modules.errors import InputError
-from modules.wording import counted
+from utils.command_line import run, writable_file, writable_folder
+from utils.errors import InputError
+from utils.wording import counted
 
 app = typer.Typer(add_completion=False)
 
@@ -66,15 +66,15 @@ def folders(
     """Measure results against true frames, or a command below."""
     if context.invoked_subcommand is not None:
         return 0
+    from animation.animator import Animator
     from evaluation.command_line import conditions, finish
     from evaluation.evaluator import Evaluation, Request
     from evaluation.folders import pair_folders
+    from evaluation.metrics.suite import Network, WeightFiles, build_suite, parse_metrics
     from evaluation.processes import joined_processes
-    from evaluation.suite import Network, WeightFiles, build_suite, parse_metrics
-    from modules.animator import Animator
     from modules.checkpoints import weights_file
-    from modules.device import pick_device
-    from modules.files import require_apart
+    from utils.device import pick_device
+    from utils.files import require_apart
 
     if real is None or generated is None:
         raise InputError("Name two folders with --real and --generated, or a command: see --help.")
@@ -134,9 +134,9 @@ def compare_results(
     ] = None,
 ) -> int:
     """Paired differences B - A of two evaluations, with intervals and a verdict for each metric."""
-    from evaluation.compare import compare, comparison_json, comparison_markdown
-    from evaluation.result import FRAMES_FILE
-    from modules.files import require_apart, write_text_whole
+    from evaluation.results.compare import compare, comparison_json, comparison_markdown
+    from evaluation.results.result import FRAMES_FILE
+    from utils.files import require_apart, write_text_whole
 
     if output is not None:
         require_apart(output, a, b, a.with_name(FRAMES_FILE), b.with_name(FRAMES_FILE))
@@ -162,13 +162,13 @@ def write_memory_use(
     output: Annotated[Path | None, typer.Option(help="A JSON file for the numbers.")] = None,
 ) -> int:
     """Measure what the memory of a network is worth: zeros or another person's in its place."""
+    from animation.animator import PUBLISHED_SIZE
     from datasets.clips import find_clips
-    from datasets.settings import DataConfig
+    from datasets.config import DataConfig
     from evaluation.memory_use import Plan, measure_memory, memory_json, memory_markdown
-    from modules.animator import PUBLISHED_SIZE
     from modules.checkpoints import load_model, read_config
-    from modules.device import pick_device
-    from modules.files import write_text_whole
+    from utils.device import pick_device
+    from utils.files import write_text_whole
 
     resolved = read_config(checkpoint)
     side = resolved["data"]["size"] if resolved else PUBLISHED_SIZE
@@ -197,9 +197,9 @@ def write_pairs(
 ) -> int:
     """Make a list of pairs from the clips of a folder."""
     from datasets.clips import find_clips
-    from datasets.settings import DataConfig
+    from datasets.config import DataConfig
     from evaluation.make_pairs import make_pairs, write_pair_list
-    from modules.files import require_apart
+    from utils.files import require_apart
 
     require_apart(output, root)
     rows = make_pairs(find_clips(DataConfig(root=root), split), kind, count, seed)

@@ -10,8 +10,8 @@ import typer
 if TYPE_CHECKING:  # what takes seconds to import is not needed for --help
     import torch
 
-    from evaluation.result import Result
-    from evaluation.suite import Suite
+    from evaluation.metrics.suite import Suite
+    from evaluation.results.result import Result
 
 MetricsOption = Annotated[
     str, typer.Option(help="all, or names with commas between them: l1,psnr,lpips_vgg.")
@@ -66,7 +66,7 @@ def finish(result: "Result | None", output: Path, strict: bool) -> int:
 
     What was dropped is told on stderr too.
     """
-    from evaluation.tables import dropped, markdown
+    from evaluation.results.tables import dropped, markdown
 
     if result is None:
         return 0

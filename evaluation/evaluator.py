@@ -11,15 +11,16 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from evaluation.columns import COLUMNS
-from evaluation.frame_table import FrameTable, write_frames
-from evaluation.frechet import frechet_distance
-from evaluation.metric import Frames, Metric, Unavailable
-from evaluation.parts import Features, Parts
+from evaluation.metrics.fid import frechet_distance
+from evaluation.metrics.metric import Frames, Metric, Unavailable
+from evaluation.metrics.registry import COLUMNS
+from evaluation.metrics.suite import Suite
+from evaluation.partial_results import Features, Parts
 from evaluation.processes import Processes
 from evaluation.recorder import NUM_EXAMPLES, Extremes, Recorder, Seen
-from evaluation.report import Example, html
-from evaluation.result import (
+from evaluation.results.frame_table import FrameTable, write_frames
+from evaluation.results.report import Example, html
+from evaluation.results.result import (
     ClipCoverage,
     Coverage,
     PairCoverage,
@@ -27,12 +28,11 @@ from evaluation.result import (
     summarise,
     write_result,
 )
-from evaluation.suite import Suite
-from evaluation.tables import latex, markdown
-from evaluation.units import Dropped, Rows, Unit, read_units
-from modules.errors import InputError
-from modules.files import state_of, write_text_whole
-from modules.progress import progress_bar
+from evaluation.results.tables import latex, markdown
+from evaluation.work_units import Dropped, Rows, Unit, read_units
+from utils.errors import InputError
+from utils.files import state_of, write_text_whole
+from utils.progress import progress_bar
 
 NOT_FINITE = "the generated frame is not finite"
 

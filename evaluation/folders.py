@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.animated import moves
 from datasets.clips import clip_name, identity_of
-from datasets.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image, require_text
-from datasets.video import read_frames
-from evaluation.landmarks import GivenLandmarks, given_files
-from evaluation.units import Dropped, Row, Unit
-from modules.errors import InputError
-from modules.files import passed_over
+from evaluation.metrics.landmarks import GivenLandmarks, given_files
+from evaluation.work_units import Dropped, Row, Unit
+from media.animated import moves
+from media.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image, require_text
+from media.video import read_frames
+from utils.errors import InputError
+from utils.files import passed_over
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif"}
 PICTURES_IN_A_UNIT = 32

@@ -17,10 +17,10 @@ import numpy as np
 
 from datasets.clips import Clip, is_strip, require_own_names
 from datasets.frame_finder import frame_number
-from datasets.pictures import frame_paths
-from modules.errors import InputError
-from modules.files import write_text_whole
-from modules.wording import counted
+from media.pictures import frame_paths
+from utils.errors import InputError
+from utils.files import write_text_whole
+from utils.wording import counted
 
 Kind = Literal["same", "cross", "clips"]
 Draw = Callable[[Clip], tuple[str, ...]]  # a row with this clip as the source

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from datasets.clips import Clip
-from datasets.pairs import load_frames
-from evaluation.metrics import psnr, to_pictures
-from evaluation.statistics import differences, estimate, mean
-from evaluation.tables import NOTHING, markdown_table, number
+from datasets.frame_pairs import load_frames
+from evaluation.metrics.pixels import psnr, to_pictures
+from evaluation.results.statistics import differences, estimate, mean
+from evaluation.results.tables import NOTHING, markdown_table, number
 from modules.attention import Attention, Reading
-from modules.compensation import Compensation
-from modules.errors import InputError
 from modules.generator import Rendered
 from modules.geometry import Keypoints, resize
-from modules.losses import usage_entropy
 from modules.mcnet import Encoded, MCNet
-from modules.objective import HIDDEN_BLOCKS
+from modules.memory_compensation import Compensation
+from training.losses import usage_entropy
+from training.objective import HIDDEN_BLOCKS
+from utils.errors import InputError
 
 SHOWN = 0.5  # of the occlusion map, from which the source shows a pixel
 LEAST_HIDDEN = 0.01  # of a frame's pixels: fewer hidden ones say nothing

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import torch
 import torch.distributed as dist
 
-from modules.errors import InputError
+from utils.errors import InputError
 
 T = TypeVar("T")
 

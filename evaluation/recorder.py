@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.frame_table import FrameTable, empty_table, joined
-from evaluation.metric import ClipMetric, Frames
-from evaluation.parts import Features, Part
-from evaluation.report import Example
-from evaluation.suite import Suite
-from evaluation.units import Dropped
+from evaluation.metrics.metric import ClipMetric, Frames
+from evaluation.metrics.suite import Suite
+from evaluation.partial_results import Features, Part
+from evaluation.results.frame_table import FrameTable, empty_table, joined
+from evaluation.results.report import Example
+from evaluation.work_units import Dropped
 
 NUM_EXAMPLES = 10  # of the best frames, and of the worst
 

@@ -22,10 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from modules.errors import InputError
-from modules.files import write_whole
 from modules.mcnet import MCNet, ModelConfig
-from modules.wording import counted
+from utils.errors import InputError
+from utils.files import write_whole
+from utils.wording import counted
 
 WEIGHTS = "weights.safetensors"
 DISCRIMINATOR = "discriminator.safetensors"

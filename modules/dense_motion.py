@@ -26,8 +26,8 @@ from modules.geometry import (
     inverse_2x2,
     sample,
 )
-from modules.section import Section
 from modules.thin_plate_spline import spline_motion
+from utils.section import Section
 
 HEATMAP_AND_CANDIDATE = 1 + 3  # channels of evidence for each motion
 SPLINE_LOGIT = 6.0  # of the spline's share at first: on the landmarks, and less it far from them

@@ -8,7 +8,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from modules.geometry import KEYPOINT_VARIANCE, gaussian_maps
-from modules.section import Section
+from utils.section import Section
 
 
 class DiscriminatorConfig(Section):

@@ -5,17 +5,17 @@ from typing import NamedTuple
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from modules.compensation import (
+from modules.decoder import Decoder
+from modules.dense_motion import DenseMotion
+from modules.encoder import Encoder
+from modules.geometry import Keypoints, resize, warp
+from modules.memory_compensation import (
     Compensation,
     MemoryCompensation,
     MemoryConfig,
     split_pyramid,
 )
-from modules.decoder import Decoder
-from modules.dense_motion import DenseMotion
-from modules.encoder import Encoder
-from modules.geometry import Keypoints, resize, warp
-from modules.section import Section
+from utils.section import Section
 
 
 class GeneratorConfig(Section):

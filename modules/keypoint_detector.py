@@ -14,7 +14,7 @@ from modules.geometry import (
     coordinate_grid,
     full_precision,
 )
-from modules.section import Section
+from utils.section import Section
 
 
 class KeypointDetectorConfig(Section):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from modules.blocks import Hourglass
 from modules.face_landmarks import NUM_LANDMARKS
 from modules.geometry import at_least_float32, coordinate_grid, full_precision
-from modules.section import Section
+from utils.section import Section
 
 
 class LandmarkDetectorConfig(Section):

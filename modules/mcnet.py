@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
-from modules.compensation import MemoryConfig
 from modules.dense_motion import DenseMotionConfig, DenseMotionNetwork
-from modules.errors import InputError
 from modules.face_landmarks import NUM_LANDMARKS
 from modules.generator import Generator, GeneratorConfig, Rendered
 from modules.geometry import Keypoints
-from modules.identity import needs_landmarks
+from modules.implicit_identity import needs_landmarks
 from modules.keypoint_detector import KeypointDetector, KeypointDetectorConfig
 from modules.landmark_detector import LandmarkDetector, LandmarkDetectorConfig
-from modules.section import Section
+from modules.memory_compensation import MemoryConfig
+from utils.errors import InputError
+from utils.section import Section
 
 
 class ModelConfig(Section):

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from modules.device import flush_denormals
+from utils.device import flush_denormals
 
 # face-alignment compiles at its first use, which takes longer than what the tests ask of it.  Set
 # before anything imports it: what is compiled in part fails.

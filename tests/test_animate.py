@@ -15,19 +15,18 @@ import torch
 from PIL import Image
 
 from animate import Animator, Options, Timing, animate_file, animate_pairs, main
-from datasets.faces import DetectorUnavailable
+from animation import best_frame
 from datasets.pair_list import read_pair_list
-from datasets.video import FolderWriter, VideoWriter, probe, read_frames
-from evaluation import animation
-from modules import inference
+from faces.detectors import DetectorUnavailable
+from media.video import FolderWriter, VideoWriter, probe, read_frames
 from modules.checkpoints import save_weights
-from modules.compensation import MemoryConfig
 from modules.dense_motion import DenseMotionConfig
-from modules.errors import InputError
 from modules.generator import GeneratorConfig
 from modules.keypoint_detector import KeypointDetectorConfig
 from modules.mcnet import MCNet, ModelConfig
+from modules.memory_compensation import MemoryConfig
 from tests.golden import GOLDEN, needs_golden, published
+from utils.errors import InputError
 
 SIZE = 32
 TINY = ModelConfig(
@@ -335,7 +334,7 @@ class FacesIn:
 
 
 def best_frame_by(monkeypatch, files, landmarks, caplog) -> list[str]:
-    monkeypatch.setattr(animation, "landmark_detector", lambda device: landmarks)
+    monkeypatch.setattr(best_frame, "landmark_detector", lambda device: landmarks)
     with caplog.at_level(logging.INFO):
         assert call(files | {"--best-frame": "auto"}) == 0
     return caplog.messages
@@ -359,11 +358,11 @@ def test_landmark_weights_that_cannot_be_had_are_said(monkeypatch, caplog):
     def unavailable(device: str) -> None:
         raise DetectorUnavailable("URLError: name resolution fails")
 
-    monkeypatch.setattr(animation, "FaceAlignmentLandmarks", unavailable)
-    animation.landmark_detector.cache_clear()
-    assert animation.landmark_detector("cpu") is None
+    monkeypatch.setattr(best_frame, "FaceAlignmentLandmarks", unavailable)
+    best_frame.landmark_detector.cache_clear()
+    assert best_frame.landmark_detector("cpu") is None
     assert "name resolution fails" in caplog.text
-    animation.landmark_detector.cache_clear()
+    best_frame.landmark_detector.cache_clear()
 
 
 # Errors
@@ -721,7 +720,7 @@ def test_options_of_lists_are_refused_for_a_single_animation(files, capsys):
 def test_the_precision_that_auto_came_to_is_recorded(
     listed, monkeypatch, hardware_multiplies_bf16, *, limit, precision
 ):
-    monkeypatch.setattr(inference, "MAX_DIFFERENCE", limit)
+    monkeypatch.setattr(precision, "MAX_DIFFERENCE", limit)
     (listed.folder / "root" / "test" / "id1#a" / "0000000.png").write_text("no picture")
     for _ in range(2):  # and the second call goes on
         assert listed.animate(STILLS, precision="auto") == 1

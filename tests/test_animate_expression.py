@@ -13,16 +13,16 @@ from PIL import Image
 from torch import Tensor
 
 from animate import Animator, main
-from evaluation.animation import Options, initial_keypoints
-from evaluation.driving import open_driving
+from animation.best_frame import Options, initial_keypoints
+from animation.driving import open_driving
+from animation.head_motion import RIGID
+from animation.motion_transfer import MotionStrength
 from modules.checkpoints import save_weights
-from modules.errors import InputError
 from modules.face_landmarks import measure_expressions
-from modules.head_motion import RIGID
 from modules.landmark_detector import LandmarkDetector
-from modules.motion_transfer import MotionStrength
 from tests.drawn_landmarks import drawn_face, similarity
 from tests.tiny import TINY, TINY_LANDMARKS, tiny_model
+from utils.errors import InputError
 
 SIZE = 32
 STEP = 20  # of brightness, from face to face

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from animate import Animator, main, parse_frames
-from datasets.video import FolderWriter, VideoWriter, probe, read_frames
-from modules import bundled
+from animation import bundled
+from media.video import FolderWriter, VideoWriter, probe, read_frames
 from modules.checkpoints import save_weights
-from modules.errors import InputError
 from modules.keypoint_detector import KeypointDetectorConfig
 from tests.tiny import TINY, tiny_model
+from utils.errors import InputError
 
 SIZE = 32
 RATE = Fraction(30000, 1001)

@@ -12,13 +12,13 @@ from PIL import Image
 from skimage import data
 
 from animate import Animator, Framing, Options, animate_file, animate_frames, main
-from datasets.geometry import PUBLISHED, Box, Geometry
-from datasets.main_face import FacesOfVideo, main_face
-from datasets.preparing.cutting import Cut, Form, Output, cut_clips
-from datasets.preparing.framing import write_geometry
-from datasets.training_crop import TrainingCrop
-from datasets.video import VideoWriter, probe, read_frames, read_image
-from evaluation import animation
+from animation import best_frame
+from datasets.preprocessing.cutting import Cut, Form, Output, cut_clips
+from datasets.preprocessing.face_crop import write_geometry
+from faces.crop import TrainingCrop
+from faces.geometry import PUBLISHED, Box, Geometry
+from faces.main_face import FacesOfVideo, main_face
+from media.video import VideoWriter, probe, read_frames, read_image
 from modules.checkpoints import save_weights
 from tests.tiny import TINY, tiny_model
 
@@ -178,7 +178,7 @@ def test_the_best_frame_is_looked_for_in_the_cut_frames(files, monkeypatch):
         shape = np.random.default_rng(0).normal(size=(68, 2))
         return np.stack([shape * [1, 1 + frame.mean() / 255] for frame in frames])
 
-    monkeypatch.setattr(animation, "landmark_detector", lambda device: landmarks)
+    monkeypatch.setattr(best_frame, "landmark_detector", lambda device: landmarks)
     assert call(files | {"--best-frame": "auto"}) == 0
     driving = Path(str(files["--driving"]))
     face = FacesOfVideo(driving).main()

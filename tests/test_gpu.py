@@ -15,16 +15,16 @@ from benchmarks import end_to_end, hardware
 from benchmarks.__main__ import main as benchmarks
 from benchmarks.report import read
 from config import load_config
-from modules.fast import fast_form
-from modules.objective import unlabelled
-from modules.recorded_step import WARM_UP
-from modules.transfer import BusyTime, Transfer
+from inference.device_transfer import BusyTime, Transfer
+from inference.fused_network import fast_form
 from reconstruction import main as reconstruct
 from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
 from tests.tiny import TINY, random_images, tiny_model
 from tests.tiny_run import begin, write_checkpoint, write_clips, write_config
 from train import Training
+from training.objective import unlabelled
+from utils.recorded_step import WARM_UP
 
 pytestmark = [
     pytest.mark.gpu,

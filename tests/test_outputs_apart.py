@@ -11,14 +11,14 @@ from PIL import Image
 import animate
 import reconstruction
 import run
+from animation.animator import Animator
 from datasets.__main__ import main as prepare
 from datasets.pair_list import read_pair_list
-from datasets.video import VideoWriter
 from evaluation.__main__ import main as evaluate
-from modules.animator import Animator
-from modules.errors import InputError
+from media.video import VideoWriter
 from tests.tiny import tiny_model
 from tests.tiny_run import write_checkpoint
+from utils.errors import InputError
 
 Main = Callable[[list[str]], int]
 

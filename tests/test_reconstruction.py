@@ -18,19 +18,18 @@ from PIL import Image
 
 from animate import Animator
 from animate import main as animate
-from datasets.faces import DetectorUnavailable
-from datasets.video import read_frames
 from evaluation.__main__ import main as evaluate
-from evaluation.expression_transfer import (
+from evaluation.metrics.expression_transfer import (
     NO_DRIVING_FACE,
     UNMOVED,
     compare_expressions,
     expressions,
 )
-from evaluation.landmarks import NetworkLandmarks
-from evaluation.metrics import PICTURE_METRICS, l1, psnr
-from evaluation.openface import OpenFace
-from modules import inference
+from evaluation.metrics.landmarks import NetworkLandmarks
+from evaluation.metrics.openface import OpenFace
+from evaluation.metrics.pixels import PICTURE_METRICS, l1, psnr
+from faces.detectors import DetectorUnavailable
+from media.video import read_frames
 from reconstruction import main
 from tests.evaluation.faces import faces, talking
 from tests.tiny_run import SETTINGS, SIZE, write_checkpoint, write_clips
@@ -166,7 +165,7 @@ def write_mouths(folder: Path, openings: Sequence[float]) -> None:
 
 def test_expressions_of_folders_are_measured_and_compared(tmp_path, monkeypatch, capsys):
     """Whoever they show: one clip talks, one hardly moves; one result has frames without a face."""
-    monkeypatch.setattr("evaluation.suite.FaceAlignmentLandmarks", MouthInPixel)
+    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", MouthInPixel)
     steps = np.array([1, 5, 2, 4, 3, 1, 5, 2, 4, 3, 1, 2]) / 17
     still = np.array([100, 101] * 6) / 255
     for side, scale in {"driving": 1, "half": 0.5, "same": 1}.items():
@@ -213,7 +212,7 @@ def without_face_alignment(device: str) -> None:
 def test_expressions_are_relative_to_landmarks_from_files_and_found_by_the_network_in_results(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("evaluation.suite.FaceAlignmentLandmarks", without_face_alignment)
+    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", without_face_alignment)
     root = write_clips(tmp_path / "clips", num_frames=12)
     settings = {"height": 32, "width": 4, "depth": 2, "max_width": 8}
     monkeypatch.setitem(SETTINGS["model"], "landmark_detector", settings)
@@ -327,7 +326,7 @@ def test_the_precision_that_auto_came_to_is_recorded(
     checkpoint, tmp_path, monkeypatch, *, limit, precision
 ):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    monkeypatch.setattr(inference, "MAX_DIFFERENCE", limit)
+    monkeypatch.setattr(precision, "MAX_DIFFERENCE", limit)
     options = ["--metrics", "l1", "--limit", "1"]
     results = []
     for asked in ("auto", precision):
@@ -380,7 +379,7 @@ class BrightestPoints:
 
 
 def test_a_folder_against_itself_is_without_fault(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("evaluation.suite.FaceAlignmentLandmarks", BrightestPoints)
+    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", BrightestPoints)
     generator = np.random.default_rng(0)
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()

@@ -11,10 +11,10 @@ import pytest
 from accelerate.state import AcceleratorState
 
 import train
-from datasets.video import probe
-from modules.training_state import STATE_FILE, checkpoints, sole_training
+from media.video import probe
 from run import main
 from tests.tiny_run import write_clips, write_config
+from training.run_checkpoints import STATE_FILE, checkpoints, sole_training
 
 
 @pytest.fixture(autouse=True)

@@ -20,13 +20,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
 from config import Config, load_config
-from datasets.geometry import Geometry
-from datasets.preparing.records import GEOMETRY
+from datasets.records import GEOMETRY
+from faces.geometry import Geometry
 from modules.checkpoints import load_model, read_config
-from modules.errors import InputError
-from modules.optimisation import Optimisation
-from modules.training_state import STATE_FILE, checkpoint_folder, checkpoints, read_state
 from tests.tiny_run import SIZE, begin, write_clips, write_config
+from training.run_checkpoints import STATE_FILE, checkpoint_folder, checkpoints, read_state
+from training.train_step import Optimisation
+from utils.errors import InputError
 
 
 @pytest.fixture(scope="module")

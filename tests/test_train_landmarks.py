@@ -9,8 +9,8 @@ import torch
 
 from config import Config, load_config
 from modules.checkpoints import State, load_model
-from modules.errors import InputError
 from tests.tiny_run import begin, write_clips, write_config
+from utils.errors import InputError
 
 DETECTOR = "model.landmark_detector={height: 32, patch: 2, width: 4, depth: 2, max_width: 8}"
 LABELLED = [

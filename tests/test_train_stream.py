@@ -7,15 +7,15 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from config import Config, load_config
-from datasets.geometry import Geometry
-from datasets.preparing.records import GEOMETRY
-from datasets.stream_writer import write_stream
-from datasets.video import probe
-from modules.training_state import checkpoints
+from datasets.records import GEOMETRY
+from datasets.streaming.writer import write_stream
+from faces.geometry import Geometry
+from media.video import probe
 from reconstruction import main as reconstruct
 from run import main
 from tests.test_train import assert_same_end
 from tests.tiny_run import begin, write_clips, write_config
+from training.run_checkpoints import checkpoints
 
 MADE = Geometry(aspect=1.2, face_x=0.5, face_y=0.5, face_width=0.6)
 

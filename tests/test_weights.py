@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from datasets.video import probe, read_frames
-from evaluation.animate_file import animate_file
-from evaluation.animation import Options
-from evaluation.fitting import chosen_framing
-from modules.animator import Animator
-from modules.bundled import MOTIONS, WEIGHTS, bundled_portrait, driving_path, motion_names
-from modules.motion_template import load_template
+from animation.animate_file import animate_file
+from animation.animator import Animator
+from animation.best_frame import Options
+from animation.bundled import MOTIONS, WEIGHTS, bundled_portrait, driving_path, motion_names
+from animation.cropper import chosen_framing
+from animation.motion_template import load_template
+from media.video import probe, read_frames
 
 NAMES = ["expressions", "nodding", "talking"]
 

@@ -7,14 +7,14 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from modules.compensation import MemoryConfig
 from modules.dense_motion import DenseMotionConfig
 from modules.generator import GeneratorConfig
 from modules.geometry import Keypoints
 from modules.keypoint_detector import KeypointDetectorConfig
 from modules.landmark_detector import LandmarkDetectorConfig
 from modules.mcnet import MCNet, ModelConfig
-from modules.objective import FramePairs, unlabelled
+from modules.memory_compensation import MemoryConfig
+from training.objective import FramePairs, unlabelled
 
 Network = TypeVar("Network", bound=nn.Module)
 

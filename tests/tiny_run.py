@@ -12,11 +12,11 @@ import yaml
 from accelerate.state import AcceleratorState
 
 from config import Config, load_config, to_settings
-from datasets.video import VideoWriter
+from media.video import VideoWriter
 from modules.checkpoints import WEIGHTS, save_weights
 from modules.mcnet import MCNet
-from modules.training_state import find_checkpoint
 from train import Training
+from training.run_checkpoints import find_checkpoint
 
 SIZE = 32
 SETTINGS: dict[str, Any] = {

@@ -1,7 +1,7 @@
 import numpy as np
 
 from benchmarks.clips import RATE, head_frames, there_and_back, write_clip
-from datasets.video import probe, read_frames
+from media.video import probe, read_frames
 
 
 def test_numbers_go_there_and_back():

@@ -9,7 +9,7 @@ from benchmarks import data
 from benchmarks.data import frames_per_second, generate_clips, two_frames
 from config import load_config
 from datasets.clips import find_clips
-from modules.errors import InputError
+from utils.errors import InputError
 
 
 def test_a_rate_counts_both_frames_of_every_pair(config, monkeypatch):

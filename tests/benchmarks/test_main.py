@@ -160,8 +160,6 @@ def test_a_mistake_is_one_sentence(arguments, sentence, capsys):
 
 @pytest.mark.usefixtures("fresh_accelerator")
 def test_training_takes_no_other_device_than_its_own(capsys, config, monkeypatch):
-    monkeypatch.setattr(
-        "modules.device.pick_device", lambda name: __import__("torch").device("mps")
-    )
+    monkeypatch.setattr("utils.device.pick_device", lambda name: __import__("torch").device("mps"))
     assert main(["training", "--config", config, "--device", "mps"]) == 2
     assert "Training takes the device cpu here, not mps" in capsys.readouterr().err

@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks import preparation
 from benchmarks.preparation import benchmark
-from datasets.video import probe
+from media.video import probe
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.processes import Usage, memory_columns, usage_of
-from modules.errors import InputError
+from utils.errors import InputError
 
 MIB = 2**20
 

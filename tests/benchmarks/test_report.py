@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.report import Result, Table, markdown, read, rows_as_markdown, save, text
 from benchmarks.timing import Spread
-from modules.errors import InputError
+from utils.errors import InputError
 
 SPREAD = Spread.of([1.0, 2.0, 3.0, 4.0, 5.0])
 RESULT = Result(

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from config import FOLDER, Config, load_config, to_settings, to_yaml, validate
-from modules.errors import InputError
 from modules.mcnet import MCNet, ModelConfig
+from utils.errors import InputError
 
 
 @pytest.fixture

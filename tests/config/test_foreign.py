@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from config import Config, load_config
-from modules.errors import InputError
 from modules.mcnet import ModelConfig
+from utils.errors import InputError
 
 HOURGLASS = {"block_expansion": 64, "max_features": 1024, "num_blocks": 5, "scale_factor": 0.25}
 FOMM: dict[str, Any] = {

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.pictures import Picture
-from datasets.video import VideoWriter
+from media.pictures import Picture
+from media.video import VideoWriter
 
 
 def moving_bar(number: int, height: int = 48, width: int = 64) -> Picture:

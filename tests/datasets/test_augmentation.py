@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from datasets.augmentation import augment, jitter, mirrored, move, shift_hue, similarities
-from datasets.settings import AugmentationConfig, PortraitConfig
+from datasets.config import AugmentationConfig, PortraitConfig
 from modules.face_landmarks import NUM_LANDMARKS
 from modules.geometry import coordinate_grid
 from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from datasets.clips import find_clips, survey_clips
-from datasets.settings import DataConfig
-from datasets.video import read_frames
-from modules.errors import InputError
+from datasets.config import DataConfig
+from media.video import read_frames
 from tests.datasets.conftest import moving_bar, write_clip
+from utils.errors import InputError
 
 REAL_CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from datasets.landmark_files import landmark_file
-from datasets.video import VideoWriter
-from modules.errors import InputError
+from media.video import VideoWriter
+from utils.errors import InputError
 
 
 def write_clip(path: Path, num_frames: int = 4) -> Path:

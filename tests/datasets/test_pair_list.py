@@ -10,9 +10,9 @@ from datasets import pair_list
 from datasets.clips import Clip
 from datasets.frame_finder import FrameRef
 from datasets.pair_list import PairList, read_pair_list, read_refs
-from datasets.video import frames_at
-from modules.errors import InputError
+from media.video import frames_at
 from tests.datasets.conftest import moving_bar, write_clip
+from utils.errors import InputError
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "published"
 PREFIX = "/data/xyz/vox/test"  # of somebody else's machine

@@ -1,10 +1,10 @@
 import pytest
 
-from datasets.geometry import Geometry
-from datasets.preparing.records import GEOMETRY
-from datasets.settings import DataConfig
+from datasets.config import DataConfig
+from datasets.records import GEOMETRY
 from datasets.stated import stated_geometry
-from modules.errors import InputError
+from faces.geometry import Geometry
+from utils.errors import InputError
 
 FLATTENED = Geometry(aspect=1.22, face_x=0.5, face_y=0.45, face_width=0.6)
 SQUARE = Geometry(aspect=1.0, face_x=0.5, face_y=0.4, face_width=0.5)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.video import read_frames
-from evaluation.metric import Frames
+from evaluation.metrics.metric import Frames
+from media.video import read_frames
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips" / "test"
 

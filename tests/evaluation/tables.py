@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.frame_table import FrameTable
-from evaluation.result import Result, summarise
+from evaluation.results.frame_table import FrameTable
+from evaluation.results.result import Result, summarise
 
 NAN = float("nan")
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from evaluation.evaluator import NOT_FINITE, Evaluation, Request, of_copied_source
-from evaluation.frame_table import read_frames
-from evaluation.metric import Frames, Measured
-from evaluation.parts import Parts
+from evaluation.metrics.metric import Frames, Measured
+from evaluation.metrics.suite import Suite
+from evaluation.partial_results import Parts
 from evaluation.processes import Processes
 from evaluation.recorder import NUM_EXAMPLES, examples
-from evaluation.result import read_result
-from evaluation.suite import Suite
-from evaluation.units import Dropped, Row
-from modules.errors import InputError
+from evaluation.results.frame_table import read_frames
+from evaluation.results.result import read_result
+from evaluation.work_units import Dropped, Row
 from tests.evaluation.tables import frame_table
+from utils.errors import InputError
 
 STILL = (0, 3)  # frames that show the source again
 BRIGHT = 230  # of the first pixel: what is rendered then is not finite

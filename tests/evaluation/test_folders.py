@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.video import VideoWriter
 from evaluation.folders import pair_folders
-from evaluation.units import Dropped, Row
-from modules.errors import InputError
+from evaluation.work_units import Dropped, Row
+from media.video import VideoWriter
+from utils.errors import InputError
 
 
 def picture(value: int, size: tuple[int, int] = (8, 8)) -> np.ndarray:

@@ -6,13 +6,13 @@ import pytest
 from PIL import Image
 
 from datasets.clips import Clip, find_clips
+from datasets.config import DataConfig
 from datasets.frame_finder import FrameRef
 from datasets.pair_list import read_pair_list
-from datasets.pictures import read_image
-from datasets.settings import DataConfig
 from evaluation.make_pairs import make_pairs, write_pair_list
-from modules.errors import InputError
+from media.pictures import read_image
 from tests.datasets.conftest import moving_bar, write_clip
+from utils.errors import InputError
 
 
 def write_folder(folder: Path, names: list[str]) -> None:

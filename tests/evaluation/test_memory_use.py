@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datasets.clips import Clip, find_clips
-from datasets.settings import DataConfig
+from datasets.config import DataConfig
 from evaluation.__main__ import main
 from evaluation.memory_use import (
     AS_IT_IS,
@@ -19,10 +19,10 @@ from evaluation.memory_use import (
     with_zeros,
 )
 from modules.attention import DotAttention
-from modules.errors import InputError
 from modules.generator import Rendered
 from tests.tiny import TINY, random_images, tiny_model
 from tests.tiny_run import write_checkpoint, write_clips
+from utils.errors import InputError
 
 PLAN = Plan(size=(32, 32), num_frames=3, hidden_share=0.3, seed=0)
 QUERY, KEYS, VALUES = torch.randn(4, 5, 3, 2), torch.randn(4, 5, 4, 4), torch.randn(4, 5, 4, 4)

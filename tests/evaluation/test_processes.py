@@ -2,7 +2,7 @@ import pytest
 import torch.distributed as dist
 
 from evaluation.processes import Processes
-from modules.errors import InputError
+from utils.errors import InputError
 
 
 def test_every_item_is_taken_by_one_process():

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from evaluation.frame_table import FrameTable
-from evaluation.metric import Frames
+from evaluation.metrics.metric import Frames
+from evaluation.metrics.suite import Suite
 from evaluation.recorder import Recorder, Seen
-from evaluation.suite import Suite
-from evaluation.units import Dropped
+from evaluation.results.frame_table import FrameTable
+from evaluation.work_units import Dropped
 from tests.evaluation.tables import NAN, frame_table
 
 FRAMES = Frames(*np.zeros((3, 2, 4, 4, 3), np.uint8))

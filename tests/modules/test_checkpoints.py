@@ -20,10 +20,10 @@ from modules.checkpoints import (
     translate,
     write_tensors,
 )
-from modules.errors import InputError
 from modules.mcnet import ModelConfig
 from tests.golden import needs_golden, published, published_model
 from tests.tiny import TINY, TINY_LANDMARKS, random_images, tiny_model
+from utils.errors import InputError
 
 RUN = {"name": "tiny", "model": TINY.model_dump(mode="json")}
 

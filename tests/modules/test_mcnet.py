@@ -2,10 +2,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from modules.compensation import MemoryConfig
-from modules.errors import InputError
 from modules.mcnet import ModelConfig
+from modules.memory_compensation import MemoryConfig
 from tests.tiny import TINY, random_images, tiny_model
+from utils.errors import InputError
 
 
 def with_memory(**changes: object) -> ModelConfig:

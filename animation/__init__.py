@@ -1,0 +1,1 @@
+"""Animate a portrait: from a picture and a driving motion to a video file."""

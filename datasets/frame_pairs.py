@@ -1,0 +1,228 @@
+"""Pairs of frames of one clip: random for training, fixed for validation.
+
+Every random choice is a function of (seed, epoch, index) alone: a resumed run continues exactly,
+and neither the number of workers nor that of processes changes what is drawn.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from datasets.augmentation import augment
+from datasets.clips import Clip
+from datasets.config import DataConfig
+from datasets.frame_cache import DecodedClip
+from datasets.landmark_files import landmark_file
+from datasets.stills import Portrait
+from datasets.training_clips import StreamError, TrainingClip
+from media.pictures import resized
+from modules.face_landmarks import NUM_LANDMARKS
+from training.objective import FramePairs
+from utils.errors import InputError
+from utils.wording import counted
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[int, int]  # epoch and index
+AnyClip = TypeVar("AnyClip", bound=TrainingClip)
+
+MAX_DRAWS = 10  # of clips for one pair, before damage is no longer a matter of single clips
+GOLDEN_RATIO = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many
+
+
+class Pair(NamedTuple):
+    """Two frames of one clip, of 8 bits until they are on the device that computes with them."""
+
+    source: Tensor  # (3, H, W) uint8
+    driving: Tensor  # (3, H, W) uint8
+    landmarks: Tensor  # (2, 68, 2) of both, (x, y) in [-1, 1]; NaN where they are not known
+    clip: str
+    unreadable: tuple[str, ...] = ()  # names of clips that failed while this pair was drawn
+
+
+class Batch(NamedTuple):
+    """Pairs one above the other."""
+
+    source: Tensor  # (B, 3, H, W) uint8
+    driving: Tensor  # (B, 3, H, W) uint8
+    landmarks: Tensor  # (B, 2, 68, 2)
+    clips: list[str]
+    unreadable: list[str]
+
+    def frames(self, device: torch.device) -> FramePairs:
+        """The pairs on a device, images in PyTorch's default type: float32."""
+        source, driving = (
+            images.to(device, non_blocking=True).to(torch.get_default_dtype()).div_(255)
+            for images in (self.source, self.driving)
+        )
+        return FramePairs(source, driving, self.landmarks.to(device, non_blocking=True))
+
+
+class PairDataset(Dataset[Pair]):
+    """Random pairs under keys (epoch, index).
+
+    An epoch passes ``config.repeats`` times over the clips or, with identity sampling, over the
+    people, each time with a random clip of the person.  ``portraits``, random pictures of random
+    people, take the place of a share of the pairs.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[TrainingClip],
+        config: DataConfig,
+        seed: int,
+        portraits: Sequence[Portrait] = (),
+    ) -> None:
+        self.clips, self.config, self.seed = clips, config, seed
+        self.choices = _by_identity(clips) if config.identity_sampling else [[c] for c in clips]
+        self.portraits = _by_identity(portraits)
+
+    def __len__(self) -> int:
+        return len(self.choices) * self.config.repeats
+
+    def __getitem__(self, key: Key) -> Pair:
+        """The pair of a key; an unreadable clip is named in it, and any other takes its place."""
+        epoch, index = key
+        draws = np.random.default_rng([self.seed, epoch, index])
+        choices: Sequence[TrainingClip] = self.choices[index % len(self.choices)]
+        unreadable: list[str] = []
+        still = self.config.portraits
+        if self.portraits and still is not None and draws.random() < still.share:
+            choices = self.portraits[int(draws.integers(len(self.portraits)))]
+        while len(unreadable) < MAX_DRAWS:
+            clip = choices[int(draws.integers(len(choices)))]
+            try:
+                numbers = _two_frames(clip, draws)
+                pair = load_frames(clip, numbers, self.config.frame_size)
+                landmarks = load_landmarks(clip, numbers, self.config.landmarks)
+            except StreamError:
+                raise  # another clip would not do better, and pairs must not depend on a network
+            except InputError:
+                unreadable.append(clip.name)
+                choices = self.clips
+            else:
+                moved_by = still if isinstance(clip, Portrait) else None
+                (source, driving), landmarks = augment(
+                    pair, landmarks, self.config.augmentation, draws, moved_by
+                )
+                return Pair(source, driving, landmarks, clip.name, tuple(unreadable))
+        raise InputError(f"{MAX_DRAWS} clips in a row are unreadable, the last {unreadable[-1]}.")
+
+
+class PairSampler(Sampler[list[Key]]):
+    """The batches of one process, without end: lists of (epoch, index).
+
+    Every epoch is shuffled anew and its short last batch dropped. Batch t of all processes
+    together is the same for any number of them; process ``rank`` has its rows from
+    ``rank * batch_size`` on. ``start_batch`` is the t to begin with.
+    """
+
+    def __init__(
+        self,
+        num_pairs: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        start_batch: int = 0,
+    ) -> None:
+        self.num_pairs, self.batch_size, self.seed = num_pairs, batch_size, seed
+        self.rank, self.world_size, self.start_batch = rank, world_size, start_batch
+        self.batches_per_epoch = num_pairs // (batch_size * world_size)
+        if self.batches_per_epoch == 0:
+            raise InputError(
+                f"An epoch of {counted(num_pairs, 'pair')} does not fill a batch of "
+                f"{batch_size * world_size}: raise data.repeats or lower train.batch_size."
+            )
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch, first = divmod(self.start_batch, self.batches_per_epoch)
+        while True:
+            draws = np.random.default_rng([self.seed, epoch, self.num_pairs])  # no index is that
+            order = draws.permutation(self.num_pairs).tolist()
+            for batch in range(first, self.batches_per_epoch):
+                start = (batch * self.world_size + self.rank) * self.batch_size
+                yield [(epoch, index) for index in order[start : start + self.batch_size]]
+            epoch, first = epoch + 1, 0
+
+
+def collate(pairs: Sequence[Pair]) -> Batch:
+    """Pairs as a batch."""
+    return Batch(
+        torch.stack([pair.source for pair in pairs]),
+        torch.stack([pair.driving for pair in pairs]),
+        torch.stack([pair.landmarks for pair in pairs]),
+        [pair.clip for pair in pairs],
+        [name for pair in pairs for name in pair.unreadable],
+    )
+
+
+def load_frames(clip: TrainingClip, numbers: Sequence[int], size: tuple[int, int]) -> Tensor:
+    """Frames of a clip, (N, 3, H, W) uint8 of the given height and width."""
+    frames = np.stack([resized(frame, size) for frame in clip.frames(numbers)])
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+
+
+def load_landmarks(clip: TrainingClip, numbers: Sequence[int], folder: Path | None) -> Tensor:
+    """Landmarks of frames of a clip, (N, 68, 2) in [-1, 1]; NaN where ``folder`` has none."""
+    file = None
+    if folder is not None and isinstance(clip, Clip | DecodedClip | Portrait):
+        file = landmark_file(folder, clip.path)
+    if file is None:
+        return torch.full((len(numbers), NUM_LANDMARKS, 2), torch.nan)
+    return torch.from_numpy(file.read(numbers))
+
+
+def fixed_pairs(clips: Sequence[TrainingClip], config: DataConfig, count: int) -> list[Pair]:
+    """Pairs for validation, the same at every call and spread over people, clips and frames.
+
+    The source is the first frame of a clip, the driving frame comes from its later three
+    quarters. An unreadable clip is named in the log and left out.
+    """
+    order = _in_turns([clip for clip in clips if clip.num_frames > 1])
+    pairs: list[Pair] = []
+    while order and len(pairs) < count:
+        clip = order[len(pairs) % len(order)]
+        position = 0.25 + 0.75 * (len(pairs) * GOLDEN_RATIO % 1)
+        frame = max(1, round(position * (clip.num_frames - 1)))
+        try:
+            source, driving = load_frames(clip, [0, frame], config.frame_size)
+            landmarks = load_landmarks(clip, [0, frame], config.landmarks)
+        except StreamError:
+            raise
+        except InputError as error:
+            logger.warning("Clip left out: %s", error)
+            order.remove(clip)
+        else:
+            pairs.append(Pair(source, driving, landmarks, clip.name))
+    if not pairs:
+        raise InputError("No clip of the test split has two readable frames: add one that has.")
+    return pairs
+
+
+def _by_identity(clips: Iterable[AnyClip]) -> list[list[AnyClip]]:
+    people: dict[str, list[AnyClip]] = {}
+    for clip in clips:
+        people.setdefault(clip.identity, []).append(clip)
+    return list(people.values())
+
+
+def _in_turns(clips: Iterable[TrainingClip]) -> list[TrainingClip]:
+    """The first clip of every person, then the second, and so on."""
+    rounds = zip_longest(*_by_identity(clips))
+    return [clip for turn in rounds for clip in turn if clip is not None]
+
+
+def _two_frames(clip: TrainingClip, draws: np.random.Generator) -> list[int]:
+    """Two frame numbers in order, different where the clip has two."""
+    if clip.num_frames == 1:
+        return [0, 0]
+    return sorted(draws.choice(clip.num_frames, size=2, replace=False).tolist())

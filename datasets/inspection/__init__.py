@@ -1,0 +1,1 @@
+"""Check, repair and describe a data set."""

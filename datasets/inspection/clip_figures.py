@@ -1,0 +1,95 @@
+"""The figures of one clip, measured on two frames a second."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.clips import Clip, frames_of, open_clip
+from datasets.contents import without_path
+from datasets.records import read_record
+from media.pictures import FRAME_SUFFIXES, Picture, picture_size
+from media.video import STILL_RATE, Video, probe
+from utils.errors import InputError
+
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of red, green and blue (BT.709)
+HELD = 32  # frames that are in memory at once
+
+
+class ClipFigures(NamedTuple):
+    """What a clip is, in numbers; None where it is too short, or nothing is known."""
+
+    name: str
+    person: str
+    num_frames: int
+    seconds: float
+    width: int
+    height: int
+    brightness: float  # mean luma, 0 (black) to 255 (white)
+    motion: float | None  # mean change of the luma in half a second, of 255
+    first_frame_psnr: float | None  # dB, of the first frame in place of the others
+    aspect: float | None  # height / width of the crop before it was resized, by its record
+
+
+def measure(path: Path) -> ClipFigures | str:
+    """The figures of a clip, or why it cannot be read."""
+    try:
+        return _measure(open_clip(path))
+    except InputError as error:
+        return without_path(error, path)
+
+
+def _measure(clip: Clip) -> ClipFigures:
+    video = _probe(clip)
+    first: Picture | None = None
+    previous: NDArray[np.float32] | None = None
+    lumas, changes, errors = [], [], []
+    # half a second at 25 frames/s: in clips with a key frame every 12 none else is decoded
+    for frame in sampled(clip, max(int(video.rate / 2), 1)):
+        luma = frame.astype(np.float32) @ LUMA
+        lumas.append(float(luma.mean()))
+        if first is None or previous is None:
+            first = frame
+        elif luma.shape == previous.shape:  # pictures in a folder may differ
+            changes.append(float(np.abs(luma - previous).mean()))
+            errors.append(float(np.square(frame.astype(np.float32) - first).mean()))
+        previous = luma
+    error = float(np.mean(errors)) if errors else 0.0
+    height, width = video.size
+    return ClipFigures(
+        clip.name,
+        clip.identity,
+        clip.num_frames,
+        seconds=float(clip.num_frames / video.rate),
+        width=width,
+        height=height,
+        brightness=float(np.mean(lumas)),
+        motion=float(np.mean(changes)) if changes else None,
+        first_frame_psnr=float(10 * np.log10(255**2 / error)) if error else None,
+        aspect=_aspect(clip),
+    )
+
+
+def sampled(clip: Clip, step: int) -> Iterator[Picture]:
+    """Every ``step``-th frame, from the first on."""
+    numbers = range(0, clip.num_frames, step)
+    for start in range(0, len(numbers), HELD):
+        yield from frames_of(clip.path, numbers[start : start + HELD])
+
+
+def _aspect(clip: Clip) -> float | None:
+    try:
+        record = read_record(clip.path)
+    except InputError:  # which check tells; the clip is none the worse
+        return None
+    return None if record is None else record.aspect
+
+
+def _probe(clip: Clip) -> Video:
+    """What the file of a clip holds; a strip counts as what it stands for."""
+    if clip.path.is_dir() or clip.path.suffix.lower() not in FRAME_SUFFIXES:
+        return probe(clip.path)
+    side, _ = picture_size(clip.path)
+    return Video(clip.path, STILL_RATE, clip.num_frames, (side, side), False, False)

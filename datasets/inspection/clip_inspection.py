@@ -1,0 +1,108 @@
+"""One clip, opened to its end: every frame is decoded, none is converted or kept."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.clips import open_clip
+from datasets.contents import temporary, without_path
+from datasets.preprocessing.cutting import RATE, RawVideo
+from media.decoder import Index, open_video
+from media.pictures import FRAME_SUFFIXES, frame_paths, read_image, require_text
+from utils.errors import InputError
+from utils.files import passed_over
+from utils.wording import counted
+
+Size = tuple[int, int]  # width and height
+
+
+class Inspection(NamedTuple):
+    """What a clip that can be read to its end is."""
+
+    num_frames: int  # at 25 frames a second, whatever the rate of the file
+    sizes: tuple[Size, ...]  # of its frames, each size once
+    rate_fault: str = ""  # how its frames are not 25 a second, if so
+    key_spacing: int = 1  # frames from one key frame to the next, at most
+    leftovers: tuple[Path, ...] = ()  # temporary files in a folder of frames
+
+
+class Fault(NamedTuple):
+    """Why a clip cannot be inspected."""
+
+    reason: str
+    misplaced: bool = False  # it is no clip at all, but a folder of other things
+
+
+def inspect(path: Path) -> Inspection | Fault:
+    """What a video, a folder of frames or a strip is, or what is wrong with it."""
+    try:
+        require_text(path)
+    except InputError as error:
+        return Fault(str(error), misplaced=True)
+    try:
+        if path.is_dir():
+            return _inspect_folder(path)
+        if path.suffix.lower() in FRAME_SUFFIXES:
+            num_frames, (height, _, _) = open_clip(path).num_frames, read_image(path).shape
+            return Inspection(num_frames, ((height, height),))
+        return _inspect_video(path)
+    except InputError as error:
+        misplaced = path.is_dir() and _holds_other_things(path)
+        return Fault(without_path(error, path), misplaced)
+    except OSError as error:
+        return Fault(f"cannot be read: {error.strerror}.")
+
+
+def _inspect_folder(folder: Path) -> Inspection:
+    sizes = set()
+    paths = frame_paths(folder)
+    for path in paths:
+        height, width, _ = read_image(path).shape
+        sizes.add((width, height))
+    leftovers = tuple(temporary(sorted(folder.iterdir())))
+    return Inspection(len(paths), tuple(sorted(sizes)), leftovers=leftovers)
+
+
+def _inspect_video(path: Path) -> Inspection:
+    video = RawVideo.open(path)
+    times, sizes, decoded = video.index.times, set(), 0
+    with open_video(path) as opened:
+        for _, frame in opened.decode():
+            height, width = video.display.own_size(frame)
+            sizes.add((width, height))
+            decoded += 1
+    if decoded < len(times):
+        raise InputError(
+            f"{path} is damaged: {decoded} of {counted(len(times), 'frame')} can be decoded."
+        )
+    fault = rate_fault(times, video.tick, video.rate)
+    return Inspection(
+        num_frames=video.num_frames if fault else len(times),
+        sizes=tuple(sorted(sizes)),
+        rate_fault=fault,
+        key_spacing=key_spacing(video.index) if video.index.seeks else len(times),
+    )
+
+
+def rate_fault(times: Sequence[int], tick: Fraction, rate: Fraction) -> str:
+    """How frames at ``times`` are not 25 a second: "" where each is less than half a frame off."""
+    if len(times) > 1 and abs(rate - RATE) > RATE / 100:
+        return f"{float(rate):.4g} frames/s"
+    for number, time in enumerate(times):
+        if abs((time - times[0]) * tick - Fraction(number, RATE)) >= Fraction(1, 2 * RATE):
+            return f"frame {number} is at {float((time - times[0]) * tick):.2f} s"
+    return ""
+
+
+def key_spacing(index: Index) -> int:
+    """The most frames from one key frame to the next, or from the last one to the end."""
+    starts = [bisect_left(index.times, key) for key in index.keys] + [len(index.times)]
+    return max((after - start for start, after in zip(starts, starts[1:], strict=False)), default=1)
+
+
+def _holds_other_things(folder: Path) -> bool:
+    """Whether a folder holds no frames but other things, which someone may still want."""
+    entries = [entry for entry in folder.iterdir() if not passed_over(entry.name)]
+    return bool(entries) and not any(entry.suffix.lower() in FRAME_SUFFIXES for entry in entries)

@@ -1,0 +1,151 @@
+"""The command ``landmarks``: facial landmarks of every clip or picture in a root, a file for each.
+
+``datasets.landmark_files`` says where they lie and what they hold.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import JsonValue
+from tqdm import tqdm
+
+from datasets.clips import CLIP_SUFFIXES, open_clip, split_folders, stream_clip
+from datasets.contents import without_path
+from datasets.landmark_files import holds_strip, read_landmarks
+from datasets.preprocessing.report import Outcome, Report, Shard
+from datasets.preprocessing.run import begun
+from faces.landmarks import FaceAlignmentLandmarks, NamedLandmarks
+from media.pictures import PICTURE_SUFFIXES, Picture
+from media.video import read_frames
+from utils.errors import InputError, OutputError
+from utils.files import write_whole
+from utils.worker_pool import WORKER_DIED, WorkerDied, run_jobs
+
+COMMAND = "landmarks"
+UNREADABLE = "unreadable"
+FACELESS = "no face in any frame"  # counted, and written all the same
+BATCH = 16  # frames that a process gives the detector at a time
+
+MakeDetector = Callable[[], NamedLandmarks]  # a function of a module: processes are told its name
+
+
+class _Job(NamedTuple):
+    """A clip or picture, and its split ("" where the root has none)."""
+
+    path: Path
+    split: str
+
+    def outcome(self, reason: str | None = None, detail: str = "") -> Outcome:
+        return Outcome(self.path.name, self.split, reason, detail)
+
+
+def face_alignment() -> NamedLandmarks:
+    """Make face-alignment's detector, on the GPU where there is one.
+
+    Raises DetectorUnavailable.
+    """
+    import torch
+
+    return FaceAlignmentLandmarks("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def prepare(
+    root: Path,
+    folder: Path,
+    *,
+    workers: int,
+    shard: Shard,
+    make_detector: MakeDetector = face_alignment,
+) -> Report:
+    """Write the landmarks of the shard's clips into ``folder``; files that are there are kept.
+
+    Raises InputError where nothing can begin, and OutputError where files cannot be written.
+    """
+    jobs = find_jobs(root)
+    if any(
+        folder.resolve().is_relative_to(path.resolve()) for path in split_folders(root).values()
+    ):
+        raise InputError(f"{folder} is among the clips: name another --output.")
+    jobs = [job for position, job in enumerate(jobs) if shard.takes(position)]
+    name = make_detector().name  # here, so that one process downloads its weights
+    settings: dict[str, JsonValue] = {"root": str(root.resolve()), "detector": name}
+    outcomes: list[Outcome] = []
+    with begun(folder, COMMAND, settings, shard):
+        for split in {job.split for job in jobs}:
+            (folder / split).mkdir(exist_ok=True)
+        results = run_jobs(partial(_write, make_detector, folder), jobs, workers)
+        for job, result in tqdm(results, total=len(jobs), unit="clip", disable=None):
+            if isinstance(result, WorkerDied):
+                outcomes.append(job.outcome(WORKER_DIED, result.detail))
+            else:
+                outcomes.append(result)
+    return Report.of(COMMAND, settings, shard, outcomes)
+
+
+def find_jobs(root: Path) -> list[_Job]:
+    """The clips and pictures of a root, in the order of their names.  Raises InputError."""
+    if not root.is_dir():
+        raise InputError(f"The data folder {root} does not exist: name one that does.")
+    suffixes = CLIP_SUFFIXES | PICTURE_SUFFIXES
+    jobs = [
+        _Job(path, split or "")
+        for split, folder in split_folders(root).items()
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in suffixes)
+    ]
+    if not jobs:
+        raise InputError(f"{root} holds no clips or pictures: name a folder that does.")
+    return jobs
+
+
+def _write(make_detector: MakeDetector, folder: Path, job: _Job) -> Outcome:
+    """Write the landmarks of one clip, if they are not there yet, and say what became of it."""
+    path = folder / job.split / f"{job.path.name}.npy"
+    try:
+        if not path.is_file():
+            content = io.BytesIO()
+            found = find_landmarks(job.path, _detector(make_detector))
+            np.save(content, found.astype(np.float16))
+            write_whole(path, content.getvalue())
+        landmarks = read_landmarks(path)
+    except OutputError:
+        raise
+    except (InputError, OSError) as error:
+        return job.outcome(UNREADABLE, without_path(InputError(str(error)), job.path))
+    return job.outcome(FACELESS if np.isnan(landmarks).all() else None)
+
+
+@lru_cache(maxsize=1)
+def _detector(make_detector: MakeDetector) -> NamedLandmarks:
+    """The detector of this process, which has one core to itself."""
+    import torch
+
+    torch.set_num_threads(1)
+    return make_detector()
+
+
+def find_landmarks(path: Path, detector: NamedLandmarks) -> np.ndarray:
+    """Find the landmarks in all frames of a clip or picture: (T, 68, 2), NaN without a face.
+
+    Raises InputError where it is unreadable.
+    """
+    found: list[np.ndarray] = []
+    batch: list[Picture] = []
+    for frame in frames(path):
+        if len(batch) == BATCH:
+            found.append(detector(batch))
+            batch = []
+        batch.append(frame)
+    return np.concatenate([*found, detector(batch)])
+
+
+def frames(path: Path) -> Iterator[Picture]:
+    """Stream the frames of a clip, or the one picture of a file that is none."""
+    if holds_strip(path):
+        yield from stream_clip(open_clip(path))
+    else:
+        yield from (frame.image for frame in read_frames(path))

@@ -1,0 +1,191 @@
+"""Clips in a stream: read one at a time from the shards in which ``stream_writer`` has put them.
+
+The shards are litdata's.  An item of them is a clip: a JSON of what is known of it, and its file as
+it was (a folder of frames as an uncompressed zip).  ``clips.json`` lists them all, so that which
+clips there are is known without a shard.
+"""
+
+import hashlib
+import io
+import os
+import zipfile
+import zlib
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import NonNegativeInt, PositiveInt, ValidationError
+
+from datasets.clips import Split, identity_of, people_of, strip_frames
+from datasets.config import DataConfig
+from datasets.streaming.storage import open_items, reached, read_file, require_litdata
+from datasets.training_clips import StreamError
+from media.content import Content
+from media.decoder import open_video
+from media.pictures import Picture, read_image
+from utils.errors import InputError
+from utils.section import Section
+
+MANIFEST = "clips.json"
+GIGABYTE = 10**9
+
+
+class Entry(Section):
+    """A clip of a stream; its place in the list is the number of its item."""
+
+    name: str
+    split: Split | None  # None: split by identity when it is read, like files in one folder
+    form: Literal["video", "strip", "frames"]
+    ending: str  # of its file
+    num_frames: PositiveInt
+    size: NonNegativeInt  # bytes of its file
+    checksum: NonNegativeInt  # CRC-32 of them
+
+
+class Manifest(Section):
+    """``clips.json``; it is written last, and makes a stream of what is there."""
+
+    version: Literal[1] = 1
+    clips: tuple[Entry, ...]
+
+
+class Stream:
+    """A stream that was opened; every process reads it through a reader of its own."""
+
+    def __init__(self, root: Path | str, cache: Path, cache_gb: float) -> None:
+        """Raises InputError where ``root`` holds no stream, or litdata is missing."""
+        require_litdata()
+        self.root = root
+        manifest = read_file(root, MANIFEST)
+        if manifest is None:
+            raise InputError(
+                f"{root} holds no finished stream, since it has no {MANIFEST}: write one with "
+                "python -m datasets stream."
+            )
+        try:
+            self.entries = Manifest.model_validate_json(manifest).clips
+        except ValidationError as error:
+            raise InputError(f"{root}: {MANIFEST} is damaged: write the stream again.") from error
+        self.cache = cache / hashlib.sha256(manifest).hexdigest()[:16]
+        # Draws are uniform, so that any choice of what to keep is as good: the first clips
+        total_sizes = list(accumulate(entry.size for entry in self.entries))
+        num_kept = bisect_right(total_sizes, cache_gb * GIGABYTE)
+        self.num_kept = num_kept if isinstance(root, str) else 0
+        self._items: Any = None
+        self._process = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_items": None}
+
+    def read(self, number: int) -> Content:
+        """The file of a clip.  Raises InputError where it is not what was written."""
+        if number >= self.num_kept:
+            return self._checked(number, self._fetch(number))
+        path = self.cache / f"{number}{self.entries[number].ending}"
+        if path.is_file():
+            try:
+                return self._checked(number, path.read_bytes())
+            except InputError:
+                pass  # the copy is damaged, which the stream need not be
+        content = self._checked(number, self._fetch(number))
+        _keep(path, content.data)
+        return content
+
+    def _fetch(self, number: int) -> bytes:
+        """The bytes of a clip from its shard."""
+        items = self.items
+        if isinstance(self.root, str):
+            with reached(f"{self.root} (clip {self.entries[number].name})"):
+                return bytes(items[number][1])
+        try:
+            return bytes(items[number][1])  # a view of a mapped file, so far
+        except Exception as error:  # litdata has no error of its own for a shard that is damaged
+            raise self._damaged(number) from error
+
+    @property
+    def items(self) -> Any:
+        """The reader of this process.  Raises StreamError where it cannot be opened."""
+        if self._items is None or self._process != os.getpid():
+            self._items, self._process = open_items(self.root, self.cache), os.getpid()
+        return self._items
+
+    def _checked(self, number: int, data: bytes) -> Content:
+        entry = self.entries[number]
+        if len(data) != entry.size or zlib.crc32(data) != entry.checksum:
+            raise self._damaged(number)
+        return Content(f"{self.root}: {entry.name}{entry.ending}", data, entry.checksum)
+
+    def _damaged(self, number: int) -> InputError:
+        name = self.entries[number].name
+        return InputError(f"{self.root} is damaged where the clip {name} is: write it again.")
+
+
+class StreamedClip(NamedTuple):
+    """One shot of one person, in a stream."""
+
+    stream: Stream
+    number: int
+    name: str
+    identity: str
+    num_frames: int
+
+    @property
+    def entry(self) -> Entry:
+        return self.stream.entries[self.number]
+
+    def frames(self, numbers: Sequence[int]) -> list[Picture]:
+        """The frames with these numbers."""
+        content = self.stream.read(self.number)
+        if self.entry.form == "video":
+            with open_video(content) as video:
+                return video.frames_at(numbers)
+        if self.entry.form == "strip":
+            return strip_frames(read_image(content), numbers)
+        with zipfile.ZipFile(io.BytesIO(content.data)) as archive:
+            names = [archive.namelist()[number] for number in numbers]
+            stills = [Content(f"{content}/{name}", archive.read(name), 0) for name in names]
+        return [read_image(still) for still in stills]
+
+    def as_file(self, folder: Path) -> Path:
+        """The clip as a file in ``folder``, or as a folder there if it was one."""
+        path = folder / f"{self.name}{self.entry.ending}"
+        content = self.stream.read(self.number)
+        if self.entry.form != "frames":
+            path.write_bytes(content.data)
+            return path
+        with zipfile.ZipFile(io.BytesIO(content.data)) as archive:
+            archive.extractall(path.with_suffix(""))
+        return path.with_suffix("")
+
+
+def streamed_clips(config: DataConfig, split: Split) -> list[StreamedClip]:
+    """The clips of a split, as ``find_clips`` gives those of the files that were written."""
+    root = config.root if isinstance(config.root, Path) else config.root.rstrip("/")
+    stream = Stream(root, config.cache, config.cache_gb)
+    undivided = [identity_of(entry.name) for entry in stream.entries if entry.split is None]
+    people = people_of(split, undivided, config) if undivided else set()
+    clips = [
+        StreamedClip(stream, number, entry.name, identity_of(entry.name), entry.num_frames)
+        for number, entry in enumerate(stream.entries)
+        if entry.split == split or (entry.split is None and identity_of(entry.name) in people)
+    ]
+    if not clips:
+        raise InputError(f"{config.root} holds no clips for {split}: write a stream that does.")
+    return clips
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Puts a copy into the cache, which several processes fill."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StreamError(
+            f"The cache {path.parent} cannot be written ({error.strerror}): lower data.cache_gb, "
+            "or set data.cache to another folder."
+        ) from error

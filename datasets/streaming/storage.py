@@ -1,0 +1,127 @@
+"""Where a stream lies: a folder, or a URL that litdata reaches (s3://, gs://, r2://).
+
+Credentials and endpoints are those of the environment: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from filelock import FileLock
+
+from datasets.training_clips import StreamError
+from utils.errors import InputError
+
+SWITCHES = {
+    "LITDATA_DISABLE_VERSION_CHECK": "1",  # it would ask PyPI for a newer version
+    "LITDATA_BATCH_DECODE": "0",  # one item is decoded where one is asked for, not its neighbours
+}
+INDEX = "index.json"  # of litdata: which shards there are, and what is in them
+UNUSED = "100GB"  # of whole shards, none of which is fetched; else it works one out aloud
+ATTEMPTS = 6  # to reach S3: after litdata's own 1000 a mistyped address would be told in days
+PATIENCE = 10  # seconds for a connection
+TALKATIVE = ("litdata", "boto3", "botocore", "s3transfer", "urllib3")  # in the log of a training
+
+
+def require_litdata() -> None:
+    """Sets litdata up.  Raises InputError where it is not installed."""
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+    for library in TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
+    try:
+        import litdata  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"A stream needs the package litdata ({error}): pip install -r requirements-stream.txt."
+        ) from error
+
+
+def open_items(root: Path | str, cache: Path) -> Any:
+    """The items of a stream by number; ``cache`` keeps the index of one that lies at a URL.
+
+    An item of a URL is read by itself, not with its whole shard.  Raises StreamError.
+    """
+    require_litdata()
+    from litdata import StreamingDataset
+
+    if isinstance(root, Path):
+        try:
+            return StreamingDataset(root, max_cache_size=UNUSED)
+        except Exception as error:  # of the index: litdata has no error of its own for it
+            raise StreamError(
+                f"{root} is damaged where its {INDEX} is: write the stream again."
+            ) from error
+    with reached(join(root, INDEX)):
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / ".lock"):  # the first process fetches the index
+            return StreamingDataset(root, cache_dir=str(cache), max_cache_size=UNUSED)
+
+
+def read_file(root: Path | str, name: str) -> bytes | None:
+    """A small file of a stream; None where there is none."""
+    if isinstance(root, Path):
+        path = root / name
+        return path.read_bytes() if path.is_file() else None
+    with local_copy(root, name) as folder:
+        return read_file(folder, name)
+
+
+@contextmanager
+def local_copy(root: Path | str, name: str) -> Iterator[Path]:
+    """A folder with a file of ``root``, if there is one: the root itself, or a temporary one."""
+    if isinstance(root, Path):
+        yield root
+        return
+    url = join(root, name)
+    with TemporaryDirectory() as folder:
+        with reached(url):
+            provider = _provider(url)
+            if provider.exists(url):
+                provider.download_file(url, str(Path(folder) / name))
+        yield Path(folder)
+
+
+def uploader(root: str) -> Callable[[Path], None]:
+    """What puts a file at a URL and then deletes it here."""
+
+    def upload(path: Path) -> None:
+        url = join(root, path.name)
+        with reached(url):
+            _provider(url).upload_file(str(path), url)
+        path.unlink()
+
+    return upload
+
+
+@contextmanager
+def reached(url: str) -> Iterator[None]:
+    """Whatever goes wrong with a URL becomes a StreamError: every provider has its own errors."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StreamError(f"{url} cannot be reached ({reason}): check it and try again.") from error
+
+
+def join(root: str, name: str) -> str:
+    return f"{root.rstrip('/')}/{name}"
+
+
+def _provider(url: str) -> Any:
+    require_litdata()
+    from litdata.streaming.fs_provider import _get_fs_provider
+
+    options = {}
+    if url.startswith("s3://"):
+        from botocore.config import Config
+
+        retries = {"max_attempts": ATTEMPTS, "mode": "standard"}
+        options = {"config": Config(connect_timeout=PATIENCE, retries=retries)}
+    return _get_fs_provider(url, options)

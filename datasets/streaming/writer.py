@@ -1,0 +1,231 @@
+"""Write a folder of clips as a stream (see ``reader``): every clip's file as it is.
+
+Equal clips make equal shards.  A folder is renamed when all is in it; at a URL the list of
+the clips comes last, and without it nothing there counts as a stream.
+"""
+
+import io
+import json
+import shutil
+import warnings
+import zipfile
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+
+from datasets.clips import Clip, Split, clip_name, clip_paths, is_strip, open_clip, split_folders
+from datasets.contents import without_path
+from datasets.preprocessing.report import Outcome, Report, Shard
+from datasets.records import GEOMETRY, read_geometry, record_path
+from datasets.streaming.reader import MANIFEST, Entry, Manifest
+from datasets.streaming.storage import INDEX, read_file, require_litdata, uploader
+from media.pictures import frame_paths
+from utils.errors import InputError, OutputError
+from utils.files import require_apart, write_text_whole, written_whole
+from utils.progress import progress_bar
+
+SHARD_BYTES = 2**26
+MAX_CLIP_BYTES = 2**31  # of a shard, litdata counts in 32 bits
+UNREADABLE = "unreadable"
+
+
+class Packed(NamedTuple):
+    """A clip as an item of a stream."""
+
+    entry: Entry
+    head: bytes  # JSON
+    data: bytes
+
+
+class Job(NamedTuple):
+    """A clip to be packed."""
+
+    path: Path
+    split: Split | None
+    folder: Path  # of all clips of the split
+
+
+def write_stream(root: Path, output: str, workers: int) -> Report:
+    """Writes the clips in ``root`` to a folder or URL; returns which, and why others are not.
+
+    Raises InputError where ``root`` holds no clips or a damaged ``geometry.json``, or ``output``
+    something already.
+    """
+    jobs = clips_to_write(root)
+    read_geometry(root)  # a training would be refused one that is damaged
+    require_litdata()
+    entries: list[Entry] = []
+    outcomes: list[Outcome] = []
+    with target(output, root) as (folder, publish), ThreadPoolExecutor(workers) as pool:
+        writer = ShardWriter(folder, publish)
+        results = in_order(pool, pack, jobs, ahead=workers)
+        for (path, split, clips), packed in progress_bar(results, total=len(jobs), unit="clip"):
+            if isinstance(packed, InputError):
+                reason = without_path(packed, path)
+                outcomes.append(Outcome(clip_name(path, clips), split or "", UNREADABLE, reason))
+                continue
+            writer.add(packed)
+            entries.append(packed.entry)
+            outcomes.append(Outcome(packed.entry.name, split or ""))
+        if not entries:
+            raise InputError(f"None of the {len(jobs)} clips in {root} can be read.")
+        writer.finish()
+        if (root / GEOMETRY).is_file():
+            publish(Path(shutil.copy(root / GEOMETRY, folder / GEOMETRY)))
+        report = Report.of("stream", {"root": str(root)}, Shard(), outcomes)
+        publish(report.write(folder))
+        write_text_whole(folder / MANIFEST, Manifest(clips=tuple(entries)).model_dump_json())
+        publish(folder / MANIFEST)
+    return report
+
+
+def clips_to_write(root: Path) -> list[Job]:
+    """The clips of a root with their splits, each split in the order in which it is read."""
+    if not root.is_dir():
+        raise InputError(f"The data folder {root} does not exist: name one that does.")
+    folders = split_folders(root)
+    jobs = [
+        Job(path, split, folder) for split, folder in folders.items() for path in clip_paths(folder)
+    ]
+    if not jobs:
+        raise InputError(f"{root} holds no clips: name a folder with train and test, or of clips.")
+    return jobs
+
+
+def pack(job: Job) -> Packed | InputError:
+    """A clip as an item, or what is wrong with it."""
+    path, split, folder = job
+    try:
+        clip = open_clip(path, folder)
+        data = zipped(path) if path.is_dir() else path.read_bytes()
+        record = record_path(path)
+        text = record.read_text() if record.is_file() else None
+    except InputError as error:
+        return error
+    except (OSError, UnicodeDecodeError) as error:
+        return InputError(f"{path} cannot be read: {error}.")
+    if len(data) > MAX_CLIP_BYTES:
+        return InputError(f"{path} has {len(data) / 2**30:.1f} GiB: cut it into clips of seconds.")
+    entry = describe(clip, split, data)
+    known = {"name": clip.name, "split": split, "num_frames": clip.num_frames, "record": text}
+    return Packed(entry, json.dumps(known).encode(), data)
+
+
+def describe(clip: Clip, split: Split | None, data: bytes) -> Entry:
+    path = clip.path
+    return Entry(
+        name=clip.name,
+        split=split,
+        form="frames" if path.is_dir() else "strip" if is_strip(path) else "video",
+        ending=".zip" if path.is_dir() else path.suffix,
+        num_frames=clip.num_frames,
+        size=len(data),
+        checksum=zlib.crc32(data),
+    )
+
+
+def zipped(folder: Path) -> bytes:
+    """The frames of a folder in their order, uncompressed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for frame in frame_paths(folder):
+            archive.writestr(zipfile.ZipInfo(frame.name), frame.read_bytes())  # of no date
+    return buffer.getvalue()
+
+
+class ShardWriter:
+    """litdata's writer of shards; each is published as soon as it is full."""
+
+    def __init__(self, folder: Path, publish: Callable[[Path], None]) -> None:
+        from litdata.streaming.writer import BinaryWriter
+
+        self.folder, self.publish = folder, publish
+        self.writer = BinaryWriter(str(folder), chunk_bytes=SHARD_BYTES)
+        self.count = 0
+
+    def add(self, packed: Packed) -> None:
+        with warnings.catch_warnings():  # of a clip larger than a shard should be
+            warnings.simplefilter("ignore", UserWarning)
+            shard = self.writer.add_item(self.count, (packed.head, packed.data))
+        self.count += 1
+        if shard is not None:
+            self.publish(Path(shard))
+
+    def finish(self) -> None:
+        for shard in self.writer.done():
+            self.publish(Path(shard))
+        self.writer.merge()
+        self.publish(self.folder / INDEX)
+
+
+@contextmanager
+def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
+    """A folder to write files into, and what to call for each that is complete.
+
+    Raises InputError where something is at ``output`` or where it meets ``root``, and OutputError
+    where writing fails.
+    """
+    taken = f"{output} already holds a stream: it is complete, or else name another --output."
+    if "://" in output:
+        if read_file(output, MANIFEST) is not None:
+            raise InputError(taken)
+        with TemporaryDirectory() as folder, written(output):
+            yield Path(folder), uploader(output)
+        return
+    require_apart(output, root)
+    destination = Path(output).resolve()
+    if destination.exists() and not destination.is_dir():
+        raise InputError(f"{output} is a file: name a folder or a URL.")
+    if destination.is_dir() and any(destination.iterdir()):
+        if (destination / MANIFEST).is_file():
+            raise InputError(taken)
+        raise InputError(f"{output} holds something else than a stream: name another --output.")
+    with written(output), sole_writer(destination), written_whole(destination) as unfinished:
+        yield unfinished, lambda path: None
+
+
+@contextmanager
+def sole_writer(destination: Path) -> Iterator[None]:
+    """Nobody else writes this folder meanwhile.  Raises InputError where somebody does."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    path = destination.with_name(f".{destination.name}.lock")
+    try:
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    except Timeout as error:
+        raise InputError(f"Another run is writing {destination}: wait for it.") from error
+
+
+@contextmanager
+def written(output: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{output} cannot be written: {error.strerror or error}.") from error
+
+
+def in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Job], Packed | InputError],
+    jobs: Iterable[Job],
+    ahead: int,
+) -> Iterator[tuple[Job, Packed | InputError]]:
+    """Each job with its result, of which so many are made ahead as there are threads and more."""
+    pending: deque[tuple[Job, Future[Packed | InputError]]] = deque()
+    for job in jobs:
+        pending.append((job, pool.submit(work, job)))
+        if len(pending) > ahead:
+            first, future = pending.popleft()
+            yield first, future.result()
+    for first, future in pending:
+        yield first, future.result()

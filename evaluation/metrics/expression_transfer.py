@@ -1,0 +1,83 @@
+"""How far, and how faithfully, a result makes the expressions of the driving face.
+
+Mouth opening and width, eye opening and brow height (``modules.face_landmarks``) are compared
+frame by frame over a clip.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from evaluation.metrics.metric import Frames
+from faces.landmarks import Landmarks
+from modules.face_landmarks import Expressions, measure_expressions
+
+COLUMNS = tuple(f"{name}_{what}" for name in Expressions._fields for what in ("gain", "corr"))
+
+MIN_FRAMES = 10  # with a face in both
+# Least standard deviations of a driving face that makes an expression, rather than being measured
+# with some noise; in distances of the outer corners of the eyes.
+MOVES = {"mouth": 0.012, "width": 0.012, "eyes": 0.010, "brows": 0.010}
+STILL = 1e-4  # standard deviation up to which a result does not move: its correlation is 0
+
+NO_DRIVING_FACE = "no face in the driving clip, or no landmarks of it"
+FEW_FRAMES = f"fewer than {MIN_FRAMES} frames with a face in both"
+UNMOVED = "the driving face moves too little there"
+
+
+class ExpressionTransfer:
+    """Gain and correlation of each expression of a result, over the frames of a clip.
+
+    The gain is the slope of the result's expression on the driving face's: 1 where it goes as far,
+    0 where the result does not move.  An offset cancels in both, so that they are the same relative
+    to the first frame, and another person's neutral face does not matter.  An expression that the
+    driving face does not make has neither.
+    """
+
+    def __init__(self, landmarks: Landmarks, columns: Sequence[str] = COLUMNS) -> None:
+        self.landmarks, self.columns = landmarks, columns
+
+    def look(self, frames: Frames) -> np.ndarray:
+        """The expressions of the real and the generated faces: (B, 2, 4), NaN without a face.
+
+        Landmarks of the real frames that are given are not looked for.
+        """
+        real = self.landmarks(frames.real) if frames.landmarks is None else frames.landmarks
+        sides = (real, self.landmarks(frames.generated))
+        return np.stack([expressions(side) for side in sides], axis=1)
+
+    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
+        """Gains and correlations of a clip of N frames, (N, 2, 4), or NaN and why there is none."""
+        found = compare_expressions(seen[:, 0], seen[:, 1])
+        return {column: found[column] for column in self.columns}
+
+
+def expressions(landmarks: np.ndarray) -> np.ndarray:
+    """The four expressions of faces (B, 68, 2): (B, 4) in the order of ``Expressions``."""
+    measured = measure_expressions(torch.from_numpy(np.asarray(landmarks, np.float64)))
+    return torch.stack(measured, dim=1).numpy()
+
+
+def compare_expressions(driving: np.ndarray, result: np.ndarray) -> dict[str, tuple[float, str]]:
+    """Gain and correlation of expressions (N, 4) over the frames that have a face in both.
+
+    By column; NaN with the reason where the driving face does not make an expression, or there are
+    too few frames.
+    """
+    there = np.isfinite(driving + result).all(axis=1)
+    if there.sum() < MIN_FRAMES:
+        faceless = not np.isfinite(driving).all(axis=1).any()
+        reason = NO_DRIVING_FACE if faceless else FEW_FRAMES
+        return dict.fromkeys(COLUMNS, (np.nan, reason))
+    found: dict[str, tuple[float, str]] = {}
+    for i, (name, least) in enumerate(MOVES.items()):
+        x, y = driving[there, i], result[there, i]
+        gain, correlation, reason = np.nan, np.nan, UNMOVED
+        if x.std() >= least:
+            covariance = ((x - x.mean()) * (y - y.mean())).mean()
+            gain, reason = covariance / x.var(), ""
+            correlation = covariance / (x.std() * y.std()) if y.std() > STILL else 0.0
+        found[f"{name}_gain"] = (float(gain), reason)
+        found[f"{name}_corr"] = (float(correlation), reason)
+    return found

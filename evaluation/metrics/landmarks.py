@@ -1,0 +1,98 @@
+"""Landmarks of real and generated frames: found by a detector, or read from files."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from animation.animator import Animator
+from datasets.landmark_files import landmark_file, landmark_path
+from faces.landmarks import Landmarks, Pictures
+from media.pictures import Picture, frame_paths
+from modules.face_landmarks import NUM_LANDMARKS
+from utils.errors import InputError
+
+NO_REAL_FACE = "no face in the real frame"  # why a metric has no value
+NO_FACE = "no face in the result"
+
+
+class NetworkLandmarks:
+    """Landmarks by the landmark detector of an evaluated network; there is always a face to it."""
+
+    def __init__(self, animator: Animator) -> None:
+        """``animator`` resizes whole pictures, as those of an evaluation do."""
+        assert animator.detects_landmarks
+        self.animator = animator
+
+    def __call__(self, frames: Pictures) -> np.ndarray:
+        """The landmarks of each frame: (N, 68, 2)."""
+        found = self.animator.detect(list(frames)).landmarks.double().cpu().numpy()
+        height, width = frames[0].shape[:2]
+        return (found + 1) / 2 * [width - 1, height - 1]
+
+
+class GivenLandmarks:
+    """The landmarks of the frames of one clip or picture, from the files in a folder.
+
+    None without a folder; NaN where it has no file of the clip, or no face was found.
+    """
+
+    def __init__(self, folder: Path | None, media: Path) -> None:
+        """Raises InputError for a damaged file."""
+        self.folder = folder
+        self.file = None if folder is None else landmark_file(folder, media)
+        self.found = None if self.file is None else self.file.pixels()
+        paths = frame_paths(media) if self.file is not None and media.is_dir() else []
+        self.numbers = {path: number for number, path in enumerate(paths)}
+
+    def __call__(self, frame: int | Path, picture: Picture) -> np.ndarray | None:
+        """The landmarks of a frame, by its number or by its file in a folder: (68, 2).
+
+        In pixels of ``picture``, which is the frame, resized as a whole.  Raises InputError where
+        the landmarks end before this frame.
+        """
+        if self.folder is None:
+            return None
+        number = self.numbers.get(frame) if isinstance(frame, Path) else frame
+        if self.file is None or self.found is None or number is None:
+            return np.full((NUM_LANDMARKS, 2), np.nan)
+        if number >= len(self.found):
+            raise InputError(
+                f"{self.file.path} holds landmarks of {len(self.found)} frames, and its clip more."
+            )
+        height, width = self.file.size
+        return self.found[number] * [picture.shape[1] / width, picture.shape[0] / height]
+
+
+def given_files(folder: Path | None, media: Iterable[Path]) -> list[Path]:
+    """The files in a folder of landmarks that belong to some clips or pictures."""
+    if folder is None:
+        return []
+    paths = (landmark_path(folder, each) for each in media)
+    return [path for path in paths if path is not None]
+
+
+class Remembered:
+    """Landmarks that keeps what it found in the last arrays of frames, told apart by identity.
+
+    Several metrics ask for the same arrays, which nobody changes.
+    """
+
+    def __init__(self, landmarks: Landmarks, capacity: int = 4) -> None:
+        self.landmarks = landmarks
+        self.capacity = capacity
+        self.found: OrderedDict[int, tuple[Pictures, np.ndarray]] = OrderedDict()
+
+    def __call__(self, frames: Pictures) -> np.ndarray:
+        if id(frames) not in self.found:
+            self.found[id(frames)] = (frames, self.landmarks(frames))  # held: its id stays its own
+        self.found.move_to_end(id(frames))
+        if len(self.found) > self.capacity:
+            self.found.popitem(last=False)
+        return self.found[id(frames)][1]
+
+
+def has_face(landmarks: np.ndarray) -> np.ndarray:
+    """Which of the landmarks (N, 68, 2) are those of a face: (N,) bool."""
+    return ~np.isnan(landmarks).any(axis=(1, 2))

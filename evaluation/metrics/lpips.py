@@ -1,0 +1,76 @@
+"""LPIPS: how far apart two pictures are in the features of a network (Zhang et al., CVPR 2018).
+
+The networks are torchmetrics' with its linear weights; torchvision downloads the backbone at the
+first use.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.models import AlexNet_Weights, VGG16_Weights
+
+from evaluation.metrics.metric import Frames, Measured, Unavailable
+from evaluation.metrics.torch_hub import downloaded
+
+BACKBONES = {"alex": AlexNet_Weights.DEFAULT, "vgg": VGG16_Weights.DEFAULT}
+COLUMNS = {"alex": ("lpips_alex", "lpips_alex_reference"), "vgg": ("lpips_vgg",)}
+SMALLEST = {"alex": 31, "vgg": 16}  # pixels, for one value in the last layer
+CHUNK = 16  # frames that go through the network together, which bounds the memory
+
+
+class Lpips:
+    """LPIPS of each frame on inputs in [-1, 1], or left in [0, 1] (``lpips_alex_reference``)."""
+
+    def __init__(
+        self,
+        network: Literal["alex", "vgg"],
+        columns: Sequence[str] | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """``columns``: those wanted of ``COLUMNS[network]``, all by default.
+
+        Raises Unavailable without torchmetrics or the weights of the backbone.
+        """
+        try:
+            from torchmetrics.image import LearnedPerceptualImagePatchSimilarity
+        except ImportError as error:
+            raise Unavailable(f"{error}: pip install torchmetrics.") from error
+        with downloaded(BACKBONES[network].url, f"the {network} network of LPIPS") as self.weights:
+            distance = LearnedPerceptualImagePatchSimilarity(network, reduction="none")
+        self.distance = distance.to(device)
+        self.columns = COLUMNS[network] if columns is None else columns
+        self.smallest = SMALLEST[network]
+        self.device = device
+
+    def __call__(self, frames: Frames) -> Measured:
+        """No value where frames are too small for the network."""
+        count = len(frames.real)
+        if min(frames.real.shape[1:3]) < self.smallest:
+            reason = f"the frame is smaller than {self.smallest} x {self.smallest}"
+            values = {column: np.full(count, np.nan) for column in self.columns}
+            return Measured(values, missing=[reason] * count)
+        chunks: dict[str, list[np.ndarray]] = {column: [] for column in self.columns}
+        for start in range(0, count, CHUNK):
+            real = self.images(frames.real[start : start + CHUNK])
+            generated = self.images(frames.generated[start : start + CHUNK])
+            for column, found in chunks.items():
+                if column.endswith("_reference"):
+                    found.append(self.distances(generated, real))
+                else:
+                    found.append(self.distances(2 * generated - 1, 2 * real - 1))
+        values = {column: np.concatenate(found) for column, found in chunks.items()}
+        return Measured(values, missing=[""] * count)
+
+    def images(self, frames: np.ndarray) -> Tensor:
+        """Frames (B, H, W, 3) uint8 as (B, 3, H, W) in [0, 1]."""
+        return torch.tensor(frames, device=self.device).permute(0, 3, 1, 2).float() / 255
+
+    @torch.no_grad()
+    def distances(self, generated: Tensor, real: Tensor) -> np.ndarray:
+        """The distance of each pair of images as they are: (B,) float64."""
+        distances: Tensor = self.distance(generated, real).reshape(len(real))
+        self.distance.reset()  # it would keep every value
+        return distances.double().cpu().numpy()

@@ -1,0 +1,113 @@
+"""Pose and expression: the angles of the head, and the facial action units, that a detector finds.
+
+The published PRMSE and 1 - AUCON were measured with the py-feat of 2022, which cannot be had: the
+numbers compare with others of the same detector and version only.
+"""
+
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from evaluation.metrics.landmarks import NO_FACE, NO_REAL_FACE
+from evaluation.metrics.metric import Frames, Measured, Unavailable
+
+COLUMNS = ("pose_rmse", "au_hamming")
+PRESENT = 0.5  # probability from which an action unit counts as present
+
+
+class Expressions(NamedTuple):
+    """What the faces of frames do; NaN in the rows of frames without a face."""
+
+    pose: np.ndarray  # (N, 3): pitch, roll and yaw in degrees
+    action_units: np.ndarray  # (N, U): 1 present, 0 absent
+
+
+class ExpressionDetector(Protocol):
+    """What finds expressions in frames (N, H, W, 3) uint8, RGB; it is named beside its numbers."""
+
+    name: str
+    version: str
+
+    def __call__(self, frames: np.ndarray) -> Expressions: ...
+
+
+class PyFeatDetector:
+    """py-feat (Cheong et al. 2023), written for version 2.1.5.
+
+    The pose is img2pose's, the 20 action units are those of py-feat's own classifiers. py-feat
+    downloads their weights itself at the first use.
+    """
+
+    name = "py-feat"
+
+    def __init__(self, device: str) -> None:
+        """Raises Unavailable without the package or the weights."""
+        try:
+            import feat
+
+            self.version: str = feat.__version__
+            self.network: Any = feat.Detectorv1(
+                face_model="img2pose",  # the only one that measures the pose
+                landmark_model="mobilefacenet",
+                au_model="xgb",  # gives probabilities
+                emotion_model=None,
+                identity_model=None,
+                gaze_model=None,
+                device=device,
+            )
+        except ImportError as error:
+            raise Unavailable(f"{error}: pip install py-feat.") from error
+        except OSError as error:  # a failed download
+            raise Unavailable(
+                f"py-feat has no weights, which it downloads at its first use: {error}"
+            ) from error
+        except AttributeError as error:
+            raise Unavailable(
+                f"{error}: install py-feat>=2.1.5, not {feat.__version__}."
+            ) from error
+
+    def __call__(self, frames: np.ndarray) -> Expressions:
+        """The expression of the surest face of each frame."""
+        images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
+        with redirect_stderr(io.StringIO()):  # a progress bar, whatever is asked for
+            faces = self.network.detect(
+                images, data_type="tensor", batch_size=len(images), progress_bar=False
+            )
+        # A row for each face, and one of NaN for a frame without any.
+        numbers, scores = faces["frame"].to_numpy(), faces["FaceScore"].to_numpy()
+        surest_first = np.lexsort((-scores, numbers))
+        _, first = np.unique(numbers[surest_first], return_index=True)
+        rows = surest_first[first]  # (N,)
+        radians = faces[["Pitch", "Roll", "Yaw"]].to_numpy(dtype=float)[rows]
+        units = faces[faces.au_columns].to_numpy(dtype=float)[rows]
+        present = np.where(np.isnan(units), np.nan, units > PRESENT)
+        return Expressions(np.degrees(radians), present)
+
+
+class ExpressionDistance:
+    """How the real and the generated face differ in pose and in expression.
+
+    ``pose_rmse`` is the root mean square of the three angles' differences in degrees,
+    ``au_hamming`` the share of action units that only one of the two shows.
+    """
+
+    def __init__(self, detector: ExpressionDetector, columns: Sequence[str] = COLUMNS) -> None:
+        self.detector = detector
+        self.columns = columns
+
+    def __call__(self, frames: Frames) -> Measured:
+        real, generated = self.detector(frames.real), self.detector(frames.generated)
+        turned = (generated.pose - real.pose + 180) % 360 - 180  # the shorter way round
+        values = {
+            "pose_rmse": np.sqrt(np.square(turned).mean(axis=1)),
+            "au_hamming": np.abs(generated.action_units - real.action_units).mean(axis=1),
+        }
+        values = {column: values[column] for column in self.columns}
+        lacking = np.isnan(list(values.values())).any(axis=0)
+        no_real_face = np.isnan(np.hstack(real)).any(axis=1)
+        reasons = np.select([lacking & no_real_face, lacking], [NO_REAL_FACE, NO_FACE], default="")
+        return Measured(values, reasons.tolist())

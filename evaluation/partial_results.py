@@ -1,0 +1,184 @@
+"""What has been measured so far: one folder for each finished unit, so that nothing is done twice.
+
+All processes of an evaluation write below one folder.  A part is there whole or not at all, and
+the parts are merged in the order of the units, whoever measured them.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+from filelock import FileLock, Timeout
+from PIL import Image
+
+from evaluation.results.frame_table import FrameTable, joined, read_frames, write_frames
+from evaluation.results.report import Example
+from media.pictures import Picture, read_image
+from utils.errors import InputError
+from utils.files import write_text_whole, written_whole
+
+T = TypeVar("T")
+
+SETTINGS = "settings.json"
+LOCK = "lock"  # held by the evaluation that writes
+SHOWN = 60  # letters of a setting that are shown
+
+Features = tuple[np.ndarray, np.ndarray]  # of the real and the generated frames, (N, D) each
+
+
+class Part(NamedTuple):
+    """What a unit came to."""
+
+    table: FrameTable
+    features: Features | None
+    dropped: dict[str, str]  # name of a frame, or of all -> reason
+    examples: list[Example]
+    seconds: float
+
+
+class Facts(NamedTuple):
+    """What ``part.json`` holds."""
+
+    dropped: dict[str, str]
+    seconds: float
+    examples: list[tuple[str, str, float]]  # clip, frame, value
+
+
+class Parts:
+    """The parts below a folder, numbered as their units."""
+
+    def __init__(self, folder: Path, num_units: int) -> None:
+        self.folder, self.num_units = folder, num_units
+
+    @contextmanager
+    def begun(self, settings: dict[str, Any]) -> Iterator[None]:
+        """Makes the folder that of an evaluation with these settings, and of it alone.
+
+        Raises InputError where it holds parts of one with others, or another is at work in it.
+        """
+        lock = FileLock(self.folder / LOCK, timeout=0)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"Another evaluation is at work in {self.folder.parent}: wait for its end, or name "
+                "another --output."
+            ) from error
+        except OSError as error:
+            raise InputError(f"{self.folder} cannot be made: {error.strerror}.") from error
+        try:
+            self.keep_to(settings)
+            yield
+        finally:
+            lock.release()
+
+    def keep_to(self, settings: dict[str, Any]) -> None:
+        """Notes the settings, or raises InputError where others are noted."""
+        path = self.folder / SETTINGS
+        try:
+            found = dict(json.loads(path.read_text())) if path.exists() else settings
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path} is damaged: delete {self.folder}.") from error
+        for key in sorted(found.keys() | settings.keys()):
+            if found.get(key) != settings.get(key):
+                values = [str(each.get(key)) for each in (found, settings)]
+                short = all(len(value) <= SHOWN for value in values)
+                raise InputError(
+                    f"{self.folder.parent} holds an evaluation with another {key}"
+                    + (f" ({values[0]}, now {values[1]})" if short else "")
+                    + ": name another --output, or delete the folder."
+                )
+        write_text_whole(path, json.dumps(settings, indent=1))
+
+    def path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}"
+
+    def has(self, number: int) -> bool:
+        return self.path(number).is_dir()
+
+    def write(self, number: int, part: Part) -> None:
+        """The part of unit ``number``, all of it or nothing."""
+        examples = [(example.clip, example.frame, example.value) for example in part.examples]
+        facts = Facts(part.dropped, part.seconds, examples)
+        try:
+            with written_whole(self.path(number)) as folder:
+                write_frames(folder / "frames.csv", part.table)
+                (folder / "part.json").write_text(json.dumps(facts._asdict()))
+                if part.features is not None:
+                    real, generated = part.features
+                    np.savez(folder / "features.npz", real=real, generated=generated)
+                for index, example in enumerate(part.examples):
+                    for name in ("source", "real", "generated"):
+                        picture = getattr(example, name)
+                        if picture is not None:
+                            Image.fromarray(picture).save(folder / f"example-{index}-{name}.png")
+        except OSError as error:
+            raise InputError(f"{self.path(number)} cannot be written: {error.strerror}.") from error
+
+    def table(self) -> FrameTable:
+        """The rows of all parts."""
+        return joined(list(self.each(lambda part: read_frames(part / "frames.csv"))))
+
+    def dropped(self) -> dict[str, str]:
+        """What was dropped in all parts."""
+        return {name: why for facts in self.facts() for name, why in facts.dropped.items()}
+
+    def seconds(self) -> float:
+        """The time that all parts took."""
+        return sum(facts.seconds for facts in self.facts())
+
+    def features(self) -> Iterator[Features]:
+        """The features of all parts, one after the other."""
+        return (features for features in self.each(read_features) if features is not None)
+
+    def examples(self, count: int, largest: bool) -> list[Example]:
+        """The ``count`` examples of the largest, or the smallest, value in order."""
+        found = [
+            (value, number, index, clip, frame)
+            for number, facts in enumerate(self.facts())
+            for index, (clip, frame, value) in enumerate(facts.examples)
+        ]
+        chosen = sorted(found, key=lambda item: -item[0] if largest else item[0])[:count]
+        return [
+            Example(clip, frame, value, *self.read(number, partial(read_pictures, index)))
+            for value, number, index, clip, frame in chosen
+        ]
+
+    def facts(self) -> Iterator[Facts]:
+        return self.each(lambda part: Facts(**json.loads((part / "part.json").read_text())))
+
+    def each(self, read: Callable[[Path], T]) -> Iterator[T]:
+        """What ``read`` finds in the folder of every part, in order."""
+        return (self.read(number, read) for number in range(self.num_units))
+
+    def read(self, number: int, read: Callable[[Path], T]) -> T:
+        """What ``read`` finds in the folder of a part; InputError where the part is damaged."""
+        folder = self.path(number)
+        try:
+            return read(folder)
+        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+            raise InputError(f"{folder} is damaged: delete it, and run this again.") from error
+
+
+def read_features(part: Path) -> Features | None:
+    """The features in the folder of a part, if it has any."""
+    path = part / "features.npz"
+    if not path.exists():
+        return None
+    with np.load(path) as arrays:
+        return arrays["real"], arrays["generated"]
+
+
+def read_pictures(index: int, part: Path) -> tuple[Picture | None, Picture, Picture]:
+    """Source, real and generated picture of an example in the folder of a part."""
+    source, real, generated = (
+        part / f"example-{index}-{name}.png" for name in ("source", "real", "generated")
+    )
+    shown = read_image(source) if source.exists() else None
+    return shown, read_image(real), read_image(generated)

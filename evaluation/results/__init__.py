@@ -1,0 +1,1 @@
+"""Results of an evaluation: statistics, tables, comparison and report."""

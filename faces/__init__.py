@@ -1,0 +1,1 @@
+"""Find faces in pictures and videos, crop them as in training, and locate their landmarks."""

@@ -1,0 +1,348 @@
+"""The network's inference form: the same pictures, at less cost.
+
+``fast_form`` makes it from a trained network, most of it by exchanging layers for equal ones:
+
+- What does not depend on the driving frame is computed once for a source.
+- Layers with no nonlinearity between them are one layer (``inference.fusion``).
+- Weights are held in the precision asked for, and the channels of a feature lie together in memory.
+- What only training looks at is not computed.
+
+B samples, K keypoints, L levels of H x W positions that read the memory, C channels and S x S
+positions of the memory.
+"""
+
+import math
+from copy import deepcopy
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inference.fusion import (
+    compose,
+    fold_norms,
+    halves_order,
+    kernel_at_four,
+    reorder_residual,
+    weight_and_bias,
+)
+from inference.ops import attend, convolve_each, warp_visible
+from modules.blocks import ResidualBlock, UpBlock, doubled_kernel
+from modules.decoder import Decoder
+from modules.dense_motion import DenseMotionNetwork, motion_heatmaps, sparse_motions
+from modules.geometry import Keypoints, sample, warp
+from modules.mcnet import MCNet, detect, expand, require_multiple
+from modules.memory_compensation import MemoryCompensation, split_pyramid
+from utils.cuda_graph import Replay
+
+Network = TypeVar("Network", bound=nn.Module)
+
+# Channels from which a decoder paints four pixels at a time.  Of fewer, oneDNN (3.13) computes some
+# kernels of 8 x 8 wrongly in bf16 with AMX, by as much as their values: those of 8 and 12.
+CHANNELS_TO_PAINT_FOUR = 16
+
+
+class FastEncoded(NamedTuple):
+    """All that depends on the source alone."""
+
+    source: Tensor  # (B, 3, H, W) in [0, 1], float32
+    keypoints: Keypoints
+    small: Tensor  # (B, 3, h, w), the source at the size of the motion
+    pyramid: list[Tensor]  # features, finest first; where the memory is read, the kept half first
+
+
+def fast_form(model: MCNet, precision: torch.dtype) -> "FastMCNet":
+    """The inference form of a trained network, on its device; ``model`` stays as it is."""
+    with torch.no_grad():
+        return FastMCNet(deepcopy(model).eval().double(), precision).requires_grad_(False)
+
+
+class FastMCNet(nn.Module):
+    """``encode`` a source once, ``detect`` the keypoints of driving frames, ``render`` them.
+
+    The keypoint detector and all geometry are in float32, in any precision.
+    """
+
+    def __init__(self, model: MCNet, precision: torch.dtype) -> None:
+        """Takes a model in float64 apart."""
+        super().__init__()
+        self.size_multiple, self.precision = model.size_multiple, precision
+        fold_norms(model)
+        generator = model.generator
+        self.detector = channels_last(model.detector.float())
+        self.landmark_detector = None
+        if model.landmark_detector is not None:
+            self.landmark_detector = channels_last(model.landmark_detector.float())
+        self.motion = FastMotion(model.dense_motion, precision)
+        self.encoder = channels_last(generator.encoder.to(precision))
+        self.memory = None
+        if generator.memory is not None:
+            self.memory = FastMemory(generator.memory, precision)
+            keep_halves_apart(generator.decoder, model.num_levels)
+        self.decoder = fast_decoder(generator.decoder, precision)
+        self.replay = Replay(self.compute)
+
+    def detect(self, image: Tensor) -> Keypoints:
+        """(B, 3, H, W) in [0, 1] -> its keypoints.  Raises InputError for impossible sizes."""
+        require_multiple(image, self.size_multiple)
+        return detect(image, self.detector, self.landmark_detector)
+
+    def encode(self, source: Tensor) -> FastEncoded:
+        """(B, 3, H, W) in [0, 1] -> all that a driving frame does not change."""
+        keypoints = self.detect(source)
+        small = self.motion.downsample(source)
+        image = source.to(self.precision, memory_format=torch.channels_last)
+        pyramid = self.encoder(image)
+        if self.memory is not None:
+            rest, read = split_pyramid(pyramid, len(self.memory.levels))
+            pyramid = [*rest, *map(halves_apart, read)]
+        return FastEncoded(source, keypoints, small, pyramid)
+
+    def render(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
+        """The source moved to the driving keypoints (B, K, ...): (B, 3, H, W) in [0, 1], float32.
+
+        One encoded source serves any number of driving frames.
+        """
+        if driving.positions.device.type == "cuda":
+            return self.replay(encoded, driving)
+        return self.compute(encoded, driving)
+
+    def compute(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
+        """What ``render`` returns."""
+        deformation, occlusion = self.motion(encoded, driving)
+        warped = [warp_visible(x, deformation, occlusion) for x in encoded.pyramid]
+        if self.memory is not None:
+            rest, read = split_pyramid(warped, len(self.memory.levels))
+            warped = [*rest, *self.memory(read, encoded.keypoints, driving)]
+        warped_source = warp(expand(encoded.source, len(deformation)), deformation)
+        return self.decoder(warped, warped_source, occlusion)
+
+
+class FastMotion(nn.Module):
+    """The dense motion network: the shares of the motions and the occlusion in one convolution."""
+
+    def __init__(self, network: DenseMotionNetwork, precision: torch.dtype) -> None:
+        super().__init__()
+        self.precision, self.variance = precision, network.variance
+        self.downsample = network.downsample.float()
+        self.hourglass = channels_last(network.hourglass.to(precision))
+        parts = weight_and_bias(network.mask), weight_and_bias(network.occlusion)
+        weight, bias = (torch.cat(both) for both in zip(*parts, strict=True))
+        self.mask_and_occlusion = convolution(weight, bias, precision)
+
+    def forward(self, encoded: FastEncoded, driving: Keypoints) -> tuple[Tensor, Tensor]:
+        """Deformation (B, h, w, 2) and occlusion (B, 1, h, w) in [0, 1], 1 = visible; float32."""
+        small = expand(encoded.small, len(driving.positions))
+        size = small.shape[-2:]
+        motions = sparse_motions(encoded.keypoints, driving, size)  # (B, M, h, w, 2)
+        heatmaps = motion_heatmaps(encoded.keypoints, driving, size, self.variance)
+        # The motions one below the other are one field, M h high.
+        candidates = sample(small, motions.flatten(1, 2), align_corners=False)
+        candidates = candidates.unflatten(2, motions.shape[1:3]).transpose(1, 2)
+        evidence = torch.cat([heatmaps[:, :, None], candidates], dim=2).flatten(1, 2)
+        evidence = evidence.to(self.precision, memory_format=torch.channels_last)
+        maps = self.mask_and_occlusion(self.hourglass(evidence)).float()
+        mask, occlusion = maps[:, :-1].softmax(dim=1), maps[:, -1:].sigmoid()
+        deformation = (mask[..., None] * motions).sum(dim=1)
+        return deformation, occlusion
+
+
+class FastMemory(nn.Module):
+    """The memory compensation, with the projection P of the lacking half x composed into the rest.
+
+        projected = P x + p
+        query = form(Q (P x + p) + q) = form(Q P x + ...)
+        difference = ReLU(D (projected - read)) = ReLU(D P x + ... - attention(D values))
+        restore(difference + projected) = restore(difference) + (restore P) x + restore(p)
+
+    where the form is that of the attention.  So nothing of C channels is computed at every position
+    but query and difference; D and the temperature act on the S x S values and keys of the memory
+    instead.  Mean and projection change places, and all levels share the convolutions of the
+    memory.
+    """
+
+    def __init__(self, network: MemoryCompensation, precision: torch.dtype) -> None:
+        super().__init__()
+        self.precision = precision
+        self.levels = nn.ModuleList(
+            FastLevel(network, level, precision) for level in range(len(network.project))
+        )
+        self.project_mean = nn.ModuleList(map(as_linear, network.project))
+        self.identity = network.identity.float()
+        self.attention = network.attention.to(precision)
+        self.difference = convolution(network.difference.weight, None, precision)
+
+        bank = network.meta_memory
+        modulated, dynamic = bank.modulated_conv, bank.key_value_conv
+        self.bank = constant(bank.bank, precision)
+        noise = bank.noise_strength * bank.fixed_noise + bank.bias[:, None, None]
+        self.memory_bias = constant(noise, precision)  # (C, S, S)
+        equalised = modulated.style_weight / math.sqrt(modulated.style_weight.shape[1])
+        self.style = linear(equalised, modulated.style_bias)
+        weight = modulated.weight / math.sqrt(modulated.weight[0].numel())
+        self.filter_energy = constant(weight.square().sum(dim=(2, 3)), torch.float32)
+        self.epsilon = modulated.epsilon
+        self.modulated = convolution(weight, None, precision)
+        self.mixture, self.kernel_temperature = dynamic.mixture.float(), dynamic.temperature
+        self.kernels = constant(dynamic.weight.permute(0, 1, 3, 4, 2), precision)
+        self.kernel_biases = constant(dynamic.bias, precision)
+
+    def forward(
+        self, pyramid: list[Tensor], source_keypoints: Keypoints, driving_keypoints: Keypoints
+    ) -> list[Tensor]:
+        """Warped features (B, 2 c, H, W), kept half first, whose other half is replaced."""
+        batch, num_levels = len(pyramid[0]), len(pyramid)
+        lacking = [warped.chunk(2, dim=1)[1] for warped in pyramid]
+        means = [
+            project(x.mean(dim=(2, 3), dtype=torch.float32))
+            for project, x in zip(self.project_mean, lacking, strict=True)
+        ]
+        keypoints = Keypoints(
+            *(torch.cat([expand(part, batch)] * num_levels) for part in source_keypoints)
+        )
+        keys, values = self.keys_and_values(torch.cat(means), keypoints)  # of all levels
+        memories = zip(keys.split(batch), values.split(batch), strict=True)
+        for level, x, memory in zip(self.levels, lacking, memories, strict=True):
+            x.copy_(level(x, *memory, driving_keypoints))  # the second half of ``warped``
+        return pyramid
+
+    def keys_and_values(self, pooled: Tensor, keypoints: Keypoints) -> tuple[Tensor, Tensor]:
+        """Mean projected features (L B, C) -> keys / t and D values, (L B, C, S, S) each."""
+        style = self.style(self.identity(pooled[..., None, None], keypoints))  # (L B, C)
+        demodulation = torch.rsqrt(style.square() @ self.filter_energy.T + self.epsilon)
+        style, demodulation = (x.to(self.precision)[..., None, None] for x in (style, demodulation))
+        memory = self.modulated((self.bank * style).contiguous(memory_format=torch.channels_last))
+        memory = torch.addcmul(self.memory_bias, memory, demodulation)
+        memory = F.leaky_relu(memory, negative_slope=0.2).mul_(math.sqrt(2))
+
+        mixture = (self.mixture(pooled) / self.kernel_temperature).softmax(dim=-1)
+        mixture = mixture.to(self.precision)
+        kernels = torch.einsum("bn,nouvc->bouvc", mixture, self.kernels)
+        convolved = convolve_each(memory, kernels, mixture @ self.kernel_biases)
+        keys, values = self.attention.keys_and_values(convolved)
+        return keys / self.attention.temperature, self.difference(values)
+
+
+class FastLevel(nn.Module):
+    """What differs by level: the projection's compositions and the restoration."""
+
+    def __init__(self, network: MemoryCompensation, level: int, precision: torch.dtype) -> None:
+        super().__init__()
+        w_p, p = weight_and_bias(network.project[level])
+        w_q, q = weight_and_bias(network.query)
+        w_d, d = weight_and_bias(network.difference)
+        restore, norm, _ = network.restore[level].children()
+        w_r, r = weight_and_bias(restore)
+        self.attention = network.attention.to(precision)  # of all levels
+        self.query = convolution(compose(w_q, w_p), w_q[:, :, 0, 0] @ p + q, precision)
+        self.difference = convolution(compose(w_d, w_p), w_d[:, :, 0, 0] @ p + d, precision)
+        self.restore = convolution(w_r, r, precision)
+        self.restore_directly = convolution(compose(w_r, w_p), None, precision)
+        # Beyond the border the projected feature is zero, and so is its bias p.
+        self.restore_bias = constant(compose(w_r, p[:, None, None, None]), precision)
+        self.norm = norm.float()
+
+    def forward(
+        self, lacking: Tensor, keys: Tensor, values: Tensor, driving_keypoints: Keypoints
+    ) -> Tensor:
+        """(B, c, H, W), keys / t and D values (B, C, S, S) -> the rebuilt half, (B, c, H, W)."""
+        query = self.attention.query(self.query(lacking), driving_keypoints)
+        read = attend(query, keys, values)
+        difference = self.difference(lacking).sub_(read).relu_()
+        ones = lacking.new_ones(1, 1, *lacking.shape[2:])
+        restored = self.restore(difference) + self.restore_directly(lacking)
+        restored += F.conv2d(ones, self.restore_bias, padding=1)
+        return self.norm(restored).relu_()
+
+
+def fast_decoder(decoder: Decoder, precision: torch.dtype) -> Decoder:
+    """A decoder with folded norms, whose kernels for doubled maps are made once.
+
+    It paints four neighbouring pixels at a time, unless it is very narrow.
+    """
+    decoder.up = nn.ModuleList(map(transposed, decoder.up))
+    weight, bias = weight_and_bias(decoder.final)
+    if weight.shape[1] >= CHANNELS_TO_PAINT_FOUR:
+        bias = bias.repeat_interleave(4)
+        at_four = convolution(kernel_at_four(weight), bias, precision, stride=2, padding=3)
+        decoder.final = nn.Sequential(at_four, nn.PixelShuffle(2))
+    decoder.to(precision)
+    for block in decoder.modules():
+        if isinstance(block, ResidualBlock):
+            block.norm1.float()  # statistics are in float32 whatever they normalise
+    return channels_last(decoder)
+
+
+def halves_apart(feature: Tensor) -> Tensor:
+    """Even channels of (B, C, H, W), which are kept, then odd ones, which are rebuilt."""
+    ordered = feature[:, halves_order(feature.shape[1])]
+    return ordered.contiguous(memory_format=torch.channels_last)
+
+
+def transposed(block: nn.Module) -> nn.Sequential:
+    """An up block, its norm folded, as one transposed convolution."""
+    assert isinstance(block, UpBlock)
+    weight, bias = weight_and_bias(block.conv)
+    channels = block.conv.in_channels, block.conv.out_channels
+    conv = nn.ConvTranspose2d(*channels, kernel_size=4, stride=2, padding=1)
+    conv.weight, conv.bias = (constant(x, x.dtype) for x in (doubled_kernel(weight), bias))
+    return nn.Sequential(conv, nn.ReLU(inplace=True))
+
+
+def keep_halves_apart(decoder: Decoder, num_levels: int) -> None:
+    """Let a decoder take its coarsest levels with the kept half first, instead of every second."""
+    below = 0  # channels that come from the level below; the level's own follow
+    stages = list(zip(decoder.residual, decoder.up, strict=True))
+    for stage, up in stages[:num_levels]:
+        assert isinstance(up, UpBlock)
+        own = halves_order(up.conv.in_channels - below)
+        order = torch.cat([torch.arange(below), below + own])
+        for block in stage.children():
+            assert isinstance(block, ResidualBlock)
+            reorder_residual(block, order)
+        up.conv.weight.data = up.conv.weight[:, order]
+        below = up.conv.out_channels
+
+
+def convolution(
+    weight: Tensor,
+    bias: Tensor | None,
+    precision: torch.dtype,
+    *,
+    padding: int | None = None,
+    stride: int = 1,
+) -> nn.Conv2d:
+    """A convolution with these weights; without a ``padding`` it keeps the size of its input."""
+    out_channels, in_channels, size, _ = weight.shape
+    padding = size // 2 if padding is None else padding
+    conv = nn.Conv2d(in_channels, out_channels, size, stride, padding, bias=bias is not None)
+    conv.weight = constant(weight, precision)
+    conv.bias = None if bias is None else constant(bias, precision)
+    return channels_last(conv)
+
+
+def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A linear layer with these weights, in float32."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight, layer.bias = (constant(x, torch.float32) for x in (weight, bias))
+    return layer
+
+
+def as_linear(conv: nn.Module) -> nn.Linear:
+    """A 1 x 1 convolution of means."""
+    weight, bias = weight_and_bias(conv)
+    return linear(weight[:, :, 0, 0], bias)
+
+
+def constant(values: Tensor, precision: torch.dtype) -> nn.Parameter:
+    """Values that move with the module from device to device."""
+    return nn.Parameter(values.to(precision).contiguous(), requires_grad=False)
+
+
+def channels_last(network: Network) -> Network:
+    """``network`` with the kernels of its convolutions laid out channels last."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network

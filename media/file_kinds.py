@@ -1,0 +1,46 @@
+"""What a file is that is not what was asked for."""
+
+import io
+import stat
+from pathlib import Path
+
+import av
+
+from media.content import Content
+from utils.errors import InputError
+
+KINDS = {  # of what is there but is no file
+    stat.S_ISDIR: "a folder",
+    stat.S_ISFIFO: "a pipe, which cannot be read twice",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
+
+
+def require_file(path: Path, wanted: str) -> None:
+    """Raises InputError where a path is not of a file, and says what is there.
+
+    ``wanted`` is what should be: "a picture".
+    """
+    try:
+        mode = path.stat().st_mode
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no system knows
+        raise InputError(f"{path} does not exist: give the path of {wanted}.") from error
+    for is_kind, kind in KINDS.items():
+        if is_kind(mode):
+            raise InputError(f"{path} is {kind}: give the path of {wanted}.")
+
+
+def kind_of_media(file: Path | Content) -> str | None:
+    """Whether it is "a video" or "a sound", or None: anything else."""
+    try:
+        with av.open(f"file:{file}" if isinstance(file, Path) else io.BytesIO(file.data)) as media:
+            # FFmpeg takes a damaged picture for a video, and would show the letters of a text
+            if media.format.name in ("tty", "image2") or media.format.name.endswith("_pipe"):
+                return None
+            return "a video" if media.streams.video else "a sound" if media.streams.audio else None
+    except (av.FFmpegError, ValueError):
+        return None

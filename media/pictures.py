@@ -1,0 +1,212 @@
+"""Still pictures, and folders of them that stand for a video."""
+
+import importlib
+import io
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from faces.geometry import Box
+from media.content import Content
+from media.file_kinds import kind_of_media, require_file
+from utils.errors import InputError
+from utils.files import passed_over
+
+Picture = NDArray[np.uint8]  # (H, W, 3), RGB
+Size = tuple[int, int]  # height and width
+
+FRAME_SUFFIXES = {".png", ".jpg", ".jpeg"}  # of the frames in a folder
+HEIC_SUFFIXES = {".heic", ".heif", ".hif"}
+PICTURE_SUFFIXES = (
+    FRAME_SUFFIXES | {".bmp", ".webp", ".tif", ".tiff", ".avif", ".apng"} | HEIC_SUFFIXES
+)
+HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
+MAX_PIXELS = 300_000_000  # of a picture: phones take 200 million
+
+ALIKE = 0.02  # shapes of pictures, and of pixels, that differ by no more are taken as equal
+
+logger = logging.getLogger(__name__)
+
+
+def read_image(file: str | Path | Content) -> Picture:
+    """A picture of any mode in sRGB, upright by its EXIF tag, transparent parts over white."""
+    with open_picture(Path(file) if isinstance(file, str) else file) as opened:
+        return to_rgb(opened)
+
+
+def to_rgb(opened: Image.Image) -> Picture:
+    """The same of a picture that is open, at the frame that it stands at."""
+    image = ImageOps.exif_transpose(opened)
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
+        grey = (np.asarray(image) / 257).round().astype(np.uint8)
+        return np.stack([grey] * 3, axis=-1)
+    if image.has_transparency_data:
+        return over_white(np.asarray(in_srgb(image.convert("RGBA"))))
+    return np.array(in_srgb(image).convert("RGB"))
+
+
+def in_srgb(image: Image.Image) -> Image.Image:
+    """A picture whose colours are those of its ICC profile in those of sRGB.
+
+    The same picture where it has none, or one that cannot be used, which the log says.
+    """
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if ImageCms.getProfileDescription(own).startswith("sRGB"):
+            return image
+        if own.profile.xcolor_space.strip() == "RGB" and image.mode != "RGBA":
+            image = image.convert("RGB")  # of grey, or by a palette
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        srgb = ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, own, srgb, outputMode=mode) or image
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        logger.warning("The colour profile of a picture is left out, as it is damaged: %s.", error)
+        return image
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Height and width as stored, without decoding the picture."""
+    with open_picture(path) as image:
+        return image.height, image.width
+
+
+def frame_paths(folder: Path) -> list[Path]:
+    """The PNG and JPEG frames of a folder, ``frame2`` before ``frame10``."""
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}.") from error
+    frames = [
+        entry
+        for entry in entries
+        if entry.suffix.lower() in FRAME_SUFFIXES and not passed_over(entry.name)
+    ]
+    if not frames:
+        raise InputError(f"{folder} holds no PNG or JPEG frames: give a folder that does.")
+    return sorted(frames, key=_natural_order)
+
+
+def require_text(path: Path) -> None:
+    """Raises InputError where a name is not one line of UTF-8, which tables and lists need."""
+    try:
+        readable = path.name.encode() and len(path.name.splitlines()) == 1
+    except UnicodeEncodeError:
+        readable = False
+    if not readable:
+        raise InputError(f"The name of {str(path)!a} is not one line of UTF-8: rename it.")
+
+
+def resized(picture: Picture, size: Size, box: Box | None = None) -> Picture:
+    """A picture, or the part of it in ``box``, at another height and width.
+
+    Bicubic, and anti-aliased where it shrinks; the picture itself where nothing is to be done.
+    """
+    if box is None and picture.shape[:2] == size:
+        return picture
+    height, width = size
+    image = Image.fromarray(picture)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box))
+
+
+def fitted(picture: Picture, size: Size) -> Picture:
+    """A picture in another height and width: where its shape differs, in the middle, on black."""
+    return on_black(resized(picture, size_within(picture.shape[:2], size)), size)
+
+
+def size_within(own: tuple[int, ...], size: Size) -> Size:
+    """Height and width that a picture of ``own`` has within ``size``: all, unless shapes differ."""
+    scale = min(side / old for side, old in zip(size, own, strict=True))
+    height, width = (max(round(scale * old), 1) for old in own)
+    alike = height > (1 - ALIKE) * size[0] and width > (1 - ALIKE) * size[1]
+    return size if alike else (height, width)
+
+
+def on_black(picture: Picture, size: Size) -> Picture:
+    """A picture in the middle of a black one that is at least as large."""
+    height, width, _ = picture.shape
+    if (height, width) == size:
+        return picture
+    whole = np.zeros((*size, 3), np.uint8)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    whole[top : top + height, left : left + width] = picture
+    return whole
+
+
+def over_white(rgba: NDArray[np.uint8]) -> Picture:
+    """The picture that a viewer with a white page shows."""
+    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
+    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+@contextmanager
+def open_picture(file: Path | Content) -> Iterator[Image.Image]:
+    """A picture; whatever Pillow says against it, now or later, becomes an InputError."""
+    if isinstance(file, Path):
+        require_file(file, "a picture")
+    try:
+        with _identified(file) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(
+                    f"{file} is {image.width} x {image.height} pixels: pictures of more than "
+                    f"{MAX_PIXELS // 10**6} million are not read; make it smaller."
+                )
+            yield image
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.strerror:  # the system's, not Pillow's
+            raise InputError(f"{file} cannot be read: {error.strerror}.") from error
+        if isinstance(error, UnidentifiedImageError) and (kind := kind_of_media(file)):
+            raise InputError(f"{file} is {kind}, not a picture: give a picture.") from error
+        raise InputError(f"{file} is not a readable picture: {error}.") from error
+
+
+_limit = threading.Lock()
+
+
+def _identified(file: Path | Content) -> Image.Image:
+    """A picture as Pillow opens it: whatever its size, and by ``pillow-heif`` where it is HEIC."""
+    try:
+        return _unlimited(file)
+    except UnidentifiedImageError:
+        if not _is_heic(file):
+            raise
+    try:
+        importlib.import_module("pillow_heif").register_heif_opener()
+    except ImportError as error:
+        raise InputError(
+            f"{file} is a HEIC picture: pip install pillow-heif, or convert it to JPEG."
+        ) from error
+    return _unlimited(file)
+
+
+def _unlimited(file: Path | Content) -> Image.Image:
+    """Without Pillow's own limit, which warns of half as many pixels as phones take."""
+    with _limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file if isinstance(file, Path) else io.BytesIO(file.data))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _is_heic(file: Path | Content) -> bool:
+    """Whether a file says so itself, whatever its name."""
+    with file.open("rb") if isinstance(file, Path) else io.BytesIO(file.data) as opened:
+        beginning = opened.read(12)
+    return beginning[4:8] == b"ftyp" and beginning[8:] in HEIC_BRANDS
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    parts = re.findall(r"\d+|\D+", path.name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

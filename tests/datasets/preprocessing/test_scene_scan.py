@@ -1,0 +1,122 @@
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from datasets.preprocessing import scene_scan
+from datasets.preprocessing.cutting import RawVideo
+from datasets.preprocessing.scene_scan import footage, kept_footage, look_through
+from faces.detectors import CascadeDetector, Face
+from faces.geometry import Box
+from media.pictures import Picture
+from media.video import read_frames
+from tests.datasets.conftest import with_matrix
+from tests.datasets.preprocessing.talking import Portrait, Shot, write_shots
+from utils.errors import InputError, OutputError
+
+
+class Recorder:
+    """A detector that keeps what it is shown, and finds a face in the middle."""
+
+    name = "cascade"
+
+    def __init__(self) -> None:
+        self.batches: list[list[Picture]] = []
+
+    def __call__(self, frames: Sequence[Picture]) -> list[list[Face]]:
+        self.batches.append(list(frames))
+        height, width, _ = frames[0].shape
+        return [[Face(Box(width / 4, height / 4, width / 2, height / 2))] for _ in frames]
+
+
+def test_scenes_meet_at_the_cuts_and_are_looked_at_five_times_a_second(tmp_path):
+    shots = [Shot(33, (200, 30, 30)), Shot(48, (30, 30, 200)), Shot(7, (30, 160, 30))]
+    detector = Recorder()
+    scenes = look_through(RawVideo.open(write_shots(tmp_path / "v.mp4", *shots)), detector)
+    assert [scene[:2] for scene in scenes] == [(0, 33), (33, 81), (81, 88)]
+    for scene in scenes:
+        assert [look.frame for look in scene.looks] == list(range(scene.start, scene.end, 5))
+    assert max(map(len, detector.batches)) == 8
+    colours = [frame[..., 0].mean() > 100 for batch in detector.batches for frame in batch]
+    assert colours == [True] * 7 + [False] * 12
+
+
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(30000, 1001), Fraction(50), Fraction(10)])
+def test_numbers_are_those_at_25_frames_a_second_whatever_the_rate(tmp_path, rate):
+    shots = [Shot(int(2 * rate), (200, 30, 30)), Shot(int(3 * rate), (30, 30, 200))]
+    path = write_shots(tmp_path / "v.mp4", *shots, rate=rate)
+    raw = RawVideo.open(path)
+    first, second = look_through(raw, Recorder())
+    assert first.end == second.start
+    assert abs(second.start - 50) <= 1
+    assert second.end == raw.num_frames
+    shown = {number: raw.time(number) for number in range(second.end)}
+    begins = raw.index.times[int(2 * rate)]  # of the second shot
+    assert shown[second.start] >= begins > shown[second.start - 1]
+
+
+def test_a_turned_video_is_looked_at_upright(tmp_path):
+    path = write_shots(tmp_path / "v.mp4", Shot(10, (20, 60, 90), Portrait(150, 5)))
+    with_matrix(path, 0, 1, -1, 0)  # a quarter turn clockwise
+    detector = Recorder()
+    raw = RawVideo.open(path)
+    (scene,) = look_through(raw, detector)
+    assert raw.size == (230, 400)
+    shown = next(read_frames(path)).image.astype(int)
+    seen = detector.batches[0][0]
+    assert seen.shape == shown.shape == (400, 230, 3)
+    assert np.abs(seen - shown).mean() < 3
+    assert scene.looks[0].faces == (Box(57.5, 100, 115, 200),)
+
+
+def test_large_frames_are_looked_at_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(scene_scan, "SEEN_AT", 100)
+    portrait = Portrait(150, 5)
+    path = write_shots(tmp_path / "v.mp4", Shot(6, (20, 60, 90), portrait))
+    detector = Recorder()
+    (scene,) = look_through(RawVideo.open(path), detector)
+    assert detector.batches[0][0].shape == (58, 100, 3)
+    assert scene.looks[0].faces[0] == pytest.approx((100, 58, 200, 116), abs=1)
+
+
+def test_the_face_of_the_astronaut_is_seen_in_every_look(tmp_path):
+    portrait = Portrait(150, 5)
+    path = write_shots(tmp_path / "v.mp4", Shot(30, (20, 60, 90), portrait))
+    (scene,) = look_through(RawVideo.open(path), CascadeDetector())
+    centres = np.array([look.faces[0].centre for look in scene.looks])
+    np.testing.assert_allclose(centres, [[260, 104]] * 6, atol=12)
+
+
+def test_what_was_found_is_kept_until_the_video_or_the_detector_changes(tmp_path):
+    path, folder = tmp_path / "v.mp4", tmp_path / "kept"
+    write_shots(path, Shot(30, (200, 30, 30)), Shot(30, (30, 30, 200)))
+    assert kept_footage(path, "cascade", folder) is None
+    first, second = Recorder(), Recorder()
+    found = footage(path, first, folder)
+    assert found.size == (400, 230)
+    assert footage(path, second, folder) == found == kept_footage(path, "cascade", folder)
+    assert first.batches
+    assert not second.batches
+    assert kept_footage(path, "face-alignment", folder) is None
+    (kept,) = folder.iterdir()
+    kept.write_text(kept.read_text()[:-20])
+    assert kept_footage(path, "cascade", folder) is None
+    assert footage(path, second, folder) == found
+    write_shots(path, Shot(20, (200, 30, 30)))
+    assert len(footage(path, second, folder).scenes) == 1
+
+
+def test_a_video_that_cannot_be_read_leaves_nothing(tmp_path):
+    path = write_shots(tmp_path / "v.mp4", Shot(60, (200, 30, 30)))
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(InputError, match=r"v\.mp4"):
+        footage(path, Recorder(), tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_folder_that_cannot_be_written_stops_everything(tmp_path):
+    path = write_shots(tmp_path / "v.mp4", Shot(6, (200, 30, 30)))
+    (tmp_path / "kept").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        footage(path, Recorder(), tmp_path / "kept")

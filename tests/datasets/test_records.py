@@ -1,0 +1,73 @@
+import pytest
+
+from datasets.records import (
+    GEOMETRY,
+    SETTINGS,
+    Record,
+    keep_settings,
+    read_geometry,
+    read_record,
+    record_path,
+    recorded_clips,
+)
+from faces.geometry import Box, Geometry
+from utils.errors import InputError
+
+RECORD = Record(
+    video="a.mp4",
+    frames=(3, 40),
+    video_size=(640, 480),
+    video_rate="30000/1001",
+    geometry="published",
+    box=Box(1, 2.5, 101, 124.5),
+    aspect=1.22,
+    size=(256, 256),
+)
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    clip = tmp_path / "id1#a#000003#000040.mp4"
+    assert record_path(clip).name == "id1#a#000003#000040.json"
+    assert read_record(clip) is None
+    record_path(clip).write_text(RECORD.model_dump_json())
+    assert read_record(clip) == RECORD
+    record_path(clip).write_text('{"video": 3}')
+    with pytest.raises(InputError, match="is not the record of a clip"):
+        read_record(clip)
+
+
+def test_recorded_clips_are_those_beside_a_record(tmp_path):
+    for name in ("b.mp4", "b.json", "a.json", "c.mp4", "orphan.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "a").mkdir()
+    assert [path.name for path in recorded_clips(tmp_path)] == ["a", "b.mp4"]
+
+
+def test_a_root_goes_on_with_its_own_settings_only(tmp_path):
+    keep_settings(tmp_path, "voxceleb", {"size": 256})
+    keep_settings(tmp_path, "voxceleb", {"size": 256})
+    for command, size, difference in (
+        ("videos", 256, ": by the command voxceleb"),
+        ("voxceleb", 128, "of size"),
+    ):
+        with pytest.raises(InputError, match=f"begun with other settings ?{difference}"):
+            keep_settings(tmp_path, command, {"size": size})
+    (tmp_path / SETTINGS).write_text("{}")
+    with pytest.raises(InputError, match="settings that cannot be read"):
+        keep_settings(tmp_path, "voxceleb", {"size": 256})
+
+
+def test_nothing_is_prepared_among_other_things(tmp_path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(InputError, match="something else than a data set"):
+        keep_settings(tmp_path, "voxceleb", {})
+
+
+def test_the_geometry_of_a_root_is_read_where_it_is_known(tmp_path):
+    assert read_geometry(tmp_path) is None
+    geometry = Geometry(aspect=1.2, face_x=0.5, face_y=0.55, face_width=0.6)
+    (tmp_path / GEOMETRY).write_text(geometry.model_dump_json())
+    assert read_geometry(tmp_path) == geometry
+    (tmp_path / GEOMETRY).write_text('{"aspect": -1}')
+    with pytest.raises(InputError, match="is not a geometry"):
+        read_geometry(tmp_path)

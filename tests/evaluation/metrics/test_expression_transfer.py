@@ -1,0 +1,159 @@
+"""How much of what the driving face does a result does: drawn faces of known expressions."""
+
+import numpy as np
+import pytest
+
+from evaluation.metrics.expression_transfer import (
+    COLUMNS,
+    FEW_FRAMES,
+    MIN_FRAMES,
+    MOVES,
+    NO_DRIVING_FACE,
+    UNMOVED,
+    ExpressionTransfer,
+    compare_expressions,
+)
+from evaluation.metrics.metric import Frames
+from evaluation.metrics.registry import COLUMNS as ALL_COLUMNS
+from modules.face_landmarks import Expressions
+from tests.evaluation.faces import faces, moved, talking
+
+GAINS = [column for column in COLUMNS if column.endswith("_gain")]
+CORRELATIONS = [column for column in COLUMNS if column.endswith("_corr")]
+
+
+class Drawn:
+    """Finds the landmarks of pictures whose first pixel says which they show."""
+
+    def __init__(self, landmarks: np.ndarray) -> None:
+        self.landmarks = landmarks
+        self.asked = 0
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        self.asked += len(frames)
+        return self.landmarks[frames[:, 0, 0, 0]]
+
+
+def numbered(numbers: range) -> np.ndarray:
+    pictures = np.zeros((len(numbers), 4, 4, 3), np.uint8)
+    pictures[:, 0, 0, 0] = numbers
+    return pictures
+
+
+def measured(driving: np.ndarray, result: np.ndarray) -> dict[str, tuple[float, str]]:
+    """Landmarks (N, 68, 2) of both through the metric, in two batches."""
+    metric = ExpressionTransfer(Drawn(np.concatenate([driving, result])))
+    count = len(driving)
+    seen = [
+        metric.look(Frames(None, numbered(range(a, b)), numbered(range(count + a, count + b))))
+        for a, b in ((0, 3), (3, count))
+    ]
+    return metric.measure(np.concatenate(seen))
+
+
+def values(found: dict[str, tuple[float, str]], columns: list[str]) -> list[float]:
+    return [found[column][0] for column in columns]
+
+
+def test_a_result_that_moves_half_as_far_has_gain_half_and_correlation_one():
+    """Whatever its own neutral face, and however both heads are turned and placed."""
+    driving = talking(20)
+    result = driving / 2 + [0.2, 0.1, 0.05, 0.4]
+    found = measured(moved(faces(driving), 1), moved(faces(result), 2))
+    assert values(found, GAINS) == pytest.approx([0.5] * 4)
+    assert values(found, CORRELATIONS) == pytest.approx([1.0] * 4)
+    assert {reason for _, reason in found.values()} == {""}
+    assert tuple(found) == COLUMNS
+
+
+def test_relative_to_the_first_frame_they_are_the_same():
+    driving, result = talking(20), talking(20, seed=1)
+    plain = compare_expressions(driving, result)
+    relative = compare_expressions(driving - driving[0], result - result[0])
+    assert values(relative, list(COLUMNS)) == pytest.approx(values(plain, list(COLUMNS)))
+
+
+def test_gain_is_the_slope_and_corr_is_pearsons():
+    driving, result = talking(30), talking(30, seed=1) + talking(30) / 3
+    found = compare_expressions(driving, result)
+    for i, name in enumerate(Expressions._fields):
+        slope = np.polyfit(driving[:, i], result[:, i], 1)[0]
+        assert found[f"{name}_gain"][0] == pytest.approx(slope)
+        correlation = np.corrcoef(driving[:, i], result[:, i])[0, 1]
+        assert found[f"{name}_corr"][0] == pytest.approx(correlation)
+
+
+def test_an_expression_that_the_driving_face_does_not_make_does_not_count():
+    driving = talking(20)
+    still = Expressions._fields.index("eyes")
+    driving[:, still] = 0.12 + 0.0099 * np.where(np.arange(20) % 2, 1, -1)
+    found = measured(faces(driving), faces(talking(20, seed=1)))
+    assert {column for column in COLUMNS if np.isnan(found[column][0])} == {
+        "eyes_gain",
+        "eyes_corr",
+    }
+    assert found["eyes_gain"][1] == found["eyes_corr"][1] == UNMOVED
+    driving[:, still] = 0.12 + 0.0101 * np.where(np.arange(20) % 2, 1, -1)
+    assert found["mouth_gain"] == measured(faces(driving), faces(talking(20, seed=1)))["mouth_gain"]
+    assert measured(faces(driving), faces(driving))["eyes_gain"][0] == pytest.approx(1)
+
+
+def test_a_result_that_does_not_move_follows_by_nothing():
+    result = np.broadcast_to(talking(1), (20, 4))
+    found = compare_expressions(talking(20), result)
+    assert values(found, list(COLUMNS)) == pytest.approx([0.0] * 8, abs=1e-9)
+
+
+def test_frames_without_a_face_in_either_are_left_out():
+    driving, result = talking(20), talking(20, seed=1)
+    seen, made = faces(driving), faces(result)
+    seen[3] = made[[4, 7]] = np.nan
+    kept = [i for i in range(20) if i not in (3, 4, 7)]
+    expected = compare_expressions(driving[kept], result[kept])
+    assert values(measured(seen, made), list(COLUMNS)) == pytest.approx(
+        values(expected, list(COLUMNS))
+    )
+
+
+def test_few_frames_say_nothing():
+    driving, nobody = faces(talking(MIN_FRAMES)), np.full((MIN_FRAMES, 68, 2), np.nan)
+    assert not np.isnan(values(measured(driving, driving), list(COLUMNS))).any()
+    fewer = driving.copy()
+    fewer[0] = np.nan
+    for seen, made, why in (
+        (fewer, driving, FEW_FRAMES),
+        (driving, fewer, FEW_FRAMES),
+        (driving, nobody, FEW_FRAMES),
+        (nobody, driving, NO_DRIVING_FACE),
+    ):
+        found = measured(seen, made)
+        assert np.isnan(values(found, list(COLUMNS))).all()
+        assert {reason for _, reason in found.values()} == {why}
+
+
+def test_a_face_on_one_spot_is_none():
+    """An untrained detector may find it."""
+    spot = np.full((12, 68, 2), 5.0)
+    assert {reason for _, reason in measured(spot, faces(talking(12))).values()} == {
+        NO_DRIVING_FACE
+    }
+
+
+def test_landmarks_that_come_with_the_real_frames_are_not_looked_for():
+    driving, result = talking(12), talking(12, seed=1)
+    detector = Drawn(faces(result))
+    pictures = numbered(range(12))
+    metric = ExpressionTransfer(detector, ["mouth_gain"])
+    found = metric.measure(metric.look(Frames(None, pictures, pictures, faces(driving))))
+    assert detector.asked == 12
+    expected = compare_expressions(driving, result)["mouth_gain"][0]
+    assert {column: value for column, (value, _) in found.items()} == {
+        "mouth_gain": pytest.approx(expected)
+    }
+
+
+def test_every_expression_has_its_columns_and_its_threshold():
+    assert tuple(MOVES) == Expressions._fields
+    assert set(COLUMNS) == {
+        column for column in ALL_COLUMNS if column.partition("_")[0] in Expressions._fields
+    }

@@ -1,0 +1,145 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from evaluation.metrics.landmarks import NetworkLandmarks
+from evaluation.metrics.metric import Unavailable
+from evaluation.metrics.pixels import PICTURE_METRICS
+from evaluation.metrics.registry import COLUMNS
+from evaluation.metrics.suite import Network, Suite, WeightFiles, build_suite, parse_metrics
+from faces.detectors import DetectorUnavailable
+from utils.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+def unavailable(*args: object, **kwargs: object) -> None:
+    raise Unavailable("nothing can be downloaded.")
+
+
+def without_detector(device: str) -> None:
+    raise DetectorUnavailable("nothing can be downloaded.")
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    for network in ("Lpips", "InceptionFeatures", "PyFeatDetector"):
+        monkeypatch.setattr(f"evaluation.metrics.suite.{network}", unavailable)
+    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", without_detector)
+
+
+def test_metrics_come_in_the_order_of_the_columns():
+    assert parse_metrics("all") == parse_metrics("l1, all") == list(COLUMNS)
+    assert parse_metrics("fid, l1,akd") == ["l1", "akd", "fid"]
+    with pytest.raises(InputError, match=r"No metric is called 'psnrr'.*psnr_reference"):
+        parse_metrics("psnrr")
+
+
+def test_what_cannot_be_had_is_named_and_the_rest_is_there(offline):
+    suite = build_suite(list(COLUMNS), CPU, WeightFiles(), has_source=True, cross_identity=False)
+    assert suite.columns == suite.copied_columns == [*PICTURE_METRICS, "sharpness"]
+    assert suite.features is None
+    assert set(suite.unavailable) == set(COLUMNS) - set(suite.columns)
+    assert "--checkpoint" in suite.unavailable["motion"]
+    assert "--openface" in suite.unavailable["aed"]
+    assert "--arcface" in suite.unavailable["csim"]
+    assert suite.unavailable["fid"] == "nothing can be downloaded."
+
+
+OWN = SimpleNamespace(detects_landmarks=True, detect=None)
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    """The file of a network's weights."""
+    file = tmp_path / "network.safetensors"
+    file.write_bytes(b"weights")
+    return file
+
+
+def expressions_of(animator: SimpleNamespace | None, weights: Path, folder: Path | None) -> Suite:
+    network = None if animator is None else Network(animator, weights)
+    return build_suite(
+        *(["l1", "brows_corr", "mouth_gain"], CPU, WeightFiles()),
+        has_source=True,
+        cross_identity=True,
+        network=network,
+        given_landmarks=folder,
+    )
+
+
+@pytest.mark.parametrize("animator", [None, SimpleNamespace(detects_landmarks=False)])
+def test_expressions_need_something_that_finds_landmarks(offline, weights, animator):
+    suite = expressions_of(animator, weights, folder=None)
+    assert suite.columns == []
+    reason = suite.unavailable["mouth_gain"]
+    assert reason == suite.unavailable["brows_corr"]
+    assert reason == (
+        "nothing can be downloaded; a --checkpoint whose network has a landmark detector would "
+        "serve too."
+    )
+
+
+def test_expressions_are_found_by_the_network_itself_where_nothing_else_can(offline, weights):
+    suite = expressions_of(OWN, weights, folder=weights.parent)
+    (metric,) = suite.clip_metrics
+    assert isinstance(metric.landmarks, NetworkLandmarks)
+    assert suite.columns == metric.columns == ["mouth_gain", "brows_corr"]
+    by = suite.networks["mouth_gain"]
+    assert by.startswith("the network's own landmark detector, network.safetensors, sha256 ")
+    assert by.endswith(f"; of the real frames: files in {weights.parent}")
+
+
+def test_a_detector_that_does_not_know_the_network_goes_before_its_own(monkeypatch, weights):
+    detector = SimpleNamespace(name="face-alignment 1.5")
+    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", lambda device: detector)
+    suite = expressions_of(OWN, weights, folder=None)
+    (metric,) = suite.clip_metrics
+    assert metric.landmarks.landmarks is detector
+    assert suite.networks["mouth_gain"] == "face-alignment 1.5"
+
+
+def test_a_folder_of_landmarks_must_be_there(weights):
+    with pytest.raises(InputError, match=r"landmarks .*nowhere does not exist"):
+        expressions_of(None, weights, folder=weights.parent / "nowhere")
+
+
+def test_across_identities_nothing_is_held_against_the_driving_frame(offline):
+    suite = build_suite(
+        ["l1", "csim", "mkr"], CPU, WeightFiles(), has_source=False, cross_identity=True
+    )
+    assert suite.metrics == []
+    assert "another person" in suite.unavailable["l1"]
+    assert "--source" in suite.unavailable["csim"]
+    assert suite.unavailable["mkr"] == "nothing can be downloaded."
+
+
+@pytest.mark.parametrize(("has_source", "cross_identity"), [(True, True), (False, False)])
+def test_copying_the_source_needs_a_source_of_the_same_person(offline, has_source, cross_identity):
+    suite = build_suite(
+        ["l1"], CPU, WeightFiles(), has_source=has_source, cross_identity=cross_identity
+    )
+    assert suite.copied_columns == []
+
+
+def test_what_computes_a_number_is_named(monkeypatch, tmp_path):
+    class Lpips:
+        def __init__(self, network: str, columns: list[str], device: torch.device) -> None:
+            self.weights = tmp_path / f"{network}.pth"
+            self.weights.write_bytes(b"weights")
+
+    class FaceAlignment:
+        def __init__(self, device: str) -> None:
+            self.name = "face-alignment 1.5"
+
+    monkeypatch.setattr("evaluation.metrics.suite.Lpips", Lpips)
+    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", FaceAlignment)
+    wanted = ["l1", "lpips_alex", "akd"]
+    suite = build_suite(wanted, CPU, WeightFiles(), has_source=True, cross_identity=False)
+    assert suite.columns == wanted
+    assert suite.networks["akd"] == "face-alignment 1.5"
+    assert suite.networks["lpips_alex"].startswith("alex.pth, sha256 ")
+    assert len(suite.networks["lpips_alex"].split()[-1]) == 64
+    assert "l1" not in suite.networks

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from evaluation.partial_results import Part, Parts
+from evaluation.results.report import Example
+from tests.evaluation.tables import frame_table
+from utils.errors import InputError
+
+
+def picture(value: int) -> np.ndarray:
+    return np.full((4, 6, 3), value, np.uint8)
+
+
+def part(clip: str, values: list[float], dropped: dict[str, str] | None = None) -> Part:
+    table = frame_table({"l1": values}, [clip] * len(values))
+    features = np.array([values, values], np.float32).T
+    examples = [
+        Example(clip, f"{i:07d}", value, picture(1), picture(2), picture(i))
+        for i, value in enumerate(values)
+    ]
+    return Part(table, (features, features + 1), dropped or {}, examples, seconds=2.5)
+
+
+@pytest.fixture
+def parts(tmp_path):
+    return Parts(tmp_path / "parts", num_units=2)
+
+
+def test_what_is_written_comes_back_in_the_order_of_the_units(parts):
+    parts.write(1, part("b", [0.3, 0.25], dropped={"x": "damaged"}))
+    assert not parts.has(0)
+    parts.write(0, part("a", [0.1]))
+    assert parts.has(0)
+    table = parts.table()
+    assert table.clips.tolist() == ["a", "b", "b"]
+    assert table.values["l1"].tolist() == [0.1, 0.3, 0.25]
+    assert parts.dropped() == {"x": "damaged"}
+    assert parts.seconds() == 5
+    first, second = parts.features()
+    np.testing.assert_array_equal(first[0], np.float32([[0.1, 0.1]]))
+    np.testing.assert_array_equal(second[1], np.float32([[1.3, 1.3], [1.25, 1.25]]))
+
+
+def test_examples_are_the_extremes_of_all_parts_in_order(parts):
+    parts.write(0, part("a", [0.1, 0.4]))
+    parts.write(1, part("b", [0.3, 0.2]))
+    assert [example.value for example in parts.examples(2, largest=True)] == [0.4, 0.3]
+    smallest = parts.examples(3, largest=False)
+    assert [(example.clip, example.frame) for example in smallest] == [
+        ("a", "0000000"),
+        ("b", "0000001"),
+        ("b", "0000000"),
+    ]
+    np.testing.assert_array_equal(smallest[1].generated, picture(1))
+    np.testing.assert_array_equal(smallest[1].source, picture(1))
+
+
+def test_a_part_may_lack_features_sources_and_frames(parts):
+    empty = part("a", [])
+    parts.write(0, empty._replace(features=None))
+    without = part("b", [0.5])
+    parts.write(1, without._replace(examples=[without.examples[0]._replace(source=None)]))
+    assert parts.table().clips.tolist() == ["b"]
+    assert len(list(parts.features())) == 1
+    assert parts.examples(1, largest=True)[0].source is None
+
+
+def begin(parts: Parts, settings: dict[str, object]) -> None:
+    with parts.begun(settings):
+        pass
+
+
+def test_parts_of_other_settings_are_kept_and_refused(parts):
+    settings = {"precision": "fp32", "names": ["a", "b"]}
+    begin(parts, settings)
+    parts.write(0, part("a", [0.1]))
+    begin(parts, settings)
+    with pytest.raises(InputError, match=r"another precision \(fp32, now bf16\): name another"):
+        begin(parts, settings | {"precision": "bf16"})
+    with pytest.raises(InputError, match=r"another names: name another"):
+        begin(parts, settings | {"names": [f"{number:07d}" for number in range(500)]})
+    assert parts.has(0)
+
+
+def test_one_evaluation_at_a_time(parts):
+    with parts.begun({}):
+        other = Parts(parts.folder, num_units=2)
+        with pytest.raises(InputError, match=f"at work in {parts.folder.parent}: wait"):
+            begin(other, {})
+    begin(other, {})
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", ""])
+def test_damaged_settings_are_a_sentence(parts, text):
+    begin(parts, {"precision": "fp32"})
+    (parts.folder / "settings.json").write_text(text)
+    with pytest.raises(InputError, match=r"is damaged: delete|another precision"):
+        begin(parts, {"precision": "fp32"})
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"PK\xff"])
+@pytest.mark.parametrize(
+    "name", ["frames.csv", "part.json", "features.npz", "example-0-generated.png"]
+)
+def test_a_damaged_part_is_a_sentence(parts, name, content):
+    parts.write(0, part("a", [0.1]))
+    parts.write(1, part("b", [0.2]))
+    (parts.path(1) / name).write_bytes(content)
+    read = {
+        "frames.csv": parts.table,
+        "part.json": parts.seconds,
+        "features.npz": lambda: list(parts.features()),
+        "example-0-generated.png": lambda: parts.examples(2, largest=True),
+    }[name]
+    with pytest.raises(InputError, match="parts/000001 is damaged: delete it, and run this again"):
+        read()
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be made"):
+        begin(Parts(tmp_path / "file" / "parts", 1), {})

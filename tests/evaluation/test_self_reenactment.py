@@ -1,0 +1,58 @@
+import numpy as np
+from PIL import Image
+
+from datasets.clips import open_clip
+from datasets.pair_list import read_pair_list
+from evaluation.self_reenactment import ClipUnit, pair_units
+from evaluation.work_units import Row
+
+
+def test_frames_have_names_of_their_own_within_a_clip(tmp_path):
+    """Two rows may name the same frames and count relative motion from others."""
+    folder = tmp_path / "p#a"
+    folder.mkdir()
+    for number in range(3):
+        picture = np.full((8, 8, 3), number, np.uint8)
+        Image.fromarray(picture).save(folder / f"{number:07d}.png")
+    rows = ["p#a/0.png,p#a/1.png,0", "p#a/0.png,p#a/1.png,2", "p#a/0.png,p#a/2.png,0"]
+    (tmp_path / "pairs.csv").write_text("source,driving,best_frame\n" + "\n".join(rows))
+    pairs = read_pair_list(tmp_path / "pairs.csv", tmp_path).pairs
+    (unit,) = pair_units(pairs, lambda picture: picture)
+    items = list(unit.read())
+    assert all(isinstance(item, Row) for item in items)
+    assert [item.frame for item in items] == [
+        "p#a-0--p#a-1",
+        "p#a-0--p#a-1-2",
+        "0000002 from 0000000",
+    ]
+    assert [int(item.real[0, 0, 0]) for item in items] == [1, 1, 2]
+
+
+def test_landmarks_come_with_the_driving_frames_of_clips_and_of_pairs(tmp_path):
+    """Of pairs too those of the driving frame, by its place in the clip, not by its name."""
+    folder = tmp_path / "p#a"
+    for each in (folder, tmp_path / "p#b"):
+        each.mkdir()
+        for number in (5, 7, 9):
+            Image.new("RGB", (16, 8)).save(each / f"{number:07d}.png")
+    (tmp_path / "landmarks").mkdir()
+    file = tmp_path / "landmarks" / "p#a.npy"
+    found = np.random.default_rng(0).uniform(0, 8, (3, 68, 2)).astype(np.float16)
+    np.save(file, found)
+
+    def halved(picture: np.ndarray) -> np.ndarray:
+        return picture[::2, ::2]
+
+    clip = ClipUnit(open_clip(folder), halved, file.parent)
+    for number, row in enumerate(clip.read()):
+        np.testing.assert_allclose(row.landmarks, found[number] / 2, rtol=1e-6)
+    (tmp_path / "pairs.csv").write_text(
+        "source,driving\np#b/5.png,p#a/9.png\np#a/9.png,p#a/7.png\n"
+    )
+    pairs = read_pair_list(tmp_path / "pairs.csv", tmp_path).pairs
+    (unit,) = pair_units(pairs, halved, file.parent)
+    for number, row in zip((2, 1), unit.read(), strict=True):
+        np.testing.assert_allclose(row.landmarks, found[number] / 2, rtol=1e-6)
+    for of in (clip, unit):
+        assert file in of.files  # so that other landmarks are not taken for these
+    assert all(row.landmarks is None for row in ClipUnit(open_clip(folder), halved).read())

@@ -1,0 +1,50 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from inference.ops import (
+    attend,
+    attend_by_convolutions,
+    attend_by_products,
+    convolve_by_products,
+    convolve_one_by_one,
+    warp_visible,
+)
+from modules.dense_motion import DenseMotion
+from modules.generator import warp_visible as plain_warp_visible
+from tests.tiny import normal
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("num_sources", [1, 3])
+@pytest.mark.parametrize("layout", [channels_last, torch.Tensor.contiguous])
+def test_a_warp_by_table_is_the_generators_warp(num_sources, layout):
+    feature = layout(normal(num_sources, 5, 12, 16))
+    deformation = 0.8 * normal(3, 6, 8, 2, seed=1)  # a part of it looks beyond the border
+    occlusion = normal(3, 1, 6, 8, seed=2).sigmoid()
+    motion = DenseMotion(deformation, occlusion, occlusion, occlusion)
+    expected = plain_warp_visible(feature.expand(3, -1, -1, -1), motion)
+    found = warp_visible(feature, deformation, occlusion)
+    torch.testing.assert_close(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("form", [attend, attend_by_products, attend_by_convolutions])
+@pytest.mark.parametrize("height", [3, 70])  # fewer and more queries than are taken at once
+def test_every_form_of_attention_is_that_of_pytorch(form, height):
+    query = channels_last(normal(2, 6, height, 64))
+    keys, values = (channels_last(normal(2, 6, 4, 5, seed=seed)) for seed in (1, 2))
+    q, k, v = (x.flatten(2).mT for x in (query, keys, values))
+    expected = F.scaled_dot_product_attention(q, k, v, scale=1.0).mT.unflatten(2, (height, 64))
+    torch.testing.assert_close(form(query, keys, values), expected)
+
+
+@pytest.mark.parametrize("form", [convolve_one_by_one, convolve_by_products])
+def test_every_sample_is_convolved_by_its_own_kernel(form):
+    x, kernels, biases = channels_last(normal(3, 4, 5, 6)), normal(3, 7, 3, 3, 4), normal(3, 7)
+    own = kernels.permute(0, 1, 4, 2, 3).flatten(0, 1)
+    grouped = F.conv2d(x.reshape(1, 12, 5, 6), own, biases.flatten(), padding=1, groups=3)
+    torch.testing.assert_close(form(x, kernels, biases), grouped.view(3, 7, 5, 6))

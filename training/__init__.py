@@ -1,0 +1,1 @@
+"""Train MCNet: losses, one optimizer step, checkpoints, logging and validation."""

@@ -1,0 +1,275 @@
+"""The training objective: one forward pass from a batch of pairs to the weighted loss terms.
+
+Everything random in it comes in as ``Draws``, so that a step is a function of its inputs.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from modules.discriminator import Discriminator
+from modules.face_landmarks import NUM_LANDMARKS, PARTS
+from modules.generator import Rendered
+from modules.geometry import Keypoints, gaussian_maps, resize, sample
+from modules.mcnet import MCNet
+from modules.memory_compensation import Compensation
+from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform
+from training import losses
+from training.perceptual import PerceptualNetwork
+from utils.section import Section
+
+
+class LossConfig(Section):
+    """Section ``loss``: the weight of each term (0 leaves it out) and its settings."""
+
+    scales: tuple[PositiveInt, ...] = (1, 2, 4, 8)  # images are compared this much smaller
+    pixel: NonNegativeFloat = 0.0  # of every scale; not in the paper, helps small networks
+    gradient: NonNegativeFloat = 0.0  # likewise, of differences between neighbouring pixels
+    perceptual: NonNegativeFloat = 10.0  # of every layer and scale
+    vgg: str = "pretrained"  # or "random", or the path of a weights file
+    equivariance_value: NonNegativeFloat = 10.0
+    equivariance_jacobian: NonNegativeFloat = 10.0
+    keypoint_distance: NonNegativeFloat = 10.0
+    keypoint_distance_form: Literal["hinge", "sign"] = "hinge"  # "sign" is the published form
+    keypoint_margin: PositiveFloat = 0.2  # closer keypoints are pushed apart
+    memory_consistency: NonNegativeFloat = 10.0
+    memory_consistency_target: Literal["source", "driving"] = "source"  # the published one
+    memory_usage: NonNegativeFloat = 0.0  # of slots that are read unequally; not in the paper
+    hidden_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of blocks where the source is hidden
+    # With a landmark detector; not in the paper
+    landmarks: NonNegativeFloat = 1.0  # distance of its landmarks; only where it is trained
+    landmark_openings: NonNegativeFloat = 2.0  # of their openings; likewise
+    landmark_cycle: NonNegativeFloat = 0.0  # distance and openings of those of the result
+    face_emphasis: NonNegativeFloat = 0.0  # pixels of eyes and mouth count so much more
+    adversarial: NonNegativeFloat = 0.0
+    feature_matching: NonNegativeFloat = 10.0  # of every block; only with adversarial > 0
+
+
+HIDDEN_BLOCKS = 8  # on a side of the occlusion map
+EMPHASIS_VARIANCE = 0.004  # of the Gaussians around the landmarks of eyes and mouth
+
+KEYPOINT_DISTANCES = {
+    "hinge": losses.keypoint_distance,
+    "sign": losses.keypoint_distance_sign,
+}
+
+
+class Draws(NamedTuple):
+    """Everything random in a training step, per sample."""
+
+    affine: Tensor  # (B, 2, 3), noise on the identity
+    control: Tensor  # (B, 25), of the thin-plate spline
+    noise: Tensor  # (B, levels, S, S), of the conditioned memory
+    hidden: Tensor  # (B, 1, 8, 8) in [0, 1): blocks below loss.hidden_share are hidden
+
+
+def draw(model: MCNet, batch: int, generator: torch.Generator) -> Draws:
+    """The draws of a batch, from a CPU generator."""
+    size = 0 if model.config.memory is None else model.config.memory.size
+    return Draws(
+        affine=AFFINE_STD * torch.randn(batch, 2, 3, generator=generator),
+        control=CONTROL_STD * torch.randn(batch, CONTROL_POINTS**2, generator=generator),
+        noise=torch.randn(batch, model.num_levels, size, size, generator=generator),
+        hidden=torch.rand(batch, 1, HIDDEN_BLOCKS, HIDDEN_BLOCKS, generator=generator),
+    )
+
+
+class FramePairs(NamedTuple):
+    """Pairs of frames of one clip each, with their labelled landmarks."""
+
+    source: Tensor  # (B, 3, H, W) in [0, 1]
+    driving: Tensor  # (B, 3, H, W) in [0, 1]
+    landmarks: Tensor  # (B, 2, 68, 2) of source and driving in [-1, 1]; NaN: not known
+
+
+def unlabelled(source: Tensor, driving: Tensor) -> FramePairs:
+    """Pairs of frames (B, 3, H, W) in [0, 1] whose landmarks are not known."""
+    return FramePairs(
+        source, driving, source.new_full((len(source), 2, NUM_LANDMARKS, 2), torch.nan)
+    )
+
+
+class Step(NamedTuple):
+    """A forward pass of the objective."""
+
+    losses: dict[str, Tensor]  # scalars, weighted: their sum is the total
+    observed: dict[str, Tensor]  # scalars to be logged beside them, without a gradient
+    rendered: Rendered
+    driving_keypoints: Keypoints
+
+
+class LandmarkStep(NamedTuple):
+    """A forward pass of the landmark detector's objective."""
+
+    losses: dict[str, Tensor]  # scalars, weighted
+    observed: dict[str, Tensor]  # none
+
+
+class Objective(nn.Module):
+    """The model and the frozen perceptual network: one forward is one generator step."""
+
+    def __init__(self, model: MCNet, config: LossConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.pyramid = losses.ImagePyramid(config.scales)
+        self.vgg = PerceptualNetwork(config.vgg) if config.perceptual > 0 else None
+
+    def forward(
+        self,
+        pairs: FramePairs,
+        draws: Draws,
+        discriminator: Discriminator | None = None,
+    ) -> Step:
+        """Pairs of frames -> the losses and what they were computed from.
+
+        The detector sees source, driving and transformed frames in three passes, whose batch
+        statistics are not shared; a frozen one does not see the transformed frames.
+        """
+        source, driving, _ = pairs
+        encoded = self.model.encode(source)
+        driving_keypoints = self.model.detect(driving)
+        visible = None
+        if self.config.hidden_share > 0:
+            visible = (draws.hidden >= self.config.hidden_share).float()
+        rendered = self.model.render(encoded, driving_keypoints, draws.noise, visible)
+        prediction, compensations = rendered.prediction, rendered.compensations
+        generated, real = self.pyramid(prediction), self.pyramid(driving)
+        emphasis = self.emphasis(driving_keypoints.landmarks, real)
+        terms: dict[str, Callable[[], Tensor]] = {
+            "pixel": lambda: losses.pixel(generated, real, emphasis),
+            "gradient": lambda: losses.gradient(generated, real, emphasis),
+        }
+        if any(parameter.requires_grad for parameter in self.model.detector.parameters()):
+            terms |= self.detector_terms(driving, encoded.keypoints, driving_keypoints, draws)
+        if self.model.landmark_detector is not None:
+            landmark_detector, true = self.model.landmark_detector, driving_keypoints.landmarks
+            terms["landmark_cycle"] = lambda: landmark_cycle(landmark_detector(prediction), true)
+        if self.vgg is not None:
+            vgg = self.vgg
+            terms["perceptual"] = lambda: losses.perceptual(generated, real, vgg)
+        if compensations:
+            terms["memory_consistency"] = lambda: self.memory_consistency(rendered, driving)
+            terms["memory_usage"] = lambda: losses.memory_usage(compensations)
+        if discriminator is not None:
+            positions = driving_keypoints.positions.detach()
+            judged = discriminator(prediction, positions)
+            with torch.no_grad():
+                judged_real = discriminator(driving, positions)
+            terms["adversarial"] = lambda: losses.adversarial_generator(judged)
+            terms["feature_matching"] = lambda: losses.feature_matching(judged_real, judged)
+
+        observed = perplexities(compensations) if compensations else {}
+        observed |= visibility(rendered.motion.occlusion, driving_keypoints.landmarks)
+        return Step(weighted(terms, self.config), observed, rendered, driving_keypoints)
+
+    def memory_consistency(self, rendered: Rendered, driving: Tensor) -> Tensor:
+        """The term with its target: the warped source, or the driving frame beyond the source."""
+        if self.config.memory_consistency_target == "source":
+            return losses.memory_consistency(rendered.compensations)
+        with torch.no_grad():
+            features = self.model.generator.memory_features(driving)
+        return losses.memory_consistency_driving(
+            rendered.compensations, features, rendered.motion.occlusion
+        )
+
+    def detector_terms(
+        self, driving: Tensor, source_kp: Keypoints, driving_kp: Keypoints, draws: Draws
+    ) -> dict[str, Callable[[], Tensor]]:
+        """The terms that teach the keypoint detector without labels."""
+        transform = RandomTransform(draws.affine, draws.control)
+        positions, jacobians = self.model.detector(transform.frame(driving))
+        transformed = driving_kp._replace(positions=positions, jacobians=jacobians)
+        margin = self.config.keypoint_margin
+        distance = KEYPOINT_DISTANCES[self.config.keypoint_distance_form]
+        return {
+            "equivariance_value": lambda: losses.equivariance_value(
+                driving_kp, transformed, transform
+            ),
+            "equivariance_jacobian": lambda: losses.equivariance_jacobian(
+                driving_kp, transformed, transform
+            ),
+            "keypoint_distance": lambda: (
+                distance(source_kp.positions, margin) + distance(driving_kp.positions, margin)
+            ),
+        }
+
+    def emphasis(self, landmarks: Tensor, pyramid: list[Tensor]) -> list[Tensor] | None:
+        """How much each pixel counts: more around eyes and mouth, and 1 on average.
+
+        (B, 1, h, w) of every scale of a pyramid; None where all count alike.
+        """
+        if self.config.face_emphasis == 0 or landmarks.shape[1] == 0:
+            return None
+        points = landmarks[:, [*PARTS["eyes"], *PARTS["mouth"]]]
+        near = gaussian_maps(points, pyramid[0].shape[-2:], EMPHASIS_VARIANCE).amax(1, True)
+        maps = [1 + self.config.face_emphasis * resize(near, x.shape[-2:]) for x in pyramid]
+        return [each / each.mean(dim=(2, 3), keepdim=True) for each in maps]
+
+
+class LandmarkObjective(nn.Module):
+    """The landmark detector of a model against labelled landmarks: it is trained by itself."""
+
+    vgg = None
+
+    def __init__(self, model: MCNet, config: LossConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+
+    def forward(
+        self, pairs: FramePairs, draws: Draws, discriminator: Discriminator | None = None
+    ) -> LandmarkStep:
+        """Look at both frames of the pairs in one pass; those without labels do not count."""
+        assert self.model.landmark_detector is not None
+        found = self.model.landmark_detector(torch.cat([pairs.source, pairs.driving]))
+        true = torch.cat([pairs.landmarks[:, 0], pairs.landmarks[:, 1]])
+        terms = {
+            "landmarks": lambda: losses.landmark_distance(found, true),
+            "landmark_openings": lambda: losses.landmark_openings(found, true),
+        }
+        return LandmarkStep(weighted(terms, self.config), observed={})
+
+
+@torch.no_grad()
+def perplexities(compensations: list[Compensation]) -> dict[str, Tensor]:
+    """How many slots a position reads, and a batch: exponentials of entropies, mean over levels.
+
+    From 1, all attention on one slot, to S S.
+    """
+    position = torch.stack([level.entropy.mean() for level in compensations])
+    batch = torch.stack([losses.usage_entropy(level.usage) for level in compensations])
+    return {
+        "memory/perplexity_position": position.mean().exp(),
+        "memory/perplexity_batch": batch.mean().exp(),
+    }
+
+
+@torch.no_grad()
+def visibility(occlusion: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
+    """How much of eyes and mouth the warped source shows: the occlusion map at their landmarks.
+
+    1 leaves nothing to be painted.  Empty without landmarks (B, 0, 2).
+    """
+    if landmarks.shape[1] == 0:
+        return {}
+    return {
+        f"visible/{part}": sample(
+            occlusion, landmarks[:, None, PARTS[part].start : PARTS[part].stop], align_corners=True
+        ).mean()
+        for part in ("eyes", "mouth")
+    }
+
+
+def landmark_cycle(found: Tensor, true: Tensor) -> Tensor:
+    """How far the landmarks of a result are from those of the driving frame, openings twice."""
+    return losses.landmark_distance(found, true) + 2 * losses.landmark_openings(found, true)
+
+
+def weighted(terms: Mapping[str, Callable[[], Tensor]], config: LossConfig) -> dict[str, Tensor]:
+    """The terms whose weights are not zero, times these."""
+    weights = {name: getattr(config, name) for name in terms}
+    return {name: weights[name] * terms[name]() for name in terms if weights[name] > 0}

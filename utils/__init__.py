@@ -1,0 +1,1 @@
+"""Errors, files, devices, processes and signals: what every package uses."""

@@ -1,0 +1,107 @@
+"""What every script does alike: the log, and a user's mistake as one sentence."""
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from utils.errors import InputError
+from utils.files import require_folder, require_writable
+from utils.malloc import keep_freed_memory
+from utils.signals import Terminated, raised_signals
+
+UsageError: Any = (
+    typer.BadParameter.__base__
+)  # of the click that this typer uses: its own, or the package
+
+
+INTERRUPTED = 130  # exit code
+
+
+def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
+    """Run a typer app on ``argv`` (None: the command line) and return its exit code.
+
+    0 done, 1 done in part, 2 cannot be done: one sentence on stderr, and with ``--debug`` the
+    traceback too; 128 + its number where a signal ended it, 130 for Ctrl-C.
+    """
+    open_missing_streams()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.INFO, format="%(message)s", stream=sys.stderr
+    )
+    for library in ("PIL", "matplotlib", "numba", "libav"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    keep_freed_memory()
+    try:
+        with raised_signals():
+            code = app(arguments, standalone_mode=False)
+    except Exception as error:
+        message = describe(error)
+        if message is None:
+            raise
+        if debug:
+            logging.exception("")
+        print(message, file=sys.stderr)
+        return 2
+    except Terminated as signal:
+        print("Terminated.", file=sys.stderr)
+        return 128 + signal.number
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # as newer versions of typer return it
+        print("Interrupted.", file=sys.stderr)
+    return code if isinstance(code, int) else 0
+
+
+def open_missing_streams() -> None:
+    """Let output go nowhere that has nowhere to go: 2>&-, a daemon, Windows without a console.
+
+    Else the next file that is opened would become the standard output or the standard error, and
+    what libraries write there would be written into it.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)  # else the processes begun here would miss it
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
+
+
+def writable_file(path: Path | None) -> Path | None:
+    """Callback of an option: raises OutputError, before any work, where no file can be written."""
+    if path is not None:
+        require_writable(path)
+    return path
+
+
+def writable_folder(path: Path | None) -> Path | None:
+    """Callback of an option: raises OutputError, before any work, where no folder can be made."""
+    if path is not None:
+        require_folder(path)
+    return path
+
+
+def describe(error: Exception) -> str | None:
+    """The sentence for a user's mistake; None for a mistake of ours."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, UsageError):
+        return f"{error.format_message().rstrip('.')}. See --help."
+    torch = sys.modules.get("torch")  # else its import would delay every mistake's sentence
+    if torch is not None and isinstance(error, torch.cuda.OutOfMemoryError):
+        return (
+            "The GPU is out of memory: lower train.batch_size (training), or --batch-size or "
+            "--size (animation)."
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        place = "A file" if error.filename is None else error.filename
+        return f"{place} cannot be written: {error.strerror}."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be accessed: {error.strerror}."
+    return None
