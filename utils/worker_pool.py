@@ -10,7 +10,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from threading import Thread
@@ -76,7 +76,8 @@ class _Worker(Generic[Job, Result]):
         context = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
         self.connection, other_end = context.Pipe()
         self.process = context.Process(target=_serve, args=(other_end, work), daemon=True)
-        self.process.start()
+        with _environment(OMP_NUM_THREADS="1"):  # a process has one core to itself
+            self.process.start()
         other_end.close()
 
     def begin(self, job: Job) -> None:
@@ -97,6 +98,21 @@ class _Worker(Generic[Job, Result]):
         self.process.kill()
         self.process.join()
         self.connection.close()
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _serve(connection: Connection, work: Callable[[Any], object]) -> None:

@@ -121,10 +121,6 @@ def _write(make_detector: MakeDetector, folder: Path, job: _Job) -> Outcome:
 
 @lru_cache(maxsize=1)
 def _detector(make_detector: MakeDetector) -> NamedLandmarks:
-    """The detector of this process, which has one core to itself."""
-    import torch
-
-    torch.set_num_threads(1)
     return make_detector()
 
 

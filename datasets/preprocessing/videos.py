@@ -125,13 +125,7 @@ def _prepare(plan: _Plan, job: _Job) -> list[Outcome]:
 
 @lru_cache(maxsize=1)
 def _detector(name: DetectorName) -> FaceDetector:
-    """The detector of this process, which has one core to itself."""
-    detector = pick_detector(name)
-    if name == "face-alignment":
-        import torch
-
-        torch.set_num_threads(1)
-    return detector
+    return pick_detector(name)
 
 
 def _cuts(plan: _Plan, job: _Job, found: Footage) -> tuple[list[Cut], list[Outcome]]:

@@ -18,6 +18,12 @@ def square(number: int) -> int:
     return number * number
 
 
+def num_threads(_: int) -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
 def die_of_three(number: int) -> int:
     if number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -142,3 +148,12 @@ def is_running(process: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def test_a_process_computes_with_one_thread_and_this_one_as_before(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert [result for _, result in run_jobs(num_threads, range(2), workers=1)] == [1, 1]
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert [result for _, result in run_jobs(num_threads, [0], workers=1)] == [1]
+    assert "OMP_NUM_THREADS" not in os.environ
