@@ -7,17 +7,26 @@ the next feature map must then be mapped and cleared again.
 import ctypes
 import platform
 
-MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # parameters of glibc's mallopt
+MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8  # parameters of glibc's mallopt
 LARGEST_BLOCK = 2**30  # bytes; larger ones are still given back
 KEPT = 2**31 - 1  # bytes at the end of the heap
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees; whether it could: only glibc can be told so.
+    """Let this process keep what it frees, in one heap; whether it could: only glibc can be told so.
 
-    The peak of its memory stays about the same, but memory does not fall after it.
+    The peak of its memory stays about the same, but memory does not fall after it.  With a heap for
+    every thread, each would keep blocks that the others cannot use: frames are made by one thread
+    and freed by another.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(MMAP_THRESHOLD, LARGEST_BLOCK) and mallopt(TRIM_THRESHOLD, KEPT))
+    return all(
+        mallopt(parameter, value)
+        for parameter, value in (
+            (MMAP_THRESHOLD, LARGEST_BLOCK),
+            (TRIM_THRESHOLD, KEPT),
+            (ARENA_MAX, 1),
+        )
+    )
