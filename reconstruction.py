@@ -33,7 +33,6 @@ from evaluation.command_line import (
     finish,
 )
 from evaluation.evaluator import Evaluation, Request
-from evaluation.metrics.metric import file_sha256
 from evaluation.metrics.suite import Network, WeightFiles, build_suite, parse_metrics
 from evaluation.processes import joined_processes
 from evaluation.results.result import ClipCoverage, Coverage, PairCoverage
@@ -42,7 +41,7 @@ from evaluation.work_units import Unit
 from modules.checkpoints import weights_file
 from utils.command_line import run, writable_folder
 from utils.errors import InputError
-from utils.files import require_apart
+from utils.files import file_sha256, require_apart
 from utils.wording import counted
 
 Protocol = Literal["video", "pairs"]

@@ -25,14 +25,15 @@ import typer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from animate import Animator, Options, animate_file
+from animation.animate_file import animate_file
+from animation.animator import Animator
+from animation.best_frame import Options
 from config import Config, load_config, to_settings, to_yaml
 from datasets.config import DataConfig
 from datasets.dataloader import load_batches
-from datasets.frame_pairs import PairDataset, PairSampler, collate, fixed_pairs
-from datasets.stated import stated_geometry
+from datasets.frame_pairs import FramePairs, PairDataset, PairSampler, collate, fixed_pairs
 from datasets.synthetic.clips import generate
-from datasets.training_clips import training_clips, training_portraits
+from datasets.training_clips import stated_geometry, training_clips, training_portraits
 from modules.checkpoints import (
     BEST,
     DISCRIMINATOR,
@@ -49,7 +50,7 @@ from modules.discriminator import Discriminator
 from modules.mcnet import MCNet
 from training.distributed import Hosts, is_first_process, start_processes
 from training.logger import Logbook, Meter
-from training.objective import FramePairs, LandmarkObjective, Objective
+from training.objective import LandmarkObjective, Objective
 from training.run_checkpoints import (
     checkpoint_folder,
     checkpoints,

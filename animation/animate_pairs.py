@@ -14,12 +14,11 @@ from animation.motion_transfer import AS_DRIVEN, transfer_motion
 from animation.pair_folder import RECORD, Format, PairFolder
 from datasets.clips import Clip
 from datasets.pair_list import FrameRef, Pair, PairList, read_refs
-from evaluation.metrics.metric import file_sha256
 from media.pictures import Picture, fitted
 from media.video import read_frames
 from modules.checkpoints import weights_file
 from utils.errors import InputError
-from utils.files import require_apart
+from utils.files import file_sha256, require_apart
 from utils.prefetch import behind
 from utils.progress import progress_bar
 from utils.wording import counted

@@ -15,9 +15,8 @@ import numpy as np
 from animation.animator import Animator, Motion, batches
 from animation.driving import Driving, DrivingVideo, Moment
 from animation.motion_transfer import AS_DRIVEN, MotionStrength, shape_distances
-from evaluation.metrics.landmarks import NetworkLandmarks
 from faces.detectors import DetectorUnavailable
-from faces.landmarks import FaceAlignmentLandmarks, Landmarks
+from faces.landmarks import FaceAlignmentLandmarks, Landmarks, Pictures
 from media.pictures import Picture
 from modules.geometry import Keypoints
 from utils.errors import InputError
@@ -168,3 +167,18 @@ def nearest_frame(
             nearest, found = distances[i], (start + i, batch[i])
         start += len(batch)
     return found
+
+
+class NetworkLandmarks:
+    """Landmarks by the landmark detector of an evaluated network; there is always a face to it."""
+
+    def __init__(self, animator: Animator) -> None:
+        """``animator`` resizes whole pictures, as those of an evaluation do."""
+        assert animator.detects_landmarks
+        self.animator = animator
+
+    def __call__(self, frames: Pictures) -> np.ndarray:
+        """The landmarks of each frame: (N, 68, 2)."""
+        found = self.animator.detect(list(frames)).landmarks.double().cpu().numpy()
+        height, width = frames[0].shape[:2]
+        return (found + 1) / 2 * [width - 1, height - 1]

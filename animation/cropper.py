@@ -15,10 +15,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ValidationError
 
 from animation.animator import Animator, Fit, require_picture
-from faces.crop import TrainingCrop
-from faces.geometry import PUBLISHED, Box, Geometry
+from faces.crop import PUBLISHED, Geometry, TrainingCrop
 from faces.main_face import FacesOfVideo, main_face
-from media.pictures import Picture, read_image
+from media.pictures import Box, Picture, read_image
 from modules.checkpoints import read_config
 from utils.errors import InputError
 

@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.hardware import Kernels, with_kernels
+from datasets.frame_pairs import FramePairs
 from modules.blocks import SameBlock, UpBlock
 from modules.discriminator import Discriminator
 from modules.mcnet import MCNet
 from training.config import TrainConfig
 from training.losses import adversarial_discriminator
-from training.objective import Draws, FramePairs, Objective
+from training.objective import Draws, Objective
 
 Result = TypeVar("Result")
 Network = TypeVar("Network", bound=nn.Module)

@@ -15,11 +15,12 @@ from benchmarks.report import Result, Row, Table, Value
 from benchmarks.subject import SEED, Subject
 from benchmarks.timing import Call, take_turns
 from config import Config, load_config
+from datasets.frame_pairs import FramePairs, unlabelled
 from modules.discriminator import Discriminator
 from modules.mcnet import MCNet
 from training.config import TrainConfig
 from training.distributed import start_processes
-from training.objective import FramePairs, Objective, draw, unlabelled
+from training.objective import Objective, draw
 from training.train_step import Optimisation
 from utils.device import PRECISIONS
 from utils.errors import InputError

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from datasets.synthetic.clips import SyntheticConfig
-from faces.geometry import Geometry
+from faces.crop import Geometry
 from utils.errors import InputError
 from utils.section import Section
 

@@ -21,10 +21,10 @@ from datasets.config import DataConfig
 from datasets.frame_cache import DecodedClip
 from datasets.landmark_files import landmark_file
 from datasets.stills import Portrait
-from datasets.training_clips import StreamError, TrainingClip
+from datasets.streaming.storage import StreamError
+from datasets.training_clips import TrainingClip
 from media.pictures import resized
 from modules.face_landmarks import NUM_LANDMARKS
-from training.objective import FramePairs
 from utils.errors import InputError
 from utils.wording import counted
 
@@ -45,6 +45,21 @@ class Pair(NamedTuple):
     landmarks: Tensor  # (2, 68, 2) of both, (x, y) in [-1, 1]; NaN where they are not known
     clip: str
     unreadable: tuple[str, ...] = ()  # names of clips that failed while this pair was drawn
+
+
+class FramePairs(NamedTuple):
+    """Pairs of frames of one clip each, with their labelled landmarks."""
+
+    source: Tensor  # (B, 3, H, W) in [0, 1]
+    driving: Tensor  # (B, 3, H, W) in [0, 1]
+    landmarks: Tensor  # (B, 2, 68, 2) of source and driving in [-1, 1]; NaN: not known
+
+
+def unlabelled(source: Tensor, driving: Tensor) -> FramePairs:
+    """Pairs of frames (B, 3, H, W) in [0, 1] whose landmarks are not known."""
+    return FramePairs(
+        source, driving, source.new_full((len(source), 2, NUM_LANDMARKS, 2), torch.nan)
+    )
 
 
 class Batch(NamedTuple):

@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import JsonValue, PositiveInt, ValidationError
 
 from datasets.clips import clip_name
-from faces.geometry import Box, Geometry
+from faces.crop import Geometry
+from media.pictures import Box
 from utils.errors import InputError
 from utils.files import passed_over, write_text_whole
 from utils.section import Section

@@ -7,9 +7,10 @@ from typing import Protocol
 from datasets.clips import Split, clip_name, find_clips, identity_of, split_paths
 from datasets.config import DataConfig
 from datasets.frame_cache import decoded_clips
+from datasets.records import GEOMETRY, read_geometry
 from datasets.stills import Portrait, find_portraits
+from datasets.streaming.storage import local_copy
 from media.pictures import Picture
-from utils.errors import InputError
 
 
 class TrainingClip(Protocol):
@@ -31,10 +32,6 @@ class TrainingClip(Protocol):
     def as_file(self, folder: Path) -> Path:
         """A file or folder with all frames, made in ``folder`` where there is none."""
         ...
-
-
-class StreamError(InputError):
-    """A stream cannot be reached, whichever clip of it was asked for."""
 
 
 def training_clips(config: DataConfig, split: Split) -> Sequence[TrainingClip]:
@@ -59,3 +56,15 @@ def training_portraits(config: DataConfig) -> list[Portrait]:
     else:
         tested = {clip.identity for clip in training_clips(config, "test")}
     return find_portraits(config.portraits.root, tested)
+
+
+def stated_geometry(data: DataConfig) -> DataConfig:
+    """The section with the geometry of its frames in it, where that is known.
+
+    What the configuration says comes before what ``geometry.json`` says in the root.  Raises
+    InputError where that file is damaged and needed.
+    """
+    if data.geometry is not None:
+        return data
+    with local_copy(data.root, GEOMETRY) as folder:
+        return data.model_copy(update={"geometry": read_geometry(folder)})

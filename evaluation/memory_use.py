@@ -19,13 +19,11 @@ from datasets.frame_pairs import load_frames
 from evaluation.metrics.pixels import psnr, to_pictures
 from evaluation.results.statistics import differences, estimate, mean
 from evaluation.results.tables import NOTHING, markdown_table, number
-from modules.attention import Attention, Reading
-from modules.generator import Rendered
+from modules.attention import Attention, Reading, usage_entropy
+from modules.generator import VISIBLE_BLOCKS, Rendered
 from modules.geometry import Keypoints, resize
 from modules.mcnet import Encoded, MCNet
 from modules.memory_compensation import Compensation
-from training.losses import usage_entropy
-from training.objective import HIDDEN_BLOCKS
 from utils.errors import InputError
 
 SHOWN = 0.5  # of the occlusion map, from which the source shows a pixel
@@ -138,7 +136,7 @@ def measure_memory(model: MCNet, clips: Sequence[Clip], plan: Plan) -> MemoryUse
     for clip, other in zip(clips, others, strict=True):
         own, others_frames = driven(clip, plan), driven(other, plan)
         encoded, keypoints = encode_both(model, own, others_frames)
-        hidden = torch.rand(plan.num_frames, 1, HIDDEN_BLOCKS, HIDDEN_BLOCKS, generator=generator)
+        hidden = torch.rand(plan.num_frames, 1, VISIBLE_BLOCKS, VISIBLE_BLOCKS, generator=generator)
         visible = (hidden >= plan.hidden_share).to(keypoints.positions).repeat(2, 1, 1, 1)
         people += [clip.identity] * plan.num_frames
         for reading, intervention in READINGS.items():

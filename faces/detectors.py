@@ -11,8 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from faces.geometry import Box
-from media.pictures import Picture
+from media.pictures import Box, Picture
 from utils.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,7 @@ from PIL import Image
 
 from faces.crop import TrainingCrop
 from faces.detectors import SMALLEST, CascadeDetector
-from faces.geometry import Box
-from media.pictures import Picture
+from media.pictures import Box, Picture
 from media.video import frames_at, probe
 
 Item = TypeVar("Item")

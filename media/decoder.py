@@ -17,9 +17,8 @@ from av.packet import Packet
 from av.stream import Disposition
 
 from media.colours import TRANSFERS
-from media.content import Content
 from media.display import Display
-from media.file_kinds import require_file
+from media.file_kinds import Content, require_file
 from media.gif import MAGIC as GIF_MAGIC
 from media.gif import whole_gif
 from media.pictures import Picture

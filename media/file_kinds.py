@@ -3,10 +3,10 @@
 import io
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 
-from media.content import Content
 from utils.errors import InputError
 
 KINDS = {  # of what is there but is no file
@@ -16,6 +16,17 @@ KINDS = {  # of what is there but is no file
     stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
 }
+
+
+class Content(NamedTuple):
+    """The bytes of a file, wherever they came from."""
+
+    name: str  # what messages call it
+    data: bytes
+    checksum: int  # with name and length it tells the content from any other
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def require_file(path: Path, wanted: str) -> None:

@@ -8,16 +8,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from faces.geometry import Box
-from media.content import Content
-from media.file_kinds import kind_of_media, require_file
-from utils.errors import InputError
-from utils.files import passed_over
+from media.file_kinds import Content, kind_of_media, require_file
+from utils.errors import InputError, OutputError
+from utils.files import passed_over, temporary_path
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 Size = tuple[int, int]  # height and width
@@ -33,6 +32,50 @@ MAX_PIXELS = 300_000_000  # of a picture: phones take 200 million
 ALIKE = 0.02  # shapes of pictures, and of pixels, that differ by no more are taken as equal
 
 logger = logging.getLogger(__name__)
+
+
+class Box(NamedTuple):
+    """A rectangle, in pixels or in fractions of a picture; ``right`` and ``bottom`` lie outside."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    def scaled(self, x: float, y: float) -> "Box":
+        """The box in another unit."""
+        return Box(self.left * x, self.top * y, self.right * x, self.bottom * y)
+
+    def shifted(self, x: float, y: float) -> "Box":
+        """The box moved to the right and down."""
+        return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
+
+    def within(self, width: float, height: float) -> "Box":
+        """The box shifted into a picture, and cut off where it is larger than that."""
+        left = min(max(self.left, 0), max(width - self.width, 0))
+        top = min(max(self.top, 0), max(height - self.height, 0))
+        return Box(left, top, min(left + self.width, width), min(top + self.height, height))
+
+    def squared(self, width: float, height: float) -> "Box":
+        """The smallest square around the box, shifted into a picture of this size.
+
+        Where the picture is too small for it, its side is the shorter one of the picture.
+        """
+        half = min(max(self.width, self.height), width, height) / 2
+        x, y = self.centre
+        return Box(x - half, y - half, x + half, y + half).within(width, height)
 
 
 def read_image(file: str | Path | Content) -> Picture:
@@ -210,3 +253,18 @@ def _is_heic(file: Path | Content) -> bool:
 def _natural_order(path: Path) -> list[tuple[int, str]]:
     parts = re.findall(r"\d+|\D+", path.name.lower())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def write_picture_whole(path: Path, picture: Picture) -> None:
+    """Writes a PNG or a JPEG, by the ending, in place of an earlier one.  Raises OutputError."""
+    temporary = temporary_path(path)
+    try:
+        if path.suffix.lower() == ".png":
+            Image.fromarray(picture).save(temporary, "PNG")
+        else:
+            Image.fromarray(picture).save(temporary, "JPEG", quality=95, subsampling=0)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -18,6 +18,9 @@ LANDMARK_VARIANCE = 0.0025  # of a landmark's Gaussian: landmarks stand closer t
 SMALLEST_NORM = 1e-6
 
 
+SMALLEST_SHARE = 1e-8  # of a slot: the slope of the entropy is infinite at 0
+
+
 class Reading(NamedTuple):
     """What a level reads, and how its attention is spread over the slots."""
 
@@ -103,3 +106,9 @@ def read_memory(query: Tensor, keys: Tensor, values: Tensor, temperature: float)
     usage = attention.mean(dim=1, dtype=dtype)
     entropy = torch.special.entr(attention.detach()).sum(dim=-1, dtype=dtype).mean(dim=1)
     return Reading(read, usage, entropy)
+
+
+def usage_entropy(usage: Tensor) -> Tensor:
+    """The entropy, in nats, of the slots' shares (B, S S) averaged over the batch: a scalar."""
+    shares = usage.mean(dim=0).clamp_min(SMALLEST_SHARE)
+    return torch.special.entr(shares).sum()

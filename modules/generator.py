@@ -17,6 +17,8 @@ from modules.memory_compensation import (
 )
 from utils.section import Section
 
+VISIBLE_BLOCKS = 8  # on a side, of the occlusion map: which of them training hides at random
+
 
 class GeneratorConfig(Section):
     """Section ``model.generator``."""

@@ -15,9 +15,9 @@ from animate import Animator, Framing, Options, animate_file, animate_frames, ma
 from animation import best_frame
 from datasets.preprocessing.cutting import Cut, Form, Output, cut_clips
 from datasets.preprocessing.face_crop import write_geometry
-from faces.crop import TrainingCrop
-from faces.geometry import PUBLISHED, Box, Geometry
+from faces.crop import PUBLISHED, Geometry, TrainingCrop
 from faces.main_face import FacesOfVideo, main_face
+from media.pictures import Box
 from media.video import VideoWriter, probe, read_frames, read_image
 from modules.checkpoints import save_weights
 from tests.tiny import TINY, tiny_model

@@ -15,6 +15,7 @@ from benchmarks import end_to_end, hardware
 from benchmarks.__main__ import main as benchmarks
 from benchmarks.report import read
 from config import load_config
+from datasets.frame_pairs import unlabelled
 from inference.device_transfer import BusyTime, Transfer
 from inference.fused_network import fast_form
 from reconstruction import main as reconstruct
@@ -23,7 +24,6 @@ from tests.modules.test_golden import to_image
 from tests.tiny import TINY, random_images, tiny_model
 from tests.tiny_run import begin, write_checkpoint, write_clips, write_config
 from train import Training
-from training.objective import unlabelled
 from utils.recorded_step import WARM_UP
 
 pytestmark = [

@@ -18,6 +18,7 @@ from PIL import Image
 
 from animate import Animator
 from animate import main as animate
+from animation.best_frame import NetworkLandmarks
 from evaluation.__main__ import main as evaluate
 from evaluation.metrics.expression_transfer import (
     NO_DRIVING_FACE,
@@ -25,7 +26,6 @@ from evaluation.metrics.expression_transfer import (
     compare_expressions,
     expressions,
 )
-from evaluation.metrics.landmarks import NetworkLandmarks
 from evaluation.metrics.openface import OpenFace
 from evaluation.metrics.pixels import PICTURE_METRICS, l1, psnr
 from faces.detectors import DetectorUnavailable

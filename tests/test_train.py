@@ -21,7 +21,7 @@ from torch.utils.hooks import RemovableHandle
 
 from config import Config, load_config
 from datasets.records import GEOMETRY
-from faces.geometry import Geometry
+from faces.crop import Geometry
 from modules.checkpoints import load_model, read_config
 from tests.tiny_run import SIZE, begin, write_clips, write_config
 from training.run_checkpoints import STATE_FILE, checkpoint_folder, checkpoints, read_state

@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState
 from config import Config, load_config
 from datasets.records import GEOMETRY
 from datasets.streaming.writer import write_stream
-from faces.geometry import Geometry
+from faces.crop import Geometry
 from media.video import probe
 from reconstruction import main as reconstruct
 from run import main

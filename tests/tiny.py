@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from datasets.frame_pairs import FramePairs, unlabelled
 from modules.dense_motion import DenseMotionConfig
 from modules.generator import GeneratorConfig
 from modules.geometry import Keypoints
@@ -14,7 +15,6 @@ from modules.keypoint_detector import KeypointDetectorConfig
 from modules.landmark_detector import LandmarkDetectorConfig
 from modules.mcnet import MCNet, ModelConfig
 from modules.memory_compensation import MemoryConfig
-from training.objective import FramePairs, unlabelled
 
 Network = TypeVar("Network", bound=nn.Module)
 

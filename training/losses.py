@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from modules.attention import usage_entropy
 from modules.discriminator import Judgement
 from modules.face_landmarks import OPENINGS, eye_distance
 from modules.geometry import (
@@ -26,8 +27,6 @@ from modules.memory_compensation import Compensation
 from modules.transform import RandomTransform
 from training.perceptual import PerceptualNetwork
 from utils.errors import InputError
-
-SMALLEST_SHARE = 1e-8  # of a slot: the slope of the entropy is infinite at 0
 
 
 class ImagePyramid(nn.Module):
@@ -222,12 +221,6 @@ def memory_usage(compensations: list[Compensation]) -> Tensor:
     """
     gaps = [math.log(level.usage.shape[1]) - usage_entropy(level.usage) for level in compensations]
     return torch.stack(gaps).sum()
-
-
-def usage_entropy(usage: Tensor) -> Tensor:
-    """The entropy, in nats, of the slots' shares (B, S S) averaged over the batch: a scalar."""
-    shares = usage.mean(dim=0).clamp_min(SMALLEST_SHARE)
-    return torch.special.entr(shares).sum()
 
 
 def adversarial_generator(fake: Judgement) -> Tensor:

@@ -10,9 +10,11 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from datasets.frame_pairs import FramePairs
+from modules.attention import usage_entropy
 from modules.discriminator import Discriminator
-from modules.face_landmarks import NUM_LANDMARKS, PARTS
-from modules.generator import Rendered
+from modules.face_landmarks import PARTS
+from modules.generator import VISIBLE_BLOCKS, Rendered
 from modules.geometry import Keypoints, gaussian_maps, resize, sample
 from modules.mcnet import MCNet
 from modules.memory_compensation import Compensation
@@ -48,7 +50,6 @@ class LossConfig(Section):
     feature_matching: NonNegativeFloat = 10.0  # of every block; only with adversarial > 0
 
 
-HIDDEN_BLOCKS = 8  # on a side of the occlusion map
 EMPHASIS_VARIANCE = 0.004  # of the Gaussians around the landmarks of eyes and mouth
 
 KEYPOINT_DISTANCES = {
@@ -73,22 +74,7 @@ def draw(model: MCNet, batch: int, generator: torch.Generator) -> Draws:
         affine=AFFINE_STD * torch.randn(batch, 2, 3, generator=generator),
         control=CONTROL_STD * torch.randn(batch, CONTROL_POINTS**2, generator=generator),
         noise=torch.randn(batch, model.num_levels, size, size, generator=generator),
-        hidden=torch.rand(batch, 1, HIDDEN_BLOCKS, HIDDEN_BLOCKS, generator=generator),
-    )
-
-
-class FramePairs(NamedTuple):
-    """Pairs of frames of one clip each, with their labelled landmarks."""
-
-    source: Tensor  # (B, 3, H, W) in [0, 1]
-    driving: Tensor  # (B, 3, H, W) in [0, 1]
-    landmarks: Tensor  # (B, 2, 68, 2) of source and driving in [-1, 1]; NaN: not known
-
-
-def unlabelled(source: Tensor, driving: Tensor) -> FramePairs:
-    """Pairs of frames (B, 3, H, W) in [0, 1] whose landmarks are not known."""
-    return FramePairs(
-        source, driving, source.new_full((len(source), 2, NUM_LANDMARKS, 2), torch.nan)
+        hidden=torch.rand(batch, 1, VISIBLE_BLOCKS, VISIBLE_BLOCKS, generator=generator),
     )
 
 
@@ -241,7 +227,7 @@ def perplexities(compensations: list[Compensation]) -> dict[str, Tensor]:
     From 1, all attention on one slot, to S S.
     """
     position = torch.stack([level.entropy.mean() for level in compensations])
-    batch = torch.stack([losses.usage_entropy(level.usage) for level in compensations])
+    batch = torch.stack([usage_entropy(level.usage) for level in compensations])
     return {
         "memory/perplexity_position": position.mean().exp(),
         "memory/perplexity_batch": batch.mean().exp(),

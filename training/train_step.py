@@ -22,6 +22,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from datasets.frame_pairs import FramePairs
 from modules.discriminator import Discriminator
 from modules.geometry import at_least_float32
 from modules.mcnet import MCNet
@@ -29,7 +30,7 @@ from training.activation_checkpointing import recompute_blocks
 from training.config import TrainConfig
 from training.distributed import over_processes, synchronise_batch_norm
 from training.losses import adversarial_discriminator
-from training.objective import Draws, FramePairs, LandmarkObjective, Objective, draw
+from training.objective import Draws, LandmarkObjective, Objective, draw
 from utils.device import PRECISIONS
 from utils.errors import InputError
 from utils.recorded_step import RecordedStep

@@ -13,10 +13,10 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from datasets.frame_pairs import FramePairs
 from evaluation.metrics.pixels import score, to_pictures
 from modules.face_landmarks import Expressions, eye_distance, measure_expressions
 from modules.mcnet import MCNet
-from training.objective import FramePairs
 from training.visualizer import landmark_grid, picture_grid
 from utils.errors import InputError
 

@@ -13,7 +13,7 @@ KEPT = 2**31 - 1  # bytes at the end of the heap
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, in one heap; whether it could: only glibc can be told so.
+    """Let this process keep what it frees, in one heap; whether it could: only with glibc.
 
     The peak of its memory stays about the same, but memory does not fall after it.  With a heap for
     every thread, each would keep blocks that the others cannot use: frames are made by one thread

@@ -30,10 +30,9 @@ from datasets.inspection.problems import (
     Problem,
 )
 from datasets.preprocessing.cutting import RATE, RawVideo
-from datasets.preprocessing.stills import write_picture_whole
 from datasets.records import read_record, record_path
 from media.decoder import open_video
-from media.pictures import FRAME_SUFFIXES, frame_paths, read_image, resized
+from media.pictures import FRAME_SUFFIXES, frame_paths, read_image, resized, write_picture_whole
 from media.video import probe
 from media.writers import VideoWriter
 from utils.errors import InputError, OutputError

@@ -17,9 +17,9 @@ from datasets.contents import Contents, read_contents
 from datasets.inspection.clip_figures import ClipFigures, measure
 from datasets.inspection.contact_sheet import Each, contact_sheet
 from datasets.inspection.coverage import Coverage, cover_pairs, cover_table
-from datasets.preprocessing.stills import write_picture_whole
 from datasets.records import read_geometry
-from faces.geometry import Geometry
+from faces.crop import Geometry
+from media.pictures import write_picture_whole
 from utils.errors import InputError, OutputError
 from utils.files import require_apart, write_text_whole
 from utils.progress import progress_bar

@@ -6,9 +6,8 @@ from typing import cast
 import av
 from av.filter import Graph
 
-from faces.geometry import Box
 from media.display import Display, Orientation, to_rgb
-from media.pictures import Picture, resized
+from media.pictures import Box, Picture, resized
 
 MARGIN = 4  # pixels around the box for the interpolation of its borders
 COLOUR = 4  # pixels that share one, across and down, at most (4:1:1, 4:1:0)

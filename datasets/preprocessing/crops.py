@@ -6,7 +6,8 @@ Boxes are squares around the face, as a detector finds them, in pixels of the vi
 from collections.abc import Sequence
 from statistics import median
 
-from faces.geometry import Box, Geometry
+from faces.crop import Geometry
+from media.pictures import Box
 
 # The face in clips that were cut as VoxCeleb's are: the cascade's square in 657 frames of 219 such
 # clips has these medians; 90 % of the widths lie from 0.40 to 0.68

@@ -19,9 +19,9 @@ from typing_extensions import Self
 from datasets.preprocessing.crop_filter import Region
 from datasets.preprocessing.report import Outcome
 from datasets.records import Record
-from faces.geometry import Box
 from media.decoder import Index, open_video
 from media.display import Display
+from media.pictures import Box
 from media.writers import FolderWriter, VideoWriter, Writer
 from utils.errors import InputError, OutputError
 from utils.files import flush, printable, write_text_whole

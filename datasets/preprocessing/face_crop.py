@@ -8,9 +8,9 @@ import numpy as np
 
 from datasets.clips import open_clip
 from datasets.records import GEOMETRY, read_record, recorded_clips
-from faces.geometry import Box, Geometry
+from faces.crop import Geometry
 from faces.main_face import main_face
-from media.pictures import Picture, resized
+from media.pictures import Box, Picture, resized
 from utils.errors import InputError
 from utils.files import write_text_whole
 from utils.progress import progress_bar

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from datasets.preprocessing.cutting import Cut
 from datasets.preprocessing.report import Outcome
-from faces.geometry import Box
+from media.pictures import Box
 from utils.errors import InputError
 
 # Those that are needed

@@ -12,8 +12,7 @@ from datasets.preprocessing.cutting import RawVideo
 from datasets.preprocessing.scenes import CutFinder
 from datasets.preprocessing.tracks import SAMPLED_EVERY, Look, Scene
 from faces.detectors import FaceDetector
-from faces.geometry import Box
-from media.pictures import Picture
+from media.pictures import Box, Picture
 from utils.errors import OutputError
 from utils.files import state_of, write_text_whole
 from utils.section import Section

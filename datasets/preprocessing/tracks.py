@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from datasets.preprocessing.crops import least_side, training_crop, usual_side
 from datasets.preprocessing.cutting import RATE
-from faces.geometry import Box
 from faces.main_face import median_box, overlap
+from media.pictures import Box
 
 SAMPLED_EVERY = 5  # frames from one look for faces to the next
 SAME_FACE = 0.3  # of their union is shared by the boxes of one face in two looks, at least

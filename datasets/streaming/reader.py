@@ -20,10 +20,15 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from datasets.clips import Split, identity_of, people_of, strip_frames
 from datasets.config import DataConfig
-from datasets.streaming.storage import open_items, reached, read_file, require_litdata
-from datasets.training_clips import StreamError
-from media.content import Content
+from datasets.streaming.storage import (
+    StreamError,
+    open_items,
+    reached,
+    read_file,
+    require_litdata,
+)
 from media.decoder import open_video
+from media.file_kinds import Content
 from media.pictures import Picture, read_image
 from utils.errors import InputError
 from utils.section import Section

@@ -13,7 +13,6 @@ from typing import Any
 
 from filelock import FileLock
 
-from datasets.training_clips import StreamError
 from utils.errors import InputError
 
 SWITCHES = {
@@ -25,6 +24,10 @@ UNUSED = "100GB"  # of whole shards, none of which is fetched; else it works one
 ATTEMPTS = 6  # to reach S3: after litdata's own 1000 a mistyped address would be told in days
 PATIENCE = 10  # seconds for a connection
 TALKATIVE = ("litdata", "boto3", "botocore", "s3transfer", "urllib3")  # in the log of a training
+
+
+class StreamError(InputError):
+    """A stream cannot be reached, whichever clip of it was asked for."""
 
 
 def require_litdata() -> None:

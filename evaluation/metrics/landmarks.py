@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from animation.animator import Animator
 from datasets.landmark_files import landmark_file, landmark_path
 from faces.landmarks import Landmarks, Pictures
 from media.pictures import Picture, frame_paths
@@ -15,21 +14,6 @@ from utils.errors import InputError
 
 NO_REAL_FACE = "no face in the real frame"  # why a metric has no value
 NO_FACE = "no face in the result"
-
-
-class NetworkLandmarks:
-    """Landmarks by the landmark detector of an evaluated network; there is always a face to it."""
-
-    def __init__(self, animator: Animator) -> None:
-        """``animator`` resizes whole pictures, as those of an evaluation do."""
-        assert animator.detects_landmarks
-        self.animator = animator
-
-    def __call__(self, frames: Pictures) -> np.ndarray:
-        """The landmarks of each frame: (N, 68, 2)."""
-        found = self.animator.detect(list(frames)).landmarks.double().cpu().numpy()
-        height, width = frames[0].shape[:2]
-        return (found + 1) / 2 * [width - 1, height - 1]
 
 
 class GivenLandmarks:

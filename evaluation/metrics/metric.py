@@ -1,8 +1,6 @@
 """What a metric is: a function of a batch of frames, or of a whole clip."""
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -52,12 +50,3 @@ class ClipMetric(Protocol):
 
 class Unavailable(RuntimeError):
     """The network of a metric cannot be had; the message says why, and what to do."""
-
-
-def file_sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, in hexadecimal: which weights a number was measured with."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

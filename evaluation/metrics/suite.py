@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from animation.animator import Animator
+from animation.best_frame import NetworkLandmarks
 from evaluation.metrics import expression_transfer
 from evaluation.metrics.expression_transfer import ExpressionTransfer
 from evaluation.metrics.fid import InceptionFeatures
@@ -20,9 +21,9 @@ from evaluation.metrics.identity import (
     OpenFaceEmbedder,
 )
 from evaluation.metrics.keypoint_distance import KeypointDistance
-from evaluation.metrics.landmarks import NetworkLandmarks, Remembered
+from evaluation.metrics.landmarks import Remembered
 from evaluation.metrics.lpips import Lpips
-from evaluation.metrics.metric import ClipMetric, Metric, Unavailable, file_sha256
+from evaluation.metrics.metric import ClipMetric, Metric, Unavailable
 from evaluation.metrics.motion_correlation import MotionCorrelation
 from evaluation.metrics.pixels import PICTURE_METRICS, PictureMetrics
 from evaluation.metrics.pose_expression import ExpressionDistance, PyFeatDetector
@@ -32,6 +33,7 @@ from faces.detectors import DetectorUnavailable
 from faces.landmarks import FaceAlignmentLandmarks, Landmarks
 from modules.checkpoints import weights_file
 from utils.errors import InputError
+from utils.files import file_sha256
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from animation.cropper import training_geometry
-from faces.geometry import PUBLISHED, Geometry
+from faces.crop import PUBLISHED, Geometry
 from modules.checkpoints import save_weights
 from tests.tiny import TINY, tiny_model
 from utils.errors import InputError

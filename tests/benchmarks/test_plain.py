@@ -6,10 +6,10 @@ import torch
 from benchmarks.counting import count_parts
 from benchmarks.plain import plain_form, plain_frame, plainly
 from benchmarks.training import build, random_batch, start, start_plain, training_config
+from datasets.frame_pairs import FramePairs
 from modules.checkpoints import State
 from tests.tiny import float64, random_images, tiny_model
 from training.distributed import start_processes
-from training.objective import FramePairs
 
 CPU = torch.device("cpu")
 # Relative.  A rounding is 1e-16, which Adam magnifies most in a gradient of zero: by its 1e-8.

@@ -10,7 +10,8 @@ from datasets.records import (
     record_path,
     recorded_clips,
 )
-from faces.geometry import Box, Geometry
+from faces.crop import Geometry
+from media.pictures import Box
 from utils.errors import InputError
 
 RECORD = Record(

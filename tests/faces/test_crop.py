@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faces.crop import FEATHER, TrainingCrop
-from faces.geometry import PUBLISHED, Box, Geometry
+from faces.crop import FEATHER, PUBLISHED, Geometry, TrainingCrop
+from media.pictures import Box
 
 SIZE = (64, 48)  # height and width of the frames
 
@@ -112,3 +112,15 @@ def test_regions_have_even_sides_and_keep_every_pixel():
     crop = TrainingCrop.around(Box(10.2, 11.7, 60.1, 61.6), PUBLISHED, (256, 256))
     assert crop.region_size == (312, 256)
     assert all(side % 2 == 0 for side in cut_at(0, 0, 57, 0.83).region_size)
+
+
+@pytest.mark.parametrize("aspect", [1, 1.22])
+def test_a_crop_puts_the_face_where_the_geometry_says(aspect):
+    geometry = Geometry(aspect=aspect, face_x=0.48, face_y=0.55, face_width=0.6)
+    face = Box(200, 150, 300, 250)
+    crop = geometry.crop_around(face)
+    assert crop.height == pytest.approx(aspect * crop.width)
+    x, y = face.centre
+    assert (x - crop.left) / crop.width == pytest.approx(0.48)
+    assert (y - crop.top) / crop.height == pytest.approx(0.55)
+    assert face.width / crop.width == pytest.approx(0.6)

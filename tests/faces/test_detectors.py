@@ -15,7 +15,7 @@ from faces.detectors import (
     FaceAlignmentDetector,
     pick_detector,
 )
-from faces.geometry import Box
+from media.pictures import Box
 
 ASTRONAUT = (222, 117)  # centre of her face in the picture of 512 x 512 pixels
 

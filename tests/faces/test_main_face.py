@@ -7,8 +7,8 @@ from PIL import Image
 from skimage import data
 
 from faces.detectors import SMALLEST, Face
-from faces.geometry import Box
 from faces.main_face import SMALLEST_IN_VIEW, FacesOfVideo, main_face
+from media.pictures import Box
 from utils.errors import InputError
 
 CENTRE = (222, 117)  # of the astronaut's face in her picture of 512 x 512 pixels

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from datasets.frame_pairs import unlabelled
 from modules.checkpoints import DETECTOR_RULES, GENERATOR_RULES, our_name
 from modules.transform import RandomTransform
 from tests.golden import (
@@ -22,7 +23,7 @@ from tests.golden import (
 )
 from tests.modules.test_golden import to_image
 from training import losses
-from training.objective import Draws, LossConfig, Objective, Step, unlabelled
+from training.objective import Draws, LossConfig, Objective, Step
 
 pytestmark = needs_golden
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from datasets.frame_pairs import unlabelled
 from evaluation.metrics.pixels import psnr, to_pictures
-from training.objective import unlabelled
 from training.validation import Validation
 
 

@@ -22,9 +22,8 @@ from datasets.inspection.clip_inspection import Fault, Inspection, inspect
 from datasets.inspection.problems import Expected, clip_problems
 from datasets.inspection.repair import encode_again, move_aside
 from datasets.records import DatasetSettings, Record, read_record, record_path
-from faces.geometry import Box
 from media.decoder import VideoFile, index_of
-from media.pictures import Picture
+from media.pictures import Box, Picture
 from media.video import probe, read_frames
 from media.writers import VideoWriter
 from tests.damaged import begun_late

@@ -15,8 +15,7 @@ from datasets.inspection.contact_sheet import COLUMNS, GAP, HEADING, LABEL, TILE
 from datasets.inspection.problems import duplicate_names
 from datasets.inspection.stats import Stats, measure_all, quantiles, split_stats, write_stats
 from datasets.records import Record, record_path
-from faces.geometry import Box
-from media.pictures import Picture
+from media.pictures import Box, Picture
 from media.writers import VideoWriter
 from tests.datasets.conftest import moving_bar, write_clip
 from utils.errors import InputError

@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from faces.geometry import Box
-from media.pictures import Picture
+from media.pictures import Box, Picture
 from media.video import VideoWriter
 
 WIDTH, HEIGHT = 400, 230

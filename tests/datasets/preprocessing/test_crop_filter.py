@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from datasets.preprocessing.crop_filter import Region
-from faces.geometry import Box
 from media.decoder import open_video
 from media.display import Display, upright
+from media.pictures import Box
 from tests.datasets.conftest import with_matrix
 from tests.datasets.preprocessing.conftest import HEIGHT, WIDTH, write_raw
 

@@ -1,7 +1,7 @@
 import pytest
 
 from datasets.preprocessing.crops import TRAINING, least_side, training_crop, usual_side
-from faces.geometry import Box
+from media.pictures import Box
 
 SIZE = (1280, 720)
 

@@ -19,9 +19,9 @@ from datasets.preprocessing.cutting import (
     cut_clips,
 )
 from datasets.records import read_record, record_path
-from faces.geometry import Box
 from media import decoder
 from media.decoder import open_video
+from media.pictures import Box
 from media.video import probe, read_frames
 from tests.datasets.conftest import with_matrix
 from tests.datasets.preprocessing.conftest import assert_shown_at, write_raw

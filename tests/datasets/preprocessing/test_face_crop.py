@@ -8,7 +8,7 @@ from skimage.data import astronaut
 
 from datasets.preprocessing.face_crop import find_face, measure_geometry, write_geometry
 from datasets.records import Record, read_geometry, record_path
-from faces.geometry import Box
+from media.pictures import Box
 from media.writers import VideoWriter
 
 FACE = Box(175, 70, 268, 163)  # the astronaut's, as the cascade finds it

@@ -7,7 +7,7 @@ import pytest
 
 from datasets.preprocessing.cutting import Cut
 from datasets.preprocessing.metadata import Metadata, read_metadata
-from faces.geometry import Box
+from media.pictures import Box
 from utils.errors import InputError
 
 PUBLISHED = Path(__file__).parents[4] / "shared" / "published" / "vox-metadata.csv"

@@ -8,8 +8,7 @@ from datasets.preprocessing import scene_scan
 from datasets.preprocessing.cutting import RawVideo
 from datasets.preprocessing.scene_scan import footage, kept_footage, look_through
 from faces.detectors import CascadeDetector, Face
-from faces.geometry import Box
-from media.pictures import Picture
+from media.pictures import Box, Picture
 from media.video import read_frames
 from tests.datasets.conftest import with_matrix
 from tests.datasets.preprocessing.talking import Portrait, Shot, write_shots

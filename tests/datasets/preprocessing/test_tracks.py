@@ -15,7 +15,7 @@ from datasets.preprocessing.tracks import (
     follow,
     takes,
 )
-from faces.geometry import Box
+from media.pictures import Box
 
 SIZE = (1280, 720)
 TOO_SHORT, TOO_SMALL = "shorter than 2 s", "smaller than 128 px"

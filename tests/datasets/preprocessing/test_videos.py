@@ -21,7 +21,7 @@ from datasets.preprocessing.report import Outcome, read_report
 from datasets.preprocessing.sources import Source
 from datasets.preprocessing.tracks import Limits
 from datasets.records import read_record
-from faces.geometry import Box
+from media.pictures import Box
 from media.video import VideoWriter, probe, read_frames
 from tests.datasets.preprocessing.conftest import contents
 from tests.datasets.preprocessing.talking import Portrait, Shot, write_shots

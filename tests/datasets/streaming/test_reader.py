@@ -15,11 +15,11 @@ from datasets.config import DataConfig
 from datasets.dataloader import load_batches
 from datasets.frame_pairs import Batch, PairDataset, PairSampler, fixed_pairs
 from datasets.records import GEOMETRY
-from datasets.stated import stated_geometry
 from datasets.streaming.reader import MANIFEST, Stream
+from datasets.streaming.storage import StreamError
 from datasets.streaming.writer import write_stream
-from datasets.training_clips import StreamError, training_clips
-from faces.geometry import Geometry
+from datasets.training_clips import stated_geometry, training_clips
+from faces.crop import Geometry
 from tests.datasets.conftest import encode, moving_bar, write_clip
 from utils.errors import InputError
 

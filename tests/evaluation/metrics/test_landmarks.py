@@ -5,13 +5,8 @@ import pytest
 from PIL import Image
 
 from animation.animator import Animator
-from evaluation.metrics.landmarks import (
-    GivenLandmarks,
-    NetworkLandmarks,
-    Remembered,
-    given_files,
-    has_face,
-)
+from animation.best_frame import NetworkLandmarks
+from evaluation.metrics.landmarks import GivenLandmarks, Remembered, given_files, has_face
 from modules.landmark_detector import LandmarkDetectorConfig
 from tests.tiny import TINY, tiny_model
 from utils.errors import InputError

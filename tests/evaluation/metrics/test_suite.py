@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from evaluation.metrics.landmarks import NetworkLandmarks
+from animation.best_frame import NetworkLandmarks
 from evaluation.metrics.metric import Unavailable
 from evaluation.metrics.pixels import PICTURE_METRICS
 from evaluation.metrics.registry import COLUMNS

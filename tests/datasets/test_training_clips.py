@@ -2,8 +2,8 @@ import pytest
 
 from datasets.config import DataConfig
 from datasets.records import GEOMETRY
-from datasets.stated import stated_geometry
-from faces.geometry import Geometry
+from datasets.training_clips import stated_geometry
+from faces.crop import Geometry
 from utils.errors import InputError
 
 FLATTENED = Geometry(aspect=1.22, face_x=0.5, face_y=0.45, face_width=0.6)
