@@ -24,7 +24,7 @@ from animation.animate_pairs import animate_pairs, report
 from animation.animator import Animator, Motion
 from animation.best_frame import BestFrame, Options
 from animation.bundled import bundled_portrait, bundled_weights, driving_path
-from animation.cropper import Fitting, Framing, chosen_framing, training_geometry
+from animation.cropper import Fitting, Framing, chosen_framing, training_face_crop
 from animation.driving import ALL, require_driving
 from animation.motion_template import require_template_name
 from animation.motion_transfer import AS_DRIVEN, MotionStrength
@@ -50,7 +50,7 @@ __all__ = [
     "animate_pairs",
     "report",
     "save_motion",
-    "training_geometry",
+    "training_face_crop",
 ]
 
 app = typer.Typer(add_completion=False)
@@ -262,8 +262,8 @@ def command(
     require_outputs(output, save_motion_to, of_pairs=pairs is not None)
     settings = load_config(config) if config else None
     checkpoint = checkpoint or bundled_weights()
-    geometry = settings.data.geometry if settings else None
-    framing = chosen_framing(fit, paste, checkpoint, geometry)
+    face_crop = settings.data.face_crop if settings else None
+    framing = chosen_framing(fit, paste, checkpoint, face_crop)
     animator = Animator.from_checkpoint(
         checkpoint,
         config=settings.model if settings else None,

@@ -58,7 +58,7 @@ def export(
     if precision == "fp16":
         state = halved(state)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(output, state, to_settings(without_places(config)))
+    write_tensors(output, state, to_settings(without_local_paths(config)))
     logger.info(
         f"Written: {output} ({output.stat().st_size / 1e6:.1f} MB; "
         f"{sum(tensor.numel() for tensor in state.values()):,} numbers, "
@@ -73,10 +73,10 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     one norm can lie further apart than float16 reaches (it rounds what is below 6e-5 to multiples
     of 6e-8).  So do counts, and tensors of which too much would be lost.
     """
-    return {name: tensor.half() if fits_half(tensor) else tensor for name, tensor in state.items()}
+    return {name: tensor.half() if fits_fp16(tensor) else tensor for name, tensor in state.items()}
 
 
-def fits_half(tensor: Tensor) -> bool:
+def fits_fp16(tensor: Tensor) -> bool:
     """Whether a tensor loses no more than ``MAX_ROUNDING_ERROR`` in float16."""
     if tensor.dim() < 2 or not tensor.is_floating_point():
         return False
@@ -90,7 +90,7 @@ def share_of_half(state: Mapping[str, Tensor]) -> float:
     return halves / sum(tensor.numel() for tensor in state.values())
 
 
-def without_places(config: Config) -> Config:
+def without_local_paths(config: Config) -> Config:
     """The configuration without the paths and addresses of the machine that it was used on."""
     data = config.data.model_copy(update={"root": DATA})
     vgg = config.loss.vgg if config.loss.vgg == "random" else "pretrained"

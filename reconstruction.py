@@ -33,7 +33,7 @@ from evaluation.command_line import (
     finish,
 )
 from evaluation.evaluator import Evaluation, Request
-from evaluation.metrics.suite import Network, WeightFiles, build_suite, parse_metrics
+from evaluation.metrics.suite import EvaluatedNetwork, WeightFiles, build_suite, parse_metrics
 from evaluation.processes import joined_processes
 from evaluation.results.result import ClipCoverage, Coverage, PairCoverage
 from evaluation.self_reenactment import ClipUnit, Renderer, first_pictures, pair_units
@@ -103,7 +103,7 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
             *(wanted, animator.device, options.files),
             has_source=True,
             cross_identity=False,
-            network=Network(animator, checkpoint),
+            network=EvaluatedNetwork(animator, checkpoint),
             given_landmarks=options.landmarks,
         )
         height, width = animator.size
@@ -117,7 +117,7 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
                 "landmarks": None if options.landmarks is None else str(options.landmarks),
                 "motion": "absolute",
                 "size": f"{width} x {height}",
-                "precision": animator.settled_precision(first_pictures(units)),
+                "precision": animator.checked_precision(first_pictures(units)),
                 "limit": options.limit,
                 "seed": options.seed,
                 **conditions(suite, animator.device),

@@ -24,6 +24,10 @@ import torch
 import typer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+from trainer.logger import RunLogger, ThroughputMeter
+from trainer.objective import LandmarkObjective, Objective
+from trainer.train_step import TrainStep
+from trainer.validation import LandmarkValidation, Scores, Validation
 
 from animation.animate_file import animate_file
 from animation.animator import Animator
@@ -33,7 +37,7 @@ from datasets.config import DataConfig
 from datasets.dataloader import load_batches
 from datasets.frame_pairs import FramePairs, PairDataset, PairSampler, collate, fixed_pairs
 from datasets.synthetic.clips import generate
-from datasets.training_clips import stated_geometry, training_clips, training_portraits
+from datasets.training_clips import training_clips, training_stills, with_face_crop
 from modules.checkpoints import (
     BEST,
     DISCRIMINATOR,
@@ -49,8 +53,6 @@ from modules.checkpoints import (
 from modules.discriminator import Discriminator
 from modules.mcnet import MCNet
 from training.distributed import Hosts, is_first_process, start_processes
-from training.logger import Logbook, Meter
-from training.objective import LandmarkObjective, Objective
 from training.run_checkpoints import (
     checkpoint_folder,
     checkpoints,
@@ -61,15 +63,13 @@ from training.run_checkpoints import (
     sole_training,
     write_state,
 )
-from training.train_step import Optimisation
-from training.validation import LandmarkValidation, Scores, Validation
 from utils.command_line import describe, run, writable_folder
 from utils.errors import InputError, OutputError
 from utils.files import write_text_whole, written_whole
 from utils.progress import progress_bar
 from utils.signals import deferred_signals
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 app = typer.Typer(add_completion=False)
 
 MAX_UNREADABLE = 0.05  # share of the clips and portraits
@@ -84,7 +84,7 @@ class Outcome(NamedTuple):
     signal: int | None  # that ended it early
 
 
-class Training:
+class Trainer:
     """A run in ``folder``, begun from nothing or from the weights of a checkpoint.
 
     It is resumed where ``checkpoint`` is one of the folder's own.
@@ -97,10 +97,10 @@ class Training:
         if config.data.synthetic is not None and config.data.source == "files":
             with self.accelerator.main_process_first():
                 generate(config.data.folder, config.data.synthetic)
-        config = config.model_copy(update={"data": stated_geometry(config.data)})
+        config = config.model_copy(update={"data": with_face_crop(config.data)})
         self.config, self.folder = config, folder
         self.clips = training_clips(config.data, "train")
-        self.portraits = training_portraits(config.data)
+        self.portraits = training_stills(config.data)
         self.dataset = PairDataset(self.clips, config.data, config.seed, self.portraits)
         self.batches_per_epoch = self.sampler(0).batches_per_epoch
         num_steps = config.train.epochs * self.batches_per_epoch // config.train.accumulate
@@ -109,18 +109,18 @@ class Training:
         self.scores: Scores | None = None  # at the last validation
         self.best_merit = -math.inf
         self.unreadable: set[str] = set()  # names of clips and portraits
-        self.optimisation = self.start(checkpoint)
+        self.train_step = self.start(checkpoint)
         alone = config.train.network == "landmark detector"
         self.validation = (LandmarkValidation if alone else Validation)(
             self.validation_batches(), self.accelerator
         )
         self.logbook = None
         if self.accelerator.is_main_process:
-            self.logbook = Logbook(folder, self.optimisation.step)
+            self.logbook = RunLogger(folder, self.train_step.step)
             write_text_whole(folder / "config.yaml", to_yaml(config))
 
-    def start(self, checkpoint: Path | None) -> Optimisation:
-        """The networks and optimisers before the first step."""
+    def start(self, checkpoint: Path | None) -> TrainStep:
+        """The networks and optimizers before the first step."""
         config = self.config
         resumed = checkpoint is not None and checkpoint in checkpoints(self.folder)
         torch.manual_seed(config.seed)
@@ -128,64 +128,64 @@ class Training:
         if config.loss.adversarial > 0:
             discriminator = Discriminator(config.discriminator, config.model.num_kp)
         if checkpoint is not None and not resumed:
-            log.info("Starting from the weights of %s.", checkpoint)
+            logger.info("Starting from the weights of %s.", checkpoint)
             load_strictly(model, grown(read_weights(checkpoint).model, model), checkpoint)
             judge = None if discriminator is None else read_discriminator(checkpoint)
             if discriminator is not None and judge is not None:
-                log.info("Going on with the discriminator in %s.", judge.path)
+                logger.info("Going on with the discriminator in %s.", judge.path)
                 load_strictly(discriminator, judge.state, judge.path)
         alone = config.train.network == "landmark detector"
         objective = (LandmarkObjective if alone else Objective)(model, config.loss)
-        optimisation = Optimisation(
+        train_step = TrainStep(
             objective, discriminator, config.train, config.seed, self.accelerator
         )
         if resumed:
             state = read_state(checkpoint)
             self.check_course(state["course"], checkpoint)
             if changed := list(differences(state.get("data", self.data()), self.data())):
-                log.warning("Resuming with other data: %s.", ", ".join(changed))
-            self.check_end(state["optimisation"]["step"], checkpoint)
-            optimisation.load_state(state["optimisation"])
+                logger.warning("Resuming with other data: %s.", ", ".join(changed))
+            self.check_end(state["train_step"]["step"], checkpoint)
+            train_step.load_state(state["train_step"])
             self.best_merit = state["best_merit"]
-            log.info("Resuming %s after step %d.", self.folder, optimisation.step)
-        return optimisation
+            logger.info("Resuming %s after step %d.", self.folder, train_step.step)
+        return train_step
 
     def run(self) -> Outcome:
         """Train until the last step, or until a signal asks to stop."""
-        train, optimisation = self.config.train, self.optimisation
+        train, train_step = self.config.train, self.train_step
         batches = self.batches()
-        meter = Meter(samples_per_step=self.batch_size * train.accumulate)
+        meter = ThroughputMeter(samples_per_step=self.batch_size * train.accumulate)
         with deferred_signals() as signals, logging_redirect_tqdm(), self.bar() as bar:
-            while optimisation.step < self.num_steps:
+            while train_step.step < self.num_steps:
                 with meter.timed("data"):
                     step_batches = [next(batches) for _ in range(train.accumulate)]
                 with meter.timed("step"):
-                    optimisation.take_step(step_batches, self.rate_factor())
+                    train_step.take_step(step_batches, self.rate_factor())
                     interrupted = self.hosts.any(bool(signals))
                 meter.steps += 1
                 bar.update()
 
                 if self.due(train.log_every):
                     with meter.timed("step"):
-                        found = optimisation.report()
+                        found = train_step.report()
                     bar.set_postfix(losses(found), refresh=False)
                     self.write_metrics(found | meter.read())
                 if self.due(train.validate_every):
                     self.validate()
                 if self.due(train.grid_every) and self.logbook is not None:
-                    self.logbook.grid(optimisation.step, self.validation.grid(optimisation.average))
+                    self.logbook.grid(train_step.step, self.validation.grid(train_step.ema))
                 if self.due(train.save_every) or interrupted:
                     self.save()
                 if interrupted:
                     break
-        if self.scores is None and optimisation.step == self.num_steps:  # resumed after its end
+        if self.scores is None and train_step.step == self.num_steps:  # resumed after its end
             self.validate()
         if self.logbook is not None:
             self.logbook.close()
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
         return Outcome(
-            checkpoint=checkpoint_folder(self.folder, optimisation.step),
+            checkpoint=checkpoint_folder(self.folder, train_step.step),
             scores=self.scores,
             summary="" if self.scores is None else self.validation.describe(self.scores),
             signal=signals[0] if signals else None,
@@ -193,12 +193,12 @@ class Training:
 
     def due(self, interval: int) -> bool:
         """Whether the step just taken is the last one or ends an interval."""
-        step = self.optimisation.step
+        step = self.train_step.step
         return step == self.num_steps or step % interval == 0
 
     def rate_factor(self) -> float:
         """What the next step's learning rates are multiplied by."""
-        train, step = self.config.train, self.optimisation.step
+        train, step = self.config.train, self.train_step.step
         epoch = step * train.accumulate // self.batches_per_epoch
         factor = train.gamma ** sum(epoch >= milestone for milestone in train.milestones)
         if step < train.warm_up:
@@ -221,7 +221,7 @@ class Training:
         """This process's share of every batch from the next step on."""
         batches = load_batches(
             self.dataset,
-            self.sampler(self.optimisation.step * self.config.train.accumulate),
+            self.sampler(self.train_step.step * self.config.train.accumulate),
             self.config.train.workers,
             pin_memory=self.accelerator.device.type == "cuda",
         )
@@ -240,7 +240,7 @@ class Training:
     def count_unreadable(self, names: set[str]) -> None:
         """Log every unreadable clip or portrait once; raises InputError when they are too many."""
         for name in sorted(names - self.unreadable):
-            log.warning("The clip %s cannot be read and is left out.", name)
+            logger.warning("The clip %s cannot be read and is left out.", name)
         self.unreadable |= names
         total = len(self.clips) + len(self.portraits)
         if len(self.unreadable) > MAX_UNREADABLE * total:
@@ -252,11 +252,11 @@ class Training:
 
     def validate(self) -> None:
         """Score the moving average, and keep it if it is the best so far."""
-        self.optimisation.check()
-        step = self.optimisation.step
-        scores = self.validation.score(self.optimisation.average)
+        self.train_step.check()
+        step = self.train_step.step
+        scores = self.validation.score(self.train_step.ema)
         merit = self.validation.merit(scores)
-        log.info("Step %d: %s.", step, self.validation.describe(scores))
+        logger.info("Step %d: %s.", step, self.validation.describe(scores))
         if self.logbook is not None:
             floor_values = {f"copy_source/{name}": x for name, x in self.validation.floor.items()}
             values = {f"validation/{name}": x for name, x in scores.items()}
@@ -267,9 +267,9 @@ class Training:
 
     def write_metrics(self, means: dict[str, float]) -> None:
         """Log what the steps since the last time found, and how fast they went."""
-        step, seconds = self.optimisation.step, means["seconds_per_step"]
+        step, seconds = self.train_step.step, means["seconds_per_step"]
         left = timedelta(seconds=round((self.num_steps - step) * seconds))
-        log.info(
+        logger.info(
             f"Step {step} of {self.num_steps}: loss {sum(losses(means).values()):.3f}, "
             f"{means['samples_per_second']:.2f} samples/s, {seconds:.3g} s a step, of which "
             f"{means['seconds_waiting']:.2g} s ({means['data_wait']:.0%}) waiting for data, "
@@ -278,17 +278,17 @@ class Training:
         if self.logbook is not None:
             means["epoch"] = step * self.config.train.accumulate / self.batches_per_epoch
             means["rate_factor"] = self.rate_factor()
-            means["skipped"] = int(self.optimisation.skipped)
+            means["skipped"] = int(self.train_step.skipped)
             self.logbook.scalars(step, means)
 
     def save(self) -> None:
         """Write a checkpoint and delete the oldest.  Raises OutputError where that fails."""
-        self.optimisation.check()
+        self.train_step.check()
         if not self.accelerator.is_main_process:
             return
-        place = checkpoint_folder(self.folder, self.optimisation.step)
+        place = checkpoint_folder(self.folder, self.train_step.step)
         state = {
-            "optimisation": self.optimisation.state(),
+            "train_step": self.train_step.state(),
             "best_merit": self.best_merit,
             "course": self.course(),
             "data": self.data(),
@@ -304,9 +304,9 @@ class Training:
     def save_weights(self, folder: Path) -> None:
         """Write the moving average, with the configuration in it, and the discriminator."""
         folder.mkdir(parents=True, exist_ok=True)
-        if self.optimisation.discriminator is not None:
-            write_tensors(folder / DISCRIMINATOR, self.optimisation.discriminator.state_dict())
-        save_weights(folder / WEIGHTS, self.optimisation.average, to_settings(self.config))
+        if self.train_step.discriminator is not None:
+            write_tensors(folder / DISCRIMINATOR, self.train_step.discriminator.state_dict())
+        save_weights(folder / WEIGHTS, self.train_step.ema, to_settings(self.config))
 
     def course(self) -> dict[str, Any]:
         """The settings that a resumed run must share, or it would be another run."""
@@ -345,7 +345,7 @@ class Training:
         """Raises InputError where the training would end before the step that it resumes at."""
         if step > self.num_steps:
             raise InputError(
-                f"{checkpoint} is past the end of the training, which is step {self.num_steps} by "
+                f"{checkpoint} is past the end of the trainer, which is step {self.num_steps} by "
                 "train.epochs and train.max_steps: raise them, or begin a run of another --name "
                 "from its weights."
             )
@@ -355,7 +355,7 @@ class Training:
         return progress_bar(
             hidden=not self.accelerator.is_main_process,
             total=self.num_steps,
-            initial=self.optimisation.step,
+            initial=self.train_step.step,
             unit="step",
         )
 
@@ -400,14 +400,14 @@ def command(
 
 def train_run(config: Config, checkpoint: str | None, folder: Path, *, animation: bool) -> int:
     """Train and show the result; 128 + its number where a signal ended the training."""
-    training = Training(config, folder, find_checkpoint(folder, checkpoint))
+    trainer = Trainer(config, folder, find_checkpoint(folder, checkpoint))
     try:
-        outcome = training.run()
+        outcome = trainer.run()
     except (OSError, OutputError) as error:
         if (message := describe(error)) is None:
             raise
         raise OutputError(f"{message} {what_is_kept(folder)}") from error
-    if not training.accelerator.is_main_process:
+    if not trainer.accelerator.is_main_process:
         return 0
     if outcome.signal is not None:
         typer.echo(f"Stopped and saved {outcome.checkpoint}: go on with --checkpoint last.")
@@ -430,7 +430,9 @@ def what_is_kept(folder: Path) -> str:
 
 def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
     """Animate the first person of the test split by the clip of another."""
-    clips = training_clips(data.model_copy(update={"decoded": None}), "test")  # in their own size
+    clips = training_clips(
+        data.model_copy(update={"frame_cache": None}), "test"
+    )  # in their own size
     others = [clip for clip in clips if clip.identity != clips[0].identity]
     source = output.with_name("animation_source.png")
     imageio.imwrite(source, clips[0].frames([0])[0])

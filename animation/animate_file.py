@@ -11,14 +11,14 @@ import numpy as np
 from animation.animator import Animator
 from animation.best_frame import WAITING, Options, animated, initial_keypoints
 from animation.cropper import Framing, fit_portrait
-from animation.driving import ALL, Driving, DrivingVideo, Moment, open_driving
+from animation.driving import ALL, Driving, DrivingFrame, DrivingVideo, open_driving
 from animation.motion_template import require_template_name, save_template
 from media.pictures import Picture
 from media.video import STILL_RATE, open_writer
 from media.writers import require_output
 from utils.errors import InputError
 from utils.files import require_apart
-from utils.prefetch import behind
+from utils.prefetch import write_async
 from utils.progress import progress_bar
 from utils.wording import counted
 
@@ -78,17 +78,17 @@ def animate_file(
     initial = initial_keypoints(animator, portrait.frame, moving, options)
     with open_writer(output, moving.rate, moving.sound) as writer:
 
-        def write(moment: Moment, result: Picture) -> None:
+        def write(moment: DrivingFrame, result: Picture) -> None:
             shown = [portrait.frame, *moment.pictures, result] if options.panels else [result]
             writer.write(np.hstack([portrait.output(each) for each in shown]), moment.time)
 
         with (
-            behind(write, WAITING) as hand_over,
+            write_async(write, WAITING) as submit,
             animated(animator, portrait.frame, moving, initial, options) as results,
         ):
             progress = progress_bar(results, total=moving.num_frames, unit="frame")
             for moment, result in progress:
-                hand_over(moment, result)
+                submit(moment, result)
         if recorded is not None:
             recorded.write()
     logger.info("Written: %s", output)

@@ -19,7 +19,7 @@ from media.video import read_frames
 from modules.checkpoints import weights_file
 from utils.errors import InputError
 from utils.files import file_sha256, require_apart
-from utils.prefetch import behind
+from utils.prefetch import write_async
 from utils.progress import progress_bar
 from utils.wording import counted
 
@@ -61,7 +61,7 @@ def animate_pairs(
         "checkpoint_sha256": None if checkpoint is None else file_sha256(weights_file(checkpoint)),
         "size": list(animator.size),
         "fit": animator.how_to_fit if framing is None else framing.as_text(),
-        "precision": animator.settled_precision(readable(pair_list.pairs)),
+        "precision": animator.checked_precision(readable(pair_list.pairs)),
         "motion": options.motion or "as the protocol prescribes",
         "adapt_scale": options.adapt_scale,
         "best_frame": options.best_frame,
@@ -169,12 +169,12 @@ def animate_clip(
         folder.clip_writer(
             pair, portrait.seen(portrait.frame), driving.rate, driving.sound
         ) as write,
-        behind(write, WAITING) as hand_over,
+        write_async(write, WAITING) as submit,
         animated(animator, portrait.frame, driving, initial, options) as results,
     ):
         for moment, result in results:
             (frame,) = moment.pictures
-            hand_over(portrait.seen(frame), portrait.output(result), moment.time)
+            submit(portrait.seen(frame), portrait.output(result), moment.time)
 
 
 def animate_stills(

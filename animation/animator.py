@@ -24,7 +24,7 @@ from animation.motion_transfer import (
 )
 from animation.neutral_face import NeutralSoFar, find_neutral
 from inference.device_transfer import BusyTime, Download, Transfer
-from inference.fused_network import FastEncoded
+from inference.fused_network import FusedEncoded
 from inference.precision import Inference
 from modules.checkpoints import load_model, read_config
 from modules.geometry import Keypoints
@@ -45,10 +45,10 @@ NOT_FINITE = (
 logger = logging.getLogger(__name__)
 
 
-class Begun(NamedTuple):
+class PendingBatch(NamedTuple):
     """A batch of frames that the device may still be computing."""
 
-    encoded: FastEncoded
+    encoded: FusedEncoded
     driving: Keypoints
     results: Download
 
@@ -135,7 +135,7 @@ class Animator:
         the one that is yielded.  Raises InputError for a ``strength`` that the network does not
         allow.
         """
-        yield from self.follow(
+        yield from self.animate_keypoints(
             source,
             map(self.detect, batches(frames, batch_size or self.batch_size)),
             motion=motion,
@@ -144,7 +144,7 @@ class Animator:
             strength=strength,
         )
 
-    def follow(
+    def animate_keypoints(
         self,
         source: np.ndarray,
         driving: Iterable[Keypoints],
@@ -161,7 +161,7 @@ class Animator:
         if initial is None and self.has_landmarks and motion == "relative":
             neutral_so_far = NeutralSoFar(encoded.keypoints.landmarks, self.aspect)
         scale: float | None = None
-        begun: Begun | None = None
+        begun: PendingBatch | None = None
         for keypoints in driving:
             if initial is None:
                 initial = Keypoints(*(part[:1] for part in keypoints))
@@ -206,7 +206,7 @@ class Animator:
         return max(width - 1, 1) / max(height - 1, 1)
 
     @torch.inference_mode()
-    def encode(self, *sources: np.ndarray) -> FastEncoded:
+    def encode(self, *sources: np.ndarray) -> FusedEncoded:
         """All that depends on the sources alone; one serves any number of driving frames."""
         with self.busy.counted():
             return self.network.encode(self.to_tensor(sources))
@@ -217,7 +217,7 @@ class Animator:
         with self.busy.counted():
             return self.network.detect(self.to_tensor(frames))
 
-    def render(self, encoded: FastEncoded, driving: Keypoints) -> np.ndarray:
+    def render(self, encoded: FusedEncoded, driving: Keypoints) -> np.ndarray:
         """The source moved to the driving keypoints: uint8 (B, H, W, 3).
 
         Raises InputError where a value is not finite, in float32 either.
@@ -225,14 +225,14 @@ class Animator:
         return self.finish(self.begin(encoded, driving))
 
     @torch.inference_mode()
-    def begin(self, encoded: FastEncoded, driving: Keypoints) -> Begun:
+    def begin(self, encoded: FusedEncoded, driving: Keypoints) -> PendingBatch:
         """The same, of which ``finish`` gives the frames: a GPU is not waited for."""
         with self.busy.counted():
             prediction = self.network.render(encoded, driving)
-            return Begun(encoded, driving, self.to_pictures(prediction))
+            return PendingBatch(encoded, driving, self.to_pictures(prediction))
 
     @torch.inference_mode()
-    def finish(self, begun: Begun) -> np.ndarray:
+    def finish(self, begun: PendingBatch) -> np.ndarray:
         """The frames of a batch that was begun."""
         frames, finite = begun.results.wait()
         if not finite and self.precision != torch.float32:
@@ -245,7 +245,7 @@ class Animator:
         return frames
 
     @torch.inference_mode()
-    def predict(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
+    def predict(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
         """What ``render`` rounds, on the device, finite or not: (B, 3, H, W) in [0, 1]."""
         with self.busy.counted():
             prediction = self.network.render(encoded, driving)
@@ -263,15 +263,15 @@ class Animator:
         """The type to multiply in; "auto" is not decided before a frame is rendered."""
         return self.network.precision
 
-    def settled_precision(self, pictures: Iterable[tuple[np.ndarray, np.ndarray]]) -> str:
+    def checked_precision(self, pictures: Iterable[tuple[np.ndarray, np.ndarray]]) -> str:
         """The name of the precision: "auto" is decided, if need be, by the first of ``pictures``.
 
         These are sources, each with a driving frame.
         """
-        if not self.network.is_settled:
+        if not self.network.precision_checked:
             for source, driving in itertools.islice(pictures, 1):
                 with torch.inference_mode():
-                    self.network.settle(self.encode(source), self.detect([driving]))
+                    self.network.check_precision(self.encode(source), self.detect([driving]))
         return precision_name(self.precision)
 
     def to_tensor(self, images: Sequence[np.ndarray]) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from animation.animator import Animator, Motion, batches
-from animation.driving import Driving, DrivingVideo, Moment
+from animation.driving import Driving, DrivingFrame, DrivingVideo
 from animation.motion_transfer import AS_DRIVEN, MotionStrength, shape_distances
 from faces.detectors import DetectorUnavailable
 from faces.landmarks import FaceAlignmentLandmarks, Landmarks, Pictures
@@ -46,12 +46,12 @@ def animated(
     driving: Driving,
     initial: Keypoints | None,
     options: Options,
-) -> Iterator[Iterator[tuple[Moment, Picture]]]:
+) -> Iterator[Iterator[tuple[DrivingFrame, Picture]]]:
     """Each moment of the driving motion, with what the portrait becomes by it."""
     with driving.motion(options.batch_size) as motion:
         # Two readers of one stream: the one returned is at most two batches behind the network's.
         returned, given = itertools.tee(motion)
-        results = animator.follow(
+        results = animator.animate_keypoints(
             portrait,
             (keypoints for _, keypoints in given),
             motion=options.motion or "relative",

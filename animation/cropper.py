@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ValidationError
 
 from animation.animator import Animator, Fit, require_picture
-from faces.crop import PUBLISHED, Geometry, TrainingCrop
+from faces.crop import PUBLISHED, FaceCrop, FaceCropConfig
 from faces.main_face import FacesOfVideo, main_face
 from media.pictures import Box, Picture, read_image
 from modules.checkpoints import read_config
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class Framing(NamedTuple):
     """Faces are cut as those that the network was trained on."""
 
-    geometry: Geometry
+    face_crop: FaceCropConfig
     always: bool = True  # else not in pictures of the network's size, nor where no face is found
     paste: bool = False  # the output is the source's whole picture
 
@@ -40,7 +40,7 @@ class Framing(NamedTuple):
         """All of it, for what is kept of how results were made."""
         how = "always" if self.always else "where there is a face"
         pasted = ", pasted" if self.paste else ""
-        return f"training, {how}{pasted}: {self.geometry.model_dump_json()}"
+        return f"training, {how}{pasted}: {self.face_crop.model_dump_json()}"
 
 
 class Portrait(NamedTuple):
@@ -101,7 +101,7 @@ def training_crop(
     size: tuple[int, ...],
     find: Callable[[], Box | None],
     name: Path | str,
-) -> TrainingCrop | None:
+) -> FaceCrop | None:
     """The cut around the face that ``find`` finds, in pictures of ``size`` (H, W).
 
     None where they are not to be cut.
@@ -112,7 +112,7 @@ def training_crop(
     if face is not None:
         x, y = face.centre
         logger.info("In %s: a face %.0f pixels wide, at (%.0f, %.0f).", name, face.width, x, y)
-        return TrainingCrop.around(face, framing.geometry, animator.size)
+        return FaceCrop.around(face, framing.face_crop, animator.size)
     if framing.always:
         needs = (
             "--paste needs: leave it out" if framing.paste else f"--fit training needs: {OTHERS}"
@@ -123,23 +123,26 @@ def training_crop(
 
 
 def chosen_framing(
-    fit: Fitting | None, paste: bool, checkpoint: str | Path, geometry: Geometry | None = None
+    fit: Fitting | None,
+    paste: bool,
+    checkpoint: str | Path,
+    face_crop: FaceCropConfig | None = None,
 ) -> Framing | None:
     """The framing that the options of the command line ask for.
 
-    ``geometry`` stands in place of the checkpoint's.  Where no ``fit`` is chosen, faces are cut if
+    ``face_crop`` stands in place of the checkpoint's.  Where no ``fit`` is chosen, faces are cut if
     the checkpoint states how; to paste is to cut.
     """
     if paste and fit not in (None, "training"):
         raise InputError(f"--paste undoes --fit training: leave out --fit {fit}.")
     if fit == "training" or paste:
-        return Framing(geometry or training_geometry(checkpoint), paste=paste)
-    if fit is None and (geometry := geometry or geometry_in(checkpoint)):
-        return Framing(geometry, always=False)
+        return Framing(face_crop or training_face_crop(checkpoint), paste=paste)
+    if fit is None and (face_crop := face_crop or face_crop_in(checkpoint)):
+        return Framing(face_crop, always=False)
     return None
 
 
-def training_geometry(checkpoint: str | Path) -> Geometry:
+def training_face_crop(checkpoint: str | Path) -> FaceCropConfig:
     """How the frames were cut that a network was trained on.
 
     Published checkpoints are taken to be trained on VoxCeleb1 as published.  Raises InputError
@@ -147,24 +150,24 @@ def training_geometry(checkpoint: str | Path) -> Geometry:
     """
     if read_config(checkpoint) is None:
         return PUBLISHED
-    geometry = geometry_in(checkpoint)
-    if geometry is None:
+    face_crop = face_crop_in(checkpoint)
+    if face_crop is None:
         raise InputError(
-            f"{checkpoint} does not say how its training frames were cut (data.geometry), which "
+            f"{checkpoint} does not say how its training frames were cut (data.face_crop), which "
             f"--fit training needs: name a --config that does, or {OTHERS}."
         )
-    return geometry
+    return face_crop
 
 
-def geometry_in(checkpoint: str | Path) -> Geometry | None:
+def face_crop_in(checkpoint: str | Path) -> FaceCropConfig | None:
     """The same where the checkpoint says it; None where it does not, as published ones never do."""
     config: dict[str, Any] = read_config(checkpoint) or {"data": {}}
-    stated = config["data"].get("geometry")
+    stated = config["data"].get("face_crop")
     if stated is None:
         return None
     try:
-        return Geometry.model_validate_json(json.dumps(stated))
+        return FaceCropConfig.model_validate_json(json.dumps(stated))
     except ValidationError as error:
         raise InputError(
-            f"The data.geometry in {checkpoint} is not of this version of the project: {OTHERS}."
+            f"The data.face_crop in {checkpoint} is not of this version of the project: {OTHERS}."
         ) from error

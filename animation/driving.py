@@ -24,20 +24,22 @@ from media.pictures import Picture
 from media.video import STILL_RATE, Frame, frames_at, probe, read_frames
 from modules.geometry import Keypoints
 from utils.errors import InputError
-from utils.prefetch import ahead
+from utils.prefetch import prefetch
 from utils.wording import counted
 
 ALL = slice(None)  # frames
 
 
-class Moment(NamedTuple):
+class DrivingFrame(NamedTuple):
     """One driving frame, or what is left of it in a template."""
 
     time: Fraction | None  # seconds from the first; None: where the rate puts it
     pictures: list[Picture]  # the frame at the network's size, if there is one
 
 
-Movement = Iterator[tuple[list[Moment], Keypoints]]  # the keypoints on the network's device
+KeypointBatches = Iterator[
+    tuple[list[DrivingFrame], Keypoints]
+]  # the keypoints on the network's device
 
 
 class KeptMotion:
@@ -112,10 +114,10 @@ class DrivingVideo:
             yield Frame(self.fit(image), time - start)
 
     @contextmanager
-    def motion(self, batch_size: int | None = None) -> Iterator[Movement]:
+    def motion(self, batch_size: int | None = None) -> Iterator[KeypointBatches]:
         """A thread reads two batches ahead of the network."""
         batch_size = batch_size or self.animator.batch_size
-        with ahead(self.frames(), 2 * batch_size) as frames:
+        with prefetch(self.frames(), 2 * batch_size) as frames:
             read = batches(frames, batch_size)
             if self.known is not None:
                 yield zip(map(self.moments, read), split(self.known, batch_size), strict=True)
@@ -124,16 +126,16 @@ class DrivingVideo:
                     self.keep_motion()
                 yield map(self.detect, read)
 
-    def detect(self, frames: list[Frame]) -> tuple[list[Moment], Keypoints]:
+    def detect(self, frames: list[Frame]) -> tuple[list[DrivingFrame], Keypoints]:
         keypoints = self.animator.detect([frame.image for frame in frames])
         if self.kept is not None:
             times = [time for _, time in frames] if self.video.variable_rate else []
             self.kept.add(keypoints, times)
         return self.moments(frames), keypoints
 
-    def moments(self, frames: list[Frame]) -> list[Moment]:
+    def moments(self, frames: list[Frame]) -> list[DrivingFrame]:
         varies = self.video.variable_rate
-        return [Moment(time if varies else None, [image]) for image, time in frames]
+        return [DrivingFrame(time if varies else None, [image]) for image, time in frames]
 
     def all_keypoints(self, batch_size: int | None = None) -> Keypoints:
         """Find the keypoints of all frames, keeping no picture; ``motion`` then takes these."""
@@ -196,15 +198,18 @@ class DrivingTemplate:
         self.sound: Path | None = None
 
     @contextmanager
-    def motion(self, batch_size: int | None = None) -> Iterator[Movement]:
+    def motion(self, batch_size: int | None = None) -> Iterator[KeypointBatches]:
         yield self.moments(batch_size or self.animator.batch_size)
 
-    def moments(self, batch_size: int) -> Movement:
+    def moments(self, batch_size: int) -> KeypointBatches:
         times = iter([None] * self.num_frames if self.times is None else self.times)
         start = self.times[0] if self.times else 0
         for keypoints in split(self.keypoints, batch_size):
             some = itertools.islice(times, len(keypoints.positions))
-            yield [Moment(None if time is None else time - start, []) for time in some], keypoints
+            yield (
+                [DrivingFrame(None if time is None else time - start, []) for time in some],
+                keypoints,
+            )
 
     def all_keypoints(self, batch_size: int | None = None) -> Keypoints:
         """The keypoints of all frames, whatever the batches."""

@@ -56,13 +56,14 @@ def inference(
 ) -> int:
     """Frames a second of the fast form, by precision and batch, and of whole animations."""
     from benchmarks.inference import benchmark
-    from benchmarks.subject import Subject
+    from benchmarks.target import BenchmarkTarget
     from config import load_config
     from utils.device import pick_device
 
     settings = load_config(config, overrides or [])
     return finish(
-        benchmark(Subject(settings, pick_device(device), checkpoint), seconds, sweep), output
+        benchmark(BenchmarkTarget(settings, pick_device(device), checkpoint), seconds, sweep),
+        output,
     )
 
 
@@ -149,13 +150,13 @@ def memory(
     The smaller the network, the more would what a clip leaves behind stand out.
     """
     from benchmarks.memory import LENGTHS, benchmark
-    from benchmarks.subject import Subject
+    from benchmarks.target import BenchmarkTarget
     from config import load_config
     from utils.device import pick_device
 
     settings = load_config(config, overrides or [])
-    subject = Subject(settings, pick_device(device), checkpoint)
-    return finish(benchmark(subject, lengths or LENGTHS), output)
+    target = BenchmarkTarget(settings, pick_device(device), checkpoint)
+    return finish(benchmark(target, lengths or LENGTHS), output)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from benchmarks.hardware import describe, usable_cores
 from benchmarks.report import Result, Row, Table
-from benchmarks.subject import SEED
+from benchmarks.target import SEED
 from benchmarks.timing import Call, Spread, take_turns
 from config import Config
 from datasets.augmentation import augment, shift_hue

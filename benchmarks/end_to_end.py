@@ -8,7 +8,7 @@ from PIL import Image
 from animate import Animator, Options, Timing, animate_file, save_motion
 from benchmarks.clips import head_frames, write_clip
 from benchmarks.report import Row, Table
-from benchmarks.subject import Subject
+from benchmarks.target import BenchmarkTarget
 from utils.device import pick_precision, precision_name
 
 SECONDS = 10.0  # of video
@@ -18,14 +18,14 @@ NOTE = (
 )
 
 
-def end_to_end_table(subject: Subject) -> Table:
+def end_to_end_table(target: BenchmarkTarget) -> Table:
     """An animation as animate.py makes it."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_files(folder, subject, SECONDS)
-        timing = animate_files(folder, subject)
+        write_files(folder, target, SECONDS)
+        timing = animate_files(folder, target)
     row: Row = {
-        "precision": precision_of(subject),
+        "precision": precision_of(target),
         "clip, s": SECONDS,
         "frames": timing.num_frames,
         "wall, s": timing.seconds,
@@ -36,34 +36,34 @@ def end_to_end_table(subject: Subject) -> Table:
     return Table(title="Whole animation", rows=[row], note=NOTE)
 
 
-def precision_of(subject: Subject) -> str:
+def precision_of(target: BenchmarkTarget) -> str:
     """What "auto" tries: with random weights its check might end in float32."""
-    return precision_name(pick_precision("auto", subject.device))
+    return precision_name(pick_precision("auto", target.device))
 
 
-def write_files(folder: Path, subject: Subject, seconds: float) -> None:
+def write_files(folder: Path, target: BenchmarkTarget, seconds: float) -> None:
     """A picture to animate, and a clip that drives it."""
-    Image.fromarray(head_frames(1, subject.size)[0]).save(folder / "source.png")
-    write_clip(folder / "driving.mp4", seconds, subject.size)
+    Image.fromarray(head_frames(1, target.size)[0]).save(folder / "source.png")
+    write_clip(folder / "driving.mp4", seconds, target.size)
 
 
-def animate_files(folder: Path, subject: Subject) -> Timing:
+def animate_files(folder: Path, target: BenchmarkTarget) -> Timing:
     """Animates what ``write_files`` has written."""
-    animator = loaded(subject)
+    animator = loaded(target)
     source, driving = folder / "source.png", folder / "driving.mp4"
     return animate_file(animator, source, driving, str(folder / "result.mp4"), Options())
 
 
-def save_motions(folder: Path, subject: Subject) -> None:
+def save_motions(folder: Path, target: BenchmarkTarget) -> None:
     """Save the motion of the clip that ``write_files`` has written."""
-    save_motion(loaded(subject), folder / "driving.mp4", folder / "motion.npz")
+    save_motion(loaded(target), folder / "driving.mp4", folder / "motion.npz")
 
 
-def loaded(subject: Subject) -> Animator:
+def loaded(target: BenchmarkTarget) -> Animator:
     """The network, ready to animate."""
     return Animator(
-        subject.network(),
-        subject.size,
-        device=str(subject.device),
-        precision=precision_of(subject),
+        target.network(),
+        target.size,
+        device=str(target.device),
+        precision=precision_of(target),
     )

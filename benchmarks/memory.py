@@ -11,33 +11,33 @@ from benchmarks.hardware import describe
 from benchmarks.plain import plain_form, plain_frame
 from benchmarks.processes import memory_columns, usage_of
 from benchmarks.report import Result, Row, Table
-from benchmarks.subject import Subject
+from benchmarks.target import BenchmarkTarget
 from utils.device import precision_name
 
 LENGTHS = (6, 60)  # seconds of video
 BATCHES = {"cpu": (1, 4, 16), "mps": (1, 4, 16), "cuda": (1, 16, 64)}
 
 
-def benchmark(subject: Subject, lengths: Sequence[float]) -> Result:
+def benchmark(target: BenchmarkTarget, lengths: Sequence[float]) -> Result:
     """Single batches, and clips of several lengths in seconds, each in a process of its own."""
     return Result(
         benchmark="memory",
-        settings=subject.settings,
-        hardware=describe(subject.device),
-        tables=[batches_table(subject), *clips_tables(subject, lengths)],
+        settings=target.settings,
+        hardware=describe(target.device),
+        tables=[batches_table(target), *clips_tables(target, lengths)],
     )
 
 
-def clips_tables(subject: Subject, lengths: Sequence[float]) -> list[Table]:
+def clips_tables(target: BenchmarkTarget, lengths: Sequence[float]) -> list[Table]:
     """Peak and time of whole animations, and the peak of saving the motion of the same clips."""
     animations: list[Row] = []
     motions: list[Row] = []
     first: dict[str, float] = {}  # peaks of the first length
     for length in lengths:
         with tempfile.TemporaryDirectory() as name:
-            write_files(Path(name), subject, length)
-            animation = usage_of(animate_files, Path(name), subject)
-            motion = usage_of(save_motions, Path(name), subject)
+            write_files(Path(name), target, length)
+            animation = usage_of(animate_files, Path(name), target)
+            motion = usage_of(save_motions, Path(name), target)
         timing = animation.result
         animations.append(
             {
@@ -69,13 +69,13 @@ def clips_tables(subject: Subject, lengths: Sequence[float]) -> list[Table]:
     ]
 
 
-def batches_table(subject: Subject) -> Table:
+def batches_table(target: BenchmarkTarget) -> Table:
     """Peak of a batch of driving frames, in every precision, beside the plain form's frame."""
-    usage = usage_of(render_plain, subject)
+    usage = usage_of(render_plain, target)
     rows: list[Row] = [{"form": "plain", "precision": "fp32", "batch": 1, **memory_columns(usage)}]
-    for precision in subject.precisions:
-        for batch in BATCHES[subject.device.type]:
-            usage = usage_of(render_fast, subject, precision, batch)
+    for precision in target.precisions:
+        for batch in BATCHES[target.device.type]:
+            usage = usage_of(render_fast, target, precision, batch)
             rows.append(
                 {
                     "form": "fast",
@@ -88,13 +88,13 @@ def batches_table(subject: Subject) -> Table:
     return Table(title="One batch of frames", rows=rows, note=note)
 
 
-def render_plain(subject: Subject) -> None:
-    source, driving = subject.pictures(2).split(1)
-    plain_frame(plain_form(subject.network()), source, driving)
+def render_plain(target: BenchmarkTarget) -> None:
+    source, driving = target.pictures(2).split(1)
+    plain_frame(plain_form(target.network()), source, driving)
 
 
 @torch.inference_mode()
-def render_fast(subject: Subject, precision: torch.dtype, batch: int) -> None:
-    pictures = subject.pictures(1 + batch)
-    fast = subject.fast_network(precision)
+def render_fast(target: BenchmarkTarget, precision: torch.dtype, batch: int) -> None:
+    pictures = target.pictures(1 + batch)
+    fast = target.fused_network(precision)
     fast.render(fast.encode(pictures[:1]), fast.detect(pictures[1:]))

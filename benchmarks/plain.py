@@ -18,13 +18,13 @@ from modules.discriminator import Discriminator
 from modules.mcnet import MCNet
 from training.config import TrainConfig
 from training.losses import adversarial_discriminator
-from training.objective import Draws, Objective
+from training.objective import Objective, StepNoise
 
 Result = TypeVar("Result")
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def plainly(call: Callable[[], Result]) -> Result:
+def with_default_kernels(call: Callable[[], Result]) -> Result:
     """The result of a call with PyTorch's own choice of kernels, whatever a fast path has set."""
     return with_kernels(Kernels(), call)
 
@@ -47,11 +47,11 @@ def plain_form(network: Network) -> Network:
 def plain_frame(model: MCNet, source: Tensor, driving: Tensor) -> Tensor:
     """The prediction for one driving frame, everything computed: (1, 3, H, W) in [0, 1]."""
     with torch.inference_mode():
-        return plainly(lambda: model(source, driving).prediction)
+        return with_default_kernels(lambda: model(source, driving).prediction)
 
 
 class PlainTraining:
-    """The training step of ``Optimisation``, with one process and one batch."""
+    """The training step of ``TrainStep``, with one process and one batch."""
 
     def __init__(
         self, objective: Objective, discriminator: Discriminator | None, config: TrainConfig
@@ -65,7 +65,7 @@ class PlainTraining:
         }
         if discriminator is not None:
             self.networks["discriminator"] = [*discriminator.parameters()]
-        self.optimisers = [
+        self.optimizers = [
             torch.optim.Adam(
                 parameters,
                 lr=getattr(config.learning_rate, name),
@@ -75,14 +75,14 @@ class PlainTraining:
             )
             for name, parameters in self.networks.items()
         ]
-        self.average = {name: value.clone() for name, value in model.state_dict().items()}
+        self.ema = {name: value.clone() for name, value in model.state_dict().items()}
         self.steps = 0
 
-    def take_step(self, pairs: FramePairs, draws: Draws) -> dict[str, float]:
+    def take_step(self, pairs: FramePairs, noise: StepNoise) -> dict[str, float]:
         """One step on pairs of frames; returns the weighted losses."""
         pairs = FramePairs(*(part.to(self.device) for part in pairs))
-        draws = Draws(*(part.to(self.device) for part in draws))
-        step = self.objective(pairs, draws, self.discriminator)
+        noise = StepNoise(*(part.to(self.device) for part in noise))
+        step = self.objective(pairs, noise, self.discriminator)
         losses: dict[str, Tensor] = dict(step.losses)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
         if self.discriminator is not None:
@@ -93,20 +93,20 @@ class PlainTraining:
             losses["discriminator"] = adversarial_discriminator(real, fake)
             torch.autograd.backward(losses["discriminator"])
         for parameters in self.networks.values():
-            nn.utils.clip_grad_norm_(parameters, self.config.clip, foreach=False)
-        for optimiser in self.optimisers:
-            optimiser.step()
-            optimiser.zero_grad()
-        self.update_average()
+            nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm, foreach=False)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.update_ema()
         return {name: loss.item() for name, loss in losses.items()}
 
     @torch.no_grad()
-    def update_average(self) -> None:
+    def update_ema(self) -> None:
         """Move the average of the weights towards those of the network."""
-        decay = min(self.config.average_decay, (1 + self.steps) / (10 + self.steps))
+        decay = min(self.config.ema_decay, (1 + self.steps) / (10 + self.steps))
         for name, value in self.objective.model.state_dict().items():
             if value.is_floating_point():
-                self.average[name] = decay * self.average[name] + (1 - decay) * value
+                self.ema[name] = decay * self.ema[name] + (1 - decay) * value
             else:
-                self.average[name] = value.clone()
+                self.ema[name] = value.clone()
         self.steps += 1

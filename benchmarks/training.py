@@ -9,10 +9,10 @@ from accelerate import Accelerator
 
 from benchmarks.counting import counter
 from benchmarks.hardware import Peaks, arithmetic, describe, measure_peaks, peak_table
-from benchmarks.plain import PlainTraining, plain_form, plainly
+from benchmarks.plain import PlainTraining, plain_form, with_default_kernels
 from benchmarks.processes import memory_columns, usage_of
 from benchmarks.report import Result, Row, Table, Value
-from benchmarks.subject import SEED, Subject
+from benchmarks.target import SEED, BenchmarkTarget
 from benchmarks.timing import Call, take_turns
 from config import Config, load_config
 from datasets.frame_pairs import FramePairs, unlabelled
@@ -20,21 +20,21 @@ from modules.discriminator import Discriminator
 from modules.mcnet import MCNet
 from training.config import TrainConfig
 from training.distributed import start_processes
-from training.objective import Objective, draw
-from training.train_step import Optimisation
+from training.objective import Objective, sample_noise
+from training.train_step import TrainStep
 from utils.device import PRECISIONS
 from utils.errors import InputError
 
-Way = Literal["plain", "ours", "ours, checkpointing"]
-WAYS: tuple[Way, ...] = get_args(Way)
+Variant = Literal["plain", "ours", "ours, activation_checkpointing"]
+WAYS: tuple[Variant, ...] = get_args(Variant)
 PLAIN_NOTE = (
-    "The plain step computes the same objective in float32, channels first, with an optimiser "
+    "The plain step computes the same objective in float32, channels first, with an optimizer "
     "that goes from parameter to parameter. The share of the peak counts the operations of the "
     "plain step, backward pass included."
 )
 PARTS_NOTE = (
     "Of the training step above: the backward pass is what gradients take more than the losses, "
-    "the optimiser (with clipping and moving average) what a step takes more than gradients."
+    "the optimizer (with clipping and moving average) what a step takes more than gradients."
 )
 MEMORY_NOTE = (
     "Each way takes one step in a process of its own, the first, which fills Adam's state."
@@ -68,9 +68,9 @@ def build(config: Config) -> Networks:
     return Networks(Objective(model, config.loss), discriminator)
 
 
-def start(config: Config, accelerator: Accelerator) -> Optimisation:
+def start(config: Config, accelerator: Accelerator) -> TrainStep:
     """The training as train.py sets it up."""
-    return Optimisation(*build(config), config.train, SEED, accelerator)
+    return TrainStep(*build(config), config.train, SEED, accelerator)
 
 
 def start_plain(config: Config, device: torch.device) -> PlainTraining:
@@ -105,7 +105,7 @@ def benchmark(config: Config, device: torch.device, seconds: float) -> Result:
     del plain, training
     tables.append(memory_table(config))
     settings: dict[str, Value] = {
-        **Subject(config, device).settings,
+        **BenchmarkTarget(config, device).settings,
         "batch": config.train.batch_size,
         "precision": config.train.precision,
         "VGG-19": config.loss.vgg,
@@ -124,22 +124,22 @@ def arithmetics(config: TrainConfig, device: torch.device) -> list[str]:
 
 def random_batch(config: Config, device: torch.device) -> FramePairs:
     """Pairs as they come from the loader."""
-    pictures = Subject(config, torch.device("cpu")).pictures(2 * config.train.batch_size)
+    pictures = BenchmarkTarget(config, torch.device("cpu")).pictures(2 * config.train.batch_size)
     return unlabelled(*(pictures.pin_memory() if device.type == "cuda" else pictures).chunk(2))
 
 
 def plain_step(plain: PlainTraining, batch: FramePairs) -> dict[str, float]:
     generator = torch.Generator().manual_seed(plain.steps)
-    draws = draw(plain.objective.model, len(batch.source), generator)
-    return plainly(partial(plain.take_step, batch, draws))
+    noise = sample_noise(plain.objective.model, len(batch.source), generator)
+    return with_default_kernels(partial(plain.take_step, batch, noise))
 
 
-def training_step(training: Optimisation, batch: FramePairs) -> None:
+def training_step(training: TrainStep, batch: FramePairs) -> None:
     training.take_step([batch], rate_factor=1.0)
 
 
 def speed_table(
-    plain: PlainTraining, training: Optimisation, batch: FramePairs, peaks: Peaks, seconds: float
+    plain: PlainTraining, training: TrainStep, batch: FramePairs, peaks: Peaks, seconds: float
 ) -> Table:
     """Time of a step, ratio, share of the peak."""
     with counter() as counted:
@@ -167,8 +167,8 @@ def speed_table(
     return Table(title="Training steps", rows=rows, note=PLAIN_NOTE)
 
 
-def parts_table(training: Optimisation, batch: FramePairs, seconds: float) -> Table:
-    """Forward pass, backward pass and optimiser, from what nested calls take."""
+def parts_table(training: TrainStep, batch: FramePairs, seconds: float) -> Table:
+    """Forward pass, backward pass and optimizer, from what nested calls take."""
     calls: dict[str, Call] = {
         "losses": partial(losses, training, batch),
         "gradients": partial(gradients, training, batch),
@@ -178,7 +178,7 @@ def parts_table(training: Optimisation, batch: FramePairs, seconds: float) -> Ta
     parts = {
         "forward": took["losses"],
         "backward": took["gradients"] - took["losses"],
-        "optimiser": took["step"] - took["gradients"],
+        "optimizer": took["step"] - took["gradients"],
     }
     rows: list[Row] = [
         {"part": part, "ms": 1e3 * time, "of the step, %": 100 * time / took["step"]}
@@ -187,14 +187,14 @@ def parts_table(training: Optimisation, batch: FramePairs, seconds: float) -> Ta
     return Table(title="Parts of a training step", rows=rows, note=PARTS_NOTE)
 
 
-def losses(training: Optimisation, batch: FramePairs) -> object:
+def losses(training: TrainStep, batch: FramePairs) -> object:
     """The forward pass of a step."""
     inputs = training.prepare(batch, 0)
     with training.accelerator.autocast():
         return training.wrapped["objective"](*inputs, training.discriminator)
 
 
-def gradients(training: Optimisation, batch: FramePairs) -> object:
+def gradients(training: TrainStep, batch: FramePairs) -> object:
     """Its forward and backward passes."""
     return training.accumulate_gradients(training.prepare(batch, 0), exchange=True)
 
@@ -207,11 +207,11 @@ def memory_table(config: Config) -> Table:
     return Table(title="Memory of a training step", rows=rows, note=MEMORY_NOTE)
 
 
-def first_step(config: Config, way: Way) -> None:
+def first_step(config: Config, way: Variant) -> None:
     """One step of a new training."""
-    checkpointing = way == "ours, checkpointing"
-    compiled = config.train.compile and not checkpointing  # they exclude each other
-    changes = {"checkpointing": checkpointing, "compile": compiled}
+    activation_checkpointing = way == "ours, activation_checkpointing"
+    compiled = config.train.compile and not activation_checkpointing  # they exclude each other
+    changes = {"activation_checkpointing": activation_checkpointing, "compile": compiled}
     train = config.train.model_copy(update=changes)
     config = config.model_copy(update={"train": train})
     accelerator = start_processes(config.train)

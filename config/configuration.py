@@ -21,7 +21,7 @@ from pydantic import Field, NonNegativeInt, ValidationError
 
 from config.foreign import is_foreign, translate
 from datasets.config import DataConfig
-from modules.checkpoints import read_config
+from modules.checkpoints import read_config, with_current_names
 from modules.discriminator import DiscriminatorConfig
 from modules.mcnet import ModelConfig
 from training.config import TrainConfig
@@ -86,7 +86,7 @@ def parse_override(text: str) -> DictConfig:
     """The settings of one NAME=VALUE."""
     if not text.partition("=")[0].strip() or "=" not in text:
         raise InputError(f"--set {text} is not NAME=VALUE: train.batch_size=4, for example.")
-    return OmegaConf.from_dotlist([text])
+    return current(OmegaConf.from_dotlist([text]))
 
 
 def read(path: Path) -> DictConfig:
@@ -94,7 +94,12 @@ def read(path: Path) -> DictConfig:
     settings = OmegaConf.load(path)
     if not isinstance(settings, DictConfig):
         raise InputError(f"{path} is not a configuration: it holds no sections.")
-    return translated(settings, path) if is_foreign(settings) else settings
+    return translated(settings, path) if is_foreign(settings) else current(settings)
+
+
+def current(settings: DictConfig) -> DictConfig:
+    """Settings in which those of earlier versions have today's names."""
+    return OmegaConf.create(with_current_names(OmegaConf.to_container(settings)))
 
 
 def translated(theirs: DictConfig, path: Path) -> DictConfig:

@@ -65,7 +65,7 @@ def voxceleb(
     from datasets.preprocessing.report import Shard
     from datasets.preprocessing.run import finish
     from datasets.preprocessing.voxceleb import prepare
-    from utils.worker_pool import num_cores
+    from utils.worker_pool import usable_cores
 
     downloader = None
     if download:
@@ -73,7 +73,7 @@ def voxceleb(
         downloader = Downloader(videos, rate_limit=limit, retries=retries)
     report = prepare(
         *(metadata, videos, output, Form(geometry, size, format)),
-        workers=workers or num_cores(),
+        workers=workers or usable_cores(),
         shard=Shard.parse(shard),
         downloader=downloader,
     )
@@ -91,9 +91,9 @@ def celebv(
     """The pictures of CelebV in the layout that lists of pairs name."""
     from datasets.preprocessing.celebv import prepare
     from datasets.preprocessing.run import finish
-    from utils.worker_pool import num_cores
+    from utils.worker_pool import usable_cores
 
-    return finish(prepare(input, output, size, workers=workers or num_cores()), output)
+    return finish(prepare(input, output, size, workers=workers or usable_cores()), output)
 
 
 @app.command()
@@ -134,7 +134,7 @@ def videos(
     from datasets.preprocessing.run import finish
     from datasets.preprocessing.tracks import Limits
     from datasets.preprocessing.videos import prepare
-    from utils.worker_pool import num_cores
+    from utils.worker_pool import usable_cores
 
     report = prepare(
         *(input, output, Form("square", size, format)),
@@ -143,7 +143,7 @@ def videos(
         detector=detector,
         test_share=test_share,
         seed=seed,
-        workers=workers or num_cores(),
+        workers=workers or usable_cores(),
         shard=Shard.parse(shard),
     )
     return finish(report, output)
@@ -179,12 +179,12 @@ def check(
     from datasets.inspection.check import PROBLEMS_LEFT
     from datasets.inspection.check import check as run_check
     from utils.files import require_apart, write_text_whole
-    from utils.worker_pool import num_cores
+    from utils.worker_pool import usable_cores
 
     if output is not None:
         require_apart(output, root)
     report = run_check(
-        root, fix=fix, size=size, min_frames=min_frames, workers=workers or num_cores()
+        root, fix=fix, size=size, min_frames=min_frames, workers=workers or usable_cores()
     )
     typer.echo(report.table())
     if output is not None:
@@ -217,7 +217,7 @@ def stats(
     """People, clips, seconds, sizes, brightness, motion; a contact sheet; coverage of a list."""
     from datasets.inspection.stats import write_stats
     from datasets.preprocessing.run import SOME_SKIPPED
-    from utils.worker_pool import num_cores
+    from utils.worker_pool import usable_cores
 
     found = write_stats(
         *(root, output),
@@ -225,7 +225,7 @@ def stats(
         pairs=pairs,
         each=each,
         count=count,
-        workers=workers or num_cores(),
+        workers=workers or usable_cores(),
     )
     typer.echo(found.table())
     typer.echo(f"\nWritten: {output}")
@@ -246,9 +246,9 @@ def landmarks(
     from datasets.preprocessing.landmarks import prepare
     from datasets.preprocessing.report import Shard
     from datasets.preprocessing.run import finish
-    from utils.worker_pool import num_cores
+    from utils.worker_pool import usable_cores
 
-    report = prepare(root, output, workers=workers or num_cores(), shard=Shard.parse(shard))
+    report = prepare(root, output, workers=workers or usable_cores(), shard=Shard.parse(shard))
     return finish(report, output)
 
 
@@ -264,9 +264,9 @@ def stream(
     """Write clips into the shards of a stream, which data.source=stream trains from."""
     from datasets.preprocessing.run import SOME_SKIPPED
     from datasets.streaming.writer import write_stream
-    from utils.worker_pool import num_cores
+    from utils.worker_pool import usable_cores
 
-    report = write_stream(root, output, workers or num_cores())
+    report = write_stream(root, output, workers or usable_cores())
     for reason, clips in report.skipped.items():
         for name, detail in clips.items():
             typer.echo(f"{reason}: {name}: {detail}", err=True)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datasets.config import AugmentationConfig, PortraitConfig
+from datasets.config import AugmentationConfig, StillsConfig
 from modules.face_landmarks import MIRRORED
 from modules.geometry import coordinate_grid, inverse_2x2, resize
 from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform
@@ -20,25 +20,25 @@ def augment(
     pair: Tensor,
     landmarks: Tensor,
     config: AugmentationConfig,
-    draws: np.random.Generator,
-    portrait: PortraitConfig | None = None,
+    rng: np.random.Generator,
+    portrait: StillsConfig | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The pair (2, 3, H, W) of 8 bits flipped in space and in time, moved, and in other colours.
 
     With its landmarks (2, 68, 2) in [-1, 1].  ``portrait`` says that both frames are one picture,
     which are then moved apart.
     """
-    mirror, exchange = draws.random(2) < 0.5
+    mirror, exchange = rng.random(2) < 0.5
     if config.horizontal_flip and mirror:
         pair, landmarks = pair.flip(-1), mirrored(landmarks)
     if config.time_flip and exchange:
         pair, landmarks = pair.flip(0), landmarks.flip(0)
     if portrait is not None:
-        pair, landmarks = move(pair, landmarks, config, portrait.warp, draws, apart=True)
+        pair, landmarks = move(pair, landmarks, config, portrait.warp, rng, apart=True)
     elif config.scale or config.shift or config.rotation or config.warp:
-        pair, landmarks = move(pair, landmarks, config, config.warp, draws, apart=False)
-    pair = jitter(pair, config, draws)
-    if config.soft > 0 and draws.random() < config.soft:
+        pair, landmarks = move(pair, landmarks, config, config.warp, rng, apart=False)
+    pair = jitter(pair, config, rng)
+    if config.soft > 0 and rng.random() < config.soft:
         pair = soften(pair)
     return pair, landmarks
 
@@ -59,7 +59,7 @@ def move(
     landmarks: Tensor,
     config: AugmentationConfig,
     warp: float,
-    draws: np.random.Generator,
+    rng: np.random.Generator,
     *,
     apart: bool,
 ) -> tuple[Tensor, Tensor]:
@@ -69,10 +69,10 @@ def move(
     ``warp`` times as strongly.  What comes from outside of a frame is its reflection.
     """
     num, size = len(frames), frames.shape[-2:]
-    likewise = draws.uniform(-1, 1, size=(num if apart else 1, 4))
+    likewise = rng.uniform(-1, 1, size=(num if apart else 1, 4))
     similarity = torch.from_numpy(similarities(likewise, config, size)).float().expand(num, 2, 3)
-    affine = warp * AFFINE_STD * draws.standard_normal((num, 2, 3))
-    control = warp * CONTROL_STD * draws.standard_normal((num, CONTROL_POINTS**2))
+    affine = warp * AFFINE_STD * rng.standard_normal((num, 2, 3))
+    control = warp * CONTROL_STD * rng.standard_normal((num, CONTROL_POINTS**2))
     bend = RandomTransform(torch.from_numpy(affine).float(), torch.from_numpy(control).float())
 
     points = coordinate_grid(COARSE, like=similarity).flatten(0, 1) @ similarity[:, :, :2].mT
@@ -104,7 +104,7 @@ def similarities(
     return matrices
 
 
-def jitter(images: Tensor, config: AugmentationConfig, draws: np.random.Generator) -> Tensor:
+def jitter(images: Tensor, config: AugmentationConfig, rng: np.random.Generator) -> Tensor:
     """Images (B, 3, H, W) of 8 bits in other colours: one draw for all, its steps in any order.
 
     The steps are computed in float32 in [0, 1] and rounded once, at the end.
@@ -118,8 +118,8 @@ def jitter(images: Tensor, config: AugmentationConfig, draws: np.random.Generato
         (F.adjust_saturation, 1.0, config.saturation),
         (shift_hue, 0.0, config.hue),
     )
-    amounts = draws.uniform(-1, 1, size=len(steps))
-    order = draws.permutation(len(steps))
+    amounts = rng.uniform(-1, 1, size=len(steps))
+    order = rng.permutation(len(steps))
     if not any(strength > 0 for _, _, strength in steps):
         return images
     colours = images.float().div_(255)

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from datasets.synthetic.clips import SyntheticConfig
-from faces.crop import Geometry
+from faces.crop import FaceCropConfig
 from utils.errors import InputError
 from utils.section import Section
 
@@ -51,8 +51,8 @@ class AugmentationConfig(Section):
     soft: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of pairs shown at half their resolution
 
 
-class PortraitConfig(Section):
-    """Section ``data.portraits``: still pictures, which are people with one frame.
+class StillsConfig(Section):
+    """Section ``data.stills``: still pictures, which are people with one frame.
 
     Both frames of a pair are made of the one picture: each is scaled, shifted and turned by itself.
     """
@@ -75,11 +75,13 @@ class DataConfig(Section):
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of people, where root is not split
     split_seed: NonNegativeInt = 0  # chooses these people
     augmentation: AugmentationConfig = AugmentationConfig()
-    decoded: Folder | None = None  # keeps all frames of files decoded: 196 KB each, at 256 x 256
-    portraits: PortraitConfig | None = None  # a second kind of pairs
+    frame_cache: Folder | None = (
+        None  # keeps all frames of files decoded: 196 KB each, at 256 x 256
+    )
+    stills: StillsConfig | None = None  # a second kind of pairs
     landmarks: Folder | None = None  # of files of facial landmarks, as of `datasets landmarks`
     synthetic: SyntheticConfig | None = None  # files to generate at root when it is not there
-    geometry: Geometry | None = None  # how the frames were cut; else what geometry.json says
+    face_crop: FaceCropConfig | None = None  # how the frames were cut; else what geometry.json says
 
     @model_validator(mode="after")
     def only_streams_have_urls(self) -> "DataConfig":
@@ -91,8 +93,8 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def only_files_are_decoded(self) -> "DataConfig":
-        if self.source == "stream" and self.decoded is not None:
-            raise ValueError("decoded keeps the frames of files: leave it out for a stream")
+        if self.source == "stream" and self.frame_cache is not None:
+            raise ValueError("frame_cache keeps the frames of files: leave it out for a stream")
         return self
 
     @model_validator(mode="after")

@@ -21,12 +21,12 @@ from utils.errors import InputError, OutputError
 from utils.files import flush, state_of
 from utils.progress import progress_bar
 from utils.wording import counted
-from utils.worker_pool import WorkerDied, num_cores, run_jobs
+from utils.worker_pool import WorkerDied, map_in_processes, usable_cores
 
 logger = logging.getLogger(__name__)
 
 
-class DecodedClip:
+class CachedClip:
     """A clip, with its frames in a ``.npy`` file (T, H, W, 3) of 8 bits."""
 
     def __init__(self, clip: Clip, file: Path, size: tuple[int, int]) -> None:
@@ -55,9 +55,9 @@ class DecodedClip:
         return self.clip.path
 
 
-def decoded_clips(
+def cached_clips(
     clips: Sequence[Clip], folder: Path, size: tuple[int, int]
-) -> list[Clip | DecodedClip]:
+) -> list[Clip | CachedClip]:
     """The clips with their frames decoded into ``folder``, at a height and width.
 
     What lies there of an earlier time is taken, where the clip has not changed.  A clip that turns
@@ -65,7 +65,7 @@ def decoded_clips(
     has no room for all of them.
     """
     decoded = [
-        DecodedClip(clip, folder / f"{state_of([clip.path])[:16]}-{size[1]}x{size[0]}.npy", size)
+        CachedClip(clip, folder / f"{state_of([clip.path])[:16]}-{size[1]}x{size[0]}.npy", size)
         for clip in clips
     ]
     try:
@@ -75,7 +75,7 @@ def decoded_clips(
             if missing:
                 _make_room(folder, sum(prod(one.shape) for one in missing))
                 logger.info("Decoding %s into %s.", counted(len(missing), "clip"), folder)
-            jobs = run_jobs(_decode, missing, num_cores())
+            jobs = map_in_processes(_decode, missing, usable_cores())
             for one, problem in progress_bar(jobs, total=len(missing), unit="clip"):
                 if problem is not None:
                     died = isinstance(problem, WorkerDied)
@@ -84,7 +84,7 @@ def decoded_clips(
     except OSError as error:
         raise OutputError(
             f"The folder of decoded frames {folder} cannot be written ({error.strerror}): leave "
-            "data.decoded out, or set it to another."
+            "data.frame_cache out, or set it to another."
         ) from error
     return [one.clip if one.read() is None else one for one in decoded]
 
@@ -97,11 +97,11 @@ def _make_room(folder: Path, needed: int) -> None:
     if needed > free:
         raise OutputError(
             f"The decoded frames take {needed / 1e6:,.1f} MB, and {folder} has room for "
-            f"{free / 1e6:,.1f} MB: leave data.decoded out, or set it to another folder."
+            f"{free / 1e6:,.1f} MB: leave data.frame_cache out, or set it to another folder."
         )
 
 
-def _decode(job: DecodedClip) -> InputError | None:
+def _decode(job: CachedClip) -> InputError | None:
     """Writes the frames of a clip, all or none; what is wrong with the clip, if anything is."""
     clip, file, (_, height, width, _) = job.clip, job.file, job.shape
     temporary = file.with_name(f".{file.name}.new")

@@ -18,9 +18,9 @@ from torch.utils.data import Dataset, Sampler
 from datasets.augmentation import augment
 from datasets.clips import Clip
 from datasets.config import DataConfig
-from datasets.frame_cache import DecodedClip
+from datasets.frame_cache import CachedClip
 from datasets.landmark_files import landmark_file
-from datasets.stills import Portrait
+from datasets.stills import Still
 from datasets.streaming.storage import StreamError
 from datasets.training_clips import TrainingClip
 from media.pictures import resized
@@ -93,7 +93,7 @@ class PairDataset(Dataset[Pair]):
         clips: Sequence[TrainingClip],
         config: DataConfig,
         seed: int,
-        portraits: Sequence[Portrait] = (),
+        portraits: Sequence[Still] = (),
     ) -> None:
         self.clips, self.config, self.seed = clips, config, seed
         self.choices = _by_identity(clips) if config.identity_sampling else [[c] for c in clips]
@@ -105,16 +105,16 @@ class PairDataset(Dataset[Pair]):
     def __getitem__(self, key: Key) -> Pair:
         """The pair of a key; an unreadable clip is named in it, and any other takes its place."""
         epoch, index = key
-        draws = np.random.default_rng([self.seed, epoch, index])
+        rng = np.random.default_rng([self.seed, epoch, index])
         choices: Sequence[TrainingClip] = self.choices[index % len(self.choices)]
         unreadable: list[str] = []
-        still = self.config.portraits
-        if self.portraits and still is not None and draws.random() < still.share:
-            choices = self.portraits[int(draws.integers(len(self.portraits)))]
+        still = self.config.stills
+        if self.portraits and still is not None and rng.random() < still.share:
+            choices = self.portraits[int(rng.integers(len(self.portraits)))]
         while len(unreadable) < MAX_DRAWS:
-            clip = choices[int(draws.integers(len(choices)))]
+            clip = choices[int(rng.integers(len(choices)))]
             try:
-                numbers = _two_frames(clip, draws)
+                numbers = _two_frames(clip, rng)
                 pair = load_frames(clip, numbers, self.config.frame_size)
                 landmarks = load_landmarks(clip, numbers, self.config.landmarks)
             except StreamError:
@@ -123,9 +123,9 @@ class PairDataset(Dataset[Pair]):
                 unreadable.append(clip.name)
                 choices = self.clips
             else:
-                moved_by = still if isinstance(clip, Portrait) else None
+                moved_by = still if isinstance(clip, Still) else None
                 (source, driving), landmarks = augment(
-                    pair, landmarks, self.config.augmentation, draws, moved_by
+                    pair, landmarks, self.config.augmentation, rng, moved_by
                 )
                 return Pair(source, driving, landmarks, clip.name, tuple(unreadable))
         raise InputError(f"{MAX_DRAWS} clips in a row are unreadable, the last {unreadable[-1]}.")
@@ -161,8 +161,8 @@ class PairSampler(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         epoch, first = divmod(self.start_batch, self.batches_per_epoch)
         while True:
-            draws = np.random.default_rng([self.seed, epoch, self.num_pairs])  # no index is that
-            order = draws.permutation(self.num_pairs).tolist()
+            rng = np.random.default_rng([self.seed, epoch, self.num_pairs])  # no index is that
+            order = rng.permutation(self.num_pairs).tolist()
             for batch in range(first, self.batches_per_epoch):
                 start = (batch * self.world_size + self.rank) * self.batch_size
                 yield [(epoch, index) for index in order[start : start + self.batch_size]]
@@ -189,7 +189,7 @@ def load_frames(clip: TrainingClip, numbers: Sequence[int], size: tuple[int, int
 def load_landmarks(clip: TrainingClip, numbers: Sequence[int], folder: Path | None) -> Tensor:
     """Landmarks of frames of a clip, (N, 68, 2) in [-1, 1]; NaN where ``folder`` has none."""
     file = None
-    if folder is not None and isinstance(clip, Clip | DecodedClip | Portrait):
+    if folder is not None and isinstance(clip, Clip | CachedClip | Still):
         file = landmark_file(folder, clip.path)
     if file is None:
         return torch.full((len(numbers), NUM_LANDMARKS, 2), torch.nan)
@@ -236,8 +236,8 @@ def _in_turns(clips: Iterable[TrainingClip]) -> list[TrainingClip]:
     return [clip for turn in rounds for clip in turn if clip is not None]
 
 
-def _two_frames(clip: TrainingClip, draws: np.random.Generator) -> list[int]:
+def _two_frames(clip: TrainingClip, rng: np.random.Generator) -> list[int]:
     """Two frame numbers in order, different where the clip has two."""
     if clip.num_frames == 1:
         return [0, 0]
-    return sorted(draws.choice(clip.num_frames, size=2, replace=False).tolist())
+    return sorted(rng.choice(clip.num_frames, size=2, replace=False).tolist())

@@ -10,13 +10,13 @@ from typing import Literal
 from pydantic import JsonValue, PositiveInt, ValidationError
 
 from datasets.clips import clip_name
-from faces.crop import Geometry
+from faces.crop import FaceCropConfig
 from media.pictures import Box
 from utils.errors import InputError
 from utils.files import passed_over, write_text_whole
 from utils.section import Section
 
-SETTINGS, GEOMETRY = "dataset.json", "geometry.json"
+SETTINGS, FACE_CROP = "dataset.json", "geometry.json"
 
 
 class Record(Section):
@@ -96,11 +96,11 @@ def _difference(found: DatasetSettings | None, wanted: DatasetSettings) -> str:
     return f"other settings of {', '.join(others)}"
 
 
-def read_geometry(root: Path) -> Geometry | None:
+def read_face_crop(root: Path) -> FaceCropConfig | None:
     """The geometry of the clips in ``root``, None where nothing says it.  Raises InputError."""
-    path = root / GEOMETRY
+    path = root / FACE_CROP
     try:
-        return Geometry.model_validate_json(path.read_text())
+        return FaceCropConfig.model_validate_json(path.read_text())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, ValidationError) as error:

@@ -10,7 +10,7 @@ from utils.errors import InputError
 from utils.files import passed_over
 
 
-class Portrait(NamedTuple):
+class Still(NamedTuple):
     """One picture of one person: a clip of one frame."""
 
     path: Path
@@ -27,15 +27,14 @@ class Portrait(NamedTuple):
         return self.path
 
 
-def find_portraits(root: Path, unwanted: Collection[str]) -> list[Portrait]:
+def find_stills(root: Path, unwanted: Collection[str]) -> list[Still]:
     """The pictures in a folder, in the order of their names; ``unwanted`` people are left out.
 
     Raises InputError where there is none, or one that is no picture.
     """
     if not root.is_dir():
         raise InputError(
-            f"The folder of portraits {root} does not exist: set data.portraits.root to one that "
-            "does."
+            f"The folder of portraits {root} does not exist: set data.stills.root to one that does."
         )
     paths = sorted(
         path
@@ -48,7 +47,7 @@ def find_portraits(root: Path, unwanted: Collection[str]) -> list[Portrait]:
         picture_size(path)  # opens it
         name = clip_name(path)
         if identity_of(name) not in unwanted:
-            portraits.append(Portrait(path, name, identity_of(name)))
+            portraits.append(Still(path, name, identity_of(name)))
     if not portraits:
         raise InputError(f"{root} holds no portraits of people outside of the test split.")
     return portraits

@@ -70,7 +70,7 @@ def folders(
     from evaluation.command_line import conditions, finish
     from evaluation.evaluator import Evaluation, Request
     from evaluation.folders import pair_folders
-    from evaluation.metrics.suite import Network, WeightFiles, build_suite, parse_metrics
+    from evaluation.metrics.suite import EvaluatedNetwork, WeightFiles, build_suite, parse_metrics
     from evaluation.processes import joined_processes
     from modules.checkpoints import weights_file
     from utils.device import pick_device
@@ -92,7 +92,7 @@ def folders(
             animator = Animator.from_checkpoint(
                 checkpoint, fit="squash", device=device, precision="fp32"
             )
-            network = Network(animator, checkpoint)
+            network = EvaluatedNetwork(animator, checkpoint)
         suite = build_suite(
             *(wanted, chosen, WeightFiles(openface, arcface)),
             has_source=source is not None,

@@ -15,9 +15,9 @@ from evaluation.metrics.fid import frechet_distance
 from evaluation.metrics.metric import Frames, Metric, Unavailable
 from evaluation.metrics.registry import COLUMNS
 from evaluation.metrics.suite import Suite
-from evaluation.partial_results import Features, Parts
+from evaluation.partial_results import Features, PartialResults
 from evaluation.processes import Processes
-from evaluation.recorder import NUM_EXAMPLES, Extremes, Recorder, Seen
+from evaluation.recorder import NUM_EXAMPLES, ClipObservations, TopExamples, UnitMetrics
 from evaluation.results.frame_table import FrameTable, write_frames
 from evaluation.results.report import Example, html
 from evaluation.results.result import (
@@ -65,7 +65,7 @@ class Evaluation:
     ) -> None:
         self.units, self.render, self.suite, self.request = units, render, suite, request
         self.output, self.processes = output, processes
-        self.parts = Parts(output / "parts", len(units))
+        self.parts = PartialResults(output / "parts", len(units))
         of_clips = {column for metric in suite.clip_metrics for column in metric.columns}
         per_frame = [c for c in COLUMNS if c in suite.columns and c not in of_clips]
         self.ranked_by = per_frame[0] if per_frame else None
@@ -103,8 +103,8 @@ class Evaluation:
             if not self.parts.has(number)
         ]
         units = [self.units[number] for number in numbers]
-        recorder = Recorder(self.suite, self.ranked_by)
-        extremes = Extremes(NUM_EXAMPLES)
+        recorder = UnitMetrics(self.suite, self.ranked_by)
+        extremes = TopExamples(NUM_EXAMPLES)
         remaining = iter(numbers)
         total = sum(unit.num_frames for unit in units) or None
         with progress_bar(total=total, unit="frame", hidden=not self.processes.is_main) as progress:
@@ -119,9 +119,9 @@ class Evaluation:
                     part = recorder.part()
                     shown = extremes.among(part.examples)
                     self.parts.write(next(remaining), part._replace(examples=shown))
-                    recorder = Recorder(self.suite, self.ranked_by)
+                    recorder = UnitMetrics(self.suite, self.ranked_by)
 
-    def measure(self, rows: Rows) -> tuple[FrameTable, Seen, Features | None, Frames]:
+    def measure(self, rows: Rows) -> tuple[FrameTable, ClipObservations, Features | None, Frames]:
         """All numbers of a batch, what those of its clips follow from, and its features."""
         count = len(rows.rows)
         generated, finite = rows.generated, np.ones(count, bool)
@@ -137,7 +137,7 @@ class Evaluation:
             column: np.where(finite, "", NOT_FINITE).astype(object) for column in self.suite.columns
         }
         copied = {column: np.full(count, np.nan) for column in self.suite.copied_columns}
-        seen = Seen(finite, [])
+        seen = ClipObservations(finite, [])
         features = None
         if finite.any():
             for metric in self.suite.metrics:

@@ -97,7 +97,7 @@ def num_pairs(clips: Sequence[Clip], kind: Kind) -> dict[str, int]:
 
 
 def drawing(people: dict[str, deque[Clip]], kind: Kind, random: np.random.Generator) -> Draw:
-    """What draws rows; in the long run it draws every row that there is."""
+    """What rng rows; in the long run it rng every row that there is."""
     clips = {person: list(own) for person, own in people.items()}
     if kind == "clips":
         clips = {person: [clip for clip in own if can_drive(clip)] for person, own in clips.items()}
@@ -127,8 +127,8 @@ def drawing(people: dict[str, deque[Clip]], kind: Kind, random: np.random.Genera
         first = frame_number(Path(names(driving)[0]).stem)
         return source.name, driving.name, "" if first is None else str(first)
 
-    draws: dict[Kind, Draw] = {"same": same, "cross": cross, "clips": whole}
-    return draws[kind]
+    rng: dict[Kind, Draw] = {"same": same, "cross": cross, "clips": whole}
+    return rng[kind]
 
 
 def can_drive(clip: Clip) -> bool:

@@ -41,7 +41,7 @@ class Part(NamedTuple):
     seconds: float
 
 
-class Facts(NamedTuple):
+class PartInfo(NamedTuple):
     """What ``part.json`` holds."""
 
     dropped: dict[str, str]
@@ -49,7 +49,7 @@ class Facts(NamedTuple):
     examples: list[tuple[str, str, float]]  # clip, frame, value
 
 
-class Parts:
+class PartialResults:
     """The parts below a folder, numbered as their units."""
 
     def __init__(self, folder: Path, num_units: int) -> None:
@@ -105,7 +105,7 @@ class Parts:
     def write(self, number: int, part: Part) -> None:
         """The part of unit ``number``, all of it or nothing."""
         examples = [(example.clip, example.frame, example.value) for example in part.examples]
-        facts = Facts(part.dropped, part.seconds, examples)
+        facts = PartInfo(part.dropped, part.seconds, examples)
         try:
             with written_whole(self.path(number)) as folder:
                 write_frames(folder / "frames.csv", part.table)
@@ -150,8 +150,8 @@ class Parts:
             for value, number, index, clip, frame in chosen
         ]
 
-    def facts(self) -> Iterator[Facts]:
-        return self.each(lambda part: Facts(**json.loads((part / "part.json").read_text())))
+    def facts(self) -> Iterator[PartInfo]:
+        return self.each(lambda part: PartInfo(**json.loads((part / "part.json").read_text())))
 
     def each(self, read: Callable[[Path], T]) -> Iterator[T]:
         """What ``read`` finds in the folder of every part, in order."""

@@ -17,14 +17,14 @@ from evaluation.work_units import Dropped
 NUM_EXAMPLES = 10  # of the best frames, and of the worst
 
 
-class Seen(NamedTuple):
+class ClipObservations(NamedTuple):
     """What the metrics of clips saw in a batch."""
 
     there: np.ndarray  # (B,) bool: the frames that could be looked at
     of: list[np.ndarray]  # metric by metric, of each of these, (N, ...); empty if there are none
 
 
-class Recorder:
+class UnitMetrics:
     """What a unit comes to, batch by batch."""
 
     def __init__(self, suite: Suite, ranked_by: str | None) -> None:
@@ -32,12 +32,14 @@ class Recorder:
         self.start = time.monotonic()
         self.clip_metrics = suite.clip_metrics
         self.tables = [empty_table(suite.columns, suite.copied_columns)]
-        self.seen: list[Seen] = []
+        self.seen: list[ClipObservations] = []
         self.features: list[Features] = []
         self.examples: list[Example] = []
         self.dropped: dict[str, str] = {}
 
-    def add(self, table: FrameTable, seen: Seen, features: Features | None, frames: Frames) -> None:
+    def add(
+        self, table: FrameTable, seen: ClipObservations, features: Features | None, frames: Frames
+    ) -> None:
         """A measured batch."""
         self.tables.append(table)
         self.seen.append(seen)
@@ -45,7 +47,7 @@ class Recorder:
             self.features.append(features)
         if self.ranked_by is not None:
             self.examples += examples(table, self.ranked_by, frames)
-            self.examples = Extremes(NUM_EXAMPLES).among(self.examples)
+            self.examples = TopExamples(NUM_EXAMPLES).among(self.examples)
 
     def drop(self, dropped: Dropped) -> None:
         """A frame, or the unit with all that came before."""
@@ -84,7 +86,7 @@ def measure_clips(
         table.missing[column] = of.astype(np.str_)
 
 
-class Extremes:
+class TopExamples:
     """Which examples may be among the best and the worst of all; of equal ones the first."""
 
     def __init__(self, count: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from media.pictures import Picture
 from utils.errors import InputError
-from utils.prefetch import ahead
+from utils.prefetch import prefetch
 
 
 class Row(NamedTuple):
@@ -71,7 +71,7 @@ Item = Rows | Dropped | Literal["end"]
 
 def read_units(units: Sequence[Unit], batch_size: int) -> Iterator[tuple[Unit, Item]]:
     """The batches of unit after unit, each unit ended by "end"; the next are read meanwhile."""
-    with ahead((unit, item) for unit in units for item in read_unit(unit, batch_size)) as items:
+    with prefetch((unit, item) for unit in units for item in read_unit(unit, batch_size)) as items:
         yield from items
 
 

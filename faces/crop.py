@@ -1,6 +1,6 @@
 """A picture cut as training frames were, and the way back: frames become pictures again.
 
-The cut has the proportions of the training's geometry and is resized to a frame, as the training's
+The cut has the proportions of the training's face_crop and is resized to a frame, as the training's
 clips were.  Where it leaves the picture, the pixels at the border are repeated, so that the face is
 as large as, and where, the network expects it.
 """
@@ -22,8 +22,8 @@ FEATHER = 0.12  # of the cut's width and height, over which a pasted one fades i
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Geometry(Section):
-    """Section ``data.geometry``: the cut that gave the frames, told by the faces in them.
+class FaceCropConfig(Section):
+    """Section ``data.face_crop``: the cut that gave the frames, told by the faces in them.
 
     The face is what scikit-image's frontal face cascade finds: a square in the uncut video.
     """
@@ -45,19 +45,19 @@ class Geometry(Section):
 # VoxCeleb1 with the boxes of FOMM's preprocessing, which published networks were trained on: the
 # median aspect of its 20,075 boxes.  Faces: medians over 209 clips of talking people cut square
 # (0.503, 0.487 and 0.582 of the side), a square being such a box widened to its height.
-PUBLISHED = Geometry(aspect=1.22, face_x=0.5, face_y=0.49, face_width=0.71)
+PUBLISHED = FaceCropConfig(aspect=1.22, face_x=0.5, face_y=0.49, face_width=0.71)
 
 
-class TrainingCrop(NamedTuple):
+class FaceCrop(NamedTuple):
     """What is cut out of a picture, and the size of the frames that it becomes."""
 
     box: Box  # in pixels of the picture; it may leave it
     size: tuple[int, int]  # height and width of a frame
 
     @classmethod
-    def around(cls, face: Box, geometry: Geometry, size: tuple[int, int]) -> "TrainingCrop":
+    def around(cls, face: Box, face_crop: FaceCropConfig, size: tuple[int, int]) -> "FaceCrop":
         """The cut that puts ``face`` where the training frames have theirs."""
-        return cls(geometry.crop_around(face), size)
+        return cls(face_crop.crop_around(face), size)
 
     def frame(self, picture: Picture) -> Picture:
         """The cut as a frame of the network: (H, W, 3), flattened as the training frames are."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from faces.crop import TrainingCrop
+from faces.crop import FaceCrop
 from faces.detectors import SMALLEST, CascadeDetector
 from media.pictures import Box, Picture
 from media.video import frames_at, probe
@@ -60,7 +60,7 @@ def face_at(place: Box, picture: Picture) -> Box | None:
     x, y = place.centre
     half = VIEW * place.width / 2
     view = Box(x - half, y - half, x + half, y + half)
-    surroundings = TrainingCrop(view, (max(VIEW_SIDES),) * 2).frame(picture)
+    surroundings = FaceCrop(view, (max(VIEW_SIDES),) * 2).frame(picture)
     scale = view.width / max(VIEW_SIDES)
     found = looks(surroundings, VIEW_SIDES, SMALLEST_IN_VIEW)
     boxes = [box.scaled(scale, scale).shifted(view.left, view.top) for box in found]

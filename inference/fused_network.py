@@ -1,6 +1,6 @@
 """The network's inference form: the same pictures, at less cost.
 
-``fast_form`` makes it from a trained network, most of it by exchanging layers for equal ones:
+``fuse`` makes it from a trained network, most of it by exchanging layers for equal ones:
 
 - What does not depend on the driving frame is computed once for a source.
 - Layers with no nonlinearity between them are one layer (``inference.fusion``).
@@ -43,7 +43,7 @@ Network = TypeVar("Network", bound=nn.Module)
 CHANNELS_TO_PAINT_FOUR = 16
 
 
-class FastEncoded(NamedTuple):
+class FusedEncoded(NamedTuple):
     """All that depends on the source alone."""
 
     source: Tensor  # (B, 3, H, W) in [0, 1], float32
@@ -52,13 +52,13 @@ class FastEncoded(NamedTuple):
     pyramid: list[Tensor]  # features, finest first; where the memory is read, the kept half first
 
 
-def fast_form(model: MCNet, precision: torch.dtype) -> "FastMCNet":
+def fuse(model: MCNet, precision: torch.dtype) -> "FusedMCNet":
     """The inference form of a trained network, on its device; ``model`` stays as it is."""
     with torch.no_grad():
-        return FastMCNet(deepcopy(model).eval().double(), precision).requires_grad_(False)
+        return FusedMCNet(deepcopy(model).eval().double(), precision).requires_grad_(False)
 
 
-class FastMCNet(nn.Module):
+class FusedMCNet(nn.Module):
     """``encode`` a source once, ``detect`` the keypoints of driving frames, ``render`` them.
 
     The keypoint detector and all geometry are in float32, in any precision.
@@ -88,7 +88,7 @@ class FastMCNet(nn.Module):
         require_multiple(image, self.size_multiple)
         return detect(image, self.detector, self.landmark_detector)
 
-    def encode(self, source: Tensor) -> FastEncoded:
+    def encode(self, source: Tensor) -> FusedEncoded:
         """(B, 3, H, W) in [0, 1] -> all that a driving frame does not change."""
         keypoints = self.detect(source)
         small = self.motion.downsample(source)
@@ -97,9 +97,9 @@ class FastMCNet(nn.Module):
         if self.memory is not None:
             rest, read = split_pyramid(pyramid, len(self.memory.levels))
             pyramid = [*rest, *map(halves_apart, read)]
-        return FastEncoded(source, keypoints, small, pyramid)
+        return FusedEncoded(source, keypoints, small, pyramid)
 
-    def render(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
+    def render(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
         """The source moved to the driving keypoints (B, K, ...): (B, 3, H, W) in [0, 1], float32.
 
         One encoded source serves any number of driving frames.
@@ -108,7 +108,7 @@ class FastMCNet(nn.Module):
             return self.replay(encoded, driving)
         return self.compute(encoded, driving)
 
-    def compute(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
+    def compute(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
         """What ``render`` returns."""
         deformation, occlusion = self.motion(encoded, driving)
         warped = [warp_visible(x, deformation, occlusion) for x in encoded.pyramid]
@@ -131,7 +131,7 @@ class FastMotion(nn.Module):
         weight, bias = (torch.cat(both) for both in zip(*parts, strict=True))
         self.mask_and_occlusion = convolution(weight, bias, precision)
 
-    def forward(self, encoded: FastEncoded, driving: Keypoints) -> tuple[Tensor, Tensor]:
+    def forward(self, encoded: FusedEncoded, driving: Keypoints) -> tuple[Tensor, Tensor]:
         """Deformation (B, h, w, 2) and occlusion (B, 1, h, w) in [0, 1], 1 = visible; float32."""
         small = expand(encoded.small, len(driving.positions))
         size = small.shape[-2:]

@@ -10,7 +10,7 @@ import logging
 import torch
 from torch import Tensor
 
-from inference.fused_network import FastEncoded, FastMCNet, fast_form
+from inference.fused_network import FusedEncoded, FusedMCNet, fuse
 from modules.geometry import Keypoints
 from modules.mcnet import MCNet, expand
 from utils.device import flush_denormals, pick_precision, precision_name
@@ -33,18 +33,18 @@ class Inference:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
             torch.backends.cudnn.benchmark = True
         self.precision = pick_precision(precision, device)
-        self.is_settled = precision != "auto" or self.precision == torch.float32
-        if self.is_settled:
+        self.precision_checked = precision != "auto" or self.precision == torch.float32
+        if self.precision_checked:
             logger.info("Precision: %s.", precision_name(self.precision))
         self.trained: MCNet | None = model.eval()  # as long as float32 may be needed beside form
         self.form = self._use(self.precision)
         self.overflowed = False
 
-    def _use(self, precision: torch.dtype) -> FastMCNet:
+    def _use(self, precision: torch.dtype) -> FusedMCNet:
         """The form in ``precision``, made on the processor: not all devices have float64."""
         assert self.trained is not None
         with torch.inference_mode(False):  # weights outlive the mode
-            form = fast_form(self.trained.cpu(), precision).to(self.device)
+            form = fuse(self.trained.cpu(), precision).to(self.device)
         if precision == torch.float32:
             self.trained = None
         return form
@@ -53,21 +53,21 @@ class Inference:
         """(B, 3, H, W) in [0, 1] -> its keypoints."""
         return self.form.detect(image)
 
-    def encode(self, source: Tensor) -> FastEncoded:
+    def encode(self, source: Tensor) -> FusedEncoded:
         """(B, 3, H, W) in [0, 1] -> all that a driving frame does not change."""
         return self.form.encode(source)
 
-    def render(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
+    def render(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
         """The source moved to the driving keypoints: (B, 3, H, W) in [0, 1]."""
-        if not self.is_settled:
-            self.settle(encoded, driving)
+        if not self.precision_checked:
+            self.check_precision(encoded, driving)
         if encoded.pyramid[0].dtype != self.precision:  # it was encoded before the check
             encoded = self.form.encode(encoded.source)
         return self.form.render(encoded, driving)
 
-    def settle(self, encoded: FastEncoded, driving: Keypoints) -> None:
+    def check_precision(self, encoded: FusedEncoded, driving: Keypoints) -> None:
         """Keeps the automatic precision if the first of these frames hardly differs by it."""
-        self.is_settled = True
+        self.precision_checked = True
         source, first = encoded.source[:1], Keypoints(*(part[:1] for part in driving))
         fast = self.form.render(self.form.encode(source), first)
         difference = 255 * (fast - self._as_trained(source, first)).abs().mean().item()
@@ -87,7 +87,7 @@ class Inference:
             *(tried, difference, MAX_DIFFERENCE),
         )
 
-    def render_again(self, encoded: FastEncoded, driving: Keypoints) -> Tensor:
+    def render_again(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
         """In float32, what overflowed in half precision: (B, 3, H, W) in [0, 1]."""
         if not self.overflowed:
             self.overflowed = True

@@ -27,7 +27,7 @@ MAX_SILENCE = 60  # seconds, of a gap in the sound
 Packets = Iterator["Packet[av.AudioStream]"]
 
 
-class Sound:
+class AudioCopy:
     """The first sound track of a video that can be had, as a new stream of ``output``.
 
     There are no packets when the video has none; a track that cannot be had is logged.

@@ -18,7 +18,7 @@ from av.stream import Disposition
 
 from media.colours import TRANSFERS
 from media.display import Display
-from media.file_kinds import Content, require_file
+from media.file_kinds import InMemoryFile, require_file
 from media.gif import MAGIC as GIF_MAGIC
 from media.gif import whole_gif
 from media.pictures import Picture
@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 class VideoFile:
     """The video that players show of a file; damage in it raises InputError, also in mid-stream."""
 
-    def __init__(self, file: Path | Content, container: InputContainer) -> None:
+    def __init__(self, file: Path | InMemoryFile, container: InputContainer) -> None:
         if container.format.name == "tty":  # FFmpeg would show the letters of a text
             raise InputError(f"{file} is a text, not a video: give a video.")
         self.file, self.container = file, container
@@ -287,7 +287,7 @@ class VideoFile:
         return InputError(f"{self.file} is damaged: {reason}.")
 
 
-def index_of(file: Path | Content) -> Index:
+def index_of(file: Path | InMemoryFile) -> Index:
     """Where the frames of a file are, for one that must not be read to its end for that."""
     index = _indices.get(_state(file))
     if index is None:
@@ -297,7 +297,7 @@ def index_of(file: Path | Content) -> Index:
 
 
 @contextmanager
-def open_video(file: Path | Content) -> Iterator[VideoFile]:
+def open_video(file: Path | InMemoryFile) -> Iterator[VideoFile]:
     """A video file; whatever FFmpeg says against it, now or later, becomes an InputError."""
     if isinstance(file, Path):
         require_file(file, "a video")
@@ -310,7 +310,7 @@ def open_video(file: Path | Content) -> Iterator[VideoFile]:
         raise InputError(f"{file} is not a video or is damaged: {error.strerror}.") from error
 
 
-def open_container(file: Path | Content) -> InputContainer:
+def open_container(file: Path | InMemoryFile) -> InputContainer:
     """A media file of any name ("a:b" is no protocol), with titles in any encoding.
 
     Of a GIF no more than its pictures.  Raises InputError where it ends within one.
@@ -323,7 +323,7 @@ def open_container(file: Path | Content) -> InputContainer:
     return av.open(media, **FOREIGN_TITLES)
 
 
-def shown_stream(container: InputContainer, file: Path | Content) -> av.VideoStream:
+def shown_stream(container: InputContainer, file: Path | InMemoryFile) -> av.VideoStream:
     """The video stream that players show: no attached picture, such as the cover of an album.
 
     Of several the one that FFmpeg takes for the best.  Raises InputError where there is none.
@@ -342,9 +342,9 @@ def shown_stream(container: InputContainer, file: Path | Content) -> av.VideoStr
     return best if best in decoded else decoded[0]
 
 
-def _state(file: Path | Content) -> tuple[str, int, int]:
+def _state(file: Path | InMemoryFile) -> tuple[str, int, int]:
     """What changes when a file does: its size, and the time of its last change or its checksum."""
-    if isinstance(file, Content):
+    if isinstance(file, InMemoryFile):
         return file.name, len(file.data), file.checksum
     status = file.stat()
     return str(file), status.st_size, status.st_mtime_ns

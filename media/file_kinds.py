@@ -18,7 +18,7 @@ KINDS = {  # of what is there but is no file
 }
 
 
-class Content(NamedTuple):
+class InMemoryFile(NamedTuple):
     """The bytes of a file, wherever they came from."""
 
     name: str  # what messages call it
@@ -45,7 +45,7 @@ def require_file(path: Path, wanted: str) -> None:
             raise InputError(f"{path} is {kind}: give the path of {wanted}.")
 
 
-def kind_of_media(file: Path | Content) -> str | None:
+def kind_of_media(file: Path | InMemoryFile) -> str | None:
     """Whether it is "a video" or "a sound", or None: anything else."""
     try:
         with av.open(f"file:{file}" if isinstance(file, Path) else io.BytesIO(file.data)) as media:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from media.file_kinds import Content, kind_of_media, require_file
+from media.file_kinds import InMemoryFile, kind_of_media, require_file
 from utils.errors import InputError, OutputError
 from utils.files import passed_over, temporary_path
 
@@ -78,7 +78,7 @@ class Box(NamedTuple):
         return Box(x - half, y - half, x + half, y + half).within(width, height)
 
 
-def read_image(file: str | Path | Content) -> Picture:
+def read_image(file: str | Path | InMemoryFile) -> Picture:
     """A picture of any mode in sRGB, upright by its EXIF tag, transparent parts over white."""
     with open_picture(Path(file) if isinstance(file, str) else file) as opened:
         return to_rgb(opened)
@@ -192,7 +192,7 @@ def over_white(rgba: NDArray[np.uint8]) -> Picture:
 
 
 @contextmanager
-def open_picture(file: Path | Content) -> Iterator[Image.Image]:
+def open_picture(file: Path | InMemoryFile) -> Iterator[Image.Image]:
     """A picture; whatever Pillow says against it, now or later, becomes an InputError."""
     if isinstance(file, Path):
         require_file(file, "a picture")
@@ -217,7 +217,7 @@ def open_picture(file: Path | Content) -> Iterator[Image.Image]:
 _limit = threading.Lock()
 
 
-def _identified(file: Path | Content) -> Image.Image:
+def _identified(file: Path | InMemoryFile) -> Image.Image:
     """A picture as Pillow opens it: whatever its size, and by ``pillow-heif`` where it is HEIC."""
     try:
         return _unlimited(file)
@@ -233,7 +233,7 @@ def _identified(file: Path | Content) -> Image.Image:
     return _unlimited(file)
 
 
-def _unlimited(file: Path | Content) -> Image.Image:
+def _unlimited(file: Path | InMemoryFile) -> Image.Image:
     """Without Pillow's own limit, which warns of half as many pixels as phones take."""
     with _limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -243,7 +243,7 @@ def _unlimited(file: Path | Content) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _is_heic(file: Path | Content) -> bool:
+def _is_heic(file: Path | InMemoryFile) -> bool:
     """Whether a file says so itself, whatever its name."""
     with file.open("rb") if isinstance(file, Path) else io.BytesIO(file.data) as opened:
         beginning = opened.read(12)

@@ -23,7 +23,7 @@ from av.container import OutputContainer
 from PIL import Image
 from typing_extensions import Self
 
-from media.audio import Sound
+from media.audio import AudioCopy
 from media.codecs import H264, Codec, Gif
 from media.pictures import Picture
 from utils.errors import InputError, OutputError
@@ -170,7 +170,7 @@ class VideoWriter(Writer):
         self.audio_from = audio_from if self.format == "mp4" else None
         self.crf, self.key_frame_every, self.threads = crf, key_frame_every, threads
         self._container: OutputContainer | None = None
-        self._sound: Sound | None = None
+        self._sound: AudioCopy | None = None
         self._given = 0  # frames, those that are left out too
         self._next_tick = 0
         self._end = Fraction(0)  # of the last frame, in seconds
@@ -213,7 +213,7 @@ class VideoWriter(Writer):
         self._container = av.open(f"file:{self.temporary}", "w", format=self.format)
         self._stream = self._codec.add_stream(self._container, self.rate, height, width)
         if self.audio_from is not None:
-            self._sound = Sound(Path(self.audio_from), self._container)
+            self._sound = AudioCopy(Path(self.audio_from), self._container)
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         assert self._container is not None

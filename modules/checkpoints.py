@@ -33,6 +33,17 @@ BEST = "best"  # the checkpoint of a run whose weights validated best
 
 State = dict[str, Tensor]
 
+# Settings that had another name, in the configurations of earlier versions.
+RENAMED_SETTINGS = {
+    "train.recorded": "train.cuda_graph",
+    "train.checkpointing": "train.activation_checkpointing",
+    "train.average_decay": "train.ema_decay",
+    "train.clip": "train.max_grad_norm",
+    "data.geometry": "data.face_crop",
+    "data.portraits": "data.stills",
+    "data.decoded": "data.frame_cache",
+}
+
 logger = logging.getLogger(__name__)
 
 # Published name -> ours.  The three memory levels are named there by their size at 256 x 256.
@@ -83,7 +94,7 @@ DETECTOR_RULES: list[Rule] = [
 DISCRIMINATOR_RULES: list[Rule] = [
     (r"discs\.1\.down_blocks\.(\d+)\.conv\.", r"convs.\1."),
     (r"discs\.1\.down_blocks\.(\d+)\.norm\.", r"norms.\1."),
-    (r"discs\.1\.conv\.", "realness."),
+    (r"discs\.1\.conv\.", "logits."),
 ]
 WRAPPER = re.compile(r"(?<![^.])(module|_orig_mod)\.")  # of several GPUs, or compiled: of any part
 CONSTANTS = ("down.weight", "dense_motion_network.down.weight")  # the anti-aliasing Gaussian
@@ -106,7 +117,7 @@ class Weights(NamedTuple):
     config: dict[str, Any] | None  # the resolved configuration; published checkpoints have none
 
 
-class Judge(NamedTuple):
+class DiscriminatorWeights(NamedTuple):
     """The discriminator of a checkpoint, for adversarial training to go on with."""
 
     state: State  # under our names
@@ -204,17 +215,26 @@ def read_weights(path: str | Path) -> Weights:
         return Weights(tensors_in(file), config_in(file, path))
 
 
-def read_discriminator(path: str | Path) -> Judge | None:
+def read_discriminator(path: str | Path) -> DiscriminatorWeights | None:
     """The discriminator of a checkpoint of ours or a published one; None where it has none."""
     path = weights_file(path)
     if path.suffix != ".safetensors":
         state = read_published(path).get("discriminator")
-        return None if state is None else Judge(translate(state, DISCRIMINATOR_RULES), path)
+        return (
+            None
+            if state is None
+            else DiscriminatorWeights(translate(state, DISCRIMINATOR_RULES), path)
+        )
     beside = path.with_name(DISCRIMINATOR)
     if not beside.is_file():
         return None
     with opened(beside) as file:
-        return Judge(tensors_in(file), beside)
+        return DiscriminatorWeights(current_discriminator(tensors_in(file)), beside)
+
+
+def current_discriminator(state: State) -> State:
+    """Return a discriminator's tensors, in which those of earlier versions have today's names."""
+    return {re.sub(r"^realness\.", "logits.", name): tensor for name, tensor in state.items()}
 
 
 def read_config(path: str | Path) -> dict[str, Any] | None:
@@ -259,7 +279,19 @@ def config_in(file: Any, path: Path) -> dict[str, Any]:
         config = None
     if not isinstance(config, dict):
         raise InputError(f"{path} carries a damaged configuration: get the file again.")
-    return config
+    return with_current_names(config)
+
+
+def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings, nested by section, in which those of earlier versions have today's names."""
+    result = {**settings}
+    for old, new in RENAMED_SETTINGS.items():
+        section, _, name = old.partition(".")
+        if isinstance(result.get(section), Mapping) and name in result[section]:
+            values = {**result[section]}
+            values.setdefault(new.partition(".")[2], values.pop(name))
+            result[section] = values
+    return result
 
 
 def read_published(path: Path) -> dict[str, State]:

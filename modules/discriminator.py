@@ -22,15 +22,15 @@ class DiscriminatorConfig(Section):
     )
 
 
-class Judgement(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What the discriminator sees in a batch of images."""
 
     features: list[Tensor]  # each block's output, (B, C_i, h_i, w_i)
-    realness: Tensor  # (B, 1, h, w), 1 = real, 0 = generated
+    logits: Tensor  # (B, 1, h, w), 1 = real, 0 = generated
 
 
 class Discriminator(nn.Module):
-    """Image and keypoints -> ``Judgement``."""
+    """Image and keypoints -> ``DiscriminatorOutput``."""
 
     def __init__(self, config: DiscriminatorConfig, num_kp: int) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class Discriminator(nn.Module):
         )
         norms = [nn.InstanceNorm2d(width, affine=True) for width in widths[1:]]
         self.norms = nn.ModuleList([nn.Identity(), *norms])
-        self.realness = nn.Conv2d(widths[-1], 1, kernel_size=1)
+        self.logits = nn.Conv2d(widths[-1], 1, kernel_size=1)
 
-    def forward(self, image: Tensor, positions: Tensor) -> Judgement:
+    def forward(self, image: Tensor, positions: Tensor) -> DiscriminatorOutput:
         """(B, 3, H, W) in [0, 1] and keypoint positions (B, K, 2) in [-1, 1]."""
         heatmaps = gaussian_maps(positions, image.shape[-2:], self.variance).to(image.dtype)
         x = torch.cat([image, heatmaps], dim=1)
@@ -55,4 +55,4 @@ class Discriminator(nn.Module):
             if conv is not self.convs[-1]:
                 x = F.avg_pool2d(x, kernel_size=2)
             features.append(x)
-        return Judgement(features, self.realness(x))
+        return DiscriminatorOutput(features, self.logits(x))

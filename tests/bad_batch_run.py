@@ -10,22 +10,22 @@ from config import load_config
 from tests.tiny_run import begin
 
 if __name__ == "__main__":
-    training = begin(load_config(sys.argv[1]), Path(sys.argv[2]))
-    optimisation, batches = training.optimisation, training.batches()
-    last = training.accelerator.is_last_process
-    optimisation.take_step([next(batches)], 1.0)
-    networks = torch.nn.ModuleList([optimisation.model, optimisation.average])
+    trainer = begin(load_config(sys.argv[1]), Path(sys.argv[2]))
+    train_step, batches = trainer.train_step, trainer.batches()
+    last = trainer.accelerator.is_last_process
+    train_step.take_step([next(batches)], 1.0)
+    networks = torch.nn.ModuleList([train_step.model, train_step.ema])
     before = {name: value.clone() for name, value in networks.state_dict().items()}
 
     bad_batch = next(batches)
     if last:
         bad_batch = bad_batch._replace(driving=bad_batch.driving * torch.nan)
-    optimisation.take_step([bad_batch], 1.0)
+    train_step.take_step([bad_batch], 1.0)
     assert all(torch.equal(value, before[name]) for name, value in networks.state_dict().items())
-    optimisation.take_step([next(batches)], 1.0)
-    assert optimisation.skipped == 1
-    assert all(math.isfinite(mean) for mean in optimisation.report().values())
-    assert training.hosts.any(last)
-    assert not training.hosts.any(False)
-    training.accelerator.wait_for_everyone()
-    training.accelerator.end_training()
+    train_step.take_step([next(batches)], 1.0)
+    assert train_step.skipped == 1
+    assert all(math.isfinite(mean) for mean in train_step.report().values())
+    assert trainer.hosts.any(last)
+    assert not trainer.hosts.any(False)
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()

@@ -217,7 +217,7 @@ def test_keypoints_drive_as_the_frames_that_they_are_of(animator):
     expected = list(animator.animate(source, frames, initial=frames[2], adapt_scale=True))
     batches = [animator.detect(frames[:3]), animator.detect(frames[3:])]
     initial = animator.detect(frames[2:3])
-    found = animator.follow(source, batches, initial=initial, adapt_scale=True)
+    found = animator.animate_keypoints(source, batches, initial=initial, adapt_scale=True)
     assert np.abs(np.stack(list(found)).astype(int) - expected).max() <= 1  # rounding may differ
 
 
@@ -491,7 +491,7 @@ def test_an_automatic_precision_is_decided_by_the_first_pictures_alone(
     animator = Animator(model, (SIZE, SIZE), device="cpu")
     (source,) = moving_square(1, seed=1)
     pairs = iter([(source, frame) for frame in moving_square(3)])
-    assert [animator.settled_precision(pairs) for _ in range(2)] == ["bf16", "bf16"]
+    assert [animator.checked_precision(pairs) for _ in range(2)] == ["bf16", "bf16"]
     assert len(list(pairs)) == 2
 
 

@@ -14,8 +14,8 @@ from skimage import data
 from animate import Animator, Framing, Options, animate_file, animate_frames, main
 from animation import best_frame
 from datasets.preprocessing.cutting import Cut, Form, Output, cut_clips
-from datasets.preprocessing.face_crop import write_geometry
-from faces.crop import PUBLISHED, Geometry, TrainingCrop
+from datasets.preprocessing.face_crop import write_face_crop
+from faces.crop import PUBLISHED, FaceCrop, FaceCropConfig
 from faces.main_face import FacesOfVideo, main_face
 from media.pictures import Box
 from media.video import VideoWriter, probe, read_frames, read_image
@@ -23,7 +23,7 @@ from modules.checkpoints import save_weights
 from tests.tiny import TINY, tiny_model
 
 SIZE = 160  # of the network's frames: about that of the cut, so that little is lost
-FLATTENED = Geometry(aspect=1.25, face_x=0.5, face_y=0.48, face_width=0.6)
+FLATTENED = FaceCropConfig(aspect=1.25, face_x=0.5, face_y=0.48, face_width=0.6)
 
 
 def astronaut(left: int = 0, top: int = 0) -> np.ndarray:
@@ -40,7 +40,7 @@ def files(tmp_path) -> dict[str, str | None]:
     """The options of a command that works: she moves to the right and back."""
     config = {
         "model": TINY.model_dump(mode="json"),
-        "data": {"size": SIZE, "geometry": FLATTENED.model_dump(mode="json")},
+        "data": {"size": SIZE, "face_crop": FLATTENED.model_dump(mode="json")},
     }
     save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
     Image.fromarray(astronaut(left=40)).save(tmp_path / "source.png")
@@ -62,10 +62,10 @@ def call(options: dict[str, str | None]) -> int:
     return main([word for pair in options.items() for word in pair if word is not None])
 
 
-def crop_of(path: str | None) -> TrainingCrop:
+def crop_of(path: str | None) -> FaceCrop:
     face = main_face(read_image(str(path)))
     assert face is not None
-    return TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
+    return FaceCrop.around(face, FLATTENED, (SIZE, SIZE))
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_the_best_frame_is_looked_for_in_the_cut_frames(files, monkeypatch):
     driving = Path(str(files["--driving"]))
     face = FacesOfVideo(driving).main()
     assert face is not None
-    crop = TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
+    crop = FaceCrop.around(face, FLATTENED, (SIZE, SIZE))
     np.testing.assert_array_equal(seen[1:], [crop.frame(image) for image in images(driving)])
 
 
@@ -293,7 +293,7 @@ def test_pictures_of_the_networks_size_stay_as_they_are(unfitted, copying, tmp_p
     driving = Path(str(unfitted["--driving"]))
     face = FacesOfVideo(driving).main()
     assert face is not None
-    crop = TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
+    crop = FaceCrop.around(face, FLATTENED, (SIZE, SIZE))
     np.testing.assert_array_equal(copying, [crop.frame(image) for image in images(driving)])
 
 
@@ -324,7 +324,7 @@ def test_a_config_may_say_how_to_cut(files, unfitted, tmp_path, fit):
     assert call(files | {"--output": f"{tmp_path}/stated/"}) == 0
     config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
     save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
-    config["data"] |= {"geometry": FLATTENED.model_dump(mode="json"), "root": "data"}
+    config["data"] |= {"face_crop": FLATTENED.model_dump(mode="json"), "root": "data"}
     settings = {"name": "tiny", "loss": {}, "train": {}, **config}
     (tmp_path / "config.yaml").write_text(json.dumps(settings))  # YAML too
     named = {"--config": f"{tmp_path}/config.yaml", "--output": f"{tmp_path}/named/"}
@@ -347,7 +347,7 @@ def test_only_the_part_of_the_video_that_drives_decides_where_its_face_is(files,
     assert call(files | {"--frames": "3:"}) == 0
     face = main_face(images(tmp_path / "driving.mp4")[3])
     assert face is not None
-    crop = TrainingCrop.around(face, FLATTENED, (SIZE, SIZE))
+    crop = FaceCrop.around(face, FLATTENED, (SIZE, SIZE))
     np.testing.assert_array_equal(copying, [crop.frame(images(tmp_path / "driving.mp4")[3])])
 
 
@@ -397,7 +397,7 @@ def test_pictures_are_cut_as_the_frames_of_a_prepared_data_set_were(tmp_path, bo
     output = Output(tmp_path / "root", tmp_path / "work")
     outcomes = cut_clips(tmp_path / "raw.mp4", cuts, Form("published", SIZE, "png"), output)
     assert [outcome.reason for outcome in outcomes] == [None] * len(cuts)
-    geometry, face = write_geometry(tmp_path / "root"), main_face(data.astronaut())
+    geometry, face = write_face_crop(tmp_path / "root"), main_face(data.astronaut())
     assert geometry is not None
     assert face is not None
     found = geometry.crop_around(face)

@@ -14,7 +14,7 @@ import animate
 import export
 import reconstruction
 from config import load_config, to_settings
-from export import halved, without_places
+from export import halved, without_local_paths
 from modules.checkpoints import WEIGHTS, load_model, read_config, save_weights
 from modules.mcnet import MCNet
 from run import main
@@ -110,13 +110,13 @@ def test_the_file_says_nothing_about_a_machine(checkpoint, exported, root):
 
 def test_addresses_are_places_too():
     overrides = ["data.source=stream", "data.root=s3://bucket/vox", "loss.vgg=random"]
-    config = without_places(load_config("vox.yaml", overrides))
+    config = without_local_paths(load_config("vox.yaml", overrides))
     assert "bucket" not in str(config)
     assert config.loss.vgg == "random"
-    overrides = ["data.decoded=/scratch/frames", "data.portraits.root=/scratch/portraits"]
-    config = without_places(load_config("lite.yaml", overrides))
+    overrides = ["data.frame_cache=/scratch/frames", "data.stills.root=/scratch/portraits"]
+    config = without_local_paths(load_config("lite.yaml", overrides))
     assert "scratch" not in str(config)
-    assert config.data.portraits is not None
+    assert config.data.stills is not None
 
 
 def test_a_picture_is_animated_by_an_exported_network(exported, root, tmp_path):

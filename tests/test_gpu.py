@@ -17,13 +17,13 @@ from benchmarks.report import read
 from config import load_config
 from datasets.frame_pairs import unlabelled
 from inference.device_transfer import BusyTime, Transfer
-from inference.fused_network import fast_form
+from inference.fused_network import fuse
 from reconstruction import main as reconstruct
 from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
 from tests.tiny import TINY, random_images, tiny_model
 from tests.tiny_run import begin, write_checkpoint, write_clips, write_config
-from train import Training
+from train import Trainer
 from utils.recorded_step import WARM_UP
 
 pytestmark = [
@@ -47,13 +47,13 @@ def test_float32_gives_the_reference_prediction(monkeypatch):
 def test_training_is_finite_in_every_precision(tmp_path, precision):
     path = write_config(tmp_path / "tiny.yaml", write_clips(tmp_path / "clips"))
     config = load_config(path, [f"train.precision={precision}", "loss.adversarial=1"])
-    training = begin(config, tmp_path / "run")
-    before = [parameter.clone() for parameter in training.optimisation.model.parameters()]
-    outcome = training.run()
+    trainer = begin(config, tmp_path / "run")
+    before = [parameter.clone() for parameter in trainer.train_step.model.parameters()]
+    outcome = trainer.run()
     assert outcome.scores is not None
     assert np.isfinite(outcome.scores["psnr"])
-    assert training.optimisation.skipped < 6
-    after = training.optimisation.model.parameters()
+    assert trainer.train_step.skipped < 6
+    after = trainer.train_step.model.parameters()
     assert any(not torch.equal(*pair) for pair in zip(before, after, strict=True))
 
 
@@ -71,8 +71,8 @@ def test_an_evaluation_comes_to_the_numbers_of_the_cpu(tmp_path):
 
 @pytest.mark.parametrize(("precision", "levels"), [("fp32", 0.1), ("bf16", 1.5), ("fp16", 1.5)])
 def test_an_animation_is_that_of_the_cpu(precision, levels):
-    draws = np.random.default_rng(0)
-    source, *frames = draws.integers(0, 256, (5, 32, 48, 3), np.uint8)
+    noise = np.random.default_rng(0)
+    source, *frames = noise.integers(0, 256, (5, 32, 48, 3), np.uint8)
     animations = [
         list(Animator(tiny_model(), (32, 48), device=device, precision=one).animate(source, frames))
         for device, one in (("cpu", "fp32"), ("cuda", precision))
@@ -141,7 +141,7 @@ def test_arrays_come_back_as_they_went():
 def test_a_replayed_frame_is_the_computed_one(precision, attention):
     memory = TINY.memory.model_copy(update={"attention": attention})
     model = tiny_model(TINY.model_copy(update={"memory": memory}))
-    network = fast_form(model.cuda(), precision)
+    network = fuse(model.cuda(), precision)
     sources, frames = random_images(batch=2, seed=1).cuda(), random_images(batch=6, seed=2).cuda()
     with torch.inference_mode():
         for source in sources.split(1):
@@ -188,7 +188,7 @@ def test_the_benchmark_of_training_runs_on_a_gpu(tmp_path, monkeypatch):
     assert all(row["peak on the GPU, MiB"] > 0 for row in tables["Memory of a training step"])
 
 
-def begin_tiny(folder: Path, *settings: str) -> Training:
+def begin_tiny(folder: Path, *settings: str) -> Trainer:
     path = write_config(folder / "tiny.yaml", write_clips(folder / "clips"))
     return begin(load_config(path, list(settings)), folder / "run")
 
@@ -203,28 +203,28 @@ LOCATED = (
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_training_step_never_waits_for_the_gpu(tmp_path, precision, memory):
     settings = (f"train.precision={precision}", "loss.adversarial=1", *memory)
-    training = begin_tiny(tmp_path, *settings)
-    optimisation, batches = training.optimisation, training.batches()
-    optimisation.take_step([next(batches)], 1.0)
+    trainer = begin_tiny(tmp_path, *settings)
+    train_step, batches = trainer.train_step, trainer.batches()
+    train_step.take_step([next(batches)], 1.0)
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(2):
-            optimisation.take_step([next(batches)], 1.0)
+            train_step.take_step([next(batches)], 1.0)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    optimisation.report()
+    train_step.report()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_step_that_is_not_finite_changes_nothing_on_a_gpu(tmp_path, precision):
-    training = begin_tiny(tmp_path, f"train.precision={precision}")
-    optimisation, batches = training.optimisation, training.batches()
-    optimisation.take_step([next(batches)], 1.0)
-    networks = torch.nn.ModuleList([optimisation.model, optimisation.average])
+    trainer = begin_tiny(tmp_path, f"train.precision={precision}")
+    train_step, batches = trainer.train_step, trainer.batches()
+    train_step.take_step([next(batches)], 1.0)
+    networks = torch.nn.ModuleList([train_step.model, train_step.ema])
     before = {name: value.clone() for name, value in networks.state_dict().items()}
     pairs = next(batches)
-    optimisation.take_step([pairs._replace(driving=pairs.driving * torch.nan)], 1.0)
-    assert optimisation.state()["skipped"] == 1
+    train_step.take_step([pairs._replace(driving=pairs.driving * torch.nan)], 1.0)
+    assert train_step.state()["skipped"] == 1
     after = networks.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
@@ -233,17 +233,17 @@ def test_activations_computed_again_take_the_same_step_in_less_memory(tmp_path):
     peaks, losses = [], []
     for switch in ("false", "true"):
         (tmp_path / switch).mkdir()
-        training = begin_tiny(
-            tmp_path / switch, f"train.checkpointing={switch}", "train.precision=bf16"
+        trainer = begin_tiny(
+            tmp_path / switch, f"train.activation_checkpointing={switch}", "train.precision=bf16"
         )
         size = (2, 3, 256, 256)
         pairs = unlabelled(*(torch.rand(size, device="cuda") for _ in range(2)))
-        training.optimisation.take_step([pairs], 1.0)
+        trainer.train_step.take_step([pairs], 1.0)
         torch.cuda.reset_peak_memory_stats()
-        training.optimisation.take_step([pairs], 1.0)
+        trainer.train_step.take_step([pairs], 1.0)
         peaks.append(torch.cuda.max_memory_allocated())
-        losses.append(training.optimisation.report())
-        del training
+        losses.append(trainer.train_step.report())
+        del trainer
     assert peaks[1] < 0.8 * peaks[0]
     assert losses[1].keys() == losses[0].keys()
 
@@ -252,43 +252,43 @@ def test_a_compiled_step_is_the_same(tmp_path):
     found = []
     for switch in ("false", "true"):
         (tmp_path / switch).mkdir()
-        training = begin_tiny(tmp_path / switch, f"train.compile={switch}", "train.tf32=false")
-        training.optimisation.take_step([next(training.batches())], 1.0)
-        found.append(training.optimisation.report())
+        trainer = begin_tiny(tmp_path / switch, f"train.compile={switch}", "train.tf32=false")
+        trainer.train_step.take_step([next(trainer.batches())], 1.0)
+        found.append(trainer.train_step.report())
     assert found[1] == pytest.approx(found[0], rel=1e-2)
 
 
-RECORDED = ("train.recorded=true", "loss.adversarial=1", "train.tf32=false")
-PLAIN = ("train.recorded=false", *RECORDED[1:])
+RECORDED = ("train.cuda_graph=true", "loss.adversarial=1", "train.tf32=false")
+PLAIN = ("train.cuda_graph=false", *RECORDED[1:])
 
 
-def begin_in(folder: Path, *settings: str) -> Training:
+def begin_in(folder: Path, *settings: str) -> Trainer:
     folder.mkdir()
     return begin_tiny(folder, *settings)
 
 
-def take(training: Training, steps: range, rate_factor: float = 1.0, size: int = 2) -> None:
+def take(trainer: Trainer, steps: range, rate_factor: float = 1.0, size: int = 2) -> None:
     """Steps whose pictures depend on their numbers alone."""
     for step in steps:
         generator = torch.Generator().manual_seed(step)
         pictures = torch.rand(2, size, 3, 32, 32, generator=generator).cuda()
-        training.optimisation.take_step([unlabelled(*pictures)], rate_factor)
+        trainer.train_step.take_step([unlabelled(*pictures)], rate_factor)
 
 
-def weights(training: Training) -> torch.Tensor:
+def weights(trainer: Trainer) -> torch.Tensor:
     """Those of the networks in training and of the average, in one vector."""
-    optimisation = training.optimisation
-    networks = (optimisation.model, optimisation.average, optimisation.discriminator)
+    train_step = trainer.train_step
+    networks = (train_step.model, train_step.ema, train_step.discriminator)
     parameters = [one for network in networks for one in network.parameters()]
     return torch.cat([parameter.detach().flatten() for parameter in parameters])
 
 
-def begin_recorded(folder: Path, *settings: str) -> Training:
+def begin_recorded(folder: Path, *settings: str) -> Trainer:
     """A run in which the last step was replayed."""
-    training = begin_in(folder, *RECORDED, *settings)
-    take(training, range(WARM_UP + 1))
-    assert training.optimisation.recorded.result is not None
-    return training
+    trainer = begin_in(folder, *RECORDED, *settings)
+    take(trainer, range(WARM_UP + 1))
+    assert trainer.train_step.cuda_graph.result is not None
+    return trainer
 
 
 def assert_same_losses(found: dict[str, float], expected: dict[str, float]) -> None:
@@ -305,17 +305,17 @@ def test_recorded_steps_are_the_plain_ones(tmp_path, precision, accumulate):
     ends, losses = [], []
     for name, settings in (("plain", PLAIN), ("recorded", RECORDED)):
         more = (f"train.precision={precision}", f"train.accumulate={accumulate}")
-        training = begin_in(tmp_path / name, *settings, *more)
-        begun = weights(training)
+        trainer = begin_in(tmp_path / name, *settings, *more)
+        begun = weights(trainer)
         for step in range(8):
             generator = torch.Generator().manual_seed(step)
             pictures = torch.rand(accumulate, 2, 2, 3, 32, 32, generator=generator).cuda()
-            training.optimisation.take_step([unlabelled(*pair) for pair in pictures], 1.0)
-        losses.append(training.optimisation.report())
-        ends.append(weights(training))
+            trainer.train_step.take_step([unlabelled(*pair) for pair in pictures], 1.0)
+        losses.append(trainer.train_step.report())
+        ends.append(weights(trainer))
         if name == "recorded":
-            assert training.optimisation.recorded.result is not None
-        states = training.optimisation.optimisers["detector"].state.values()
+            assert trainer.train_step.cuda_graph.result is not None
+        states = trainer.train_step.optimizers["detector"].state.values()
         assert {state["step"].item() for state in states} == {8}
     assert_same_losses(losses[1], losses[0])
     moved, apart = (ends[0] - begun).abs().mean(), (ends[1] - ends[0]).abs().mean()
@@ -323,12 +323,12 @@ def test_recorded_steps_are_the_plain_ones(tmp_path, precision, accumulate):
 
 
 def test_learning_rates_of_a_recorded_step_can_change(tmp_path):
-    training = begin_recorded(tmp_path / "run")
-    model = training.optimisation.model
+    trainer = begin_recorded(tmp_path / "run")
+    model = trainer.train_step.model
     moves = []
     for step, rate_factor in enumerate((0.0, 1.0, 0.01, 0.0), start=WARM_UP + 1):
         before = torch.cat([one.detach().flatten() for one in model.parameters()])
-        take(training, range(step, step + 1), rate_factor)
+        take(trainer, range(step, step + 1), rate_factor)
         after = torch.cat([one.detach().flatten() for one in model.parameters()])
         moves.append((after - before).abs().mean().item())
     assert moves[0] == moves[3] == 0
@@ -337,31 +337,31 @@ def test_learning_rates_of_a_recorded_step_can_change(tmp_path):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_recorded_step_that_is_not_finite_changes_nothing(tmp_path, precision):
-    training = begin_recorded(tmp_path / "run", f"train.precision={precision}")
-    optimisation = training.optimisation
-    networks = torch.nn.ModuleList([optimisation.model, optimisation.average])
+    trainer = begin_recorded(tmp_path / "run", f"train.precision={precision}")
+    train_step = trainer.train_step
+    networks = torch.nn.ModuleList([train_step.model, train_step.ema])
     before = {name: value.clone() for name, value in networks.state_dict().items()}
-    optimisation.take_step([unlabelled(*torch.full((2, 2, 3, 32, 32), torch.nan).cuda())], 1.0)
+    train_step.take_step([unlabelled(*torch.full((2, 2, 3, 32, 32), torch.nan).cuda())], 1.0)
     after = networks.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert optimisation.state()["skipped"] == optimisation.state()["bad_in_a_row"] == 1
-    take(training, range(WARM_UP + 2, WARM_UP + 3))
-    assert optimisation.state()["skipped"] == 1
-    assert optimisation.state()["bad_in_a_row"] == 0
+    assert train_step.state()["skipped"] == train_step.state()["bad_in_a_row"] == 1
+    take(trainer, range(WARM_UP + 2, WARM_UP + 3))
+    assert train_step.state()["skipped"] == 1
+    assert train_step.state()["bad_in_a_row"] == 0
     assert not all(torch.equal(after[name], value) for name, value in before.items())
-    optimisation.report()
+    train_step.report()
 
 
 def test_replaying_a_step_never_waits_for_the_gpu(tmp_path):
-    training = begin_recorded(tmp_path / "run", "train.precision=bf16")
-    batches = training.batches()
+    trainer = begin_recorded(tmp_path / "run", "train.precision=bf16")
+    batches = trainer.batches()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(2):
-            training.optimisation.take_step([next(batches)], 1.0)
+            trainer.train_step.take_step([next(batches)], 1.0)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert training.optimisation.report()
+    assert trainer.train_step.report()
 
 
 @pytest.mark.parametrize(
@@ -370,46 +370,46 @@ def test_replaying_a_step_never_waits_for_the_gpu(tmp_path):
 def test_a_run_resumes_recorded_or_not(tmp_path, first, then):
     begun = begin_in(tmp_path / "begun", *first)
     take(begun, range(6))
-    begun.optimisation.report()
+    begun.train_step.report()
     file = io.BytesIO()
-    torch.save(begun.optimisation.state(), file)
+    torch.save(begun.train_step.state(), file)
     file.seek(0)
     take(begun, range(6, 12))
 
     resumed = begin_in(tmp_path / "resumed", *then)
     take(resumed, range(5))  # a recording of its own, which must not outlive its Adam
-    resumed.optimisation.report()
-    resumed.optimisation.load_state(torch.load(file, map_location="cpu", weights_only=True))
+    resumed.train_step.report()
+    resumed.train_step.load_state(torch.load(file, map_location="cpu", weights_only=True))
     before = weights(resumed)
     take(resumed, range(6, 12))
-    assert resumed.optimisation.state()["step"] == 12
-    assert_same_losses(resumed.optimisation.report(), begun.optimisation.report())
+    assert resumed.train_step.state()["step"] == 12
+    assert_same_losses(resumed.train_step.report(), begun.train_step.report())
     apart, moved = weights(resumed) - weights(begun), weights(begun) - before
     assert apart.abs().mean() < 0.25 * moved.abs().mean()
 
 
 def test_a_recorded_run_takes_batches_of_another_size(tmp_path):
-    training = begin_recorded(tmp_path / "run")
+    trainer = begin_recorded(tmp_path / "run")
     for size in (3, 2):
-        before = weights(training)
-        take(training, range(20, 21), size=size)
-        assert not torch.equal(before, weights(training))
-    assert len(training.optimisation.report()) > 5
+        before = weights(trainer)
+        take(trainer, range(20, 21), size=size)
+        assert not torch.equal(before, weights(trainer))
+    assert len(trainer.train_step.report()) > 5
 
 
 def test_a_recorded_run_ends_with_scores(tmp_path):
-    training = begin_tiny(tmp_path, *RECORDED, "train.workers=1", "train.max_steps=10")
-    assert np.isfinite(training.run().scores["psnr"])
-    assert training.optimisation.recorded.result is not None
-    assert training.optimisation.skipped == 0
+    trainer = begin_tiny(tmp_path, *RECORDED, "train.workers=1", "train.max_steps=10")
+    assert np.isfinite(trainer.run().scores["psnr"])
+    assert trainer.train_step.cuda_graph.result is not None
+    assert trainer.train_step.skipped == 0
 
 
 def test_a_step_that_cannot_be_recorded_is_taken_nevertheless(tmp_path, caplog):
-    training = begin_in(tmp_path / "run", *RECORDED)
-    vgg = training.optimisation.wrapped["objective"].vgg
+    trainer = begin_in(tmp_path / "run", *RECORDED)
+    vgg = trainer.train_step.wrapped["objective"].vgg
     vgg.register_forward_hook(lambda module, inputs, features: features[0].sum().item() and None)
-    take(training, range(6))
+    take(trainer, range(6))
     assert caplog.text.count("Training steps are not recorded") == 1
-    assert training.optimisation.recorded.result is None
-    assert training.optimisation.state()["skipped"] == 0
-    assert all(np.isfinite(mean) for mean in training.optimisation.report().values())
+    assert trainer.train_step.cuda_graph.result is None
+    assert trainer.train_step.state()["skipped"] == 0
+    assert all(np.isfinite(mean) for mean in trainer.train_step.report().values())

@@ -388,7 +388,7 @@ def test_a_folder_against_itself_is_without_fault(tmp_path, monkeypatch, capsys)
             Image.fromarray(picture).save(tmp_path / folder / f"{name}.png")
     torch.manual_seed(0)
     torch.save(OpenFace().state_dict(), tmp_path / "openface.pth")
-    fixed = ["--metrics", f"{PICTURES},akd,akd_reference,mkr,aed,aed_reference"]
+    fixed = ["--metrics", f"{PICTURES},akd,akd_published,mkr,aed,aed_published"]
     fixed += ["--openface", str(tmp_path / "openface.pth"), "--device", "cpu"]
     for generated in ("one", "other"):
         folders = ["--real", str(tmp_path / "one"), "--generated", str(tmp_path / generated)]
@@ -398,7 +398,7 @@ def test_a_folder_against_itself_is_without_fault(tmp_path, monkeypatch, capsys)
         for generated in ("one", "other")
         for path in [tmp_path / f"out-{generated}"]
     }
-    perfect = {"psnr": None, "psnr_reference": None, "ssim": 1, "ssim_reference": 1}
+    perfect = {"psnr": None, "psnr_published": None, "ssim": 1, "ssim_published": 1}
     assert means["one"] == {name: perfect.get(name, 0) for name in means["one"]}
     assert "0 + 3 identical" in capsys.readouterr().out
     assert all(means["other"][name] != mean for name, mean in means["one"].items() if name != "mkr")

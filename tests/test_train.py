@@ -18,14 +18,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
+from trainer.train_step import TrainStep
 
 from config import Config, load_config
-from datasets.records import GEOMETRY
-from faces.crop import Geometry
+from datasets.records import FACE_CROP
+from faces.crop import FaceCropConfig
 from modules.checkpoints import load_model, read_config
 from tests.tiny_run import SIZE, begin, write_clips, write_config
 from training.run_checkpoints import STATE_FILE, checkpoint_folder, checkpoints, read_state
-from training.train_step import Optimisation
 from utils.errors import InputError
 
 
@@ -94,20 +94,20 @@ def test_a_run_leaves_checkpoints_metrics_and_pictures(finished, config):
 def test_a_run_states_the_geometry_of_its_data_and_goes_on_without_it(tmp_path):
     root, folder = write_clips(tmp_path / "clips"), tmp_path / "run"
     config = load_config(write_config(tmp_path / "tiny.yaml", root), ["train.max_steps=2"])
-    geometry = Geometry(aspect=1.2, face_x=0.5, face_y=0.4, face_width=0.6)
-    (root / GEOMETRY).write_text(geometry.model_dump_json())
+    geometry = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.4, face_width=0.6)
+    (root / FACE_CROP).write_text(geometry.model_dump_json())
     begin(config, folder).run()
-    assert load_config(str(folder / "config.yaml")).data.geometry == geometry
-    assert read_config(checkpoints(folder)[-1])["data"]["geometry"] == geometry.model_dump()
-    (root / GEOMETRY).unlink()
-    assert begin(config, folder, "last").optimisation.step == 2
+    assert load_config(str(folder / "config.yaml")).data.face_crop == geometry
+    assert read_config(checkpoints(folder)[-1])["data"]["face_crop"] == geometry.model_dump()
+    (root / FACE_CROP).unlink()
+    assert begin(config, folder, "last").train_step.step == 2
 
 
 def test_the_exported_weights_are_the_moving_average(finished):
     folder = checkpoints(finished)[-1]
-    state = read_state(folder)["optimisation"]
+    state = read_state(folder)["train_step"]
     exported = load_model(folder).state_dict()
-    assert all(torch.equal(exported[name], value) for name, value in state["average"].items())
+    assert all(torch.equal(exported[name], value) for name, value in state["ema"].items())
     assert any(not torch.equal(exported[name], value) for name, value in state["model"].items())
 
 
@@ -127,21 +127,21 @@ def test_a_killed_run_resumes_to_the_same_weights(config_file, config, finished,
 
 
 def test_a_signal_saves_after_the_step_and_the_run_goes_on(config, finished, tmp_path):
-    training = begin(config, tmp_path / "stopped")
-    take_step = training.optimisation.take_step
+    trainer = begin(config, tmp_path / "stopped")
+    take_step = trainer.train_step.take_step
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
-        if training.optimisation.step == 2:
+        if trainer.train_step.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return take_step(*args, **kwargs)
 
-    training.optimisation.take_step = interrupted
-    outcome = training.run()
+    trainer.train_step.take_step = interrupted
+    outcome = trainer.run()
     assert outcome.signal == signal.SIGTERM
-    assert outcome.checkpoint == checkpoints(training.folder)[-1]
-    assert training.optimisation.step < 6
-    begin(config, training.folder, "last").run()
-    assert_same_end(finished, training.folder)
+    assert outcome.checkpoint == checkpoints(trainer.folder)[-1]
+    assert trainer.train_step.step < 6
+    begin(config, trainer.folder, "last").run()
+    assert_same_end(finished, trainer.folder)
 
 
 def test_a_run_resumes_exactly_with_portraits_decoded_frames_and_warps(config_file, tmp_path):
@@ -150,9 +150,9 @@ def test_a_run_resumes_exactly_with_portraits_decoded_frames_and_warps(config_fi
     for person in "ab":
         Image.fromarray(picture).save(tmp_path / "portraits" / f"{person}#0.png")
     settings = [
-        f"data.portraits.root={tmp_path}/portraits",
-        "data.portraits.share=0.5",
-        f"data.decoded={tmp_path}/decoded",
+        f"data.stills.root={tmp_path}/portraits",
+        "data.stills.share=0.5",
+        f"data.frame_cache={tmp_path}/decoded",
         "data.augmentation.scale=0.1",
         "data.augmentation.warp=0.3",
         "loss.gradient=10",
@@ -165,11 +165,11 @@ def test_a_run_resumes_exactly_with_portraits_decoded_frames_and_warps(config_fi
     shutil.copytree(folder, tmp_path / "resumed")
     shutil.rmtree(tmp_path / "resumed" / "checkpoints" / "step-00000004")
     shutil.rmtree(tmp_path / "decoded")  # is but a cache
-    training = begin(load_config(config_file, settings), tmp_path / "resumed", "last")
-    assert training.optimisation.step == 2
-    training.run()
+    trainer = begin(load_config(config_file, settings), tmp_path / "resumed", "last")
+    assert trainer.train_step.step == 2
+    trainer.run()
     assert_same_end(folder, tmp_path / "resumed")
-    settings.remove("data.portraits.share=0.5")
+    settings.remove("data.stills.share=0.5")
     begin(load_config(config_file, settings), tmp_path / "fewer").run()
     with pytest.raises(AssertionError):
         assert_same_end(folder, tmp_path / "fewer")
@@ -181,7 +181,9 @@ def run_two(module: str, *arguments: str) -> None:
     subprocess.run([sys.executable, *launcher, "-m", module, *arguments], check=True, timeout=600)
 
 
-@pytest.mark.parametrize("more", [[], ["train.checkpointing=true"]], ids=["kept", "computed again"])
+@pytest.mark.parametrize(
+    "more", [[], ["train.activation_checkpointing=true"]], ids=["kept", "computed again"]
+)
 def test_two_processes_are_one_with_the_batch_of_both(config_file, tmp_path, more):
     """In float64, which leaves rounding no say; with accumulation and a discriminator."""
     settings = [
@@ -205,27 +207,27 @@ def test_two_processes_are_one_with_the_batch_of_both(config_file, tmp_path, mor
 
 def test_another_run_begins_from_the_weights_of_a_checkpoint(config, finished, tmp_path):
     source = checkpoints(finished)[-1]
-    training = begin(config, tmp_path / "tuned", str(source))
+    trainer = begin(config, tmp_path / "tuned", str(source))
     expected = load_model(source).state_dict()
-    found = training.optimisation.model.state_dict()
-    assert training.optimisation.step == 0
+    found = trainer.train_step.model.state_dict()
+    assert trainer.train_step.step == 0
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_adversarial_training_goes_on_with_its_discriminator(config_file, tmp_path):
     config = load_config(config_file, ["loss.adversarial=1", "train.max_steps=2"])
-    training = begin(config, tmp_path / "first")
-    training.run()
-    expected = training.optimisation.discriminator.state_dict()
+    trainer = begin(config, tmp_path / "first")
+    trainer.run()
+    expected = trainer.train_step.discriminator.state_dict()
     for checkpoint in (checkpoints(tmp_path / "first")[-1], tmp_path / "first"):  # last, best
-        found = begin(config, tmp_path / "tuned", str(checkpoint)).optimisation.discriminator
+        found = begin(config, tmp_path / "tuned", str(checkpoint)).train_step.discriminator
         assert all(torch.equal(found.state_dict()[name], expected[name]) for name in expected)
     wide = load_config(config_file, ["loss.adversarial=1", "discriminator.width=8"])
     with pytest.raises(InputError, match=r"best/discriminator\.safetensors does not fit"):
         begin(wide, tmp_path / "wide", str(tmp_path / "first"))
     (tmp_path / "first/checkpoints/best/discriminator.safetensors").write_bytes(b"damaged")
     plain = load_config(config_file)
-    assert begin(plain, tmp_path / "plain", str(tmp_path / "first")).optimisation.step == 0
+    assert begin(plain, tmp_path / "plain", str(tmp_path / "first")).train_step.step == 0
 
 
 def test_resuming_with_another_batch_size_is_refused(config_file, finished):
@@ -265,70 +267,70 @@ def test_a_run_is_not_resumed_past_its_end(config_file, finished):
     assert {path: path.read_bytes() for path in finished.glob("*.*")} == before
 
 
-def spoil(optimisation: Optimisation) -> RemovableHandle:
+def spoil(train_step: TrainStep) -> RemovableHandle:
     """Make the perceptual loss not finite, until the handle is removed."""
-    perceptual = optimisation.wrapped["objective"].vgg
+    perceptual = train_step.wrapped["objective"].vgg
     return perceptual.register_forward_hook(
         lambda module, inputs, features: [x * torch.nan for x in features]
     )
 
 
 def test_steps_that_are_not_finite_change_nothing_and_ten_in_a_row_stop(config, tmp_path, caplog):
-    training = begin(config, tmp_path / "bad")
-    optimisation = training.optimisation
-    batches = training.batches()
-    optimisation.take_step([next(batches)], 1.0)
-    before = {name: x.clone() for name, x in tensors(optimisation.state()).items()}
+    trainer = begin(config, tmp_path / "bad")
+    train_step = trainer.train_step
+    batches = trainer.batches()
+    train_step.take_step([next(batches)], 1.0)
+    before = {name: x.clone() for name, x in tensors(train_step.state()).items()}
 
-    good = spoil(optimisation)
+    good = spoil(train_step)
     for _ in range(9):
-        optimisation.take_step([next(batches)], 1.0)
-    optimisation.check()
-    found = optimisation.report()
+        train_step.take_step([next(batches)], 1.0)
+    train_step.check()
+    found = train_step.report()
     assert all(math.isfinite(mean) for mean in found.values())  # of the first step alone
     assert caplog.text.count("loss/perceptual") == 9
     assert "Step 2 is skipped" in caplog.text
-    optimisation.take_step([next(batches)], 1.0)
+    train_step.take_step([next(batches)], 1.0)
     good.remove()
-    optimisation.take_step([next(batches)], 1.0)  # too late
+    train_step.take_step([next(batches)], 1.0)  # too late
     with pytest.raises(InputError, match=r"10 steps in a row.*loss/perceptual"):
-        optimisation.check()
-    after = tensors(optimisation.state())
+        train_step.check()
+    after = tensors(train_step.state())
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert optimisation.state()["skipped"] == 11
+    assert train_step.state()["skipped"] == 11
 
 
 def test_nothing_is_saved_or_scored_when_the_training_is_stuck(config_file, tmp_path):
     settings = ["train.max_bad_steps=2", "train.log_every=100", "train.validate_every=2"]
     for due in ("train.save_every=100", "train.validate_every=100"):
-        training = begin(load_config(config_file, [*settings, due]), tmp_path / due)
-        spoil(training.optimisation)
+        trainer = begin(load_config(config_file, [*settings, due]), tmp_path / due)
+        spoil(trainer.train_step)
         with pytest.raises(InputError, match="2 steps in a row"):
-            training.run()
-        assert training.optimisation.step == 2
-        assert not list(training.folder.glob("checkpoints/*"))
+            trainer.run()
+        assert trainer.train_step.step == 2
+        assert not list(trainer.folder.glob("checkpoints/*"))
 
 
 def test_a_good_step_ends_a_row_of_bad_ones(config, tmp_path):
-    training = begin(config, tmp_path / "row")
-    optimisation, batches = training.optimisation, training.batches()
+    trainer = begin(config, tmp_path / "row")
+    train_step, batches = trainer.train_step, trainer.batches()
     for bad in (True, True, False, True):
-        handle = spoil(optimisation)
+        handle = spoil(train_step)
         if not bad:
             handle.remove()
-        optimisation.take_step([next(batches)], 1.0)
+        train_step.take_step([next(batches)], 1.0)
         handle.remove()
-    assert optimisation.state()["skipped"] == 3
-    assert optimisation.state()["bad_in_a_row"] == 1
-    steps = {float(one["step"]) for one in optimisation.optimisers["detector"].state.values()}
+    assert train_step.state()["skipped"] == 3
+    assert train_step.state()["bad_in_a_row"] == 1
+    steps = {float(one["step"]) for one in train_step.optimizers["detector"].state.values()}
     assert steps == {1.0}
 
 
 def test_a_step_asks_the_device_for_nothing(config, tmp_path):
     """No value of a tensor is looked at by the step: on a GPU that would be waiting for it."""
-    training = begin(config, tmp_path / "asking")
-    optimisation, batches = training.optimisation, training.batches()
-    optimisation.take_step([next(batches)], 1.0)
+    trainer = begin(config, tmp_path / "asking")
+    train_step, batches = trainer.train_step, trainer.batches()
+    train_step.take_step([next(batches)], 1.0)
     batch = next(batches)
 
     class Watch(TorchDispatchMode):
@@ -340,9 +342,9 @@ def test_a_step_asks_the_device_for_nothing(config, tmp_path):
             return operation(*args, **(kwargs or {}))
 
     with Watch() as watch:
-        optimisation.take_step([batch], 1.0)
+        train_step.take_step([batch], 1.0)
         assert not watch.asked
-        optimisation.check()
+        train_step.check()
         assert watch.asked
 
 
@@ -353,18 +355,18 @@ def test_a_bad_batch_of_one_process_is_skipped_by_all(config_file, tmp_path):
 def test_scaled_losses_take_the_same_step_and_a_bad_one_lowers_the_scale(config, tmp_path):
     """As in fp16, which needs a GPU."""
     runs = [begin(config, tmp_path / name) for name in ("plain", "scaled")]
-    runs[1].optimisation.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    runs[1].train_step.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     for run in runs:
-        run.optimisation.take_step([next(run.batches())], 1.0)
-    plain, scaled = (run.optimisation.model.state_dict() for run in runs)
+        run.train_step.take_step([next(run.batches())], 1.0)
+    plain, scaled = (run.train_step.model.state_dict() for run in runs)
     for name, value in plain.items():
         torch.testing.assert_close(scaled[name], value, msg=name)
 
-    optimisation = runs[1].optimisation
-    optimisation.scaler.scale = lambda loss: loss * torch.nan
-    optimisation.take_step([next(runs[1].batches())], 1.0)
-    assert optimisation.skipped == 1
-    assert optimisation.scaler.get_scale() == 512
+    train_step = runs[1].train_step
+    train_step.scaler.scale = lambda loss: loss * torch.nan
+    train_step.take_step([next(runs[1].batches())], 1.0)
+    assert train_step.skipped == 1
+    assert train_step.scaler.get_scale() == 512
 
 
 def test_a_run_of_an_earlier_version_is_resumed(config_file, tmp_path):
@@ -377,11 +379,11 @@ def test_a_run_of_an_earlier_version_is_resumed(config_file, tmp_path):
     for name in ("attention", "scale", "levels"):
         del state["course"]["model"]["memory"][name]
     torch.save(state, file)
-    training = begin(load_config(config_file, ["train.max_steps=3"]), tmp_path / "run", "last")
-    assert training.optimisation.step == 2
-    assert training.best_merit == state["best_psnr"]
-    training.run()
-    assert training.best_merit == state["best_psnr"]
+    trainer = begin(load_config(config_file, ["train.max_steps=3"]), tmp_path / "run", "last")
+    assert trainer.train_step.step == 2
+    assert trainer.best_merit == state["best_psnr"]
+    trainer.run()
+    assert trainer.best_merit == state["best_psnr"]
     other = load_config(config_file, ["train.max_steps=4", "model.memory.attention=located"])
     with pytest.raises(InputError, match=r"another model\.memory\.attention \(dot, now located\)"):
         begin(other, tmp_path / "run", "last")
@@ -389,59 +391,62 @@ def test_a_run_of_an_earlier_version_is_resumed(config_file, tmp_path):
 
 def test_learning_rates_fall_at_the_milestones(config_file, tmp_path):
     settings = ["train.milestones=[1,3]", "train.gamma=0.5", "train.batch_size=4"]
-    training = begin(load_config(config_file, settings), tmp_path / "rates")
-    assert training.batches_per_epoch == 3
+    trainer = begin(load_config(config_file, settings), tmp_path / "rates")
+    assert trainer.batches_per_epoch == 3
     factors = []
     for step in range(12):
-        training.optimisation.step = step
-        factors.append(training.rate_factor())
+        trainer.train_step.step = step
+        factors.append(trainer.rate_factor())
     assert factors == [1, 1, 1, *[0.5] * 6, *[0.25] * 3]
 
 
 def test_an_unreadable_clip_is_named_once_and_many_stop_the_run(config, tmp_path, caplog):
-    training = begin(config, tmp_path / "unreadable")
-    training.clips = training.clips * 20
-    training.count_unreadable({"broken"})
-    training.count_unreadable({"broken"})
+    trainer = begin(config, tmp_path / "unreadable")
+    trainer.clips = trainer.clips * 20
+    trainer.count_unreadable({"broken"})
+    trainer.count_unreadable({"broken"})
     assert caplog.text.count("broken") == 1
     with pytest.raises(InputError, match="4 of the 60 clips cannot be read"):
-        training.count_unreadable({"a", "b", "c"})
-    training.portraits = training.clips[:20]
-    training.count_unreadable(set())
+        trainer.count_unreadable({"a", "b", "c"})
+    trainer.portraits = trainer.clips[:20]
+    trainer.count_unreadable(set())
     with pytest.raises(InputError, match="5 of the 80 clips and portraits cannot be read"):
-        training.count_unreadable({"d"})
+        trainer.count_unreadable({"d"})
 
 
 def test_compilation_and_checkpointing_exclude_each_other(config_file):
     with pytest.raises(InputError, match="switch one of them off"):
-        load_config(config_file, ["train.compile=true", "train.checkpointing=true"])
+        load_config(config_file, ["train.compile=true", "train.activation_checkpointing=true"])
 
 
 @pytest.mark.parametrize(
-    "other", ["train.compile=true", "train.checkpointing=true", "train.precision=fp16"]
+    "other", ["train.compile=true", "train.activation_checkpointing=true", "train.precision=fp16"]
 )
 def test_a_recorded_step_is_a_plain_one(config_file, other):
     name = other.removeprefix("train.").removesuffix("=true")
     with pytest.raises(InputError, match=f"recorded and {name} exclude each other"):
-        load_config(config_file, ["train.recorded=true", other])
+        load_config(config_file, ["train.cuda_graph=true", other])
 
 
 def test_without_a_gpu_nothing_is_recorded(config_file, finished, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     caplog.set_level("INFO")
-    begin(load_config(config_file, ["train.recorded=true"]), tmp_path / "recorded").run()
-    assert caplog.text.count("train.recorded changes nothing here") == 1
+    begin(load_config(config_file, ["train.cuda_graph=true"]), tmp_path / "recorded").run()
+    assert caplog.text.count("train.cuda_graph changes nothing here") == 1
     assert_same_end(finished, tmp_path / "recorded")
 
 
 def test_activations_computed_again_take_the_same_step(config_file, tmp_path):
     runs = [
-        begin(load_config(config_file, [f"train.checkpointing={switch}"]), tmp_path / switch)
+        begin(
+            load_config(config_file, [f"train.activation_checkpointing={switch}"]),
+            tmp_path / switch,
+        )
         for switch in ("false", "true")
     ]
     for run in runs:
-        run.optimisation.take_step([next(run.batches())], 1.0)
-    plain, again = (run.optimisation.model.state_dict() for run in runs)
+        run.train_step.take_step([next(run.batches())], 1.0)
+    plain, again = (run.train_step.model.state_dict() for run in runs)
     for name, value in plain.items():
         torch.testing.assert_close(again[name], value, msg=name)
 
@@ -460,7 +465,7 @@ def test_fp16_without_a_gpu_is_refused(config_file, tmp_path):
 
 
 def test_every_parameter_of_the_model_is_optimised_once(config, tmp_path):
-    optimisation = begin(config, tmp_path / "parameters").optimisation
-    optimised = [id(p) for parameters in optimisation.parameters.values() for p in parameters]
-    assert sorted(optimised) == sorted(id(p) for p in optimisation.model.parameters())
-    assert isinstance(optimisation.model, nn.Module)
+    train_step = begin(config, tmp_path / "parameters").train_step
+    optimised = [id(p) for parameters in train_step.parameters.values() for p in parameters]
+    assert sorted(optimised) == sorted(id(p) for p in train_step.model.parameters())
+    assert isinstance(train_step.model, nn.Module)

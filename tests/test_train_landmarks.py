@@ -53,7 +53,7 @@ def changed_parts(before: State, after: State) -> set[str]:
 
 
 def test_the_landmark_detector_is_trained_alone(folder, labelled, tmp_path):
-    begun = begin(config_with(folder, *LABELLED), tmp_path / "begun").optimisation.model
+    begun = begin(config_with(folder, *LABELLED), tmp_path / "begun").train_step.model
     ended = load_model(labelled)
     assert changed_parts(begun.state_dict(), ended.state_dict()) == {"landmark_detector"}
 
@@ -67,18 +67,18 @@ def test_its_validation_says_how_far_off_the_landmarks_are(labelled):
 
 
 def test_the_rest_is_trained_beside_the_frozen_detectors(folder, labelled, tmp_path):
-    training = begin(config_with(folder, *REST), tmp_path / "rest", str(labelled))
-    before = {name: x.clone() for name, x in training.optimisation.model.state_dict().items()}
-    outcome = training.run()
-    after = training.optimisation.model.state_dict()
+    trainer = begin(config_with(folder, *REST), tmp_path / "rest", str(labelled))
+    before = {name: x.clone() for name, x in trainer.train_step.model.state_dict().items()}
+    outcome = trainer.run()
+    after = trainer.train_step.model.state_dict()
     assert changed_parts(before, after) == {"generator", "dense_motion"}
     assert "gain / correlation: mouth" in outcome.summary
 
 
 def test_a_network_without_landmarks_is_where_the_first_stage_may_begin(folder, tmp_path):
     begin(config_with(folder), tmp_path / "small").run()
-    training = begin(config_with(folder, *LABELLED), tmp_path / "grown", str(tmp_path / "small"))
-    small, large = load_model(tmp_path / "small"), training.optimisation.model
+    trainer = begin(config_with(folder, *LABELLED), tmp_path / "grown", str(tmp_path / "small"))
+    small, large = load_model(tmp_path / "small"), trainer.train_step.model
     assert torch.equal(large.detector.heatmaps.weight, small.detector.heatmaps.weight)
 
 
@@ -91,10 +91,10 @@ def test_without_a_detector_or_labels_there_is_nothing_to_train(folder, tmp_path
 
 def test_rates_warm_up_and_fall_by_a_cosine(folder, tmp_path):
     settings = ["train.warm_up=2", "train.cosine=true", "train.milestones=[]"]
-    training = begin(config_with(folder, *settings), tmp_path / "rates")
+    trainer = begin(config_with(folder, *settings), tmp_path / "rates")
     factors = []
     for step in range(6):
-        training.optimisation.step = step
-        factors.append(training.rate_factor())
+        trainer.train_step.step = step
+        factors.append(trainer.rate_factor())
     falling = [(1 + np.cos(np.pi * step / 6)) / 2 for step in range(6)]
     assert factors == pytest.approx([0.5 * falling[0], *falling[1:]])

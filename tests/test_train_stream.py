@@ -7,9 +7,9 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from config import Config, load_config
-from datasets.records import GEOMETRY
+from datasets.records import FACE_CROP
 from datasets.streaming.writer import write_stream
-from faces.crop import Geometry
+from faces.crop import FaceCropConfig
 from media.video import probe
 from reconstruction import main as reconstruct
 from run import main
@@ -17,13 +17,13 @@ from tests.test_train import assert_same_end
 from tests.tiny_run import begin, write_clips, write_config
 from training.run_checkpoints import checkpoints
 
-MADE = Geometry(aspect=1.2, face_x=0.5, face_y=0.5, face_width=0.6)
+MADE = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.5, face_width=0.6)
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> Path:
     root = write_clips(tmp_path_factory.mktemp("data") / "clips")
-    (root / GEOMETRY).write_text(MADE.model_dump_json())
+    (root / FACE_CROP).write_text(MADE.model_dump_json())
     return root
 
 
@@ -47,10 +47,10 @@ def test_weights_are_equal_also_when_resumed_in_an_epoch(config_file, stream, tm
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     begin(load_config(config_file), whole).run()
     first = from_stream(config_file, stream, "train.max_steps=2", "data.synthetic.frames=5")
-    training = begin(first, parts)  # which are generated for files alone
-    assert training.config.data.geometry == MADE
-    training.run()
-    assert training.batches_per_epoch == 6  # steps 3 to 6 end the epoch
+    trainer = begin(first, parts)  # which are generated for files alone
+    assert trainer.config.data.face_crop == MADE
+    trainer.run()
+    assert trainer.batches_per_epoch == 6  # steps 3 to 6 end the epoch
     begin(from_stream(config_file, stream, "train.workers=2"), parts, "last").run()
     assert_same_end(whole, parts)
 

@@ -15,7 +15,7 @@ from config import Config, load_config, to_settings
 from media.video import VideoWriter
 from modules.checkpoints import WEIGHTS, save_weights
 from modules.mcnet import MCNet
-from train import Training
+from train import Trainer
 from training.run_checkpoints import find_checkpoint
 
 SIZE = 32
@@ -75,10 +75,10 @@ def write_checkpoint(folder: Path, root: Path) -> Path:
     return folder
 
 
-def begin(config: Config, folder: Path, checkpoint: str | None = None) -> Training:
+def begin(config: Config, folder: Path, checkpoint: str | None = None) -> Trainer:
     """A run in this process, whatever ran in it before."""
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Training(config, folder, find_checkpoint(folder, checkpoint))
+    return Trainer(config, folder, find_checkpoint(folder, checkpoint))
 
 
 if __name__ == "__main__":  # python -m tests.tiny_run CONFIG FOLDER [SETTING=VALUE ...]

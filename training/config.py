@@ -26,7 +26,7 @@ class LearningRates(Section):
 
 
 class TrainConfig(Section):
-    """Section ``train``; intervals count optimiser steps."""
+    """Section ``train``; intervals count optimizer steps."""
 
     # The landmark detector is trained first, with labels, and is frozen while the rest learns
     network: Literal["all", "landmark detector"] = "all"
@@ -37,18 +37,20 @@ class TrainConfig(Section):
 
     learning_rate: LearningRates = LearningRates()
     betas: tuple[Decay, Decay] = (0.5, 0.999)
-    clip: PositiveFloat = 10.0  # largest gradient norm of a network
+    max_grad_norm: PositiveFloat = 10.0  # largest gradient norm of a network
     milestones: tuple[PositiveInt, ...] = (60, 90)  # epochs at which the rates fall
     gamma: PositiveFloat = 0.1  # factor by which they fall
     warm_up: NonNegativeInt = 0  # steps in which the rates rise from 0
     cosine: bool = False  # the rates fall to 0 by a cosine at the last step, milestones besides
-    average_decay: Decay = 0.999  # of the moving average of the weights, reached by a warm-up
+    ema_decay: Decay = 0.999  # of the moving average of the weights, reached by a warm-up
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     tf32: bool = True  # on CUDA, for what is computed in float32
     compile: bool = False
-    recorded: bool = False  # one process with a GPU: record a step's kernels, and replay them
-    checkpointing: bool = False  # compute activations again in the backward pass: less memory
+    cuda_graph: bool = False  # one process with a GPU: record a step's kernels, and replay them
+    activation_checkpointing: bool = (
+        False  # compute activations again in the backward pass: less memory
+    )
     workers: NonNegativeInt = 4  # processes that load the data of one training process
 
     log_every: PositiveInt = 50
@@ -61,10 +63,10 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def recomputes_in_one_way(self) -> "TrainConfig":
-        if self.compile and self.checkpointing:
+        if self.compile and self.activation_checkpointing:
             raise ValueError(
-                "compile and checkpointing are both on, but a compiled step decides itself what "
-                "to compute again: switch one of them off"
+                "compile and activation_checkpointing are both on, but a compiled step decides "
+                "itself what to compute again: switch one of them off"
             )
         return self
 
@@ -72,10 +74,10 @@ class TrainConfig(Section):
     def records_plain_steps(self) -> "TrainConfig":
         others = {
             "compile": self.compile,
-            "checkpointing": self.checkpointing,
+            "activation_checkpointing": self.activation_checkpointing,
             "precision=fp16": self.precision == "fp16",
         }
         for name, chosen in others.items():
-            if self.recorded and chosen:
-                raise ValueError(f"recorded and {name} exclude each other: leave one of them out")
+            if self.cuda_graph and chosen:
+                raise ValueError(f"cuda_graph and {name} exclude each other: leave one of them out")
         return self

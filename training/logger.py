@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from utils.files import write_text_whole
 
 
-class Logbook:
+class RunLogger:
     """The log of a run in its folder; a resumed run goes on with it after ``step``."""
 
     def __init__(self, run: Path, step: int) -> None:
@@ -53,7 +53,7 @@ class Logbook:
         self.events.close()
 
 
-class Meter:
+class ThroughputMeter:
     """How fast the steps since it was last read went, and how long they waited for data."""
 
     def __init__(self, samples_per_step: int) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modules.attention import usage_entropy
-from modules.discriminator import Judgement
+from modules.discriminator import DiscriminatorOutput
 from modules.face_landmarks import OPENINGS, eye_distance
 from modules.geometry import (
     AntiAliasedDownsample,
@@ -223,17 +223,17 @@ def memory_usage(compensations: list[Compensation]) -> Tensor:
     return torch.stack(gaps).sum()
 
 
-def adversarial_generator(fake: Judgement) -> Tensor:
+def adversarial_generator(fake: DiscriminatorOutput) -> Tensor:
     """Least squares: the generated image should be judged real (Mao et al., ICCV 2017)."""
-    return (1 - at_least_float32(fake.realness)).square().mean()
+    return (1 - at_least_float32(fake.logits)).square().mean()
 
 
-def adversarial_discriminator(real: Judgement, fake: Judgement) -> Tensor:
+def adversarial_discriminator(real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
     """Least squares: real images are 1, generated ones 0."""
-    of_real, of_fake = (at_least_float32(judged.realness) for judged in (real, fake))
+    of_real, of_fake = (at_least_float32(judged.logits) for judged in (real, fake))
     return (1 - of_real).square().mean() + of_fake.square().mean()
 
 
-def feature_matching(real: Judgement, fake: Judgement) -> Tensor:
+def feature_matching(real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
     """Mean absolute differences of the discriminator's features, summed over blocks."""
     return sum_of_differences(fake.features, real.features)

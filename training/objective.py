@@ -1,6 +1,6 @@
 """The training objective: one forward pass from a batch of pairs to the weighted loss terms.
 
-Everything random in it comes in as ``Draws``, so that a step is a function of its inputs.
+Everything random in it comes in as ``StepNoise``, so that a step is a function of its inputs.
 """
 
 from collections.abc import Callable, Mapping
@@ -58,7 +58,7 @@ KEYPOINT_DISTANCES = {
 }
 
 
-class Draws(NamedTuple):
+class StepNoise(NamedTuple):
     """Everything random in a training step, per sample."""
 
     affine: Tensor  # (B, 2, 3), noise on the identity
@@ -67,10 +67,10 @@ class Draws(NamedTuple):
     hidden: Tensor  # (B, 1, 8, 8) in [0, 1): blocks below loss.hidden_share are hidden
 
 
-def draw(model: MCNet, batch: int, generator: torch.Generator) -> Draws:
-    """The draws of a batch, from a CPU generator."""
+def sample_noise(model: MCNet, batch: int, generator: torch.Generator) -> StepNoise:
+    """The noise of a batch, from a CPU generator."""
     size = 0 if model.config.memory is None else model.config.memory.size
-    return Draws(
+    return StepNoise(
         affine=AFFINE_STD * torch.randn(batch, 2, 3, generator=generator),
         control=CONTROL_STD * torch.randn(batch, CONTROL_POINTS**2, generator=generator),
         noise=torch.randn(batch, model.num_levels, size, size, generator=generator),
@@ -78,7 +78,7 @@ def draw(model: MCNet, batch: int, generator: torch.Generator) -> Draws:
     )
 
 
-class Step(NamedTuple):
+class LossOutput(NamedTuple):
     """A forward pass of the objective."""
 
     losses: dict[str, Tensor]  # scalars, weighted: their sum is the total
@@ -87,7 +87,7 @@ class Step(NamedTuple):
     driving_keypoints: Keypoints
 
 
-class LandmarkStep(NamedTuple):
+class LandmarkLossOutput(NamedTuple):
     """A forward pass of the landmark detector's objective."""
 
     losses: dict[str, Tensor]  # scalars, weighted
@@ -107,9 +107,9 @@ class Objective(nn.Module):
     def forward(
         self,
         pairs: FramePairs,
-        draws: Draws,
+        noise: StepNoise,
         discriminator: Discriminator | None = None,
-    ) -> Step:
+    ) -> LossOutput:
         """Pairs of frames -> the losses and what they were computed from.
 
         The detector sees source, driving and transformed frames in three passes, whose batch
@@ -120,8 +120,8 @@ class Objective(nn.Module):
         driving_keypoints = self.model.detect(driving)
         visible = None
         if self.config.hidden_share > 0:
-            visible = (draws.hidden >= self.config.hidden_share).float()
-        rendered = self.model.render(encoded, driving_keypoints, draws.noise, visible)
+            visible = (noise.hidden >= self.config.hidden_share).float()
+        rendered = self.model.render(encoded, driving_keypoints, noise.noise, visible)
         prediction, compensations = rendered.prediction, rendered.compensations
         generated, real = self.pyramid(prediction), self.pyramid(driving)
         emphasis = self.emphasis(driving_keypoints.landmarks, real)
@@ -130,7 +130,7 @@ class Objective(nn.Module):
             "gradient": lambda: losses.gradient(generated, real, emphasis),
         }
         if any(parameter.requires_grad for parameter in self.model.detector.parameters()):
-            terms |= self.detector_terms(driving, encoded.keypoints, driving_keypoints, draws)
+            terms |= self.detector_terms(driving, encoded.keypoints, driving_keypoints, noise)
         if self.model.landmark_detector is not None:
             landmark_detector, true = self.model.landmark_detector, driving_keypoints.landmarks
             terms["landmark_cycle"] = lambda: landmark_cycle(landmark_detector(prediction), true)
@@ -150,7 +150,7 @@ class Objective(nn.Module):
 
         observed = perplexities(compensations) if compensations else {}
         observed |= visibility(rendered.motion.occlusion, driving_keypoints.landmarks)
-        return Step(weighted(terms, self.config), observed, rendered, driving_keypoints)
+        return LossOutput(weighted(terms, self.config), observed, rendered, driving_keypoints)
 
     def memory_consistency(self, rendered: Rendered, driving: Tensor) -> Tensor:
         """The term with its target: the warped source, or the driving frame beyond the source."""
@@ -163,10 +163,10 @@ class Objective(nn.Module):
         )
 
     def detector_terms(
-        self, driving: Tensor, source_kp: Keypoints, driving_kp: Keypoints, draws: Draws
+        self, driving: Tensor, source_kp: Keypoints, driving_kp: Keypoints, noise: StepNoise
     ) -> dict[str, Callable[[], Tensor]]:
         """The terms that teach the keypoint detector without labels."""
-        transform = RandomTransform(draws.affine, draws.control)
+        transform = RandomTransform(noise.affine, noise.control)
         positions, jacobians = self.model.detector(transform.frame(driving))
         transformed = driving_kp._replace(positions=positions, jacobians=jacobians)
         margin = self.config.keypoint_margin
@@ -207,8 +207,8 @@ class LandmarkObjective(nn.Module):
         self.config = config
 
     def forward(
-        self, pairs: FramePairs, draws: Draws, discriminator: Discriminator | None = None
-    ) -> LandmarkStep:
+        self, pairs: FramePairs, noise: StepNoise, discriminator: Discriminator | None = None
+    ) -> LandmarkLossOutput:
         """Look at both frames of the pairs in one pass; those without labels do not count."""
         assert self.model.landmark_detector is not None
         found = self.model.landmark_detector(torch.cat([pairs.source, pairs.driving]))
@@ -217,7 +217,7 @@ class LandmarkObjective(nn.Module):
             "landmarks": lambda: losses.landmark_distance(found, true),
             "landmark_openings": lambda: losses.landmark_openings(found, true),
         }
-        return LandmarkStep(weighted(terms, self.config), observed={})
+        return LandmarkLossOutput(weighted(terms, self.config), observed={})
 
 
 @torch.no_grad()

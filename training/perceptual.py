@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from utils.errors import InputError
 from utils.progress import stdout_to_stderr
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Output channels of VGG-19's convolutions up to ReLU 5_1, with "pool" between the blocks.
 VGG19 = [64, 64, "pool", 128, 128, "pool", *[256] * 4, "pool", *[512] * 4, "pool", 512]
@@ -52,7 +52,7 @@ class PerceptualNetwork(nn.Module):
 
     def fill_randomly(self) -> None:
         """He initialisation from a fixed seed: random features still see edges and colours."""
-        log.warning("The perceptual loss uses a random VGG-19 (loss.vgg: random).")
+        logger.warning("The perceptual loss uses a random VGG-19 (loss.vgg: random).")
         generator = torch.Generator().manual_seed(0)
         for layer in self.layers:
             if isinstance(layer, nn.Conv2d):

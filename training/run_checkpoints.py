@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from modules.checkpoints import current_discriminator, with_current_names
 from utils.errors import InputError, OutputError
 from utils.files import write_text_whole
 
@@ -67,7 +68,7 @@ def holder(run: Path) -> str:
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
-    """The checkpoint of a run after ``step`` optimiser steps."""
+    """The checkpoint of a run after ``step`` optimizer steps."""
     return run / "checkpoints" / f"step-{step:08d}"
 
 
@@ -133,6 +134,20 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} is damaged: delete its folder to resume from the checkpoint before it."
         ) from error
-    if "best_psnr" in state:  # as it was called when nothing but PSNR chose the best weights
-        state["best_merit"] = state.pop("best_psnr")
+    return with_current_keys(state)
+
+
+def with_current_keys(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a training state, in which that of an earlier version has today's names."""
+    for old, new in (("best_psnr", "best_merit"), ("optimisation", "train_step")):
+        if old in state:
+            state[new] = state.pop(old)
+    if "data" in state:
+        state["data"] = with_current_names(state["data"])
+    step = state["train_step"]
+    for old, new in (("average", "ema"), ("optimisers", "optimizers")):
+        if old in step:
+            step[new] = step.pop(old)
+    if step["discriminator"] is not None:
+        step["discriminator"] = current_discriminator(step["discriminator"])
     return state

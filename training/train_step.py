@@ -1,4 +1,4 @@
-"""One optimiser step of MCNet: what it changes, on how many processes, and when it must not.
+"""One optimizer step of MCNet: what it changes, on how many processes, and when it must not.
 
 Each network has its own Adam and its own gradient clipping.  A step is a function of (seed, step),
 of its batches and of the state before it; where a loss or gradient is not finite, all processes
@@ -30,23 +30,23 @@ from training.activation_checkpointing import recompute_blocks
 from training.config import TrainConfig
 from training.distributed import over_processes, synchronise_batch_norm
 from training.losses import adversarial_discriminator
-from training.objective import Draws, LandmarkObjective, Objective, draw
+from training.objective import LandmarkObjective, Objective, StepNoise, sample_noise
 from utils.device import PRECISIONS
 from utils.errors import InputError
 from utils.recorded_step import RecordedStep
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Inputs(NamedTuple):
     """A batch of this process as a step takes it: on the device, images laid out channels last."""
 
     pairs: FramePairs
-    draws: Draws
+    noise: StepNoise
 
 
-class Optimisation:
-    """The networks in training, their optimisers, and the moving average of the model's weights."""
+class TrainStep:
+    """The networks in training, their optimizers, and the moving average of the model's weights."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Optimisation:
             objective.vgg.layers.to(PRECISIONS[config.precision])
 
         self.model, self.discriminator = objective.model, discriminator
-        self.average = deepcopy(self.model).eval().requires_grad_(False)
+        self.ema = deepcopy(self.model).eval().requires_grad_(False)
         trained = trained_parts(self.model, config)
         if discriminator is not None:
             trained["discriminator"] = [discriminator]
@@ -79,30 +79,32 @@ class Optimisation:
             name: [parameter for part in parts for parameter in part.parameters()]
             for name, parts in trained.items()
         }
-        self.optimisers = {
+        self.optimizers = {
             name: torch.optim.Adam(parameters, betas=config.betas, fused=True)
             for name, parameters in self.parameters.items()
         }
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
-        self.step = 0  # optimiser steps so far, skipped ones included
+        self.step = 0  # optimizer steps so far, skipped ones included
         self.taken = torch.tensor(0, device=self.device)  # of them, skipped ones left out
         self.bad_in_a_row = torch.tensor(0, device=self.device)
         self.names: list[str] = []  # of the values that a step finds
         self.found: list[Tensor] = []  # these values, of every step since the last report
 
-        if config.checkpointing:
+        if config.activation_checkpointing:
             recompute_blocks(objective)
         if config.compile:
             objective.compile()
         self.wrapped = {name: over_processes(one, self.device) for name, one in networks.items()}
-        self.recorded = self.start_recording()
+        self.cuda_graph = self.start_recording()
 
     def start_recording(self) -> RecordedStep | None:
         """Where the recording of a step will be, if there is to be one."""
-        if not self.config.recorded:
+        if not self.config.cuda_graph:
             return None
         if self.device.type != "cuda" or self.accelerator.num_processes > 1:
-            log.info("train.recorded changes nothing here: it is for one process with a CUDA GPU.")
+            logger.info(
+                "train.cuda_graph changes nothing here: it is for one process with a CUDA GPU."
+            )
             return None
         return RecordedStep(self.device)
 
@@ -114,10 +116,10 @@ class Optimisation:
     def take_step(self, batches: Iterable[FramePairs], rate_factor: float) -> None:
         """One step on ``config.accumulate`` batches; what it found is in the next ``report``."""
         inputs = [self.prepare(batch, index) for index, batch in enumerate(batches)]
-        if self.recorded is None:
+        if self.cuda_graph is None:
             means = self.compute_step(inputs, rate_factor)
         else:
-            means = self.recorded.take(self.compute_step, inputs, rate_factor)
+            means = self.cuda_graph.take(self.compute_step, inputs, rate_factor)
         self.found.append(means)
         self.step += 1
 
@@ -128,15 +130,15 @@ class Optimisation:
             for images in (batch.source, batch.driving)
         )
         landmarks = batch.landmarks.to(self.device, non_blocking=True)
-        return Inputs(FramePairs(source, driving, landmarks), self.draws(len(source), index))
+        return Inputs(FramePairs(source, driving, landmarks), self.noise(len(source), index))
 
     def compute_step(self, inputs: list[Inputs], rate_factor: float | Tensor) -> Tensor:
         """All that a step does on the device; returns the means of what it found, (names,).
 
         ``rate_factor`` is a scalar on the device where the step is being recorded.
         """
-        for optimiser in self.optimisers.values():
-            optimiser.zero_grad()
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
         statistics = [buffer.clone() for buffer in self.model.buffers()]
         values: dict[str, Tensor] = {}
         for index, batch in enumerate(inputs):
@@ -144,8 +146,8 @@ class Optimisation:
             for name, value in self.accumulate_gradients(batch, exchange=last).items():
                 mean = at_least_float32(value.detach()) / self.config.accumulate
                 values[name] = values.get(name, 0) + mean
-        for name in self.optimisers:
-            values[f"gradient/{name}"] = self.clip(name)
+        for name in self.optimizers:
+            values[f"gradient/{name}"] = self.clip_gradient(name)
         # Means over the processes: not finite where one of them is not.
         means: Tensor = self.accelerator.reduce(torch.stack(list(values.values())), "mean")
         self.names = list(values)
@@ -153,10 +155,10 @@ class Optimisation:
         self.scaler.update()
         return means
 
-    def clip(self, name: str) -> Tensor:
-        """Clip the gradient of one optimiser; returns its norm before."""
-        self.scaler.unscale_(self.optimisers[name])
-        return nn.utils.clip_grad_norm_(self.parameters[name], self.config.clip)
+    def clip_gradient(self, name: str) -> Tensor:
+        """Clip the gradient of one optimizer; returns its norm before."""
+        self.scaler.unscale_(self.optimizers[name])
+        return nn.utils.clip_grad_norm_(self.parameters[name], self.config.max_grad_norm)
 
     @torch.no_grad()
     def update(self, rate_factor: float | Tensor, statistics: list[Tensor], bad: Tensor) -> None:
@@ -165,19 +167,19 @@ class Optimisation:
         A ``bad`` step (a scalar on the device) changes neither, and takes the batch statistics
         back to what they were before the forward passes: nothing else has changed by then.
         """
-        for name, optimiser in self.optimisers.items():
-            for group in optimiser.param_groups:
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
                 group["lr"] = rate_factor * getattr(self.config.learning_rate, name)
                 group["capturable"] = isinstance(rate_factor, Tensor)  # fused Adam is, if told so
             found_inf = bad.to(torch.float32)
-            optimiser.found_inf = found_inf  # type: ignore[attr-defined]  # as a GradScaler would
-            optimiser.step()
+            optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # as a GradScaler would
+            optimizer.step()
         for buffer, before in zip(self.model.buffers(), statistics, strict=True):
             torch.where(bad, before, buffer, out=buffer)
 
         warm_up = (1 + self.taken) / (10 + self.taken)  # else the start would weigh on a short run
-        decay = warm_up.clamp(max=self.config.average_decay)
-        update_average(self.average, self.model, weight=(1 - decay) * ~bad)
+        decay = warm_up.clamp(max=self.config.ema_decay)
+        update_ema(self.ema, self.model, weight=(1 - decay) * ~bad)
         self.taken.add_(~bad)
         self.bad_in_a_row.add_(1).mul_(bad)
 
@@ -196,7 +198,7 @@ class Optimisation:
             bad = [name for name, x in zip(self.names, row, strict=True) if not math.isfinite(x)]
             if bad:
                 last_bad = ", ".join(bad)
-                log.warning("Step %d is skipped: %s not finite.", step, last_bad)
+                logger.warning("Step %d is skipped: %s not finite.", step, last_bad)
             else:
                 good.append(row)
         if self.stuck:
@@ -223,7 +225,7 @@ class Optimisation:
 
         The processes average their gradients when they ``exchange`` them.
         """
-        pairs, draws = inputs
+        pairs, noise = inputs
         share = 1 / self.config.accumulate
         with ExitStack() as stack:
             if not exchange:
@@ -233,7 +235,7 @@ class Optimisation:
             if self.discriminator is not None:
                 self.discriminator.requires_grad_(False)
             with self.accelerator.autocast():
-                step = self.wrapped["objective"](pairs, draws, self.discriminator)
+                step = self.wrapped["objective"](pairs, noise, self.discriminator)
             losses: dict[str, Tensor] = dict(step.losses)
             total = torch.stack(list(losses.values())).sum()
             torch.autograd.backward(self.scaler.scale(share * total))
@@ -249,13 +251,13 @@ class Optimisation:
                 torch.autograd.backward(self.scaler.scale(share * losses["discriminator"]))
         return {f"loss/{name}": loss for name, loss in losses.items()} | step.observed
 
-    def draws(self, batch_size: int, index: int) -> Draws:
-        """This process's share of the draws for the ``index``-th batch of the step."""
+    def noise(self, batch_size: int, index: int) -> StepNoise:
+        """This process's share of the noise for the ``index``-th batch of the step."""
         seed = np.random.SeedSequence([self.seed, self.step, index]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(seed[0]))
-        everyones = draw(self.model, batch_size * self.accelerator.num_processes, generator)
+        everyones = sample_noise(self.model, batch_size * self.accelerator.num_processes, generator)
         first = batch_size * self.accelerator.process_index
-        return Draws(*(self.upload(part[first : first + batch_size]) for part in everyones))
+        return StepNoise(*(self.upload(part[first : first + batch_size]) for part in everyones))
 
     def upload(self, tensor: Tensor) -> Tensor:
         """A tensor on the device, which is not waited for."""
@@ -267,9 +269,9 @@ class Optimisation:
         discriminator = self.discriminator
         return {
             "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
+            "ema": self.ema.state_dict(),
             "discriminator": None if discriminator is None else discriminator.state_dict(),
-            "optimisers": {name: one.state_dict() for name, one in self.optimisers.items()},
+            "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
             "scaler": self.scaler.state_dict(),
             "step": self.step,
             "skipped": int(self.skipped),
@@ -279,20 +281,20 @@ class Optimisation:
     def load_state(self, state: dict[str, Any]) -> None:
         """Undo ``state``."""
         self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
+        self.ema.load_state_dict(state["ema"])
         if self.discriminator is not None:
             self.discriminator.load_state_dict(state["discriminator"])
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state["optimisers"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.taken.fill_(state["step"] - state["skipped"])
         self.bad_in_a_row.fill_(state["bad_in_a_row"])
-        self.recorded = self.start_recording()  # Adam's state lies elsewhere now
+        self.cuda_graph = self.start_recording()  # Adam's state lies elsewhere now
 
 
 def trained_parts(model: MCNet, config: TrainConfig) -> dict[str, list[nn.Module]]:
-    """The parts of a model that are trained, by the name of their optimiser; others are frozen.
+    """The parts of a model that are trained, by the name of their optimizer; others are frozen.
 
     Raises InputError where a landmark detector is to be trained and the model has none.
     """
@@ -310,7 +312,7 @@ def trained_parts(model: MCNet, config: TrainConfig) -> dict[str, list[nn.Module
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
+def update_ema(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
     """Move the parameters and buffers of ``average`` towards those of ``model``, or not: weight 0.
 
     The counts of batches become those of ``model``.

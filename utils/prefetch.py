@@ -1,6 +1,6 @@
 """Reading ahead and writing behind: threads beside a loop that need not wait for files.
 
-    with ahead(read_frames(video), count=8) as frames, behind(writer.write, count=8) as write:
+    with prefetch(read_frames(video)) as frames, write_async(writer.write) as write:
         for frame in frames:
             write(network(frame.image))
 
@@ -21,7 +21,7 @@ END: Final = object()
 
 
 @contextmanager
-def ahead(items: Iterable[Item], count: int = 3) -> Iterator[Iterator[Item]]:
+def prefetch(items: Iterable[Item], count: int = 3) -> Iterator[Iterator[Item]]:
     """``items``, of which the thread prepares the next ``count`` while one is in use.
 
     What they raise comes in its place.  Items that are a generator are closed at the end.
@@ -43,7 +43,7 @@ def ahead(items: Iterable[Item], count: int = 3) -> Iterator[Iterator[Item]]:
 
 
 @contextmanager
-def behind(
+def write_async(
     call: Callable[Arguments, object], count: int = 3
 ) -> Iterator[Callable[Arguments, None]]:
     """What hands calls of ``call`` to the thread; it waits while ``count`` are not yet made.
@@ -54,13 +54,13 @@ def behind(
     with ThreadPoolExecutor(max_workers=1) as thread:
         pending: deque[Future[object]] = deque()
 
-        def hand_over(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        def submit(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
             while pending and (len(pending) == count or pending[0].done()):
                 pending.popleft().result()
             pending.append(thread.submit(call, *args, **kwargs))
 
         try:
-            yield hand_over
+            yield submit
             while pending:
                 pending.popleft().result()
         finally:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from utils.cuda_graph import Inputs, copied, copy_into, flat
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 WARM_UP = 3  # steps taken before one is recorded: libraries choose kernels, Adam makes its state
 
@@ -57,7 +57,7 @@ class RecordedStep:
         except RuntimeError as error:
             self.works, self.inputs = False, None
             self.graph.reset()  # gives its memory back
-            log.warning("Training steps are not recorded: %s", str(error).partition("\n")[0])
+            logger.warning("Training steps are not recorded: %s", str(error).partition("\n")[0])
 
     def record(self, compute: Compute, inputs: Inputs) -> None:
         self.inputs = copied(inputs)

@@ -15,7 +15,7 @@ REQUESTS = [
 ]
 PR_SET_PDEATHSIG = 1  # Linux's number
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Terminated(BaseException):
@@ -60,7 +60,7 @@ def deferred_signals() -> Iterator[list[int]]:
     def remember(number: int, frame: FrameType | None) -> None:
         caught.append(number)
         signal.signal(number, previous[number])
-        log.info("Stopping and saving after this step; again to stop at once.")
+        logger.info("Stopping and saving after this step; again to stop at once.")
 
     handlers = {number: signal.getsignal(number) for number in REQUESTS}
     previous = {

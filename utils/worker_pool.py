@@ -32,12 +32,12 @@ class WorkerTraceback(Exception):
     """Where in a worker an error was raised."""
 
 
-def num_cores() -> int:
+def usable_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_jobs(
+def map_in_processes(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
 ) -> Iterator[tuple[Job, Result | WorkerDied]]:
     """Each job with what ``work`` gave for it, in the order in which they are done.

@@ -19,7 +19,7 @@ from utils.errors import InputError
 from utils.progress import progress_bar
 from utils.section import Section
 from utils.wording import counted
-from utils.worker_pool import WorkerDied, run_jobs
+from utils.worker_pool import WorkerDied, map_in_processes
 
 PROBLEMS_LEFT = 1  # exit code
 PUBLISHED_SIZE = 256  # where no clip can be read
@@ -145,7 +145,7 @@ def most_frequent_size(found: Iterable[Inspection | Fault | WorkerDied]) -> Size
 
 def inspect_all(paths: Sequence[Path], workers: int) -> Found:
     """What each clip is, in the order of ``paths``."""
-    results = run_jobs(inspect, paths, workers)
+    results = map_in_processes(inspect, paths, workers)
     done = dict(progress_bar(results, total=len(paths), unit="clip"))
     return {path: done[path] for path in paths}
 

@@ -39,7 +39,7 @@ from utils.errors import InputError, OutputError
 from utils.files import write_text_whole
 from utils.progress import progress_bar
 from utils.wording import counted
-from utils.worker_pool import WorkerDied, run_jobs
+from utils.worker_pool import WorkerDied, map_in_processes
 
 CRF = 12  # finer than for new clips: what is encoded twice should lose once
 
@@ -89,7 +89,7 @@ def repair_all(
     except OSError as error:
         raise OutputError(f"{error.filename} cannot be changed: {error.strerror}.") from error
     changes.touched.update(encoded)
-    results = run_jobs(partial(repair, size=expected.size), sorted(encoded), workers)
+    results = map_in_processes(partial(repair, size=expected.size), sorted(encoded), workers)
     for path, result in progress_bar(results, total=len(encoded), unit="repair"):
         if result is not None:
             reason = result.detail if isinstance(result, WorkerDied) else result

@@ -17,15 +17,15 @@ from datasets.contents import Contents, read_contents
 from datasets.inspection.clip_figures import ClipFigures, measure
 from datasets.inspection.contact_sheet import Each, contact_sheet
 from datasets.inspection.coverage import Coverage, cover_pairs, cover_table
-from datasets.records import read_geometry
-from faces.crop import Geometry
+from datasets.records import read_face_crop
+from faces.crop import FaceCropConfig
 from media.pictures import write_picture_whole
 from utils.errors import InputError, OutputError
 from utils.files import require_apart, write_text_whole
 from utils.progress import progress_bar
 from utils.section import Section
 from utils.wording import counted
-from utils.worker_pool import WorkerDied, run_jobs
+from utils.worker_pool import WorkerDied, map_in_processes
 
 QUANTILES = {
     "min": 0.0,
@@ -84,7 +84,7 @@ class Stats(Section):
     root: str
     splits: dict[str, SplitStats]
     unreadable: dict[str, str]  # clips, and why
-    geometry: Geometry | None
+    face_crop: FaceCropConfig | None
     coverage: Coverage | None
 
     def table(self) -> str:
@@ -120,7 +120,7 @@ def write_stats(
 ) -> Stats:
     """Writes ``stats.json``, ``clips.csv`` and ``contact_sheet.png`` into ``output``.
 
-    Raises InputError where there are no clips, where a list is none, where ``geometry.json`` is
+    Raises InputError where there are no clips, where a list is none, where ``face_crop.json`` is
     damaged, or nothing can be written.
     """
     if metadata is not None and pairs is not None:
@@ -133,10 +133,10 @@ def write_stats(
         coverage = cover_table(metadata, contents)
     elif pairs is not None:
         coverage = cover_pairs(pairs, contents)
-    geometry = read_geometry(root)
+    face_crop = read_face_crop(root)
     make_folder(output)
     measured = measure_all(contents, workers)
-    stats = summarise(root, measured, geometry, coverage)
+    stats = summarise(root, measured, face_crop, coverage)
     write_text_whole(output / "clips.csv", clips_table(measured.clips))
     write_picture_whole(
         output / "contact_sheet.png", contact_sheet(measured.clips, each=each, count=count)
@@ -164,7 +164,7 @@ def measure_all(contents: Contents, workers: int) -> Measured:
     """The figures of all clips of a root."""
     done: dict[Path, ClipFigures | str | WorkerDied] = {}
     paths = contents.all_clips
-    results = run_jobs(measure, paths, workers)
+    results = map_in_processes(measure, paths, workers)
     for path, result in progress_bar(results, total=len(paths), unit="clip"):
         done[path] = result
     clips: dict[str, dict[Path, ClipFigures]] = {split: {} for split in contents.clips}
@@ -182,14 +182,14 @@ def measure_all(contents: Contents, workers: int) -> Measured:
 
 
 def summarise(
-    root: Path, measured: Measured, geometry: Geometry | None, coverage: Coverage | None
+    root: Path, measured: Measured, face_crop: FaceCropConfig | None, coverage: Coverage | None
 ) -> Stats:
     """The statistics of a root."""
     return Stats(
         root=str(root),
         splits={split: split_stats(list(own.values())) for split, own in measured.clips.items()},
         unreadable=measured.unreadable,
-        geometry=geometry,
+        face_crop=face_crop,
         coverage=coverage,
     )
 

@@ -32,7 +32,7 @@ from utils.errors import InputError, OutputError
 from utils.files import require_apart
 from utils.progress import progress_bar
 from utils.wording import counted
-from utils.worker_pool import WORKER_DIED, WorkerDied, run_jobs
+from utils.worker_pool import WORKER_DIED, WorkerDied, map_in_processes
 
 logger = logging.getLogger(__name__)
 
@@ -142,12 +142,12 @@ def _run(
 ) -> Iterator[tuple[_Job, list[Outcome]]]:
     """The jobs with their outcomes; that of a worker that died is done again picture by picture."""
     again: list[_Job] = []
-    for job, told in run_jobs(write, batches, workers):
+    for job, told in map_in_processes(write, batches, workers):
         if isinstance(told, WorkerDied):
             again += [_Job(job.person, [picture]) for picture in job.pictures]
         else:
             yield job, told
-    for job, told in run_jobs(write, again, min(workers, len(again))):
+    for job, told in map_in_processes(write, again, min(workers, len(again))):
         if isinstance(told, WorkerDied):
             (picture,) = job.pictures
             yield job, [Outcome(_name(picture, folder), job.person, WORKER_DIED, told.detail)]

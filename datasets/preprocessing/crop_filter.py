@@ -13,7 +13,7 @@ MARGIN = 4  # pixels around the box for the interpolation of its borders
 COLOUR = 4  # pixels that share one, across and down, at most (4:1:1, 4:1:0)
 
 
-class Region:
+class CropFilter:
     """Cuts a box out of the frames of a video, and makes it a square.
 
     Only the box is converted to RGB: with colours interpolated that costs more than decoding.

@@ -6,12 +6,12 @@ Boxes are squares around the face, as a detector finds them, in pixels of the vi
 from collections.abc import Sequence
 from statistics import median
 
-from faces.crop import Geometry
+from faces.crop import FaceCropConfig
 from media.pictures import Box
 
 # The face in clips that were cut as VoxCeleb's are: the cascade's square in 657 frames of 219 such
 # clips has these medians; 90 % of the widths lie from 0.40 to 0.68
-TRAINING = Geometry(face_x=0.505, face_y=0.485, face_width=0.55)
+TRAINING = FaceCropConfig(face_x=0.505, face_y=0.485, face_width=0.55)
 MARGIN = 0.15  # of the face's width that a crop leaves beside it, wherever it moves
 
 

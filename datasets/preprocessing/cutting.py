@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import av
 from typing_extensions import Self
 
-from datasets.preprocessing.crop_filter import Region
+from datasets.preprocessing.crop_filter import CropFilter
 from datasets.preprocessing.report import Outcome
 from datasets.records import Record
 from media.decoder import Index, open_video
@@ -228,7 +228,7 @@ class _Clip:
         width, height = raw.size
         box = cut.box.scaled(width, height)
         self.box = box.squared(width, height) if form.geometry == "square" else box
-        self.region = Region(self.box, raw.display, form.size)
+        self.region = CropFilter(self.box, raw.display, form.size)
         self.place = output.clip(cut, form)
         self.grown = output.work / self.place.name
         self.writer: Writer = FolderWriter(self.grown)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.clips import open_clip
-from datasets.records import GEOMETRY, read_record, recorded_clips
-from faces.crop import Geometry
+from datasets.records import FACE_CROP, read_record, recorded_clips
+from faces.crop import FaceCropConfig
 from faces.main_face import main_face
 from media.pictures import Box, Picture, resized
 from utils.errors import InputError
@@ -21,23 +21,23 @@ MAX_SAMPLED = 100  # clips in which faces are looked for
 MAX_ASPECT = 4  # of a cut, or of its inverse: in narrower ones no face is looked for
 
 
-def write_geometry(root: Path) -> Geometry | None:
-    """Measures the geometry of the clips in ``root``, and writes it there.
+def write_face_crop(root: Path) -> FaceCropConfig | None:
+    """Measures the face_crop of the clips in ``root``, and writes it there.
 
     Medians over a sample of the training clips, spread over their names: the same for the same
     clips.  None, and no file, where no face is found in them.
     """
     paths = recorded_clips(root / "train") or recorded_clips(root / "test")
     places = np.linspace(0, len(paths) - 1, min(len(paths), MAX_SAMPLED)).round().astype(int)
-    geometry = measure_geometry([paths[place] for place in places])
-    if geometry is not None:
-        write_text_whole(root / GEOMETRY, geometry.model_dump_json(indent=1) + "\n")
+    face_crop = measure_face_crop([paths[place] for place in places])
+    if face_crop is not None:
+        write_text_whole(root / FACE_CROP, face_crop.model_dump_json(indent=1) + "\n")
     elif paths:
         logger.warning("No faces were found in the clips: how they are cropped is not recorded.")
-    return geometry
+    return face_crop
 
 
-def measure_geometry(paths: Sequence[Path]) -> Geometry | None:
+def measure_face_crop(paths: Sequence[Path]) -> FaceCropConfig | None:
     """The median aspect of the cuts of these clips, and the median place of the faces in them."""
     found = []
     for path in progress_bar(paths, desc="faces", unit="clip"):  # up to a second for each
@@ -45,14 +45,14 @@ def measure_geometry(paths: Sequence[Path]) -> Geometry | None:
             record, clip = read_record(path), open_clip(path)
             (frame,) = clip.frames([clip.num_frames // 2])
         except InputError as error:
-            logger.warning("Left out of the geometry: %s", error)
+            logger.warning("Left out of the face_crop: %s", error)
             continue
         if record is not None and (face := find_face(frame, record.aspect)) is not None:
             found.append([record.aspect, *face.centre, face.width])
     if not found:
         return None
     aspect, x, y, width = np.median(found, axis=0).round(3).tolist()
-    return Geometry(aspect=aspect, face_x=x, face_y=y, face_width=width)
+    return FaceCropConfig(aspect=aspect, face_x=x, face_y=y, face_width=width)
 
 
 def find_face(frame: Picture, aspect: float) -> Box | None:

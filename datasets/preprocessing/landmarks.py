@@ -23,7 +23,7 @@ from media.pictures import PICTURE_SUFFIXES, Picture
 from media.video import read_frames
 from utils.errors import InputError, OutputError
 from utils.files import write_whole
-from utils.worker_pool import WORKER_DIED, WorkerDied, run_jobs
+from utils.worker_pool import WORKER_DIED, WorkerDied, map_in_processes
 
 COMMAND = "landmarks"
 UNREADABLE = "unreadable"
@@ -70,14 +70,14 @@ def prepare(
         folder.resolve().is_relative_to(path.resolve()) for path in split_folders(root).values()
     ):
         raise InputError(f"{folder} is among the clips: name another --output.")
-    jobs = [job for position, job in enumerate(jobs) if shard.takes(position)]
+    jobs = [job for position, job in enumerate(jobs) if shard.segments(position)]
     name = make_detector().name  # here, so that one process downloads its weights
     settings: dict[str, JsonValue] = {"root": str(root.resolve()), "detector": name}
     outcomes: list[Outcome] = []
     with begun(folder, COMMAND, settings, shard):
         for split in {job.split for job in jobs}:
             (folder / split).mkdir(exist_ok=True)
-        results = run_jobs(partial(_write, make_detector, folder), jobs, workers)
+        results = map_in_processes(partial(_write, make_detector, folder), jobs, workers)
         for job, result in tqdm(results, total=len(jobs), unit="clip", disable=None):
             if isinstance(result, WorkerDied):
                 outcomes.append(job.outcome(WORKER_DIED, result.detail))

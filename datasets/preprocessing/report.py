@@ -36,7 +36,7 @@ class Shard(NamedTuple):
             return cls(int(number), int(total))
         raise InputError(f"A shard is i/n, counted from 1 ({text!r}): 1/4 to 4/4, say.")
 
-    def takes(self, position: int) -> bool:
+    def segments(self, position: int) -> bool:
         """Whether the item at this position of all is among its own."""
         return position % self.total == self.number - 1
 

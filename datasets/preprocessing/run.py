@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from pydantic import JsonValue
 
 from datasets.preprocessing.cutting import Output
-from datasets.preprocessing.face_crop import write_geometry
+from datasets.preprocessing.face_crop import write_face_crop
 from datasets.preprocessing.report import Report, Shard, merge
 from datasets.records import keep_settings
 from utils.errors import InputError, OutputError
@@ -52,7 +52,7 @@ def finish(report: Report, root: Path) -> int:
     logger.info("%s", report.table())
     logger.info("Written: %s", path)
     if report.shard == (1, 1):
-        write_geometry(root)
+        write_face_crop(root)
     else:
         logger.info("When all shards are done: python -m datasets merge %s", root)
     return SOME_SKIPPED if report.skipped else 0

@@ -10,7 +10,7 @@ from pydantic import PositiveInt, ValidationError
 
 from datasets.preprocessing.cutting import RawVideo
 from datasets.preprocessing.scenes import CutFinder
-from datasets.preprocessing.tracks import SAMPLED_EVERY, Look, Scene
+from datasets.preprocessing.tracks import SAMPLED_EVERY, Detection, Scene
 from faces.detectors import FaceDetector
 from media.pictures import Box, Picture
 from utils.errors import OutputError
@@ -21,7 +21,7 @@ SEEN_AT = 512  # pixels: the longer side of the frames that are looked at, unles
 BATCH = 8  # frames that a detector gets at a time
 
 
-class Footage(Section):
+class SceneScan(Section):
     """The scenes of a video, with what a detector saw in them."""
 
     detector: str
@@ -30,7 +30,7 @@ class Footage(Section):
     scenes: tuple[Scene, ...]
 
 
-def footage(video: Path, detector: FaceDetector, folder: Path) -> Footage:
+def footage(video: Path, detector: FaceDetector, folder: Path) -> SceneScan:
     """What is in a video: read from its file in ``folder``, or looked for and written there.
 
     Raises InputError for a video that cannot be read, and OutputError for a file that cannot be
@@ -41,7 +41,7 @@ def footage(video: Path, detector: FaceDetector, folder: Path) -> Footage:
     path, state = _file(video, folder), state_of([video])
     raw = RawVideo.open(video)
     scenes = tuple(look_through(raw, detector))
-    found = Footage(detector=detector.name, state=state, size=raw.size, scenes=scenes)
+    found = SceneScan(detector=detector.name, state=state, size=raw.size, scenes=scenes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -50,10 +50,10 @@ def footage(video: Path, detector: FaceDetector, folder: Path) -> Footage:
     return found
 
 
-def kept_footage(video: Path, detector: str, folder: Path) -> Footage | None:
+def kept_footage(video: Path, detector: str, folder: Path) -> SceneScan | None:
     """What was found in a video before, None where that is not known or the video has changed."""
     try:
-        kept = Footage.model_validate_json(_file(video, folder).read_text())
+        kept = SceneScan.model_validate_json(_file(video, folder).read_text())
         return kept if (kept.detector, kept.state) == (detector, state_of([video])) else None
     except (OSError, ValueError, ValidationError):
         return None
@@ -66,7 +66,7 @@ def _file(video: Path, folder: Path) -> Path:
 def look_through(raw: RawVideo, detector: FaceDetector) -> list[Scene]:
     """The scenes of a video; its frames are held a batch at a time.  Raises InputError."""
     starts: list[int] = []
-    looks: list[Look] = []
+    looks: list[Detection] = []
     sampled = _sampled(raw, starts)
     while batch := list(islice(sampled, BATCH)):
         numbers, frames = zip(*batch, strict=True)
@@ -74,7 +74,7 @@ def look_through(raw: RawVideo, detector: FaceDetector) -> list[Scene]:
         for number, faces in zip(numbers, detector(frames), strict=True):
             boxes = (face.box.scaled(scale, scale) for face in faces)
             looks.append(
-                Look(number, tuple(Box(*(round(side, 1) for side in box)) for box in boxes))
+                Detection(number, tuple(Box(*(round(side, 1) for side in box)) for box in boxes))
             )
     return [
         Scene(start, end, tuple(look for look in looks if start <= look.frame < end))

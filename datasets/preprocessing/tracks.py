@@ -26,7 +26,7 @@ MAX_GROWTH = 1.4  # of a crop, for a face that moves; one that moves further is 
 NO_FACE, SECOND_FACE = "no face", "second face"
 
 
-class Look(NamedTuple):
+class Detection(NamedTuple):
     """What a detector saw in one frame."""
 
     frame: int
@@ -38,7 +38,7 @@ class Scene(NamedTuple):
 
     start: int
     end: int  # the first frame after it
-    looks: tuple[Look, ...]
+    looks: tuple[Detection, ...]
 
 
 class Limits(NamedTuple):
@@ -49,7 +49,7 @@ class Limits(NamedTuple):
     min_size: int = 128  # pixels: side of the crop in the video
 
 
-class Take(NamedTuple):
+class Segment(NamedTuple):
     """A part of a scene: a clip to be cut, or dropped for a reason."""
 
     start: int
@@ -87,9 +87,9 @@ class Track(NamedTuple):
         return len(common) >= TOGETHER or (at_once and apart)
 
 
-def takes(scene: Scene, size: tuple[int, int], limits: Limits) -> list[Take]:
+def segments(scene: Scene, size: tuple[int, int], limits: Limits) -> list[Segment]:
     """What becomes of a scene in a video of this width and height; at least one take."""
-    whole = Take(scene.start, scene.end, None)
+    whole = Segment(scene.start, scene.end, None)
     if scene.end - scene.start < limits.min_seconds * RATE:
         return [whole._replace(reason=too_short(limits))]
     tracks = [track for track in follow(scene.looks) if _is_real(track)]
@@ -122,7 +122,7 @@ def too_small(limits: Limits) -> str:
     return f"smaller than {limits.min_size} px"
 
 
-def follow(looks: Sequence[Look]) -> list[Track]:
+def follow(looks: Sequence[Detection]) -> list[Track]:
     """The faces, joined from look to look where their boxes overlap."""
     tracks: list[Track] = []
     current: list[Track] = []
@@ -163,7 +163,7 @@ def _is_real(track: Track) -> bool:
     return len(track.looks) >= max(MIN_SEEN, MIN_SEEN_SHARE * num_looks)
 
 
-def _cut(track: Track, scene: Scene, size: tuple[int, int], limits: Limits) -> Iterator[Take]:
+def _cut(track: Track, scene: Scene, size: tuple[int, int], limits: Limits) -> Iterator[Segment]:
     """The takes of one face: all of its time, cut where it becomes too long or moves too far."""
     start = scene.start if track.start - scene.start < NEAR_EDGE else track.start
     end = scene.end if scene.end - track.end < NEAR_EDGE else track.end
@@ -175,7 +175,7 @@ def _cut(track: Track, scene: Scene, size: tuple[int, int], limits: Limits) -> I
                 reason = too_short(limits)
             elif crop.width < limits.min_size:
                 reason = too_small(limits)
-            yield Take(begin, until, crop, reason)
+            yield Segment(begin, until, crop, reason)
 
 
 def _smoothed(looks: Sequence[Seen]) -> list[Seen]:

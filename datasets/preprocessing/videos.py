@@ -17,14 +17,14 @@ from datasets.config import DataConfig
 from datasets.preprocessing.cutting import UNREADABLE, Cut, Form, Output, cut_clips, what_is_left
 from datasets.preprocessing.report import Outcome, Report, Shard
 from datasets.preprocessing.run import begun
-from datasets.preprocessing.scene_scan import Footage, footage, kept_footage
+from datasets.preprocessing.scene_scan import SceneScan, footage, kept_footage
 from datasets.preprocessing.sources import Source, find_sources
-from datasets.preprocessing.tracks import Limits, takes
+from datasets.preprocessing.tracks import Limits, segments
 from faces.detectors import DetectorName, FaceDetector, pick_detector
 from utils.errors import InputError, OutputError
 from utils.files import require_apart
 from utils.progress import progress_bar
-from utils.worker_pool import WORKER_DIED, WorkerDied, run_jobs
+from utils.worker_pool import WORKER_DIED, WorkerDied, map_in_processes
 
 COMMAND = "videos"
 FOOTAGE = ".footage"  # folder in the root: what is in the videos
@@ -90,13 +90,13 @@ def prepare(
     jobs = [
         _Job(source, "test" if source.person in test else "train", source.path.stat().st_size)
         for position, source in enumerate(sources)
-        if shard.takes(position)
+        if shard.segments(position)
     ]
     outcomes = problems if shard.number == 1 else []
     with begun(root, COMMAND, settings, shard) as output:
         plan = _Plan(name, limits, form, output)
         with progress_bar(total=sum(job.size for job in jobs), unit="B", unit_scale=True) as bar:
-            for job, result in run_jobs(partial(_prepare, plan), jobs, workers):
+            for job, result in map_in_processes(partial(_prepare, plan), jobs, workers):
                 outcomes += _left(plan, job, result) if isinstance(result, WorkerDied) else result
                 bar.update(job.size)
     return Report.of(COMMAND, settings, shard, outcomes)
@@ -128,12 +128,12 @@ def _detector(name: DetectorName) -> FaceDetector:
     return pick_detector(name)
 
 
-def _cuts(plan: _Plan, job: _Job, found: Footage) -> tuple[list[Cut], list[Outcome]]:
+def _cuts(plan: _Plan, job: _Job, found: SceneScan) -> tuple[list[Cut], list[Outcome]]:
     """The clips to be cut out of a video, and why the rest of it gives none."""
     width, height = found.size
     cuts, dropped = [], []
     for scene in found.scenes:
-        for take in takes(scene, found.size, plan.limits):
+        for take in segments(scene, found.size, plan.limits):
             name = f"{job.source.name}#{take.start:06d}#{take.end:06d}"
             if take.reason is not None:
                 dropped.append(Outcome(name, job.split, take.reason))

@@ -16,7 +16,7 @@ from datasets.preprocessing.report import Outcome, Report, Shard
 from datasets.preprocessing.run import begun
 from utils.files import require_apart
 from utils.progress import progress_bar
-from utils.worker_pool import WorkerDied, run_jobs
+from utils.worker_pool import WorkerDied, map_in_processes
 
 COMMAND = "voxceleb"
 MISSING = "missing video"
@@ -48,7 +48,7 @@ def prepare(
     require_apart(root, metadata, videos)
     table, found = read_metadata(metadata), find_raw_videos(videos)
     digest = hashlib.sha256(metadata.read_bytes()).hexdigest()
-    cuts = {video: own for i, (video, own) in enumerate(table.cuts.items()) if shard.takes(i)}
+    cuts = {video: own for i, (video, own) in enumerate(table.cuts.items()) if shard.segments(i)}
     outcomes = list(table.problems) if shard.number == 1 else []
     settings: dict[str, JsonValue] = dict(form._asdict())
     with begun(root, COMMAND, settings, shard) as output:
@@ -75,7 +75,7 @@ def prepare(
                     else:
                         yield _Job(fetched, own)
 
-            for job, result in run_jobs(partial(_cut, form, output), jobs(), workers):
+            for job, result in map_in_processes(partial(_cut, form, output), jobs(), workers):
                 if isinstance(result, WorkerDied):
                     tell(what_is_left(job.cuts, form, output, result))
                 else:

@@ -28,7 +28,7 @@ from datasets.streaming.storage import (
     require_litdata,
 )
 from media.decoder import open_video
-from media.file_kinds import Content
+from media.file_kinds import InMemoryFile
 from media.pictures import Picture, read_image
 from utils.errors import InputError
 from utils.section import Section
@@ -74,7 +74,7 @@ class Stream:
         except ValidationError as error:
             raise InputError(f"{root}: {MANIFEST} is damaged: write the stream again.") from error
         self.cache = cache / hashlib.sha256(manifest).hexdigest()[:16]
-        # Draws are uniform, so that any choice of what to keep is as good: the first clips
+        # StepNoise are uniform, so that any choice of what to keep is as good: the first clips
         total_sizes = list(accumulate(entry.size for entry in self.entries))
         num_kept = bisect_right(total_sizes, cache_gb * GIGABYTE)
         self.num_kept = num_kept if isinstance(root, str) else 0
@@ -84,7 +84,7 @@ class Stream:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_items": None}
 
-    def read(self, number: int) -> Content:
+    def read(self, number: int) -> InMemoryFile:
         """The file of a clip.  Raises InputError where it is not what was written."""
         if number >= self.num_kept:
             return self._checked(number, self._fetch(number))
@@ -116,11 +116,11 @@ class Stream:
             self._items, self._process = open_items(self.root, self.cache), os.getpid()
         return self._items
 
-    def _checked(self, number: int, data: bytes) -> Content:
+    def _checked(self, number: int, data: bytes) -> InMemoryFile:
         entry = self.entries[number]
         if len(data) != entry.size or zlib.crc32(data) != entry.checksum:
             raise self._damaged(number)
-        return Content(f"{self.root}: {entry.name}{entry.ending}", data, entry.checksum)
+        return InMemoryFile(f"{self.root}: {entry.name}{entry.ending}", data, entry.checksum)
 
     def _damaged(self, number: int) -> InputError:
         name = self.entries[number].name
@@ -150,7 +150,7 @@ class StreamedClip(NamedTuple):
             return strip_frames(read_image(content), numbers)
         with zipfile.ZipFile(io.BytesIO(content.data)) as archive:
             names = [archive.namelist()[number] for number in numbers]
-            stills = [Content(f"{content}/{name}", archive.read(name), 0) for name in names]
+            stills = [InMemoryFile(f"{content}/{name}", archive.read(name), 0) for name in names]
         return [read_image(still) for still in stills]
 
     def as_file(self, folder: Path) -> Path:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from datasets.clips import Clip, Split, clip_name, clip_paths, is_strip, open_clip, split_folders
 from datasets.contents import without_path
 from datasets.preprocessing.report import Outcome, Report, Shard
-from datasets.records import GEOMETRY, read_geometry, record_path
+from datasets.records import FACE_CROP, read_face_crop, record_path
 from datasets.streaming.reader import MANIFEST, Entry, Manifest
 from datasets.streaming.storage import INDEX, read_file, require_litdata, uploader
 from media.pictures import frame_paths
@@ -59,7 +59,7 @@ def write_stream(root: Path, output: str, workers: int) -> Report:
     something already.
     """
     jobs = clips_to_write(root)
-    read_geometry(root)  # a training would be refused one that is damaged
+    read_face_crop(root)  # a training would be refused one that is damaged
     require_litdata()
     entries: list[Entry] = []
     outcomes: list[Outcome] = []
@@ -77,8 +77,8 @@ def write_stream(root: Path, output: str, workers: int) -> Report:
         if not entries:
             raise InputError(f"None of the {len(jobs)} clips in {root} can be read.")
         writer.finish()
-        if (root / GEOMETRY).is_file():
-            publish(Path(shutil.copy(root / GEOMETRY, folder / GEOMETRY)))
+        if (root / FACE_CROP).is_file():
+            publish(Path(shutil.copy(root / FACE_CROP, folder / FACE_CROP)))
         report = Report.of("stream", {"root": str(root)}, Shard(), outcomes)
         publish(report.write(folder))
         write_text_whole(folder / MANIFEST, Manifest(clips=tuple(entries)).model_dump_json())

@@ -28,7 +28,7 @@ from utils.section import Section
 from utils.wording import counted
 
 SETTINGS_FILE = "synthetic.json"
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class SyntheticConfig(Section):
@@ -61,7 +61,7 @@ def generate(root: Path, config: SyntheticConfig) -> None:
     Raises InputError where ``root`` holds anything else, other settings among it.
     """
     if _is_complete(root, config):
-        log.info("Using the generated clips in %s.", root)
+        logger.info("Using the generated clips in %s.", root)
         return
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def _write_all(folder: Path, config: SyntheticConfig) -> None:
         (folder / split).mkdir()
     workers = min(len(clips), _num_workers())
     num_clips, num_frames = counted(len(clips), "clip"), counted(config.frames, "frame")
-    log.info("Generating %s of %s.", num_clips, num_frames)
+    logger.info("Generating %s of %s.", num_clips, num_frames)
     if workers == 1:
         for clip in clips:
             _write_clip(folder, config, clip)

@@ -19,7 +19,7 @@ from evaluation.metrics.metric import Frames, Measured, Unavailable
 from faces.landmarks import Landmarks
 from utils.errors import InputError
 
-COLUMNS = ("aed", "aed_reference")
+COLUMNS = ("aed", "aed_published")
 
 FACE_SIZE = 112  # side of an aligned face
 FACE_POINTS = np.array(  # (x, y) in it of the eyes, the tip of the nose, the corners of the mouth
@@ -99,7 +99,7 @@ class ArcFaceEmbedder:
 
 class IdentityDistance:
     """AED: the Euclidean distance of the vectors of the real and the generated frame, or its
-    square (``aed_reference``)."""
+    square (``aed_published``)."""
 
     def __init__(self, embedder: Embedder, columns: Sequence[str] = COLUMNS) -> None:
         self.embedder = embedder
@@ -108,7 +108,7 @@ class IdentityDistance:
     def __call__(self, frames: Frames) -> Measured:
         real, generated = map(self.embedder.embed, (frames.real, frames.generated))
         squares = np.square(generated.astype(np.float64) - real).sum(axis=1)
-        values = {"aed": np.sqrt(squares), "aed_reference": squares}
+        values = {"aed": np.sqrt(squares), "aed_published": squares}
         return Measured({column: values[column] for column in self.columns}, [""] * len(real))
 
 

@@ -8,14 +8,14 @@ from evaluation.metrics.landmarks import NO_FACE, NO_REAL_FACE, has_face
 from evaluation.metrics.metric import Frames, Measured
 from faces.landmarks import Landmarks
 
-COLUMNS = ("akd", "akd_reference", "mkr")
+COLUMNS = ("akd", "akd_published", "mkr")
 SIZE = 256  # distances are pixels of frames of this height
 
 
 class KeypointDistance:
     """The distance of the landmarks of the real and the generated face, in pixels at 256.
 
-    ``akd`` is the mean of the Euclidean distance over the points, ``akd_reference`` that of the
+    ``akd`` is the mean of the Euclidean distance over the points, ``akd_published`` that of the
     absolute difference over their coordinates; ``mkr`` is 1 where only the real frame has a face
     and 0 where both have one, so that its mean is the missing keypoint rate.
     """
@@ -30,7 +30,7 @@ class KeypointDistance:
         in_real, in_generated = has_face(real), has_face(generated)
         values = {
             "akd": np.linalg.norm(difference, axis=2).mean(axis=1),
-            "akd_reference": np.abs(difference).mean(axis=(1, 2)),
+            "akd_published": np.abs(difference).mean(axis=(1, 2)),
             "mkr": np.where(in_real, ~in_generated, np.nan),
         }
         values = {column: values[column].astype(np.float64) for column in self.columns}

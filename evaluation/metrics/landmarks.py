@@ -57,7 +57,7 @@ def given_files(folder: Path | None, media: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path is not None]
 
 
-class Remembered:
+class CachedLandmarks:
     """Landmarks that keeps what it found in the last arrays of frames, told apart by identity.
 
     Several metrics ask for the same arrays, which nobody changes.

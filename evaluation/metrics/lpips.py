@@ -16,13 +16,13 @@ from evaluation.metrics.metric import Frames, Measured, Unavailable
 from evaluation.metrics.torch_hub import downloaded
 
 BACKBONES = {"alex": AlexNet_Weights.DEFAULT, "vgg": VGG16_Weights.DEFAULT}
-COLUMNS = {"alex": ("lpips_alex", "lpips_alex_reference"), "vgg": ("lpips_vgg",)}
+COLUMNS = {"alex": ("lpips_alex", "lpips_alex_published"), "vgg": ("lpips_vgg",)}
 SMALLEST = {"alex": 31, "vgg": 16}  # pixels, for one value in the last layer
 CHUNK = 16  # frames that go through the network together, which bounds the memory
 
 
 class Lpips:
-    """LPIPS of each frame on inputs in [-1, 1], or left in [0, 1] (``lpips_alex_reference``)."""
+    """LPIPS of each frame on inputs in [-1, 1], or left in [0, 1] (``lpips_alex_published``)."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Lpips:
             real = self.images(frames.real[start : start + CHUNK])
             generated = self.images(frames.generated[start : start + CHUNK])
             for column, found in chunks.items():
-                if column.endswith("_reference"):
+                if column.endswith("_published"):
                     found.append(self.distances(generated, real))
                 else:
                     found.append(self.distances(2 * generated - 1, 2 * real - 1))

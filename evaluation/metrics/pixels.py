@@ -56,7 +56,7 @@ def ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
     return float(similarity)
 
 
-def psnr_reference(prediction: np.ndarray, truth: np.ndarray) -> float:
+def psnr_published(prediction: np.ndarray, truth: np.ndarray) -> float:
     """PSNR as published tables have it: difference and square wrap around in 8 bits, in dB.
 
     Infinite where the wrapped squares are all zero, as those of a difference of 16 are.
@@ -65,7 +65,7 @@ def psnr_reference(prediction: np.ndarray, truth: np.ndarray) -> float:
     return float(20 * np.log10(255 / np.sqrt(error))) if error else float("inf")
 
 
-def ssim_reference(prediction: np.ndarray, truth: np.ndarray) -> float:
+def ssim_published(prediction: np.ndarray, truth: np.ndarray) -> float:
     """Structural similarity as published tables have it: uniform window of 7 x 7, sample
     covariance, and a range of 2 for values in [0, 1]."""
     similarity = structural_similarity(
@@ -77,11 +77,11 @@ def ssim_reference(prediction: np.ndarray, truth: np.ndarray) -> float:
 PICTURE_METRICS = {
     "l1": l1,
     "psnr": psnr,
-    "psnr_reference": psnr_reference,
+    "psnr_published": psnr_published,
     "ssim": ssim,
-    "ssim_reference": ssim_reference,
+    "ssim_published": ssim_published,
 }
-SMALLEST = {"ssim": 11, "ssim_reference": 7}  # the window: a Gaussian ends at 3.5 sigma
+SMALLEST = {"ssim": 11, "ssim_published": 7}  # the window: a Gaussian ends at 3.5 sigma
 TOO_SMALL = "the frame is smaller than the window of SSIM"
 
 

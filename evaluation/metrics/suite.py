@@ -21,7 +21,7 @@ from evaluation.metrics.identity import (
     OpenFaceEmbedder,
 )
 from evaluation.metrics.keypoint_distance import KeypointDistance
-from evaluation.metrics.landmarks import Remembered
+from evaluation.metrics.landmarks import CachedLandmarks
 from evaluation.metrics.lpips import Lpips
 from evaluation.metrics.metric import ClipMetric, Metric, Unavailable
 from evaluation.metrics.motion_correlation import MotionCorrelation
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 ACROSS_IDENTITIES = "it compares with the true frame, and of another person there is none."
 
 M = TypeVar("M", Metric, ClipMetric)
-Made = tuple[M, str]  # with what network computes it, "" for a formula
+MetricAndSource = tuple[M, str]  # with what network computes it, "" for a formula
 NamedDetector = tuple[Landmarks, str]
 
 
@@ -51,7 +51,7 @@ class WeightFiles(NamedTuple):
     arcface: Path | None = None
 
 
-class Network(NamedTuple):
+class EvaluatedNetwork(NamedTuple):
     """A network of this project, whose detector is to find keypoints."""
 
     animator: Animator
@@ -91,7 +91,7 @@ def build_suite(
     *,
     has_source: bool,
     cross_identity: bool,
-    network: Network | None = None,
+    network: EvaluatedNetwork | None = None,
     given_landmarks: Path | None = None,
 ) -> Suite:
     """The metrics that fill the wanted columns, of those that can be had here.
@@ -111,31 +111,31 @@ def build_suite(
             detector = FaceAlignmentLandmarks(str(device))
         except DetectorUnavailable as error:
             raise Unavailable(str(error)) from error
-        return Remembered(detector), detector.name
+        return CachedLandmarks(detector), detector.name
 
-    def pictures(columns: Sequence[str]) -> Made[Metric]:
+    def pictures(columns: Sequence[str]) -> MetricAndSource[Metric]:
         return PictureMetrics(columns), ""
 
-    def sharpness(columns: Sequence[str]) -> Made[Metric]:
+    def sharpness(columns: Sequence[str]) -> MetricAndSource[Metric]:
         return Sharpness(), ""
 
-    def lpips_alex(columns: Sequence[str]) -> Made[Metric]:
+    def lpips_alex(columns: Sequence[str]) -> MetricAndSource[Metric]:
         metric = Lpips("alex", columns, device)
         return metric, described(metric.weights)
 
-    def lpips_vgg(columns: Sequence[str]) -> Made[Metric]:
+    def lpips_vgg(columns: Sequence[str]) -> MetricAndSource[Metric]:
         metric = Lpips("vgg", columns, device)
         return metric, described(metric.weights)
 
-    def keypoints(columns: Sequence[str]) -> Made[Metric]:
+    def keypoints(columns: Sequence[str]) -> MetricAndSource[Metric]:
         detector, name = landmarks()
         return KeypointDistance(detector, columns), name
 
-    def identity(columns: Sequence[str]) -> Made[Metric]:
+    def identity(columns: Sequence[str]) -> MetricAndSource[Metric]:
         path = named(files.openface, "openface")
         return IdentityDistance(OpenFaceEmbedder(path, device), columns), described(path)
 
-    def similarity(columns: Sequence[str]) -> Made[Metric]:
+    def similarity(columns: Sequence[str]) -> MetricAndSource[Metric]:
         if not has_source:
             raise Unavailable("it needs the source pictures: name their folder with --source.")
         path = named(files.arcface, "arcface")
@@ -143,17 +143,17 @@ def build_suite(
         detector, name = landmarks()
         return IdentitySimilarity(detector, embedder), f"{described(path)}; {name}"
 
-    def expression(columns: Sequence[str]) -> Made[Metric]:
+    def expression(columns: Sequence[str]) -> MetricAndSource[Metric]:
         detector = PyFeatDetector(str(device))
         return ExpressionDistance(detector, columns), f"{detector.name} {detector.version}"
 
-    makers: list[tuple[Sequence[str], Callable[[Sequence[str]], Made[Metric]]]] = [
+    makers: list[tuple[Sequence[str], Callable[[Sequence[str]], MetricAndSource[Metric]]]] = [
         (list(PICTURE_METRICS), pictures),
         (["sharpness"], sharpness),
-        (["lpips_alex", "lpips_alex_reference"], lpips_alex),
+        (["lpips_alex", "lpips_alex_published"], lpips_alex),
         (["lpips_vgg"], lpips_vgg),
-        (["akd", "akd_reference", "mkr"], keypoints),
-        (["aed", "aed_reference"], identity),
+        (["akd", "akd_published", "mkr"], keypoints),
+        (["aed", "aed_published"], identity),
         (["csim"], similarity),
         (["pose_rmse", "au_hamming"], expression),
     ]
@@ -177,7 +177,7 @@ def build_suite(
 
 
 def made_for(
-    columns: Sequence[str], make: Callable[[Sequence[str]], Made[M]], suite: Suite
+    columns: Sequence[str], make: Callable[[Sequence[str]], MetricAndSource[M]], suite: Suite
 ) -> M | None:
     """Make the metric of some columns and enter these into the suite, or why they are not there."""
     try:
@@ -193,25 +193,25 @@ def made_for(
 def with_clip_metrics(
     suite: Suite,
     wanted: Sequence[str],
-    network: Network | None,
+    network: EvaluatedNetwork | None,
     landmarks: Callable[[], NamedDetector],
     given_landmarks: Path | None,
 ) -> Suite:
     """Add the wanted metrics of clips to a suite."""
 
-    def motion(columns: Sequence[str]) -> Made[ClipMetric]:
+    def motion(columns: Sequence[str]) -> MetricAndSource[ClipMetric]:
         if network is None:
             raise Unavailable("it needs the network's keypoints: name its --checkpoint.")
         by = described(weights_file(network.checkpoint))
         return MotionCorrelation(network.animator.detect), by
 
-    def transfer(columns: Sequence[str]) -> Made[ClipMetric]:
+    def transfer(columns: Sequence[str]) -> MetricAndSource[ClipMetric]:
         detector, by = independent_or_own(landmarks, network)
         if given_landmarks is not None:
             by = f"{by}; of the real frames: files in {given_landmarks}"
         return ExpressionTransfer(detector, columns), by
 
-    makers: list[tuple[Sequence[str], Callable[[Sequence[str]], Made[ClipMetric]]]] = [
+    makers: list[tuple[Sequence[str], Callable[[Sequence[str]], MetricAndSource[ClipMetric]]]] = [
         (MotionCorrelation.columns, motion),
         (expression_transfer.COLUMNS, transfer),
     ]
@@ -223,7 +223,7 @@ def with_clip_metrics(
 
 
 def independent_or_own(
-    landmarks: Callable[[], NamedDetector], network: Network | None
+    landmarks: Callable[[], NamedDetector], network: EvaluatedNetwork | None
 ) -> NamedDetector:
     """The landmark detector that knows nothing of the network, else the network's own.
 

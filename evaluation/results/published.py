@@ -29,16 +29,16 @@ class PublishedRow(NamedTuple):
 
 PUBLISHED_COLUMNS = (
     PublishedColumn("L1", "l1", 4),
-    PublishedColumn("SSIM x100", "ssim_reference", 1, scale=100),
+    PublishedColumn("SSIM x100", "ssim_published", 1, scale=100),
     PublishedColumn(
         "PSNR",
-        "psnr_reference",
+        "psnr_published",
         3,
         note="as an L1 of 0.033 cannot go with 32 dB unless differences wrap around",
     ),
     PublishedColumn("LPIPS", "lpips_vgg", 3, note="which is a guess, as the network is not named"),
-    PublishedColumn("AKD", "akd_reference", 3),
-    PublishedColumn("AED", "aed_reference", 4),
+    PublishedColumn("AKD", "akd_published", 3),
+    PublishedColumn("AED", "aed_published", 4),
 )
 
 PUBLISHED_ROWS = (

@@ -79,7 +79,7 @@ def html(
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta http-equiv="InMemoryFile-Security-Policy" content="{POLICY}">'
         f"<title>Evaluation</title><style>{STYLE.read_text(encoding='utf-8')}</style></head>"
         f"<body><main>{heading(result)}{body}</main></body></html>\n"
     )

@@ -12,9 +12,9 @@ from animation.animator import Animator
 from animation.driving import (
     ALL,
     Driving,
+    DrivingFrame,
     DrivingTemplate,
     DrivingVideo,
-    Moment,
     open_driving,
 )
 from animation.motion_template import save_template
@@ -48,7 +48,9 @@ def video(frames, tmp_path) -> Path:
     return tmp_path / "driving.mp4"
 
 
-def went_through(driving: Driving, batch_size: int | None = None) -> tuple[list[Moment], Keypoints]:
+def went_through(
+    driving: Driving, batch_size: int | None = None
+) -> tuple[list[DrivingFrame], Keypoints]:
     with driving.motion(batch_size) as motion:
         batches = list(motion)
     moments = [moment for some, _ in batches for moment in some]
@@ -121,7 +123,7 @@ def test_a_template_drives_as_the_part_of_the_video_does(animator, video, part):
     assert all(map(torch.equal, found, expected))
     moments, again = went_through(other, batch_size=2)
     times = [time - TIMES[part][0] for time in TIMES[part]]
-    assert moments == [Moment(time, []) for time in times]
+    assert moments == [DrivingFrame(time, []) for time in times]
     assert all(map(torch.equal, again, expected))
     for part_found, part_expected in zip(other.keypoints_at(1), expected, strict=True):
         assert torch.equal(part_found, part_expected[1:2])
@@ -145,7 +147,7 @@ def test_a_motion_of_a_constant_rate_has_no_times(animator, frames, tmp_path):
     template = saved(DrivingVideo(animator, tmp_path / "driving.mp4"), tmp_path / "m.npz")
     driving = open_driving(animator, template)
     assert driving.rate == 30
-    assert went_through(driving)[0] == [Moment(None, [])] * 7
+    assert went_through(driving)[0] == [DrivingFrame(None, [])] * 7
 
 
 @pytest.mark.parametrize(

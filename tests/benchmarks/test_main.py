@@ -86,10 +86,14 @@ def test_training_is_compared_with_the_plain_one(tmp_path, config):
     assert plain["times the plain"] == 1
     assert plain["GFLOP a sample"] == ours["GFLOP a sample"]
     parts = rows_of(result, "Parts of a training step")
-    assert [row["part"] for row in parts] == ["forward", "backward", "optimiser"]
+    assert [row["part"] for row in parts] == ["forward", "backward", "optimizer"]
     assert sum(numbers(parts, "of the step, %")) == pytest.approx(100)
     memory = rows_of(result, "Memory of a training step")
-    assert [row["training"] for row in memory] == ["plain", "ours", "ours, checkpointing"]
+    assert [row["training"] for row in memory] == [
+        "plain",
+        "ours",
+        "ours, activation_checkpointing",
+    ]
     assert all(peak > 50 for peak in numbers(memory, "peak resident, MiB"))
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.counting import count_parts
-from benchmarks.plain import plain_form, plain_frame, plainly
+from benchmarks.plain import plain_form, plain_frame, with_default_kernels
 from benchmarks.training import build, random_batch, start, start_plain, training_config
 from datasets.frame_pairs import FramePairs
 from modules.checkpoints import State
@@ -43,9 +43,9 @@ def test_plain_kernels_are_those_of_pytorch_and_end_with_the_call():
     before = settings()
     try:
         cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, True
-        assert plainly(settings) == (False, True, False)
+        assert with_default_kernels(settings) == (False, True, False)
         with pytest.raises(ZeroDivisionError):
-            plainly(lambda: 1 / 0)
+            with_default_kernels(lambda: 1 / 0)
         assert settings() == (True, False, True)
     finally:
         cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
@@ -63,17 +63,17 @@ def test_the_plain_training_takes_the_same_steps(config, adversarial):
         judge_before = deepcopy(plain.discriminator and plain.discriminator.state_dict())
         batch = FramePairs(*(part.double() for part in random_batch(settings, CPU)))
         for _ in range(3):
-            losses = plain.take_step(batch, training.draws(len(batch.source), 0))
+            losses = plain.take_step(batch, training.noise(len(batch.source), 0))
             training.take_step([batch], rate_factor=1.0)
             found = training.report()
             expected = {name: found[f"loss/{name}"] for name in losses}
             assert losses == pytest.approx(expected, rel=SAME_IN_FLOAT64)
     assert_moved_alike(before, plain.objective.model.state_dict(), training.model.state_dict())
-    assert_moved_alike(before, plain.average, training.average.state_dict())
+    assert_moved_alike(before, plain.ema, training.ema.state_dict())
     if judge_before:
         judges = plain.discriminator.state_dict(), training.discriminator.state_dict()
         assert_moved_alike(judge_before, *judges)
-    assert plain.average["detector.heatmaps.bias"].ne(before["detector.heatmaps.bias"]).all()
+    assert plain.ema["detector.heatmaps.bias"].ne(before["detector.heatmaps.bias"]).all()
 
 
 def assert_moved_alike(before: State, one: State, other: State) -> None:

@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from datasets.augmentation import augment, jitter, mirrored, move, shift_hue, similarities
-from datasets.config import AugmentationConfig, PortraitConfig
+from datasets.config import AugmentationConfig, StillsConfig
 from modules.face_landmarks import NUM_LANDMARKS
 from modules.geometry import coordinate_grid
 from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform
@@ -61,10 +61,10 @@ def test_both_frames_get_the_same_change():
 
 def test_all_four_flips_occur_equally_often():
     pair = random_bytes(2, 3, 4, 6)
-    draws = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     counts = {"none": 0, "mirrored": 0, "exchanged": 0, "both": 0}
     for _ in range(400):
-        augmented = augment_frames(pair, FLIPS_ONLY, draws)
+        augmented = augment_frames(pair, FLIPS_ONLY, rng)
         for name, expected in {
             "none": pair,
             "mirrored": pair.flip(-1),
@@ -85,10 +85,10 @@ def test_nothing_switched_on_changes_nothing():
 @pytest.mark.parametrize("seed", range(6))
 def test_the_jitter_is_that_of_torchvision_in_the_order_and_strength_drawn(seed):
     images = random_bytes(2, 3, 24, 32)
-    draws = np.random.default_rng(seed)
-    amounts = 0.1 * draws.uniform(-1, 1, size=4)
+    rng = np.random.default_rng(seed)
+    amounts = 0.1 * rng.uniform(-1, 1, size=4)
     colours = images / 255
-    for step in draws.permutation(4):
+    for step in rng.permutation(4):
         adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)[step]
         colours = adjust(colours, float(amounts[step] if step == 3 else 1 + amounts[step]))
     jittered = jitter(images, COLOURS_ONLY, np.random.default_rng(seed))
@@ -99,8 +99,8 @@ def test_the_jitter_is_that_of_torchvision_in_the_order_and_strength_drawn(seed)
 def test_the_colour_change_is_as_strong_as_configured():
     grey = torch.full((1, 3, 4, 4), 200, dtype=torch.uint8)
     only_brightness = FLIPS_ONLY.model_copy(update={"brightness": 0.1})
-    draws = np.random.default_rng(0)
-    values = [jitter(grey, only_brightness, draws)[0, 0, 0, 0].item() for _ in range(300)]
+    rng = np.random.default_rng(0)
+    values = [jitter(grey, only_brightness, rng)[0, 0, 0, 0].item() for _ in range(300)]
     assert set(values) == set(range(180, 221))
 
 
@@ -141,7 +141,7 @@ def centre_of(image: torch.Tensor) -> tuple[float, float]:
 
 
 class Fixed:
-    """Draws that are all at one end of their range."""
+    """StepNoise that are all at one end of their range."""
 
     def __init__(self, *amounts: float) -> None:
         self.amounts = amounts
@@ -203,7 +203,7 @@ def test_only_a_warp_or_a_portrait_moves_the_frames_of_a_pair_apart():
         moved = augment_frames(pair, COLOURS_ONLY.model_copy(update=one), np.random.default_rng(0))
         assert not torch.equal(moved, augment_frames(pair, COLOURS_ONLY, np.random.default_rng(0)))
     bent = alike.model_copy(update={"warp": 0.3})
-    still = PortraitConfig(root=Path(), warp=0.0)
+    still = StillsConfig(root=Path(), warp=0.0)
     for one, portrait in ((bent, None), (alike, still)):
         source, driving = augment_frames(pair, one, np.random.default_rng(0), portrait)
         assert not torch.equal(source, driving)
@@ -214,7 +214,7 @@ def test_a_portrait_is_warped_as_strongly_as_its_own_section_says():
     pair = torch.stack([image, image])
     for of_pairs, of_portraits in ((0.5, 0.0), (0.0, 0.5)):
         config = AugmentationConfig(warp=of_pairs)
-        portrait = PortraitConfig(root=Path(), warp=of_portraits)
+        portrait = StillsConfig(root=Path(), warp=of_portraits)
         source, driving = augment_frames(pair, config, np.random.default_rng(0), portrait)
         assert torch.equal(source, driving) == (of_portraits == 0)
 
@@ -229,17 +229,17 @@ def test_motions_have_a_range(wrong):
 
 def test_without_a_motion_the_pixels_stay():
     pair = random_bytes(2, 3, 24, 32)
-    draws = np.random.default_rng(0)
-    assert torch.equal(move_frames(pair, FLIPS_ONLY, 0.0, draws, apart=True), pair)
+    rng = np.random.default_rng(0)
+    assert torch.equal(move_frames(pair, FLIPS_ONLY, 0.0, rng, apart=True), pair)
 
 
 def test_a_warp_is_that_of_the_equivariance_loss():
     pair = blobs((20.0, 30.0)).repeat(2, 1, 1, 1)
     moved = move_frames(pair, FLIPS_ONLY, 1.0, np.random.default_rng(3), apart=False)
-    draws = np.random.default_rng(3)
-    draws.uniform(-1, 1, size=(1, 4))
-    affine = torch.from_numpy(AFFINE_STD * draws.standard_normal((2, 2, 3)))
-    control = torch.from_numpy(CONTROL_STD * draws.standard_normal((2, CONTROL_POINTS**2)))
+    rng = np.random.default_rng(3)
+    rng.uniform(-1, 1, size=(1, 4))
+    affine = torch.from_numpy(AFFINE_STD * rng.standard_normal((2, 2, 3)))
+    control = torch.from_numpy(CONTROL_STD * rng.standard_normal((2, CONTROL_POINTS**2)))
     transform = RandomTransform(affine, control)
     for image, x, y in zip(moved, *transform_back(transform, (20.0, 30.0)), strict=True):
         assert centre_of(image) == pytest.approx((x, y), abs=0.6)
@@ -249,10 +249,10 @@ def test_a_warp_is_as_smooth_as_one_computed_for_every_pixel():
     ramp = coordinate_grid((129, 97), like=torch.zeros(1)).permute(2, 0, 1)
     frame = (127.5 + 127.5 * ramp[[0, 1, 0]]).round().byte()[None]
     moved = move_frames(frame, FLIPS_ONLY, 2.0, np.random.default_rng(1), apart=False)
-    draws = np.random.default_rng(1)
-    draws.uniform(-1, 1, size=(1, 4))
-    affine = torch.from_numpy(2 * AFFINE_STD * draws.standard_normal((1, 2, 3)))
-    control = torch.from_numpy(2 * CONTROL_STD * draws.standard_normal((1, CONTROL_POINTS**2)))
+    rng = np.random.default_rng(1)
+    rng.uniform(-1, 1, size=(1, 4))
+    affine = torch.from_numpy(2 * AFFINE_STD * rng.standard_normal((1, 2, 3)))
+    control = torch.from_numpy(2 * CONTROL_STD * rng.standard_normal((1, CONTROL_POINTS**2)))
     transform = RandomTransform(affine.float(), control.float())
     field = transform.points(ramp.flatten(1).T[None]).unflatten(1, (129, 97))
     expected = torch.nn.functional.grid_sample(
@@ -280,9 +280,9 @@ def test_landmarks_follow_every_change_of_their_frames():
     landmarks[:, 37] = 2 * torch.tensor(points) / (side - 1) - 1
     seen = set()
     for seed in range(12):
-        for portrait in (None, PortraitConfig(root=Path(), warp=0.5)):
-            draws = np.random.default_rng(seed)
-            moved, found = augment(frames, landmarks, config, draws, portrait)
+        for portrait in (None, StillsConfig(root=Path(), warp=0.5)):
+            rng = np.random.default_rng(seed)
+            moved, found = augment(frames, landmarks, config, rng, portrait)
             mirrored_now = bool((found[:, 44] - found[:, 37]).abs().sum() > 0.02) and (
                 centre_error(moved[0], found[0, 44]) < centre_error(moved[0], found[0, 37])
             )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from datasets.clips import open_clip
 from datasets.config import DataConfig
-from datasets.frame_cache import DecodedClip, _decode, decoded_clips
+from datasets.frame_cache import CachedClip, _decode, cached_clips
 from datasets.frame_pairs import PairDataset, load_frames
 from datasets.training_clips import training_clips
 from tests.datasets.conftest import write_clip
@@ -31,11 +31,11 @@ def root(tmp_path):
 @pytest.mark.parametrize("size", [(24, 32), (16, 16)])
 def test_pairs_are_those_of_the_files(root, tmp_path, size):
     files = DataConfig(root=root, size=size, repeats=2)
-    decoded = files.model_copy(update={"decoded": tmp_path / "decoded"})
+    decoded = files.model_copy(update={"frame_cache": tmp_path / "decoded"})
     one, other = (
         PairDataset(training_clips(data, "train"), data, seed=0) for data in (files, decoded)
     )
-    assert all(isinstance(clip, DecodedClip) for clip in other.clips)
+    assert all(isinstance(clip, CachedClip) for clip in other.clips)
     for index in range(len(one)):
         mine, theirs = one[1, index], other[1, index]
         torch.testing.assert_close(mine[:3], theirs[:3], rtol=0, atol=0, equal_nan=True)
@@ -47,7 +47,7 @@ def test_frames_are_decoded_once_and_again_for_another_size_or_a_changed_clip(ro
     clip = open_clip(root / "train" / "a#0.mp4")
 
     def files(size=(24, 32)):
-        decoded_clips([clip], folder, size)
+        cached_clips([clip], folder, size)
         return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
 
     first = files()
@@ -64,15 +64,15 @@ def test_a_clip_that_is_damaged_stays_as_it_is(root, tmp_path, caplog):
     clips = [open_clip(path) for path in paths]
     data = paths[1].read_bytes()
     paths[1].write_bytes(data[: len(data) // 3])
-    decoded = decoded_clips(clips, tmp_path / "decoded", (24, 32))
-    assert [isinstance(clip, DecodedClip) for clip in decoded] == [True, False, True]
+    decoded = cached_clips(clips, tmp_path / "decoded", (24, 32))
+    assert [isinstance(clip, CachedClip) for clip in decoded] == [True, False, True]
     assert decoded[1] is clips[1]
     assert str(paths[1]) in caplog.text
 
 
 def test_a_file_that_is_gone_or_damaged_changes_no_pair_and_is_written_anew(root, tmp_path):
     clip = open_clip(root / "train" / "a#0.mp4")
-    (decoded,) = decoded_clips([clip], tmp_path / "decoded", (24, 32))
+    (decoded,) = cached_clips([clip], tmp_path / "decoded", (24, 32))
     expected = load_frames(decoded, [2, 0], (24, 32))
     (file,) = (tmp_path / "decoded").glob("*.npy")
     whole = file.read_bytes()
@@ -81,14 +81,14 @@ def test_a_file_that_is_gone_or_damaged_changes_no_pair_and_is_written_anew(root
         file.unlink() if damaged is None else file.write_bytes(damaged)
         assert decoded.read() is None
         assert torch.equal(load_frames(decoded, [2, 0], (24, 32)), expected)
-        decoded_clips([clip], tmp_path / "decoded", (24, 32))
+        cached_clips([clip], tmp_path / "decoded", (24, 32))
         assert file.read_bytes() == whole
 
 
 @pytest.mark.parametrize("counted", [4, 8])
 def test_a_clip_with_other_frames_than_were_counted_stays_as_it_is(root, tmp_path, counted, caplog):
     clip = open_clip(root / "train" / "a#0.mp4")._replace(num_frames=counted)
-    assert decoded_clips([clip], tmp_path / "decoded", (24, 32)) == [clip]
+    assert cached_clips([clip], tmp_path / "decoded", (24, 32)) == [clip]
     assert f"it shows 6 frames where {counted} were counted" in caplog.text
     assert not list((tmp_path / "decoded").glob("*.npy*"))
 
@@ -100,8 +100,8 @@ def test_strips_and_folders_of_frames_are_decoded(tmp_path):
         Image.fromarray(frame).save(tmp_path / "folder" / f"{number}.png")
     Image.fromarray(np.concatenate(frames, axis=1)).save(tmp_path / "strip.png")
     clips = [open_clip(tmp_path / name) for name in ("folder", "strip.png")]
-    for clip in decoded_clips(clips, tmp_path / "decoded", (24, 24)):
-        assert isinstance(clip, DecodedClip)
+    for clip in cached_clips(clips, tmp_path / "decoded", (24, 24)):
+        assert isinstance(clip, CachedClip)
         np.testing.assert_array_equal(clip.frames([2, 0, 1]), frames[[2, 0, 1]])
 
 
@@ -111,18 +111,18 @@ def test_a_folder_without_room_is_named_before_anything_is_written(root, tmp_pat
     Usage = namedtuple("Usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(needed - 1))
     with pytest.raises(OutputError, match="has room for"):
-        decoded_clips([clip], folder, (24, 32))
+        cached_clips([clip], folder, (24, 32))
     assert not list(folder.glob("*.npy"))
     folder.joinpath(".0-32x24.npy.new").write_bytes(b"of a process that was killed")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(needed))
-    assert isinstance(decoded_clips([clip], folder, (24, 32))[0], DecodedClip)
+    assert isinstance(cached_clips([clip], folder, (24, 32))[0], CachedClip)
     assert not list(folder.glob(".*.new"))
 
 
 def test_one_process_decodes_at_a_time(root, tmp_path):
     clip, folder = open_clip(root / "train" / "a#0.mp4"), tmp_path / "decoded"
     folder.mkdir()
-    other = Thread(target=decoded_clips, args=([clip], folder, (24, 32)))
+    other = Thread(target=cached_clips, args=([clip], folder, (24, 32)))
     with FileLock(folder / ".lock"):
         other.start()
         other.join(timeout=0.3)
@@ -137,7 +137,7 @@ def test_a_disk_that_is_full_all_the_same_is_told(root, tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("there is no full device here")
     clip = open_clip(root / "train" / "a#0.mp4")
-    job = DecodedClip(clip, tmp_path / "a.npy", (24, 32))
+    job = CachedClip(clip, tmp_path / "a.npy", (24, 32))
     (tmp_path / ".a.npy.new").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         _decode(job)
@@ -148,15 +148,15 @@ def test_a_folder_that_cannot_be_written_is_named(root, tmp_path):
     clip = open_clip(root / "train" / "a#0.mp4")
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"data\.decoded"):
-        decoded_clips([clip], tmp_path / "file" / "decoded", (24, 32))
+        cached_clips([clip], tmp_path / "file" / "decoded", (24, 32))
 
 
 def test_a_stream_is_not_decoded(tmp_path):
     with pytest.raises(ValueError, match="leave it out for a stream"):
-        DataConfig(source="stream", root="s3://clips", decoded=tmp_path)
+        DataConfig(source="stream", root="s3://clips", frame_cache=tmp_path)
 
 
 def test_frames_are_not_decoded_to_an_address():
-    for setting in ({"decoded": Path("s3://a/b")}, {"portraits": {"root": Path("s3://a/b")}}):
+    for setting in ({"frame_cache": Path("s3://a/b")}, {"portraits": {"root": Path("s3://a/b")}}):
         with pytest.raises(ValueError, match="is an address: name a folder"):
             DataConfig.model_validate({"root": Path("clips"), **setting})

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from datasets.clips import Clip, find_clips
-from datasets.config import AugmentationConfig, PortraitConfig
+from datasets.config import AugmentationConfig, StillsConfig
 from datasets.frame_pairs import (
     DataConfig,
     PairDataset,
@@ -16,7 +16,7 @@ from datasets.frame_pairs import (
     fixed_pairs,
     load_frames,
 )
-from datasets.stills import Portrait
+from datasets.stills import Still
 from tests.datasets.conftest import write_clip
 from utils.errors import InputError
 
@@ -108,8 +108,8 @@ def test_portraits_take_the_place_of_a_share_of_the_pairs(tmp_path, clips, confi
         for number in range(count):
             path = tmp_path / f"{person}#{number}.png"
             Image.fromarray(pixels).save(path)
-            portraits.append(Portrait(path, path.stem, person))
-    still = PortraitConfig(root=tmp_path, share=0.25)
+            portraits.append(Still(path, path.stem, person))
+    still = StillsConfig(root=tmp_path, share=0.25)
     config = config.model_copy(update={"portraits": still, "repeats": 100})
     dataset = PairDataset(clips, config, 0, portraits)
     pairs = [dataset[0, index] for index in range(len(dataset))]

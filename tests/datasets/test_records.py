@@ -1,16 +1,16 @@
 import pytest
 
 from datasets.records import (
-    GEOMETRY,
+    FACE_CROP,
     SETTINGS,
     Record,
     keep_settings,
-    read_geometry,
+    read_face_crop,
     read_record,
     record_path,
     recorded_clips,
 )
-from faces.crop import Geometry
+from faces.crop import FaceCropConfig
 from media.pictures import Box
 from utils.errors import InputError
 
@@ -65,10 +65,10 @@ def test_nothing_is_prepared_among_other_things(tmp_path):
 
 
 def test_the_geometry_of_a_root_is_read_where_it_is_known(tmp_path):
-    assert read_geometry(tmp_path) is None
-    geometry = Geometry(aspect=1.2, face_x=0.5, face_y=0.55, face_width=0.6)
-    (tmp_path / GEOMETRY).write_text(geometry.model_dump_json())
-    assert read_geometry(tmp_path) == geometry
-    (tmp_path / GEOMETRY).write_text('{"aspect": -1}')
+    assert read_face_crop(tmp_path) is None
+    geometry = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.55, face_width=0.6)
+    (tmp_path / FACE_CROP).write_text(geometry.model_dump_json())
+    assert read_face_crop(tmp_path) == geometry
+    (tmp_path / FACE_CROP).write_text('{"aspect": -1}')
     with pytest.raises(InputError, match="is not a geometry"):
-        read_geometry(tmp_path)
+        read_face_crop(tmp_path)

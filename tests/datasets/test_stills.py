@@ -4,8 +4,8 @@ from PIL import Image
 
 from datasets.clips import find_clips
 from datasets.config import DataConfig
-from datasets.stills import find_portraits
-from datasets.training_clips import training_portraits
+from datasets.stills import find_stills
+from datasets.training_clips import training_stills
 from tests.datasets.conftest import write_clip
 from utils.errors import InputError
 
@@ -21,7 +21,7 @@ def test_a_portrait_is_a_clip_of_one_frame(tmp_path):
     for junk in ("notes.txt", "._a#1.png", ".DS_Store"):
         (tmp_path / junk).write_text("no picture")
     (tmp_path / "folder.png").mkdir()
-    portraits = find_portraits(tmp_path, unwanted=())
+    portraits = find_stills(tmp_path, unwanted=())
     assert [(one.name, one.identity) for one in portraits] == [
         ("a#1", "a"),
         ("a#2", "a"),
@@ -38,9 +38,9 @@ def test_nobody_in_the_test_split_is_trained_on(tmp_path):
         write_picture(tmp_path / "portraits" / f"{person}#0.png")
     settings = {"root": tmp_path / "portraits"}
     data = DataConfig.model_validate({"root": tmp_path / "root", "portraits": settings})
-    assert [one.identity for one in training_portraits(data)] == ["a", "c"]
+    assert [one.identity for one in training_stills(data)] == ["a", "c"]
     (tmp_path / "root" / "test" / "c#0.mp4").write_bytes(b"damaged, and to be repaired one day")
-    assert [one.identity for one in training_portraits(data)] == ["a"]
+    assert [one.identity for one in training_stills(data)] == ["a"]
 
 
 def test_nobody_who_falls_to_the_test_split_is_trained_on(tmp_path):
@@ -54,14 +54,14 @@ def test_nobody_who_falls_to_the_test_split_is_trained_on(tmp_path):
     )
     tested = {clip.identity for clip in find_clips(data, "test")}
     assert len(tested) == 3
-    assert {one.identity for one in training_portraits(data)} == set(people) - tested
+    assert {one.identity for one in training_stills(data)} == set(people) - tested
 
 
 def test_a_folder_without_portraits_is_named(tmp_path):
     with pytest.raises(InputError, match=r"missing does not exist"):
-        find_portraits(tmp_path / "missing", unwanted=())
+        find_stills(tmp_path / "missing", unwanted=())
     with pytest.raises(InputError, match="holds no portraits"):
-        find_portraits(tmp_path, unwanted=())
+        find_stills(tmp_path, unwanted=())
     (tmp_path / "a#1.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"a#1\.png"):
-        find_portraits(tmp_path, unwanted=())
+        find_stills(tmp_path, unwanted=())

@@ -8,7 +8,7 @@ import pytest
 from evaluation.evaluator import NOT_FINITE, Evaluation, Request, of_copied_source
 from evaluation.metrics.metric import Frames, Measured
 from evaluation.metrics.suite import Suite
-from evaluation.partial_results import Parts
+from evaluation.partial_results import PartialResults
 from evaluation.processes import Processes
 from evaluation.recorder import NUM_EXAMPLES, examples
 from evaluation.results.frame_table import read_frames
@@ -259,7 +259,7 @@ def test_every_file_of_the_result_is_written(tmp_path):
 
 def examples_of(output: Path, num_clips: int) -> list[list[tuple[str, str, float]]]:
     """The best and the worst frames: clip, name and value."""
-    parts = Parts(output / "parts", num_clips)
+    parts = PartialResults(output / "parts", num_clips)
     ends = (parts.examples(NUM_EXAMPLES, largest=largest) for largest in (False, True))
     return [[(e.clip, e.frame, e.value) for e in end] for end in ends]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.partial_results import Part, Parts
+from evaluation.partial_results import Part, PartialResults
 from evaluation.results.report import Example
 from tests.evaluation.tables import frame_table
 from utils.errors import InputError
@@ -23,7 +23,7 @@ def part(clip: str, values: list[float], dropped: dict[str, str] | None = None) 
 
 @pytest.fixture
 def parts(tmp_path):
-    return Parts(tmp_path / "parts", num_units=2)
+    return PartialResults(tmp_path / "parts", num_units=2)
 
 
 def test_what_is_written_comes_back_in_the_order_of_the_units(parts):
@@ -65,7 +65,7 @@ def test_a_part_may_lack_features_sources_and_frames(parts):
     assert parts.examples(1, largest=True)[0].source is None
 
 
-def begin(parts: Parts, settings: dict[str, object]) -> None:
+def begin(parts: PartialResults, settings: dict[str, object]) -> None:
     with parts.begun(settings):
         pass
 
@@ -84,7 +84,7 @@ def test_parts_of_other_settings_are_kept_and_refused(parts):
 
 def test_one_evaluation_at_a_time(parts):
     with parts.begun({}):
-        other = Parts(parts.folder, num_units=2)
+        other = PartialResults(parts.folder, num_units=2)
         with pytest.raises(InputError, match=f"at work in {parts.folder.parent}: wait"):
             begin(other, {})
     begin(other, {})
@@ -119,4 +119,4 @@ def test_a_damaged_part_is_a_sentence(parts, name, content):
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be made"):
-        begin(Parts(tmp_path / "file" / "parts", 1), {})
+        begin(PartialResults(tmp_path / "file" / "parts", 1), {})

@@ -4,7 +4,7 @@ import numpy as np
 
 from evaluation.metrics.metric import Frames
 from evaluation.metrics.suite import Suite
-from evaluation.recorder import Recorder, Seen
+from evaluation.recorder import ClipObservations, UnitMetrics
 from evaluation.results.frame_table import FrameTable
 from evaluation.work_units import Dropped
 from tests.evaluation.tables import NAN, frame_table
@@ -37,11 +37,13 @@ class Twice(Growth):
 COLUMNS = [*Growth.columns, *Twice.columns]
 
 
-def recorder() -> Recorder:
-    return Recorder(Suite([], COLUMNS, None, {}, {}, clip_metrics=[Growth(), Twice()]), None)
+def recorder() -> UnitMetrics:
+    return UnitMetrics(Suite([], COLUMNS, None, {}, {}, clip_metrics=[Growth(), Twice()]), None)
 
 
-def batch(clips: list[str], first: int, seen: list[float]) -> tuple[FrameTable, Seen, None, Frames]:
+def batch(
+    clips: list[str], first: int, seen: list[float]
+) -> tuple[FrameTable, ClipObservations, None, Frames]:
     """Frames of clips, numbered from ``first``; NaN for those that could not be looked at."""
     names = [f"{first + i:07d}" for i in range(len(clips))]
     table = frame_table({column: [NAN] * len(clips) for column in COLUMNS}, clips, frames=names)
@@ -49,7 +51,7 @@ def batch(clips: list[str], first: int, seen: list[float]) -> tuple[FrameTable, 
     for column in COLUMNS:
         table.missing[column] = np.where(there, "", "not finite").astype(np.str_)
     found = np.array(seen)[there]
-    return table, Seen(there, [found, 2 * found] if there.any() else []), None, FRAMES
+    return table, ClipObservations(there, [found, 2 * found] if there.any() else []), None, FRAMES
 
 
 def test_the_clips_of_a_unit_are_measured_apart():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faces.crop import FEATHER, PUBLISHED, Geometry, TrainingCrop
+from faces.crop import FEATHER, PUBLISHED, FaceCrop, FaceCropConfig
 from media.pictures import Box
 
 SIZE = (64, 48)  # height and width of the frames
@@ -15,8 +15,8 @@ def smooth_picture(height: int = 150, width: int = 131) -> np.ndarray:
     return (127.5 + 90 * np.stack(waves, axis=-1)).round().astype(np.uint8)
 
 
-def cut_at(left: int, top: int, width: int = 48, aspect: float = 1.5) -> TrainingCrop:
-    return TrainingCrop(Box(left, top, left + width, top + aspect * width), SIZE)
+def cut_at(left: int, top: int, width: int = 48, aspect: float = 1.5) -> FaceCrop:
+    return FaceCrop(Box(left, top, left + width, top + aspect * width), SIZE)
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
@@ -56,12 +56,12 @@ def test_a_cut_is_resized_as_the_clips_of_a_data_set_are():
     picture = np.random.default_rng(0).integers(0, 256, (150, 131, 3), np.uint8)
     box = Box(21.3, 30.8, 103.1, 122.4)
     whole = Image.fromarray(picture).resize((48, 64), Image.Resampling.BICUBIC, box=box)
-    assert difference(TrainingCrop(box, SIZE).frame(picture), np.asarray(whole)) <= 1
+    assert difference(FaceCrop(box, SIZE).frame(picture), np.asarray(whole)) <= 1
 
 
 def test_the_face_comes_to_where_the_geometry_has_it():
-    geometry = Geometry(aspect=1.25, face_x=0.4, face_y=0.45, face_width=0.5)
-    crop = TrainingCrop.around(Box(60, 50, 80, 70), geometry, (100, 100))
+    geometry = FaceCropConfig(aspect=1.25, face_x=0.4, face_y=0.45, face_width=0.5)
+    crop = FaceCrop.around(Box(60, 50, 80, 70), geometry, (100, 100))
     assert tuple(crop.box) == pytest.approx((54, 37.5, 94, 87.5))
     picture = np.zeros((200, 200, 3), np.uint8)
     picture[50:70, 60:80] = 255
@@ -109,14 +109,14 @@ def test_a_cut_beside_the_picture_changes_nothing():
 
 
 def test_regions_have_even_sides_and_keep_every_pixel():
-    crop = TrainingCrop.around(Box(10.2, 11.7, 60.1, 61.6), PUBLISHED, (256, 256))
+    crop = FaceCrop.around(Box(10.2, 11.7, 60.1, 61.6), PUBLISHED, (256, 256))
     assert crop.region_size == (312, 256)
     assert all(side % 2 == 0 for side in cut_at(0, 0, 57, 0.83).region_size)
 
 
 @pytest.mark.parametrize("aspect", [1, 1.22])
 def test_a_crop_puts_the_face_where_the_geometry_says(aspect):
-    geometry = Geometry(aspect=aspect, face_x=0.48, face_y=0.55, face_width=0.6)
+    geometry = FaceCropConfig(aspect=aspect, face_x=0.48, face_y=0.55, face_width=0.6)
     face = Box(200, 150, 300, 250)
     crop = geometry.crop_around(face)
     assert crop.height == pytest.approx(aspect * crop.width)

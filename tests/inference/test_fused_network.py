@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.fused_network import CHANNELS_TO_PAINT_FOUR, FastMCNet, fast_form
+from inference.fused_network import CHANNELS_TO_PAINT_FOUR, FusedMCNet, fuse
 from modules.blocks import UpBlock
 from modules.geometry import Keypoints
 from modules.mcnet import MCNet, ModelConfig
@@ -81,7 +81,7 @@ def face(seed: int) -> torch.Tensor:
     return grid + 0.05 * noise
 
 
-def render(network: FastMCNet, source: torch.Tensor, driving: torch.Tensor) -> torch.Tensor:
+def render(network: FusedMCNet, source: torch.Tensor, driving: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         return network.render(network.encode(source), network.detect(driving))
 
@@ -92,7 +92,7 @@ def test_it_makes_the_pictures_of_the_network(config):
     model = lively_model(config)
     source, driving = random_images(batch=3, seed=1), random_images(batch=3, seed=2)
     expected = model(source, driving).prediction
-    found = render(fast_form(model, torch.float32), source, driving)
+    found = render(fuse(model, torch.float32), source, driving)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
@@ -103,7 +103,7 @@ def test_it_makes_the_pictures_of_a_network_with_landmarks(config):
     model = lively_model(config)
     source, driving = random_images(batch=3, seed=1), random_images(batch=3, seed=2)
     predictions = []
-    for network in (model, fast_form(model, torch.float32)):
+    for network in (model, fuse(model, torch.float32)):
         encoded = network.encode(source)
         moved = network.detect(driving)._replace(landmarks=face(seed=2))
         keypoints = encoded.keypoints._replace(landmarks=face(seed=1))
@@ -116,7 +116,7 @@ def test_one_source_serves_any_number_of_driving_frames():
     model = lively_model()
     source, driving = random_images(batch=1, seed=1), random_images(batch=3, seed=2)
     expected = model(source.expand(3, -1, -1, -1), driving).prediction
-    found = render(fast_form(model, torch.float32), source, driving)
+    found = render(fuse(model, torch.float32), source, driving)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
@@ -127,7 +127,7 @@ def test_half_precision_stays_near_but_would_not_if_keypoints_were_in_it(config,
     model = lively_model(CONFIGS[config])
     source, driving = random_images(seed=1), random_images(seed=2)
     expected = model(source, driving).prediction
-    network = fast_form(model, precision)
+    network = fuse(model, precision)
 
     def difference() -> float:
         found = render(network, source, driving)
@@ -145,12 +145,12 @@ def test_keypoints_are_those_of_the_network_in_any_precision():
     model, image = lively_model(), random_images()
     expected = model.detect(image)
     for precision in (torch.float32, torch.bfloat16):
-        found = fast_form(model, precision).detect(image)
+        found = fuse(model, precision).detect(image)
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_weights_are_held_in_the_precision():
-    network = fast_form(lively_model(), torch.bfloat16)
+    network = fuse(lively_model(), torch.bfloat16)
     for part in (network.motion.hourglass, network.encoder, network.decoder):
         convs = [module for module in part.modules() if isinstance(module, nn.Conv2d)]
         assert convs
@@ -165,39 +165,39 @@ def test_weights_are_held_in_the_precision():
 def test_the_network_is_left_as_it_was():
     model = lively_model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    fast_form(model, torch.bfloat16)
+    fuse(model, torch.bfloat16)
     torch.testing.assert_close(dict(model.state_dict()), before, atol=0, rtol=0)
 
 
 def test_a_network_in_training_is_taken_as_it_would_be_used():
     model = lively_model()
     image = random_images()
-    expected = fast_form(model, torch.float32).detect(image)
-    found = fast_form(model.train(), torch.float32).detect(image)
+    expected = fuse(model, torch.float32).detect(image)
+    found = fuse(model.train(), torch.float32).detect(image)
     torch.testing.assert_close(found, expected, atol=0, rtol=0)
 
 
 def test_impossible_sizes_are_refused():
     with pytest.raises(InputError, match="multiples of 8"):
-        fast_form(tiny_model(), torch.float32).detect(random_images(size=(32, 44)))
+        fuse(tiny_model(), torch.float32).detect(random_images(size=(32, 44)))
 
 
 def test_the_decoder_is_made_of_other_layers():
-    decoder = fast_form(tiny_model(), torch.float32).decoder
+    decoder = fuse(tiny_model(), torch.float32).decoder
     assert not any(isinstance(module, UpBlock) for module in decoder.modules())
     assert len([x for x in decoder.modules() if isinstance(x, nn.ConvTranspose2d)]) == 2
 
 
 @pytest.mark.parametrize("width", [8, 12])
 def test_a_narrow_decoder_has_no_kernels_of_those_that_are_wrong_with_amx(width):
-    decoder = fast_form(tiny_model(of_width(width)), torch.bfloat16).decoder
+    decoder = fuse(tiny_model(of_width(width)), torch.bfloat16).decoder
     kernels = [module.kernel_size for module in decoder.modules() if isinstance(module, nn.Conv2d)]
     assert kernels
     assert (8, 8) not in kernels
 
 
 def test_only_norms_that_open_a_residual_block_are_left():
-    network = fast_form(tiny_model(), torch.float32)
+    network = fuse(tiny_model(), torch.float32)
     norms = [name for name, module in network.named_modules() if type(module) is nn.BatchNorm2d]
     assert norms
     assert all(name.startswith("decoder.residual") for name in norms)
@@ -216,7 +216,7 @@ def test_only_norms_that_open_a_residual_block_are_left():
 def test_the_published_network_keeps_its_prediction(precision, mean, largest):
     arrays = np.load(GOLDEN / "seed0.npz")
     source, driving = (to_image(arrays[name]) for name in ("source", "driving"))
-    prediction = render(fast_form(published_model(), precision), source, driving)
+    prediction = render(fuse(published_model(), precision), source, driving)
     difference = (prediction - torch.from_numpy(arrays["prediction"])).abs()
     assert difference.mean() < mean
     assert difference.max() < largest
@@ -224,7 +224,7 @@ def test_the_published_network_keeps_its_prediction(precision, mean, largest):
 
 def test_equal_keypoints_leave_the_visible_source():
     """Of all pixels the visible ones come from the source, whatever the precision."""
-    network = fast_form(lively_model(), torch.bfloat16)
+    network = fuse(lively_model(), torch.bfloat16)
     nn.init.constant_(network.motion.mask_and_occlusion.bias[-1:], 50.0)
     source = random_images(batch=1)
     with torch.inference_mode():

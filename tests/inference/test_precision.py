@@ -110,7 +110,7 @@ def test_auto_is_fp32_on_other_hardware_without_a_check(monkeypatch, caplog):
         inference = Inference(tiny_model(), CPU, "auto")
         rendered(inference)
     assert caplog.messages == ["Precision: fp32."]
-    assert inference.is_settled
+    assert inference.precision_checked
 
 
 @pytest.mark.parametrize(("precision", "kept"), [("fp32", False), ("auto", False), ("bf16", True)])

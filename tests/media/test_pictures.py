@@ -285,10 +285,10 @@ def test_a_box_is_widened_to_a_square_within_the_picture(box, square):
 
 
 def test_a_square_holds_its_box_wherever_the_picture_allows_it():
-    draws = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for _ in range(200):
-        left, right = sorted(draws.uniform(0, 640, 2))
-        top, bottom = sorted(draws.uniform(0, 480, 2))
+        left, right = sorted(rng.uniform(0, 640, 2))
+        top, bottom = sorted(rng.uniform(0, 480, 2))
         square = Box(left, top, right, bottom).squared(*BOUNDS)
         assert square.width == pytest.approx(square.height)
         assert 0 <= square.left <= square.right <= 640.001

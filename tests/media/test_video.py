@@ -270,8 +270,8 @@ def as_stored(image: np.ndarray) -> av.VideoFrame:
 
 
 def test_colours_are_not_rounded_down():
-    draws = np.random.default_rng(0)
-    frames = np.repeat(np.repeat(draws.integers(20, 236, (20, 3, 4, 3), np.uint8), 16, 1), 16, 2)
+    rng = np.random.default_rng(0)
+    frames = np.repeat(np.repeat(rng.integers(20, 236, (20, 3, 4, 3), np.uint8), 16, 1), 16, 2)
     differences = [upright(as_stored(frame)).astype(int) - frame for frame in frames]
     np.testing.assert_allclose(np.mean(differences, axis=(0, 1, 2)), 0, atol=0.5)
 

@@ -122,7 +122,7 @@ def test_a_published_checkpoint_loads_with_and_without_prefixes(tmp_path, outer,
     assert read_weights(tmp_path / "published.pth.tar").config is None
     judge = read_discriminator(tmp_path / "published.pth.tar")
     assert judge.path == tmp_path / "published.pth.tar"
-    assert judge.state.keys() >= {"convs.0.weight", "norms.3.bias", "realness.bias"}
+    assert judge.state.keys() >= {"convs.0.weight", "norms.3.bias", "logits.bias"}
 
 
 @needs_golden
@@ -267,10 +267,10 @@ def test_the_discriminator_beside_a_file_is_read_when_it_is_asked_for(tmp_path):
     assert load_model(path).config == TINY
     with pytest.raises(InputError, match=r"discriminator\.safetensors is not a readable"):
         read_discriminator(path)
-    write_tensors(beside, {"realness.bias": torch.ones(1)})
+    write_tensors(beside, {"logits.bias": torch.ones(1)})
     state, found = read_discriminator(path)
     assert found == beside
-    assert state.keys() == {"realness.bias"}
+    assert state.keys() == {"logits.bias"}
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):

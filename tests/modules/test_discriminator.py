@@ -11,13 +11,13 @@ def test_every_block_is_seen_and_patches_are_judged():
     judgement = discriminator(random_images(size=(64, 80)), random_keypoints().positions)
     assert [feature.shape[1] for feature in judgement.features] == [4, 8, 8]
     # 64 -> 61 -> 30 -> 27 -> 13 -> 10, the last without a pool
-    assert judgement.features[-1].shape[-2:] == judgement.realness.shape[-2:] == (10, 14)
+    assert judgement.features[-1].shape[-2:] == judgement.logits.shape[-2:] == (10, 14)
 
 
 def test_it_sees_the_keypoints():
     torch.manual_seed(0)
     discriminator = Discriminator(DiscriminatorConfig(width=4, depth=2), num_kp=4)
     image, keypoints = random_images(), random_keypoints()
-    here = discriminator(image, keypoints.positions).realness
-    there = discriminator(image, -keypoints.positions).realness
+    here = discriminator(image, keypoints.positions).logits
+    there = discriminator(image, -keypoints.positions).logits
     assert not torch.equal(here, there)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from modules.discriminator import Judgement
+from modules.discriminator import DiscriminatorOutput
 from modules.generator import Rendered
 from modules.mcnet import Encoded, MCNet
 from tests.golden import GOLDEN, needs_golden, published_discriminator, published_model
@@ -92,8 +92,8 @@ def test_prediction_matches(arrays, run):
 def test_discriminator_matches(arrays, model, frames):
     with torch.no_grad():
         positions = model.detect(frames[1]).positions
-        judgement: Judgement = published_discriminator()(frames[1], positions)
-    assert_matches(judgement.realness, arrays["discriminator.prediction_map"])
+        judgement: DiscriminatorOutput = published_discriminator()(frames[1], positions)
+    assert_matches(judgement.logits, arrays["discriminator.prediction_map"])
     assert_matches(judgement.features[0][:, ::16], arrays["discriminator.feature_map_0"])
 
 

@@ -6,7 +6,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from tests.tiny import random_pairs, tiny_model
 from training.activation_checkpointing import recompute_blocks
-from training.objective import LossConfig, Objective, draw
+from training.objective import LossConfig, Objective, sample_noise
 
 CONFIG = LossConfig(vgg="random", scales=(1, 2))
 
@@ -16,7 +16,7 @@ def pass_through(recomputing: bool, size: tuple[int, int] = (32, 48)) -> tuple[O
     objective = Objective(tiny_model(), CONFIG)
     if recomputing:
         recompute_blocks(objective)
-    draws = draw(objective.model, 2, torch.Generator().manual_seed(0))
+    noise = sample_noise(objective.model, 2, torch.Generator().manual_seed(0))
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def pass_through(recomputing: bool, size: tuple[int, int] = (32, 48)) -> tuple[O
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        losses = objective(random_pairs(size), draws).losses
+        losses = objective(random_pairs(size), noise).losses
     weights = {parameter.untyped_storage().data_ptr() for parameter in objective.parameters()}
     sizes = [x.untyped_storage().nbytes() for place, x in kept.items() if place not in weights]
     torch.stack(list(losses.values())).sum().backward()

@@ -23,7 +23,7 @@ from tests.golden import (
 )
 from tests.modules.test_golden import to_image
 from training import losses
-from training.objective import Draws, LossConfig, Objective, Step
+from training.objective import LossConfig, LossOutput, Objective, StepNoise
 
 pytestmark = needs_golden
 
@@ -43,10 +43,10 @@ def frames() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def draws(reference) -> Draws:
+def noise(reference) -> StepNoise:
     affine = torch.tensor(reference["affine_noise"])
     control = torch.tensor(reference["tps_control_params"]).flatten(1)
-    return Draws(affine, control, torch.zeros(2, 3, 32, 32), hidden=torch.zeros(2, 1, 8, 8))
+    return StepNoise(affine, control, torch.zeros(2, 3, 32, 32), hidden=torch.zeros(2, 1, 8, 8))
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,9 @@ def objective() -> Objective:
 
 
 @pytest.fixture(scope="module")
-def step(objective, frames, draws) -> Step:
+def step(objective, frames, noise) -> LossOutput:
     """The step, its gradients left in the objective's parameters."""
-    step = objective(unlabelled(*frames), draws)
+    step = objective(unlabelled(*frames), noise)
     sum(step.losses.values()).backward()
     return step
 
@@ -110,8 +110,8 @@ def test_running_statistics_match(reference, objective, step):
     assert detector == pytest.approx(expected[name], rel=1e-5)
 
 
-def test_random_transform_matches(reference, frames, draws, step):
-    transform = RandomTransform(draws.affine, draws.control)
+def test_random_transform_matches(reference, frames, noise, step):
+    transform = RandomTransform(noise.affine, noise.control)
     frame = transform.frame(frames[1])
     assert frame.abs().mean().item() == pytest.approx(reference["transformed_frame_mean_abs"])
     positions = step.driving_keypoints.positions.detach()

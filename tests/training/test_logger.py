@@ -3,25 +3,25 @@ import math
 
 import pytest
 
-from training.logger import Logbook, Meter
+from training.logger import RunLogger, ThroughputMeter
 
 
 def test_a_resumed_log_repeats_no_step_and_drops_half_a_line(tmp_path):
-    logbook = Logbook(tmp_path, step=0)
+    logbook = RunLogger(tmp_path, step=0)
     for step in (1, 2, 3):
         logbook.scalars(step, {"loss/total": 1 / step})
     logbook.close()
     with logbook.metrics.open("a") as file:
         file.write('{"step": 4, "loss/to')  # killed while writing
 
-    Logbook(tmp_path, step=2).scalars(3, {"loss/total": 7.0})
+    RunLogger(tmp_path, step=2).scalars(3, {"loss/total": 7.0})
     lines = [json.loads(line) for line in logbook.metrics.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert lines[-1]["loss/total"] == 7.0
 
 
 def test_what_is_not_finite_is_null_in_valid_json(tmp_path):
-    logbook = Logbook(tmp_path, step=0)
+    logbook = RunLogger(tmp_path, step=0)
     logbook.scalars(1, {"validation/psnr": math.nan, "loss": math.inf, "validation/l1": 0.5})
     logbook.close()
     line = json.loads(logbook.metrics.read_text(), parse_constant=pytest.fail)
@@ -29,7 +29,7 @@ def test_what_is_not_finite_is_null_in_valid_json(tmp_path):
 
 
 def test_a_meter_reads_speed_and_waiting_in_seconds_and_begins_anew(monkeypatch):
-    meter = Meter(samples_per_step=6)
+    meter = ThroughputMeter(samples_per_step=6)
     times = iter([0.0, 1.0, 1.0, 4.0])
     monkeypatch.setattr("training.logger.time.perf_counter", lambda: next(times))
     with meter.timed("data"):

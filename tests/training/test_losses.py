@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from modules.discriminator import Judgement
+from modules.discriminator import DiscriminatorOutput
 from modules.face_landmarks import NUM_LANDMARKS, OPENINGS, eye_distance
 from modules.geometry import Keypoints
 from modules.memory_compensation import Compensation
@@ -189,8 +189,8 @@ def test_the_use_of_slots_has_a_finite_gradient_where_one_is_never_read():
 
 
 def test_adversarial_terms_are_least_squares():
-    real = Judgement([torch.ones(1, 2, 3, 3)], torch.full((1, 1, 2, 2), 0.8))
-    fake = Judgement([torch.zeros(1, 2, 3, 3)], torch.full((1, 1, 2, 2), 0.3))
+    real = DiscriminatorOutput([torch.ones(1, 2, 3, 3)], torch.full((1, 1, 2, 2), 0.8))
+    fake = DiscriminatorOutput([torch.zeros(1, 2, 3, 3)], torch.full((1, 1, 2, 2), 0.3))
     assert losses.adversarial_generator(fake).item() == pytest.approx(0.7**2)
     assert losses.adversarial_discriminator(real, fake).item() == pytest.approx(0.2**2 + 0.3**2)
     assert losses.feature_matching(real, fake).item() == pytest.approx(1)

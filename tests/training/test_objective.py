@@ -6,7 +6,7 @@ from modules.discriminator import Discriminator, DiscriminatorConfig
 from modules.face_landmarks import NUM_LANDMARKS
 from tests.tiny import TINY, TINY_LANDMARKS, float64, random_images, random_pairs, tiny_model
 from training import losses
-from training.objective import LandmarkObjective, LossConfig, Objective, draw, visibility
+from training.objective import LandmarkObjective, LossConfig, Objective, sample_noise, visibility
 
 SAME_IN_FLOAT64 = 1e-10  # of the largest value: a rounding is 1e-16, one passed on many times less
 
@@ -18,13 +18,13 @@ def make_objective(config: LossConfig = CONFIG) -> Objective:
 
 
 def forward(objective: Objective, discriminator: Discriminator | None = None):
-    draws = draw(objective.model, 2, torch.Generator().manual_seed(0))
-    return objective(random_pairs(), draws, discriminator)
+    noise = sample_noise(objective.model, 2, torch.Generator().manual_seed(0))
+    return objective(random_pairs(), noise, discriminator)
 
 
 def test_draws_are_a_function_of_the_generator():
     model = tiny_model()
-    one, other = (draw(model, 3, torch.Generator().manual_seed(s)) for s in (1, 1))
+    one, other = (sample_noise(model, 3, torch.Generator().manual_seed(s)) for s in (1, 1))
     assert [part.shape for part in one] == [(3, 2, 3), (3, 25), (3, 2, 6, 6), (3, 1, 8, 8)]
     assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
 
@@ -50,7 +50,7 @@ def test_a_share_of_the_blocks_is_hidden_as_drawn():
     shown = forward(make_objective())
     torch.testing.assert_close(one.rendered, other.rendered, atol=0, rtol=0)
 
-    blocks = draw(tiny_model(), 2, torch.Generator().manual_seed(0)).hidden
+    blocks = sample_noise(tiny_model(), 2, torch.Generator().manual_seed(0)).hidden
     is_hidden = (blocks < 0.25).repeat_interleave(2, -2).repeat_interleave(3, -1)  # 16 x 24
     assert 0.1 < is_hidden.float().mean() < 0.4
     expected = shown.rendered.motion.occlusion.masked_fill(is_hidden, 0)
@@ -214,8 +214,8 @@ def test_the_landmark_detector_is_taught_by_the_labels_of_both_frames():
     pairs.landmarks[1, 1] = found[3].detach() - 0.2  # of the second driving frame
     labels = torch.stack([pairs.landmarks[0, 0], pairs.landmarks[1, 1]])
     expected = losses.landmark_distance(found[[0, 3]], labels)
-    draws = draw(model, 2, torch.Generator().manual_seed(0))
-    terms = objective(pairs, draws).losses
+    noise = sample_noise(model, 2, torch.Generator().manual_seed(0))
+    terms = objective(pairs, noise).losses
     assert terms["landmarks"].item() == pytest.approx(expected.item(), rel=1e-4)
     assert list(terms) == ["landmarks", "landmark_openings"]
     sum(terms.values()).backward()

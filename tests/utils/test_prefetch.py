@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from utils.errors import InputError
-from utils.prefetch import ahead, behind
+from utils.prefetch import prefetch, write_async
 
 
 def counted(prepared: threading.Semaphore, num_items: int = 6) -> Iterator[int]:
@@ -22,13 +22,13 @@ def alive() -> int:
 
 @pytest.mark.parametrize("count", [1, 2, 50])
 def test_items_come_in_their_order_whatever_is_prepared(count):
-    with ahead(iter([None, 3, "x", None, 5]), count) as items:
+    with prefetch(iter([None, 3, "x", None, 5]), count) as items:
         assert list(items) == [None, 3, "x", None, 5]
 
 
 def test_the_next_items_and_no_more_are_prepared_while_one_is_in_use():
     prepared = threading.Semaphore(0)
-    with ahead(counted(prepared), count=2) as numbers:
+    with prefetch(counted(prepared), count=2) as numbers:
         assert next(numbers) == 0
         for _ in range(3):  # the one in use and two more
             assert prepared.acquire(timeout=10)
@@ -37,7 +37,7 @@ def test_the_next_items_and_no_more_are_prepared_while_one_is_in_use():
 
 
 def test_items_are_prepared_on_another_thread():
-    with ahead(threading.get_ident() for _ in range(3)) as threads:
+    with prefetch(threading.get_ident() for _ in range(3)) as threads:
         assert threading.get_ident() not in set(threads)
 
 
@@ -50,7 +50,7 @@ def test_what_the_items_raise_comes_in_its_place(error):
     seen = []
 
     def loop() -> None:
-        with ahead(broken()) as items:
+        with prefetch(broken()) as items:
             for number in items:
                 seen.append(number)
 
@@ -73,7 +73,7 @@ def test_a_loop_that_ends_early_ends_the_thread_and_closes_the_items(failing):
     unused = endless()  # to be closed, though it is still referred to
 
     def loop() -> None:
-        with ahead(unused) as items:
+        with prefetch(unused) as items:
             next(items)
             if failing:
                 raise InputError("the disk is full")
@@ -92,7 +92,9 @@ def test_a_loop_that_ends_early_ends_the_thread_and_closes_the_items(failing):
 
 def test_calls_are_made_in_order_on_one_other_thread():
     made = []
-    with behind(lambda *args, **more: made.append((threading.get_ident(), args, more))) as call:
+    with write_async(
+        lambda *args, **more: made.append((threading.get_ident(), args, more))
+    ) as call:
         for number in range(20):
             call(number, half=number / 2)
     assert [(args, more) for _, args, more in made] == [((i,), {"half": i / 2}) for i in range(20)]
@@ -104,7 +106,7 @@ def test_at_most_count_calls_wait():
     go, waiting, handed = threading.Semaphore(0), 3, []
 
     def loop() -> None:
-        with behind(lambda number: go.acquire(), waiting) as call:
+        with write_async(lambda number: go.acquire(), waiting) as call:
             for number in range(6):
                 call(number)
                 handed.append(number)
@@ -133,7 +135,7 @@ def test_what_a_call_raises_is_raised_by_a_later_one_or_at_the_end(number):
     before, made = alive(), []
 
     def loop() -> None:
-        with behind(failing_at(number, made), count=2) as call:
+        with write_async(failing_at(number, made), count=2) as call:
             for this in range(10):
                 call(this)
 
@@ -153,7 +155,7 @@ def test_a_loop_that_fails_drops_the_calls_that_wait():
         made.append(number)
 
     def loop() -> None:
-        with behind(slow) as call:
+        with write_async(slow) as call:
             for number in range(3):
                 call(number)
             begun.wait(timeout=10)
@@ -173,7 +175,7 @@ def test_reading_and_writing_that_both_fail_do_not_wait_for_each_other():
     before = alive()
 
     def loop() -> None:
-        with ahead(broken(), 1) as items, behind(failing_at(2, []), 1) as call:
+        with prefetch(broken(), 1) as items, write_async(failing_at(2, []), 1) as call:
             for number in items:
                 call(number)
 

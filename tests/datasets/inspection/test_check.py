@@ -36,7 +36,7 @@ from tests.datasets.conftest import (
     write_clip,
 )
 from utils.errors import InputError, OutputError
-from utils.worker_pool import run_jobs
+from utils.worker_pool import map_in_processes
 
 REPOSITORY = Path(__file__).parents[3]
 REAL_CLIPS = REPOSITORY.parent / "shared" / "clips"
@@ -74,14 +74,14 @@ def write_record(clip: Path, frames: tuple[int, int], side: int = 64) -> None:
 
 
 def here(work, jobs, workers):
-    """``run_jobs`` without processes, which take seconds to begin."""
+    """``map_in_processes`` without processes, which take seconds to begin."""
     return ((job, work(job)) for job in jobs)
 
 
 @pytest.fixture(autouse=True)
 def _no_processes(monkeypatch):
-    monkeypatch.setattr("datasets.inspection.check.run_jobs", here)
-    monkeypatch.setattr("datasets.inspection.repair.run_jobs", here)
+    monkeypatch.setattr("datasets.inspection.check.map_in_processes", here)
+    monkeypatch.setattr("datasets.inspection.repair.map_in_processes", here)
 
 
 def run_check(root: Path, fix: bool = False, size: int | None = None) -> CheckReport:
@@ -499,8 +499,8 @@ def test_processes_find_and_repair_the_same(tmp_path, monkeypatch):
         write_square(tmp_path / name / "id1#keys.mp4", key_frame_every=250)
         (tmp_path / name / "id2#empty.mp4").touch()
     report = run_check(tmp_path / "here", fix=True)
-    monkeypatch.setattr("datasets.inspection.check.run_jobs", run_jobs)
-    monkeypatch.setattr("datasets.inspection.repair.run_jobs", run_jobs)
+    monkeypatch.setattr("datasets.inspection.check.map_in_processes", map_in_processes)
+    monkeypatch.setattr("datasets.inspection.repair.map_in_processes", map_in_processes)
     again = run_check(tmp_path / "there", fix=True)
     assert (again.found, again.remaining) == (report.found, {})
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
@@ -512,7 +512,7 @@ def die(path: Path) -> None:
 
 def test_a_process_that_dies_costs_its_clip_and_moves_nothing(tmp_path, monkeypatch):
     root = sound_root(tmp_path / "root")
-    monkeypatch.setattr("datasets.inspection.check.run_jobs", run_jobs)
+    monkeypatch.setattr("datasets.inspection.check.map_in_processes", map_in_processes)
     monkeypatch.setattr("datasets.inspection.check.inspect", die)
     report = run_check(root, fix=True)
     assert len(report.remaining["not checked"]) == 5
@@ -526,7 +526,10 @@ from pathlib import Path
 from datasets.inspection import check
 from datasets.inspection import repair
 
-check.run_jobs = repair.run_jobs = lambda work, jobs, workers: ((job, work(job)) for job in jobs)
+def here(work, jobs, workers):
+    return ((job, work(job)) for job in jobs)
+
+check.map_in_processes = repair.map_in_processes = here
 check.check(Path(sys.argv[1]), fix=True, size=64, min_frames=10, workers=1)
 """
 

@@ -19,7 +19,7 @@ from media.pictures import Box, Picture
 from media.writers import VideoWriter
 from tests.datasets.conftest import moving_bar, write_clip
 from utils.errors import InputError
-from utils.worker_pool import run_jobs
+from utils.worker_pool import map_in_processes
 
 REAL_CLIPS = Path(__file__).parents[4] / "shared" / "clips"
 
@@ -29,7 +29,7 @@ def _no_processes(monkeypatch):
     def here(work, jobs, workers):
         return ((job, work(job)) for job in jobs)
 
-    monkeypatch.setattr("datasets.inspection.stats.run_jobs", here)
+    monkeypatch.setattr("datasets.inspection.stats.map_in_processes", here)
 
 
 def write_grey(folder: Path, greys: list[int], size: tuple[int, int] = (40, 30)) -> Path:
@@ -251,8 +251,8 @@ def test_crops_are_told_by_their_records(tmp_path):
     assert stats.splits[""].clips == 3
     assert stats.splits[""].quantiles["aspect"]["median"] == 1.2
     assert "height / width of the crops" in stats.table()
-    assert stats.geometry is not None
-    assert stats.geometry.aspect == 1.2
+    assert stats.face_crop is not None
+    assert stats.face_crop.aspect == 1.2
 
 
 def test_outputs_never_become_clips(tmp_path):
@@ -267,7 +267,7 @@ def test_processes_measure_the_same(tmp_path, monkeypatch):
     (tmp_path / "id2#a.mp4").touch()
     contents = read_contents(tmp_path)
     expected = measure_all(contents, 1)
-    monkeypatch.setattr("datasets.inspection.stats.run_jobs", run_jobs)
+    monkeypatch.setattr("datasets.inspection.stats.map_in_processes", map_in_processes)
     assert measure_all(contents, 1) == expected
     assert len(expected.unreadable) == 1
 
@@ -296,7 +296,7 @@ def test_real_clips_have_figures_that_a_slow_version_confirms():
 def test_a_damaged_geometry_is_told_before_the_clips_are_measured(tmp_path, monkeypatch):
     write_clip(tmp_path / "root" / "id1#a.mp4")
     (tmp_path / "root" / "geometry.json").write_text("{}")
-    monkeypatch.delattr("datasets.inspection.stats.run_jobs")
+    monkeypatch.delattr("datasets.inspection.stats.map_in_processes")
     with pytest.raises(InputError, match="is not a geometry"):
         run_stats(tmp_path / "root", tmp_path / "stats")
     assert not (tmp_path / "stats").exists()

@@ -54,7 +54,9 @@ def archive(tmp_path) -> Path:
 @pytest.fixture(autouse=True)
 def without_processes(monkeypatch) -> None:
     """Most tests spare the seconds in which a process begins."""
-    monkeypatch.setattr(celebv, "run_jobs", lambda work, jobs, _: ((j, work(j)) for j in jobs))
+    monkeypatch.setattr(
+        celebv, "map_in_processes", lambda work, jobs, _: ((j, work(j)) for j in jobs)
+    )
 
 
 def run(archive: Path, root: Path) -> Report:
@@ -198,7 +200,7 @@ def test_workers_that_die_cost_the_pictures_that_killed_them(tmp_path, archive, 
             deadly = any(path.stem == "12" for path in job.pictures) and job.person in killers
             yield job, WorkerDied("it died") if deadly else work(job)
 
-    monkeypatch.setattr(celebv, "run_jobs", dying)
+    monkeypatch.setattr(celebv, "map_in_processes", dying)
     report = run(archive, tmp_path / "root")
     names = ("kathleen/IMAGE/12.jpg", "CelebV/Donald_Trump/Image/12.jpg")
     assert report.skipped == {WORKER_DIED: dict.fromkeys(names, "it died")}

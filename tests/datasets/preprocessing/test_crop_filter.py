@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.preprocessing.crop_filter import Region
+from datasets.preprocessing.crop_filter import CropFilter
 from media.decoder import open_video
 from media.display import Display, upright
 from media.pictures import Box
@@ -41,7 +41,7 @@ def as_video(image: np.ndarray) -> av.VideoFrame:
 def test_a_region_is_the_box_of_the_whole_picture(box):
     frame = smooth_frame()
     whole = Image.fromarray(upright(frame)).resize((48, 48), Image.Resampling.BICUBIC, box=box)
-    found = Region(box, plain(), 48)(frame)
+    found = CropFilter(box, plain(), 48)(frame)
     assert found.shape == (48, 48, 3)
     assert np.abs(found.astype(int) - np.asarray(whole)).mean() < 1.5
     assert np.abs(found.astype(int) - np.asarray(whole)).max() < 8
@@ -53,7 +53,7 @@ def test_colours_are_where_they_are_in_the_whole_picture(format, box):
     noise = np.random.default_rng(0).integers(0, 255, (HEIGHT // 4, WIDTH // 4, 3), np.uint8)
     frame = as_video(noise.repeat(4, 0).repeat(4, 1)).reformat(format=format)
     whole = Image.fromarray(upright(frame)).resize((64, 64), Image.Resampling.BICUBIC, box=box)
-    difference = np.abs(Region(box, plain(), 64)(frame).astype(int) - np.asarray(whole))
+    difference = np.abs(CropFilter(box, plain(), 64)(frame).astype(int) - np.asarray(whole))
     assert difference.mean() < 0.3
     assert difference.max() < 16
 
@@ -63,7 +63,7 @@ def test_colours_are_where_they_are_in_the_whole_picture(format, box):
 def test_no_row_or_column_of_an_odd_video_is_lost(format, box):
     frame = smooth_frame(161, 121).reformat(format=format)
     whole = Image.fromarray(upright(frame)).resize((48, 48), Image.Resampling.BICUBIC, box=box)
-    found = Region(box, plain(161, 121), 48)(frame)
+    found = CropFilter(box, plain(161, 121), 48)(frame)
     assert np.abs(found.astype(int) - np.asarray(whole)).mean() < 1.5
 
 
@@ -79,7 +79,7 @@ def test_turned_and_mirrored_videos_are_cut_upright(tmp_path, matrix):
         assert picture.shape[:2] == ((HEIGHT, WIDTH) if matrix[0] else (WIDTH, HEIGHT))
         box = Box(10, 30, 70, 110)
         whole = Image.fromarray(picture).resize((48, 48), Image.Resampling.BICUBIC, box=box)
-        found = Region(box, video.display(), 48)(frame)
+        found = CropFilter(box, video.display(), 48)(frame)
     assert np.abs(found.astype(int) - np.asarray(whole)).mean() < 2
 
 
@@ -89,20 +89,20 @@ def test_of_pixels_that_are_not_square_the_box_is_cut_as_it_is_seen():
     shown = Image.fromarray(display.picture(frame))
     assert shown.size == (2 * WIDTH, HEIGHT)
     whole = shown.resize((48, 48), Image.Resampling.BICUBIC, box=box)
-    found = Region(box, display, 48)(frame)
+    found = CropFilter(box, display, 48)(frame)
     assert np.abs(found.astype(int) - np.asarray(whole)).mean() < 2
 
 
 @pytest.mark.parametrize("size", [(WIDTH // 2, HEIGHT // 2), (2 * WIDTH, 2 * HEIGHT)])
 def test_of_a_video_that_changes_its_size_the_same_region_is_cut(size):
-    region = Region(BOXES[0], plain(), 48)
+    region = CropFilter(BOXES[0], plain(), 48)
     before = region(smooth_frame()).astype(int)
     assert np.abs(region(smooth_frame(*size)).astype(int) - before).mean() < 2
     np.testing.assert_array_equal(region(smooth_frame()), before)
 
 
 def test_a_region_can_be_taken_of_every_frame_of_a_file(tmp_path):
-    region = Region(BOXES[0], plain(), 32)
+    region = CropFilter(BOXES[0], plain(), 32)
     with open_video(write_raw(tmp_path / "raw.mp4", Fraction(25), 1)) as video:
         greens = [region(frame)[..., 1].mean() for _, frame in video.decode()]
     np.testing.assert_allclose(np.diff(greens), 8, atol=1)

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from datasets.preprocessing.face_crop import find_face, measure_geometry, write_geometry
-from datasets.records import Record, read_geometry, record_path
+from datasets.preprocessing.face_crop import find_face, measure_face_crop, write_face_crop
+from datasets.records import Record, read_face_crop, record_path
 from media.pictures import Box
 from media.writers import VideoWriter
 
@@ -57,7 +57,7 @@ def test_cuts_that_are_all_but_lines_are_passed_over(aspect):
 
 
 def test_the_geometry_brings_back_the_crop(tmp_path):
-    geometry = measure_geometry([write_clip(tmp_path / "train" / "id1#a#0#3.mp4")])
+    geometry = measure_face_crop([write_clip(tmp_path / "train" / "id1#a#0#3.mp4")])
     assert geometry is not None
     assert geometry.aspect == pytest.approx(220 / 180, abs=1e-3)
     np.testing.assert_allclose(geometry.crop_around(FACE), CROP, atol=20)
@@ -70,17 +70,17 @@ def test_the_geometry_is_the_median_of_the_training_clips(tmp_path):
     write_clip(tmp_path / "test" / "id9#a#0#3.mp4", Box(80, 10, 380, 310))
     (tmp_path / "train" / "id8#a#0#3.mp4").write_text("damaged")
     record_path(tmp_path / "train" / "id8#a#0#3.mp4").write_text("{}")
-    geometry = write_geometry(tmp_path)
-    assert geometry == read_geometry(tmp_path)
-    alone = measure_geometry([tmp_path / "train" / "id1#a#0#3.mp4"])
+    geometry = write_face_crop(tmp_path)
+    assert geometry == read_face_crop(tmp_path)
+    alone = measure_face_crop([tmp_path / "train" / "id1#a#0#3.mp4"])
     assert geometry.aspect == alone.aspect
     assert geometry.face_x == pytest.approx(alone.face_x, abs=0.03)
 
 
 def test_a_root_without_faces_has_no_geometry(tmp_path, caplog):
-    assert write_geometry(tmp_path) is None
+    assert write_face_crop(tmp_path) is None
     path = write_clip(tmp_path / "train" / "id1#a#0#3.mp4", crop=Box(0, 400, 60, 460))
-    assert write_geometry(tmp_path) is None
+    assert write_face_crop(tmp_path) is None
     assert "No faces were found" in caplog.text
     assert path.exists()
-    assert read_geometry(tmp_path) is None
+    assert read_face_crop(tmp_path) is None

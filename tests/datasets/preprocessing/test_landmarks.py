@@ -17,7 +17,7 @@ from datasets.preprocessing.run import finish, merge_shards
 from media.video import VideoWriter
 from tests.datasets.preprocessing.conftest import contents
 from utils.errors import InputError
-from utils.worker_pool import run_jobs
+from utils.worker_pool import map_in_processes
 
 SIZE = 32
 NUM_FRAMES = landmarks.BATCH + 3
@@ -72,7 +72,9 @@ def root(tmp_path) -> Path:
 @pytest.fixture(autouse=True)
 def without_processes(monkeypatch) -> None:
     """Most tests spare the seconds in which a process begins."""
-    monkeypatch.setattr(landmarks, "run_jobs", lambda work, jobs, _: ((j, work(j)) for j in jobs))
+    monkeypatch.setattr(
+        landmarks, "map_in_processes", lambda work, jobs, _: ((j, work(j)) for j in jobs)
+    )
     landmarks._detector.cache_clear()
 
 
@@ -180,7 +182,7 @@ def test_landmarks_do_not_become_clips_and_are_of_one_root(root, tmp_path):
 
 
 def test_shards_in_processes_come_to_the_same_files(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(landmarks, "run_jobs", run_jobs)
+    monkeypatch.setattr(landmarks, "map_in_processes", map_in_processes)
     for number in (1, 2):
         report = prepare(
             root, tmp_path / "found", workers=2, shard=Shard(number, 2), make_detector=BrightFaces

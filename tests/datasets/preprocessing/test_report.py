@@ -51,8 +51,8 @@ def test_the_order_of_the_outcomes_does_not_matter(tmp_path):
 def test_shards_are_all_of_the_work_and_share_nothing(count):
     shards = [Shard.parse(f"{number}/{count}") for number in range(1, count + 1)]
     for position in range(23):
-        assert sum(shard.takes(position) for shard in shards) == 1
-    sizes = [sum(shard.takes(position) for position in range(23)) for shard in shards]
+        assert sum(shard.segments(position) for shard in shards) == 1
+    sizes = [sum(shard.segments(position) for position in range(23)) for shard in shards]
     assert max(sizes) - min(sizes) <= 1
 
 
@@ -65,7 +65,7 @@ def test_what_names_no_shard_is_refused(text):
 def test_merged_shards_equal_one_run(tmp_path):
     for number in (1, 2, 3):
         shard = Shard(number, 3)
-        own = [o for position, o in enumerate(OUTCOMES) if shard.takes(position)]
+        own = [o for position, o in enumerate(OUTCOMES) if shard.segments(position)]
         assert report(own, f"{number}/3").write(tmp_path).name == f"report-{number}-of-3.json"
     assert merge(tmp_path).model_dump_json() == report(OUTCOMES).model_dump_json()
 

@@ -11,7 +11,7 @@ from faces.detectors import CascadeDetector, Face
 from media.pictures import Box, Picture
 from media.video import read_frames
 from tests.datasets.conftest import with_matrix
-from tests.datasets.preprocessing.talking import Portrait, Shot, write_shots
+from tests.datasets.preprocessing.talking import Shot, Still, write_shots
 from utils.errors import InputError, OutputError
 
 
@@ -56,7 +56,7 @@ def test_numbers_are_those_at_25_frames_a_second_whatever_the_rate(tmp_path, rat
 
 
 def test_a_turned_video_is_looked_at_upright(tmp_path):
-    path = write_shots(tmp_path / "v.mp4", Shot(10, (20, 60, 90), Portrait(150, 5)))
+    path = write_shots(tmp_path / "v.mp4", Shot(10, (20, 60, 90), Still(150, 5)))
     with_matrix(path, 0, 1, -1, 0)  # a quarter turn clockwise
     detector = Recorder()
     raw = RawVideo.open(path)
@@ -71,7 +71,7 @@ def test_a_turned_video_is_looked_at_upright(tmp_path):
 
 def test_large_frames_are_looked_at_small(tmp_path, monkeypatch):
     monkeypatch.setattr(scene_scan, "SEEN_AT", 100)
-    portrait = Portrait(150, 5)
+    portrait = Still(150, 5)
     path = write_shots(tmp_path / "v.mp4", Shot(6, (20, 60, 90), portrait))
     detector = Recorder()
     (scene,) = look_through(RawVideo.open(path), detector)
@@ -80,7 +80,7 @@ def test_large_frames_are_looked_at_small(tmp_path, monkeypatch):
 
 
 def test_the_face_of_the_astronaut_is_seen_in_every_look(tmp_path):
-    portrait = Portrait(150, 5)
+    portrait = Still(150, 5)
     path = write_shots(tmp_path / "v.mp4", Shot(30, (20, 60, 90), portrait))
     (scene,) = look_through(RawVideo.open(path), CascadeDetector())
     centres = np.array([look.faces[0].centre for look in scene.looks])

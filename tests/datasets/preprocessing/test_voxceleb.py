@@ -84,13 +84,13 @@ def test_every_row_becomes_a_clip_of_its_split(whole):
 
 def test_killed_at_random_and_started_again_gives_the_same(tmp_path, videos, whole):
     table, root = write_table(tmp_path / "table.csv", rows()), tmp_path / "root"
-    draws = random.Random(0)
+    rng = random.Random(0)
     command = [sys.executable, "-m", "datasets", *arguments(table, videos, root)]
-    for num_clips in sorted(draws.sample(range(1, 15), 2)):
+    for num_clips in sorted(rng.sample(range(1, 15), 2)):
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
             while len(list(root.glob("t*/*.mp4"))) < num_clips and process.poll() is None:
                 time.sleep(0.002)
-            time.sleep(draws.uniform(0, 0.02))
+            time.sleep(rng.uniform(0, 0.02))
             process.send_signal(signal.SIGKILL)
         for clip in root.glob("t*/*.mp4"):
             assert clip.read_bytes() == whole[str(clip.relative_to(root))]

@@ -14,12 +14,12 @@ from PIL import Image
 from datasets.config import DataConfig
 from datasets.dataloader import load_batches
 from datasets.frame_pairs import Batch, PairDataset, PairSampler, fixed_pairs
-from datasets.records import GEOMETRY
+from datasets.records import FACE_CROP
 from datasets.streaming.reader import MANIFEST, Stream
 from datasets.streaming.storage import StreamError
 from datasets.streaming.writer import write_stream
-from datasets.training_clips import stated_geometry, training_clips
-from faces.crop import Geometry
+from datasets.training_clips import training_clips, with_face_crop
+from faces.crop import FaceCropConfig
 from tests.datasets.conftest import encode, moving_bar, write_clip
 from utils.errors import InputError
 
@@ -302,13 +302,13 @@ def test_clips_of_a_url_are_fetched_alone_and_kept(remote, files_config, stream_
 @pytest.mark.usefixtures("remote")
 def test_the_geometry_of_a_url_is_taken_over(stream, stream_config):
     config = stream_config.model_copy(update={"root": "s3://bucket/clips"})
-    assert stated_geometry(config).geometry is None
-    geometry = Geometry(aspect=1.2, face_x=0.5, face_y=0.5, face_width=0.6)
-    (stream / GEOMETRY).write_text(geometry.model_dump_json())
+    assert with_face_crop(config).face_crop is None
+    geometry = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.5, face_width=0.6)
+    (stream / FACE_CROP).write_text(geometry.model_dump_json())
     try:
-        assert stated_geometry(config).geometry == geometry
+        assert with_face_crop(config).face_crop == geometry
     finally:
-        (stream / GEOMETRY).unlink()
+        (stream / FACE_CROP).unlink()
 
 
 @pytest.mark.usefixtures("remote")

@@ -66,12 +66,12 @@ def test_identity_distance_is_euclidean_and_squared_in_the_reference():
     real, generated = frames + np.uint8([1, 2, 3]), frames + np.uint8([1, 5, 7])
     values, missing = IdentityDistance(MeanColour())(Frames(None, real, generated))
     assert values["aed"] == pytest.approx([5, 10])
-    assert values["aed_reference"] == pytest.approx([25, 100])
+    assert values["aed_published"] == pytest.approx([25, 100])
     assert missing == ["", ""]
-    reference = IdentityDistance(MeanColour(), ["aed_reference"])
+    reference = IdentityDistance(MeanColour(), ["aed_published"])
     values, _ = reference(Frames(None, real, real))
-    assert list(values) == ["aed_reference"]
-    assert values["aed_reference"].tolist() == [0, 0]
+    assert list(values) == ["aed_published"]
+    assert values["aed_published"].tolist() == [0, 0]
 
 
 def test_a_face_in_the_place_of_the_template_is_not_changed():

@@ -27,7 +27,7 @@ def test_the_distance_is_that_of_the_points_and_in_the_reference_of_the_coordina
     moved[:34] += (3, -4)  # half of the points by 5 pixels
     measured = KeypointDistance(found([points, points], [points, moved]))(frames(2))
     assert measured.values["akd"] == pytest.approx([0, 2.5], abs=1e-5)
-    assert measured.values["akd_reference"] == pytest.approx([0, 7 / 4], abs=1e-5)
+    assert measured.values["akd_published"] == pytest.approx([0, 7 / 4], abs=1e-5)
     assert measured.values["mkr"].tolist() == [0, 0]
     assert measured.missing == ["", ""]
     assert all(values.dtype == np.float64 for values in measured.values.values())
@@ -37,7 +37,7 @@ def test_distances_are_counted_at_a_height_of_256(points):
     metric = KeypointDistance(found([points], [points + np.array([0, 6])]))
     measured = metric(frames(1, height=512))
     assert measured.values["akd"] == pytest.approx([3], abs=1e-5)
-    assert measured.values["akd_reference"] == pytest.approx([1.5], abs=1e-5)
+    assert measured.values["akd_published"] == pytest.approx([1.5], abs=1e-5)
 
 
 def test_a_frame_without_a_face_has_no_distance_and_says_why(points):
@@ -45,7 +45,7 @@ def test_a_frame_without_a_face_has_no_distance_and_says_why(points):
         found([points, points, MISSING, MISSING], [points, MISSING, points, MISSING])
     )
     values, missing = metric(frames(4))
-    for column in ("akd", "akd_reference"):
+    for column in ("akd", "akd_published"):
         assert np.isnan(values[column]).tolist() == [False, True, True, True]
     np.testing.assert_array_equal(values["mkr"], [0, 1, np.nan, np.nan])
     no_real_face = "no face in the real frame"

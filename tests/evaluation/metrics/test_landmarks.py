@@ -6,7 +6,7 @@ from PIL import Image
 
 from animation.animator import Animator
 from animation.best_frame import NetworkLandmarks
-from evaluation.metrics.landmarks import GivenLandmarks, Remembered, given_files, has_face
+from evaluation.metrics.landmarks import CachedLandmarks, GivenLandmarks, given_files, has_face
 from modules.landmark_detector import LandmarkDetectorConfig
 from tests.tiny import TINY, tiny_model
 from utils.errors import InputError
@@ -19,7 +19,7 @@ def test_landmarks_of_the_same_array_are_found_once():
         asked.append(frames)
         return np.full((len(frames), 68, 2), len(asked), float)
 
-    remembered = Remembered(landmarks, capacity=2)
+    remembered = CachedLandmarks(landmarks, capacity=2)
     source, real, generated = (np.zeros((1, 8, 9, 3), np.uint8) for _ in range(3))
     assert [remembered(frames)[0, 0, 0] for frames in (source, real, source)] == [1, 2, 1]
     assert remembered(generated)[0, 0, 0] == 3  # equal pixels, another array

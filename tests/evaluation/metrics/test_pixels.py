@@ -18,10 +18,10 @@ from evaluation.metrics.pixels import (
     PictureMetrics,
     l1,
     psnr,
-    psnr_reference,
+    psnr_published,
     score,
     ssim,
-    ssim_reference,
+    ssim_published,
     to_pictures,
 )
 from tests.evaluation.real_frames import needs_clips, real_frames
@@ -75,17 +75,17 @@ def test_ssim_follows_its_formula(pictures):
 def test_psnr_reference_wraps_around_twice():
     truth = np.zeros((8, 9, 3), dtype=np.uint8)
     prediction = truth + np.uint8(20)  # 20 * 20 = 400, which is 144 in 8 bits
-    assert psnr_reference(prediction, truth) == pytest.approx(20 * math.log10(255 / 12))
-    assert psnr_reference(truth, prediction) == psnr_reference(prediction, truth)  # -20 is 236
-    assert psnr_reference(truth + np.uint8(16), truth) == math.inf  # 256 is 0
-    assert psnr_reference(truth, truth) == math.inf
+    assert psnr_published(prediction, truth) == pytest.approx(20 * math.log10(255 / 12))
+    assert psnr_published(truth, prediction) == psnr_published(prediction, truth)  # -20 is 236
+    assert psnr_published(truth + np.uint8(16), truth) == math.inf  # 256 is 0
+    assert psnr_published(truth, truth) == math.inf
 
 
 def test_psnr_reference_is_kind_to_pictures_that_differ_much():
     random = np.random.default_rng(0)
     prediction, truth = random.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     assert psnr(prediction, truth) < 10
-    assert 26 < psnr_reference(prediction, truth) < 32
+    assert 26 < psnr_published(prediction, truth) < 32
 
 
 def test_ssim_reference_follows_its_formula(pictures):
@@ -101,7 +101,7 @@ def test_ssim_reference_follows_its_formula(pictures):
         similarity /= mean_x**2 + mean_y**2 + 0.02**2
         similarity /= variance_x + variance_y + 0.06**2
         values.append(similarity.mean())
-    assert ssim_reference(*pictures) == pytest.approx(np.mean(values), abs=1e-9)
+    assert ssim_published(*pictures) == pytest.approx(np.mean(values), abs=1e-9)
 
 
 @needs_clips
@@ -129,7 +129,7 @@ def test_psnr_and_ssim_agree_with_torchmetrics_on_real_frames():
 def test_the_wanted_columns_are_those_of_each_frame(pictures):
     prediction, truth = pictures
     frames = Frames(None, np.stack([truth, truth]), np.stack([prediction, truth]))
-    for columns in (["psnr_reference", "l1"], list(PICTURE_METRICS)):
+    for columns in (["psnr_published", "l1"], list(PICTURE_METRICS)):
         values, missing = PictureMetrics(columns)(frames)
         assert list(values) == columns
         assert missing == ["", ""]
@@ -146,7 +146,7 @@ def test_threads_change_nothing(monkeypatch, pictures):
     assert {c: v.tolist() for c, v in alone.items()} == {c: v.tolist() for c, v in together.items()}
 
 
-@pytest.mark.parametrize(("column", "window"), [("ssim", 11), ("ssim_reference", 7)])
+@pytest.mark.parametrize(("column", "window"), [("ssim", 11), ("ssim_published", 7)])
 def test_frames_smaller_than_the_window_have_no_ssim(column, window):
     fitting = np.zeros((1, window, window + 3, 3), dtype=np.uint8)
     assert PictureMetrics([column])(Frames(None, fitting, fitting)).values[column] == [1]

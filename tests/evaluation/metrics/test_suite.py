@@ -8,7 +8,13 @@ from animation.best_frame import NetworkLandmarks
 from evaluation.metrics.metric import Unavailable
 from evaluation.metrics.pixels import PICTURE_METRICS
 from evaluation.metrics.registry import COLUMNS
-from evaluation.metrics.suite import Network, Suite, WeightFiles, build_suite, parse_metrics
+from evaluation.metrics.suite import (
+    EvaluatedNetwork,
+    Suite,
+    WeightFiles,
+    build_suite,
+    parse_metrics,
+)
 from faces.detectors import DetectorUnavailable
 from utils.errors import InputError
 
@@ -33,7 +39,7 @@ def offline(monkeypatch):
 def test_metrics_come_in_the_order_of_the_columns():
     assert parse_metrics("all") == parse_metrics("l1, all") == list(COLUMNS)
     assert parse_metrics("fid, l1,akd") == ["l1", "akd", "fid"]
-    with pytest.raises(InputError, match=r"No metric is called 'psnrr'.*psnr_reference"):
+    with pytest.raises(InputError, match=r"No metric is called 'psnrr'.*psnr_published"):
         parse_metrics("psnrr")
 
 
@@ -60,7 +66,7 @@ def weights(tmp_path) -> Path:
 
 
 def expressions_of(animator: SimpleNamespace | None, weights: Path, folder: Path | None) -> Suite:
-    network = None if animator is None else Network(animator, weights)
+    network = None if animator is None else EvaluatedNetwork(animator, weights)
     return build_suite(
         *(["l1", "brows_corr", "mouth_gain"], CPU, WeightFiles()),
         has_source=True,

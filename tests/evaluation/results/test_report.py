@@ -160,7 +160,7 @@ def test_names_and_reasons_are_text_whatever_they_contain():
 def test_long_lists_are_folded_and_equal_ones_shown_once():
     values = [NAN] * 6 + [1.0] * 3
     table = frame_table(
-        {"akd": values, "akd_reference": values, "lpips_vgg": [NAN] * 2 + [1.0] * 7},
+        {"akd": values, "akd_published": values, "lpips_vgg": [NAN] * 2 + [1.0] * 7},
         list("abcdefghi"),
     )
     lists = Page(html(result_of(table), table, [], [], "akd")).all("details")

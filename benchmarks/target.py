@@ -17,7 +17,7 @@ from utils.device import precision_name
 SEED = 0
 
 
-class Subject(NamedTuple):
+class BenchmarkTarget(NamedTuple):
     """A configuration, where its weights come from, and the device."""
 
     config: Config
@@ -55,7 +55,7 @@ class Subject(NamedTuple):
             model = MCNet(self.config.model)
         return model.to(self.device).eval().requires_grad_(False)
 
-    def fast_network(self, precision: torch.dtype) -> Inference:
+    def fused_network(self, precision: torch.dtype) -> Inference:
         """The same in its fast form."""
         return Inference(self.network(), self.device, precision_name(precision))
 
