@@ -24,10 +24,6 @@ import torch
 import typer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
-from trainer.logger import RunLogger, ThroughputMeter
-from trainer.objective import LandmarkObjective, Objective
-from trainer.train_step import TrainStep
-from trainer.validation import LandmarkValidation, Scores, Validation
 
 from animation.animate_file import animate_file
 from animation.animator import Animator
@@ -53,6 +49,8 @@ from modules.checkpoints import (
 from modules.discriminator import Discriminator
 from modules.mcnet import MCNet
 from training.distributed import Hosts, is_first_process, start_processes
+from training.logger import RunLogger, ThroughputMeter
+from training.objective import LandmarkObjective, Objective
 from training.run_checkpoints import (
     checkpoint_folder,
     checkpoints,
@@ -63,6 +61,8 @@ from training.run_checkpoints import (
     sole_training,
     write_state,
 )
+from training.train_step import TrainStep
+from training.validation import LandmarkValidation, Scores, Validation
 from utils.command_line import describe, run, writable_folder
 from utils.errors import InputError, OutputError
 from utils.files import write_text_whole, written_whole

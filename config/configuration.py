@@ -99,7 +99,8 @@ def read(path: Path) -> DictConfig:
 
 def current(settings: DictConfig) -> DictConfig:
     """Settings in which those of earlier versions have today's names."""
-    return OmegaConf.create(with_current_names(OmegaConf.to_container(settings)))
+    plain: Any = OmegaConf.to_container(settings)
+    return OmegaConf.create(with_current_names(plain))
 
 
 def translated(theirs: DictConfig, path: Path) -> DictConfig:

@@ -18,7 +18,6 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
-from trainer.train_step import TrainStep
 
 from config import Config, load_config
 from datasets.records import FACE_CROP
@@ -26,6 +25,7 @@ from faces.crop import FaceCropConfig
 from modules.checkpoints import load_model, read_config
 from tests.tiny_run import SIZE, begin, write_clips, write_config
 from training.run_checkpoints import STATE_FILE, checkpoint_folder, checkpoints, read_state
+from training.train_step import TrainStep
 from utils.errors import InputError
 
 
@@ -370,21 +370,28 @@ def test_scaled_losses_take_the_same_step_and_a_bad_one_lowers_the_scale(config,
 
 
 def test_a_run_of_an_earlier_version_is_resumed(config_file, tmp_path):
-    """It knew no landmarks and one form of attention, and chose the best weights by PSNR alone."""
-    begin(load_config(config_file, ["train.max_steps=2"]), tmp_path / "run").run()
+    """It knew no landmarks and one form of attention, chose by PSNR, and had other names."""
+    adversarial = ["loss.adversarial=1"]
+    begin(load_config(config_file, ["train.max_steps=2", *adversarial]), tmp_path / "run").run()
     file = checkpoints(tmp_path / "run")[-1] / STATE_FILE
     state = torch.load(file, weights_only=True)
     state["best_psnr"] = state.pop("best_merit") + 50
     del state["data"], state["course"]["model"]["landmark_detector"]
     for name in ("attention", "scale", "levels"):
         del state["course"]["model"]["memory"][name]
+    step = state["optimisation"] = state.pop("train_step")
+    step["average"], step["optimisers"] = step.pop("ema"), step.pop("optimizers")
+    for part in ("weight", "bias"):
+        step["discriminator"][f"realness.{part}"] = step["discriminator"].pop(f"logits.{part}")
     torch.save(state, file)
-    trainer = begin(load_config(config_file, ["train.max_steps=3"]), tmp_path / "run", "last")
+    settings = ["train.max_steps=3", *adversarial]
+    trainer = begin(load_config(config_file, settings), tmp_path / "run", "last")
     assert trainer.train_step.step == 2
     assert trainer.best_merit == state["best_psnr"]
     trainer.run()
     assert trainer.best_merit == state["best_psnr"]
-    other = load_config(config_file, ["train.max_steps=4", "model.memory.attention=located"])
+    settings = ["train.max_steps=4", "model.memory.attention=located", *adversarial]
+    other = load_config(config_file, settings)
     with pytest.raises(InputError, match=r"another model\.memory\.attention \(dot, now located\)"):
         begin(other, tmp_path / "run", "last")
 

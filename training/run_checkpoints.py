@@ -144,10 +144,10 @@ def with_current_keys(state: dict[str, Any]) -> dict[str, Any]:
             state[new] = state.pop(old)
     if "data" in state:
         state["data"] = with_current_names(state["data"])
-    step = state["train_step"]
+    step = state.get("train_step", {})
     for old, new in (("average", "ema"), ("optimisers", "optimizers")):
         if old in step:
             step[new] = step.pop(old)
-    if step["discriminator"] is not None:
+    if step.get("discriminator") is not None:
         step["discriminator"] = current_discriminator(step["discriminator"])
     return state

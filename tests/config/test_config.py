@@ -175,3 +175,18 @@ def test_a_resolved_configuration_is_complete_and_reads_back(path):
     resolved = yaml.safe_load(to_yaml(config))
     assert resolved["model"]["memory"]["temperature"] == 4.0
     assert resolved.keys() == Config.model_fields.keys()
+
+
+def test_settings_of_earlier_versions_have_todays_names(path):
+    path.write_text(
+        "name: run\nmodel: {num_kp: 5}\nloss: {vgg: random}\n"
+        "data: {root: data, decoded: frames, portraits: {root: stills},"
+        " geometry: {face_x: 0.5, face_y: 0.4, face_width: 0.6}}\n"
+        "train: {recorded: true, average_decay: 0.9}\n"
+    )
+    config = load_config(str(path), ["train.clip=3", "train.checkpointing=false"])
+    assert config.data.frame_cache == Path("frames")
+    assert config.data.stills is not None
+    assert config.data.face_crop is not None
+    assert (config.train.cuda_graph, config.train.ema_decay) == (True, 0.9)
+    assert (config.train.max_grad_norm, config.train.activation_checkpointing) == (3, False)
