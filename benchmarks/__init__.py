@@ -1,1 +1,1 @@
-"""How fast the network animates and trains, and at what cost, against its plain form."""
+"""Benchmarks of animating, training and loading data, compared with a plain network."""

@@ -1,9 +1,8 @@
-"""Measures how fast the network animates and trains here, against its plain form.
+"""Measure how fast the network animates and trains on this machine, and how fast data is loaded.
 
-python -m benchmarks inference [--sweep]
+python -m benchmarks inference
 python -m benchmarks training
 python -m benchmarks data [--root DIR] [--set data.source=stream]
-python -m benchmarks preparation
 python -m benchmarks memory
 python -m benchmarks table RESULT.json ...
 """
@@ -25,14 +24,15 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 ConfigOption = Annotated[str, typer.Option(help="A file, or the name of one in config/.")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="train.precision=fp32, say; repeatable.")
+    list[str] | None, typer.Option("--set", help="For example train.precision=fp32; repeatable.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 CheckpointOption = Annotated[
     Path | None, typer.Option(help="Weights that fit the config; random if left out.")
 ]
 SecondsOption = Annotated[
-    float, typer.Option(min=0, help="Time for the measurements of a table; three are made anyway.")
+    float,
+    typer.Option(min=0, help="Time for each table; every call is measured three times at least."),
 ]
 OutputOption = Annotated[
     Path | None, typer.Option(help="A JSON file for the result.", callback=writable_file)
@@ -48,23 +48,26 @@ def inference(
     overrides: SetOption = None,
     checkpoint: CheckpointOption = None,
     device: DeviceOption = "auto",
+    batches: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            help="Driving frames rendered at once; repeatable: 1, 4 (on CUDA also 16) if left out.",
+        ),
+    ] = None,
     seconds: SecondsOption = SECONDS,
-    sweep: Annotated[
-        bool, typer.Option("--sweep", help="Also sizes from 128 to 512, and more batches.")
-    ] = False,
     output: OutputOption = None,
 ) -> int:
-    """Frames a second of the fast form, by precision and batch, and of whole animations."""
-    from benchmarks.inference import benchmark
+    """Measure frames per second of the fused network, and of a whole animation."""
+    from benchmarks.inference import BATCHES, benchmark
     from benchmarks.target import BenchmarkTarget
     from config import load_config
     from utils.device import pick_device
 
-    settings = load_config(config, overrides or [])
-    return finish(
-        benchmark(BenchmarkTarget(settings, pick_device(device), checkpoint), seconds, sweep),
-        output,
-    )
+    settings, chosen = load_config(config, overrides or []), pick_device(device)
+    target = BenchmarkTarget(settings, chosen, checkpoint)
+    return finish(benchmark(target, batches or BATCHES[chosen.type], seconds), output)
 
 
 @app.command()
@@ -74,20 +77,19 @@ def training(
     overrides: SetOption = None,
     device: DeviceOption = "auto",
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Pairs; on a processor 2, else the config's.")
+        int | None, typer.Option(min=1, help="Pairs; 2 on a CPU, else the config's.")
     ] = None,
     seconds: SecondsOption = SECONDS,
     output: OutputOption = None,
 ) -> int:
-    """Samples a second of the training step, its parts and its memory."""
-
+    """Measure samples per second and memory of the training step."""
     import torch
 
     from benchmarks.training import benchmark, training_config
     from utils.device import pick_device
 
     if device == "auto" and not torch.cuda.is_available():
-        device = "cpu"  # where train.py trains too, whatever else there is
+        device = "cpu"  # where train.py would train, even with an Apple GPU
     chosen = pick_device(device)
     if batch_size is None and chosen.type == "cpu":
         batch_size = 2
@@ -107,7 +109,7 @@ def data(
     seconds: SecondsOption = SECONDS,
     output: OutputOption = None,
 ) -> int:
-    """Frames a second out of the training's loader, and what each step of its work costs."""
+    """Measure frames per second of the training's loader, and the cost of each part of its work."""
     from benchmarks.data import benchmark, generate_clips
     from config import load_config
 
@@ -117,16 +119,6 @@ def data(
         if root is None:
             generate_clips(clips, settings)
         result = benchmark(settings, seconds)
-    return finish(result, output)
-
-
-@app.command()
-def preparation(*, seconds: SecondsOption = SECONDS, output: OutputOption = None) -> int:
-    """Clips a second that are cut out of raw videos, and what a core does of that."""
-    from benchmarks.preparation import benchmark
-
-    with TemporaryDirectory() as folder:
-        result = benchmark(Path(folder), seconds)
     return finish(result, output)
 
 
@@ -145,9 +137,9 @@ def memory(
     ] = None,
     output: OutputOption = None,
 ) -> int:
-    """Peak memory of animating clips of several lengths, of saving their motions, and of batches.
+    """Measure peak memory of batches, and of animating and saving motions of clips.
 
-    The smaller the network, the more would what a clip leaves behind stand out.
+    The smaller the network, the clearer memory shows that grows with the length of a clip.
     """
     from benchmarks.memory import LENGTHS, benchmark
     from benchmarks.target import BenchmarkTarget
@@ -163,7 +155,7 @@ def memory(
 def table(
     *, results: Annotated[list[Path], typer.Argument(help="Files that --output has written.")]
 ) -> int:
-    """The Markdown of saved results."""
+    """Print saved results as Markdown."""
     from benchmarks.report import markdown, read
 
     typer.echo("\n\n".join(markdown(read(path)) for path in results))
@@ -171,7 +163,7 @@ def table(
 
 
 def finish(result: "Result", output: Path | None) -> int:
-    """Shows a result and saves it where that is asked for."""
+    """Print a result, and save it if asked to."""
     from benchmarks.report import markdown, save
 
     typer.echo(markdown(result))

@@ -1,4 +1,4 @@
-"""What a benchmark found: as JSON with every spread, and as Markdown tables made from that.
+"""The result of a benchmark: JSON with every spread, and Markdown tables made from it.
 
 A row is keyed by the headings of its columns, which name their units.
 """
@@ -16,7 +16,7 @@ from utils.section import Section
 Value = str | bool | int | float | Spread | None
 Row = dict[str, Value]
 
-NOTHING = "-"  # where there is no value
+NO_VALUE = "-"
 
 
 class Table(Section):
@@ -37,12 +37,12 @@ class Result(Section):
 
 
 def save(result: Result, path: Path) -> None:
-    """Write a result as JSON, all of it or nothing."""
+    """Write a result as JSON, completely or not at all."""
     write_text_whole(path, result.model_dump_json(indent=1) + "\n")
 
 
 def read(path: Path) -> Result:
-    """A result that was saved.  Raises InputError for a file that holds none."""
+    """Read a saved result.  Raises InputError for a file that holds none."""
     try:
         return Result.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -57,7 +57,7 @@ def read(path: Path) -> Result:
 
 
 def markdown(result: Result) -> str:
-    """A result for reading."""
+    """Format a result for reading."""
     parts = [
         f"## {result.benchmark.capitalize()}",
         f"Hardware: {listed(result.hardware)}.",
@@ -71,7 +71,7 @@ def markdown(result: Result) -> str:
 
 
 def rows_as_markdown(rows: Iterable[Row]) -> str:
-    """A table with the columns of all rows, in the order in which they come up."""
+    """Format a table with the columns of all rows, in the order in which they first appear."""
     rows = list(rows)
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
     lines = [headings, ["---"] * len(headings)]
@@ -84,7 +84,7 @@ def listed(values: Mapping[str, Value]) -> str:
 
 
 def text(value: Value) -> str:
-    """A value with three digits; of several measurements the median, and their quartiles."""
+    """Format a value with three digits; several measurements as their median and quartiles."""
     if isinstance(value, Spread):
         lower, upper = value.quartiles
         return f"{text(value.median)} ({text(lower)} to {text(upper)})"
@@ -94,4 +94,4 @@ def text(value: Value) -> str:
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
     if isinstance(value, int):
         return f"{value:,}"
-    return value or NOTHING
+    return value or NO_VALUE

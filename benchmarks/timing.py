@@ -1,8 +1,8 @@
-"""Times of calls that take turns, so that whatever slows the machine down slows all of them."""
+"""Timing of calls that take turns, so that what slows the machine down slows all of them alike."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,16 +13,16 @@ from utils.section import Section
 Call = Callable[[], object]
 
 WARM_UPS = 2  # calls before the first that counts
-SETTLED = 1.0  # seconds after which the first call is warm-up enough
-SHORTEST = 0.05  # seconds of a measurement: shorter calls are repeated in it
-TICK = 1e-6  # seconds that a clock may fail to see
-FEWEST, MOST = 3, 100  # measurements of each call, however few or many the time allows
+LONG = 1.0  # seconds; a call that takes longer needs no second warm-up
+SHORTEST = 0.05  # seconds of a measurement: shorter calls are repeated within it
+CLOCK_TICK = 1e-6  # seconds that the clock may not resolve
+FEWEST, MOST = 3, 100  # measurements of each call, whatever time there is
 
 logger = logging.getLogger(__name__)
 
 
 class Spread(Section):
-    """A quantity that was measured several times."""
+    """Statistics of a quantity that was measured several times."""
 
     median: float
     lowest: float
@@ -31,72 +31,53 @@ class Spread(Section):
     repeats: PositiveInt
 
     @classmethod
-    def of(cls, values: list[float]) -> "Spread":
-        lowest, lower, median, upper, highest = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+    def of(cls, values: Sequence[float] | np.ndarray) -> "Spread":
+        """Summarise measurements, (repeats,) in any unit."""
+        quantiles = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).tolist()
+        lowest, lower, median, upper, highest = quantiles
         return cls(
-            median=float(median),
-            lowest=float(lowest),
-            quartiles=(float(lower), float(upper)),
-            highest=float(highest),
+            median=median,
+            lowest=lowest,
+            quartiles=(lower, upper),
+            highest=highest,
             repeats=len(values),
         )
 
-    def times(self, factor: float) -> "Spread":
-        """The same in another unit."""
-        return Spread(
-            median=factor * self.median,
-            lowest=factor * self.lowest,
-            quartiles=(factor * self.quartiles[0], factor * self.quartiles[1]),
-            highest=factor * self.highest,
-            repeats=self.repeats,
-        )
 
-    def rate(self, amount: float) -> "Spread":
-        """What goes by in a unit of time, where ``amount`` went by in each of these times."""
-        return Spread(
-            median=amount / self.median,
-            lowest=amount / self.highest,
-            quartiles=(amount / self.quartiles[1], amount / self.quartiles[0]),
-            highest=amount / self.lowest,
-            repeats=self.repeats,
-        )
-
-
-def take_turns(
+def time_interleaved(
     calls: Mapping[str, Call], seconds: float, device: torch.device
-) -> dict[str, Spread]:
-    """Seconds of each call: all are made once, then all once more, until ``seconds`` are over."""
+) -> dict[str, np.ndarray]:
+    """Seconds of each call, (repeats,): all are made once, then once more, for ``seconds``."""
     count = {}
     for name, call in calls.items():
         for _ in range(WARM_UPS):
-            took = seconds_of(call, 1, device)
-            if took > SETTLED:
+            took = seconds_per_call(call, 1, device)
+            if took > LONG:
                 break
-        count[name] = max(1, round(SHORTEST / max(took, TICK)))
+        count[name] = max(1, round(SHORTEST / max(took, CLOCK_TICK)))
     measured: dict[str, list[float]] = {name: [] for name in calls}
     began, rounds = time.perf_counter(), 0
     while rounds < FEWEST or (rounds < MOST and time.perf_counter() - began < seconds):
         for name, call in calls.items():
-            measured[name].append(seconds_of(call, count[name], device))
+            measured[name].append(seconds_per_call(call, count[name], device))
         rounds += 1
-    spreads = {name: Spread.of(values) for name, values in measured.items()}
-    medians = [f"{name} {1e3 * spread.median:.4g} ms" for name, spread in spreads.items()]
+    medians = [f"{name} {1e3 * np.median(times):.4g} ms" for name, times in measured.items()]
     logger.info("Timed: %s.", ", ".join(medians))
-    return spreads
+    return {name: np.array(times) for name, times in measured.items()}
 
 
-def seconds_of(call: Call, count: int, device: torch.device) -> float:
-    """Mean seconds of ``count`` calls in a row, the last of which has left the device."""
-    wait_for(device)
+def seconds_per_call(call: Call, count: int, device: torch.device) -> float:
+    """Mean seconds of ``count`` calls in a row, until the device has finished the last of them."""
+    synchronize(device)
     began = time.perf_counter()
     for _ in range(count):
         call()
-    wait_for(device)
+    synchronize(device)
     return (time.perf_counter() - began) / count
 
 
-def wait_for(device: torch.device) -> None:
-    """Until the device has done all it was asked."""
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has finished all that it was asked to compute."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -3,19 +3,18 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 
-from benchmarks import end_to_end, hardware
+from benchmarks import inference
 from tests.tiny_run import write_clips, write_config
 
 
 @pytest.fixture(autouse=True)
 def small_measurements(monkeypatch):
-    monkeypatch.setitem(hardware.LARGE, "cpu", (1, 4, 8, 16))
-    monkeypatch.setattr(end_to_end, "SECONDS", 0.4)
+    monkeypatch.setattr(inference, "CLIP_SECONDS", 0.4)
 
 
 @pytest.fixture
 def fresh_accelerator():
-    """Whatever else this process has trained, and will."""
+    """Forget the precision of other trainings in this process, before and after."""
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)

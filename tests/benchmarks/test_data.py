@@ -1,4 +1,3 @@
-import itertools
 import time
 
 import numpy as np
@@ -7,6 +6,7 @@ import torch
 
 from benchmarks import data
 from benchmarks.data import frames_per_second, generate_clips, two_frames
+from benchmarks.timing import FEWEST
 from config import load_config
 from datasets.clips import find_clips
 from utils.errors import InputError
@@ -14,12 +14,17 @@ from utils.errors import InputError
 
 def test_a_rate_counts_both_frames_of_every_pair(config, monkeypatch):
     settings = load_config(config, ["train.batch_size=3"])
-    now = itertools.count()
-    monkeypatch.setattr(time, "perf_counter", lambda: next(now))  # two looks at a batch
-    monkeypatch.setattr(data, "load_batches", lambda *_, **__: itertools.repeat(None))
-    rate = frames_per_second(range(12), settings, workers=0, seconds=0)
-    assert rate.repeats == data.WINDOWS
-    assert rate.median == 2 * 3 / 2
+    now = [0.0]
+
+    def batches():
+        while True:
+            now[0] += 2  # seconds for each batch
+            yield None
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(data, "load_batches", lambda *_, **__: batches())
+    rates = frames_per_second(range(12), settings, workers=2, seconds=0)
+    assert rates.tolist() == [2 * 3 / 2] * FEWEST
 
 
 def test_decoded_are_two_frames_of_a_clip(config):

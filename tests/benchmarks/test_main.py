@@ -1,14 +1,20 @@
 """Every subcommand from its arguments to its tables, on a tiny network."""
 
+import pickle
 from pathlib import Path
 
 import pytest
 
-from benchmarks import data, inference, memory
+from benchmarks import data, memory, training
 from benchmarks.__main__ import main
+from benchmarks.processes import Usage, measured, usage_of
 from benchmarks.report import Result, Row, markdown, read
 from benchmarks.timing import Spread
+from benchmarks.training import VARIANTS, Training, first_step, variant_of
+from datasets.frame_pairs import FramePairs
+from tests.tiny import float64
 from tests.tiny_run import write_checkpoint
+from training.distributed import start_processes
 
 
 def result_of(folder: Path, *arguments: object) -> Result:
@@ -30,21 +36,19 @@ def numbers(rows: list[Row], column: str) -> list[float]:
     return [float(value) for value in medians if isinstance(value, (int, float))]
 
 
-def test_inference_compares_every_form_with_the_plain_one(tmp_path, config, monkeypatch):
-    monkeypatch.setattr(inference, "SWEEP_SIDES", (16, 32))
-    monkeypatch.setitem(inference.SWEEP_BATCHES, "cpu", (1, 3))
-    options = ["--config", config, "--device", "cpu", "--seconds", 0, "--sweep"]
-    result = result_of(tmp_path, "inference", *options)
+def test_inference_compares_every_variant_with_the_plain_network(tmp_path, config):
+    options = ["--config", config, "--device", "cpu", "--seconds", 0]
+    result = result_of(tmp_path, "inference", *options, "--batch-size", 1, "--batch-size", 3)
     assert result.settings == {"config": "tiny", "frames": "32 x 32", "weights": "random"}
 
     frames = rows_of(result, "Frames")
-    ways = [(row["form"], row["precision"], row["batch"]) for row in frames]
-    assert ways[0] == ("plain", "fp32", 1)
-    assert ways[1:] == [("fast", one, batch) for one in ("fp32", "bf16") for batch in (1, 4)]
-    plain, *fast = frames
+    variants = [(row["network"], row["precision"], row["batch"]) for row in frames]
+    assert variants[0] == ("plain", "fp32", 1)
+    assert variants[1:] == [("fused", one, batch) for one in ("fp32", "bf16") for batch in (1, 3)]
+    plain, *fused = frames
     assert plain["times the plain"] == 1
     assert plain["largest difference"] == 0
-    for row in fast:
+    for row in fused:
         times, rate = row["times the plain"], row["frames/s"]
         assert isinstance(times, float)
         assert times == pytest.approx(rate / plain["frames/s"])
@@ -54,13 +58,7 @@ def test_inference_compares_every_form_with_the_plain_one(tmp_path, config, monk
     whole = parts[-1]["GFLOP"]
     assert isinstance(whole, float)
     assert plain["executed, GFLOP"] == pytest.approx(whole)
-    assert all(0 < gflop < whole for gflop in numbers(fast, "executed, GFLOP"))
-
-    steps = rows_of(result, "Steps")
-    assert [row["step"] for row in steps] == ["encode"] * 3 + ["detect"] * 3 + ["render"] * 3
-    assert {row["frame"] for row in rows_of(result, "By size of frames")} == {"16 x 16", "32 x 32"}
-    batches = rows_of(result, "By batch")
-    assert [row["batch"] for row in batches] == [1, 1, 3, 1, 3]
+    assert all(0 < gflop < whole for gflop in numbers(fused, "executed, GFLOP"))
     (animation,) = rows_of(result, "Whole animation")
     assert animation["frames"] == 10
     (share,) = numbers([animation], "network / wall")
@@ -76,25 +74,51 @@ def test_inference_measures_the_weights_of_a_checkpoint(tmp_path, config):
 
 
 @pytest.mark.usefixtures("fresh_accelerator")
-def test_training_is_compared_with_the_plain_one(tmp_path, config):
+def test_training_is_compared_with_the_plain_one(tmp_path, config, monkeypatch):
+    measured = []
+
+    def usage_of(_, settings, variant):
+        measured.append((settings.train.precision, variant))
+        return Usage(100.0, None, None)
+
+    monkeypatch.setattr(training, "usage_of", usage_of)
     options = ["--config", config, "--device", "cpu", "--batch-size", 3, "--seconds", 0]
     result = result_of(tmp_path, "training", *options, "--set", "train.precision=bf16")
     assert result.settings["batch"] == 3
     assert result.settings["VGG-19"] == "random"
-    plain, ours = rows_of(result, "Training steps")
-    assert (plain["arithmetic"], ours["arithmetic"]) == ("fp32", "bf16")
-    assert plain["times the plain"] == 1
-    assert plain["GFLOP a sample"] == ours["GFLOP a sample"]
-    parts = rows_of(result, "Parts of a training step")
-    assert [row["part"] for row in parts] == ["forward", "backward", "optimizer"]
-    assert sum(numbers(parts, "of the step, %")) == pytest.approx(100)
-    memory = rows_of(result, "Memory of a training step")
-    assert [row["training"] for row in memory] == [
-        "plain",
-        "ours",
-        "ours, activation_checkpointing",
+    rows = rows_of(result, "Training steps")
+    assert [(row["precision"], row["training"]) for row in rows] == measured
+    assert measured == [
+        ("fp32", "plain"),
+        ("bf16", "as configured"),
+        ("bf16", "activation checkpointing"),
     ]
-    assert all(peak > 50 for peak in numbers(memory, "peak resident, MiB"))
+    assert rows[0]["times the plain"] == 1
+    assert len(set(numbers(rows, "GFLOP per sample"))) == 1
+    assert numbers(rows, "peak resident, MiB") == [100] * 3
+
+
+@pytest.mark.usefixtures("fresh_accelerator")
+@pytest.mark.parametrize("adversarial", [0, 1])
+def test_the_plain_training_takes_the_same_steps(config, adversarial):
+    changes = ["train.precision=fp32", f"loss.adversarial={adversarial}"]
+    settings = training.training_config(config, None, changes)
+    accelerator = start_processes(settings.train)
+    with float64():
+        trainings = [Training(settings, name, accelerator) for name in VARIANTS][:2]
+        losses = []
+        for one in trainings:
+            one.batch = FramePairs(*(part.double() for part in one.batch))
+            for _ in range(2):
+                one.step()
+            losses.append(one.train_step.report())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-8)
+
+
+def test_the_memory_of_a_step_is_that_of_a_process_of_its_own(config):
+    settings = training.training_config(config, None, ["train.precision=bf16"])
+    usage = usage_of(first_step, variant_of(settings, "plain"), "plain")
+    assert usage.peak > 50
 
 
 def test_data_counts_what_reaches_the_training(tmp_path, config, monkeypatch):
@@ -107,8 +131,7 @@ def test_data_counts_what_reaches_the_training(tmp_path, config, monkeypatch):
     assert [row["cores used"] for row in loader] == [1, 2]
     assert all(rate > 0 for rate in numbers(loader, "frames/s"))
     parts = [row["part"] for row in rows_of(result, "Parts of the loading")]
-    assert parts[:3] == ["whole pair", "open, decode, to RGB", "resize"]
-    assert "augment: hue" in parts
+    assert parts == ["whole pair", "open, decode, to RGB", "resize", "augment", "collate"]
 
 
 def test_data_generates_clips_where_none_are_named(tmp_path, config, monkeypatch):
@@ -122,16 +145,21 @@ def test_data_generates_clips_where_none_are_named(tmp_path, config, monkeypatch
 
 def test_memory_is_that_of_clips_and_of_batches(tmp_path, config, monkeypatch):
     monkeypatch.setitem(memory.BATCHES, "cpu", (2,))
+
+    def in_this_process(function, *arguments):
+        return measured(1, *pickle.loads(pickle.dumps((function, arguments))))
+
+    monkeypatch.setattr(memory, "usage_of", in_this_process)
     options = ["--config", config, "--device", "cpu", "--length", 0.2, "--length", 0.4]
     result = result_of(tmp_path, "memory", *options)
-    clips = rows_of(result, "Whole animations")
-    motions = rows_of(result, "Saved motions")
-    for rows in (clips, motions):
-        assert numbers(rows, "clip, s") == [0.2, 0.4]
-        assert numbers(rows, "times the first")[0] == 1
+    clips = rows_of(result, "Clips")
+    tasks = [(row["task"], row["clip, s"]) for row in clips]
+    assert tasks == [(task, s) for task in ("animation", "saved motion") for s in (0.2, 0.4)]
+    assert numbers(clips, "times the first")[::2] == [1, 1]
     batches = rows_of(result, "One batch of frames")
-    assert [(row["form"], row["batch"]) for row in batches] == [("plain", 1)] + 2 * [("fast", 2)]
-    assert all(peak > 50 for peak in numbers(clips + motions + batches, "peak resident, MiB"))
+    variants = [(row["network"], row["batch"]) for row in batches]
+    assert variants == [("plain", 1)] + 2 * [("fused", 2)]
+    assert all(peak > 50 for peak in numbers(clips + batches, "peak resident, MiB"))
 
 
 def test_a_saved_result_is_shown_as_it_was(tmp_path, config, capsys):

@@ -7,16 +7,21 @@ from benchmarks.timing import Spread
 from utils.errors import InputError
 
 SPREAD = Spread.of([1.0, 2.0, 3.0, 4.0, 5.0])
+TENTH = Spread.of([0.1, 0.2, 0.3, 0.4, 0.5])
 RESULT = Result(
     benchmark="inference",
     settings={"config": "tiny", "batch": 2},
-    hardware={"processor": "A fast one", "memory, GiB": 23.456, "oneDNN": True},
+    hardware={"CPU": "A fast one", "memory, GiB": 23.456, "oneDNN": True},
     tables=[
         Table(
             title="Frames",
             rows=[
-                {"form": "plain", "ms": SPREAD, "frames": 1234567},
-                {"form": "fast", "ms": SPREAD.times(0.1), "difference": 0.000123},
+                {"network": "plain", "ms": SPREAD, "frames": 1234567},
+                {
+                    "network": "fused",
+                    "ms": TENTH,
+                    "difference": 0.000123,
+                },
             ],
             note="What it means.",
         )
@@ -42,13 +47,13 @@ def test_json_keeps_every_value_and_its_type(tmp_path):
 def test_the_markdown_shows_what_was_measured_where():
     assert markdown(RESULT) == (
         "## Inference\n\n"
-        "Hardware: processor A fast one, memory, GiB 23.5, oneDNN yes.\n\n"
+        "Hardware: CPU A fast one, memory, GiB 23.5, oneDNN yes.\n\n"
         "Settings: config tiny, batch 2.\n\n"
         "### Frames\n\n"
-        "| form | ms | frames | difference |\n"
+        "| network | ms | frames | difference |\n"
         "| --- | --- | --- | --- |\n"
         "| plain | 3 (2 to 4) | 1,234,567 | - |\n"
-        "| fast | 0.3 (0.2 to 0.4) | - | 0.000123 |\n\n"
+        "| fused | 0.3 (0.2 to 0.4) | - | 0.000123 |\n\n"
         "What it means."
     )
 
