@@ -19,6 +19,7 @@ from utils.command_line import run, writable_file
 
 if TYPE_CHECKING:
     from benchmarks.report import Result
+    from benchmarks.target import BenchmarkTarget
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -61,13 +62,9 @@ def inference(
 ) -> int:
     """Measure frames per second of the fused network, and of a whole animation."""
     from benchmarks.inference import BATCHES, benchmark
-    from benchmarks.target import BenchmarkTarget
-    from config import load_config
-    from utils.device import pick_device
 
-    settings, chosen = load_config(config, overrides or []), pick_device(device)
-    target = BenchmarkTarget(settings, chosen, checkpoint)
-    return finish(benchmark(target, batches or BATCHES[chosen.type], seconds), output)
+    target = load_target(config, overrides, device, checkpoint)
+    return finish(benchmark(target, batches or BATCHES[target.device.type], seconds), output)
 
 
 @app.command()
@@ -142,12 +139,8 @@ def memory(
     The smaller the network, the clearer memory shows that grows with the length of a clip.
     """
     from benchmarks.memory import LENGTHS, benchmark
-    from benchmarks.target import BenchmarkTarget
-    from config import load_config
-    from utils.device import pick_device
 
-    settings = load_config(config, overrides or [])
-    target = BenchmarkTarget(settings, pick_device(device), checkpoint)
+    target = load_target(config, overrides, device, checkpoint)
     return finish(benchmark(target, lengths or LENGTHS), output)
 
 
@@ -160,6 +153,17 @@ def table(
 
     typer.echo("\n\n".join(markdown(read(path)) for path in results))
     return 0
+
+
+def load_target(
+    config: str, overrides: list[str] | None, device: str, checkpoint: Path | None
+) -> "BenchmarkTarget":
+    """Load the configuration of a network, and choose its device."""
+    from benchmarks.target import BenchmarkTarget
+    from config import load_config
+    from utils.device import pick_device
+
+    return BenchmarkTarget(load_config(config, overrides or []), pick_device(device), checkpoint)
 
 
 def finish(result: "Result", output: Path | None) -> int:

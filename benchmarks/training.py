@@ -27,19 +27,11 @@ from utils.errors import InputError
 
 # Settings of section ``train`` that differ from the configured ones.
 PLAIN = "plain"
+EAGER = {"compile": False, "cuda_graph": False}
 VARIANTS: dict[str, dict[str, Any]] = {
-    PLAIN: {
-        "precision": "fp32",
-        "compile": False,
-        "cuda_graph": False,
-        "activation_checkpointing": False,
-    },
+    PLAIN: EAGER | {"precision": "fp32", "activation_checkpointing": False},
     "as configured": {},
-    "activation checkpointing": {
-        "compile": False,
-        "cuda_graph": False,
-        "activation_checkpointing": True,
-    },
+    "activation checkpointing": EAGER | {"activation_checkpointing": True},
 }
 NOTE = (
     "The plain step trains the plain network in float32 with PyTorch's default kernels; its "

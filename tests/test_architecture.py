@@ -109,7 +109,7 @@ def test_imports_go_down():
         and package_of(module) != package_of(name)
         and FLOOR[package_of(module)] >= FLOOR[package_of(name)]
     ]
-    assert not upwards
+    assert not upwards, "\n".join(upwards)
 
 
 def test_imports_have_no_circle():
@@ -134,7 +134,7 @@ def test_the_network_knows_no_other_libraries():
         if package_of(name) == "modules"
         and package_of(module) not in LIBRARIES_OF_MODULES | sys.stdlib_module_names
     ]
-    assert not foreign
+    assert not foreign, "\n".join(foreign)
 
 
 def test_animating_loads_neither_rendered_heads_nor_losses():
@@ -158,7 +158,7 @@ def test_every_file_opens_with_a_statement(package):
         if source.package == package
         and not is_statement(line := first_line(ast.get_docstring(source.tree)))
     ]
-    assert not lacking
+    assert not lacking, "\n".join(lacking)
 
 
 @pytest.mark.parametrize("package", FLOOR)
@@ -172,7 +172,7 @@ def test_every_docstring_can_be_read_alone(package):
         and (docstring := ast.get_docstring(node)) is not None
         and re.match(rf"(?:{LEANING})\b", line := first_line(docstring))
     ]
-    assert not leaning
+    assert not leaning, "\n".join(leaning)
 
 
 def is_statement(line: str) -> bool:
@@ -236,7 +236,7 @@ def test_public_functions_name_the_shapes_or_units_of_their_arrays(package):
         and not names_shape(text)
         and not UNIT.search(text)
     ]
-    assert not unnamed
+    assert not unnamed, "\n".join(unnamed)
 
 
 def names_shape(text: str) -> bool:
