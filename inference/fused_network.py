@@ -34,7 +34,7 @@ from modules.dense_motion import DenseMotionNetwork, motion_heatmaps, sparse_mot
 from modules.geometry import Keypoints, sample, warp
 from modules.mcnet import MCNet, detect, expand, require_multiple
 from modules.memory_compensation import MemoryCompensation, split_pyramid
-from utils.cuda_graph import Replay
+from utils.cuda_graph import CudaGraph
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -81,7 +81,7 @@ class FusedMCNet(nn.Module):
             self.memory = FastMemory(generator.memory, precision)
             keep_halves_apart(generator.decoder, model.num_levels)
         self.decoder = fast_decoder(generator.decoder, precision)
-        self.replay = Replay(self.compute)
+        self.cuda_graph = CudaGraph(self.compute, warm_up=1)
 
     def detect(self, image: Tensor) -> Keypoints:
         """(B, 3, H, W) in [0, 1] -> its keypoints.  Raises InputError for impossible sizes."""
@@ -105,7 +105,7 @@ class FusedMCNet(nn.Module):
         One encoded source serves any number of driving frames.
         """
         if driving.positions.device.type == "cuda":
-            return self.replay(encoded, driving)
+            return self.cuda_graph(encoded, driving)
         return self.compute(encoded, driving)
 
     def compute(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:

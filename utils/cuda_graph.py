@@ -1,10 +1,12 @@
-"""Rendering replayed: the kernels of one call recorded as a CUDA graph, and launched at once.
+"""CUDA graphs: the kernels of one call are recorded once and then launched together.
 
-A GPU computes a small batch sooner than Python can ask for its several hundred kernels.  A
-recording holds for the shapes that it was made with, and reads its inputs where they were then.
+A GPU finishes a small batch, or a training step of a small network, before Python can launch its
+several hundred kernels one by one.
 """
 
+import gc
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,81 +15,131 @@ from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
-Inputs = Any  # tensors in tuples and lists, in the same structure at every call
+Inputs = Any  # tensors and numbers in tuples and lists, in the same structure at every call
+Shapes = tuple[torch.Size, ...]
 
 
-class Replay:
-    """``function`` of tensors on a CUDA device, recorded at the second call with equal shapes.
+class CudaGraph:
+    """A function of CUDA tensors that is recorded after ``warm_up`` calls with equal shapes.
 
-    The first call chooses kernels and reserves memory, and a batch of a rare size is not worth a
-    recording.  Of the two inputs one is expected to be the same object at many calls: it is copied
-    when it is another.
+    The warm-up lets libraries choose kernels and reserve memory; a shape that comes less often is
+    not worth a recording.  At every call with equal shapes the function must launch the same
+    kernels, and read and write the same memory apart from its inputs and its result.  A number
+    among its inputs is a scalar on the device while the function is recorded.
     """
 
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self.function = function
-        self.recordings: dict[Any, Recording | None] = {}
-        self.works = True
+    def __init__(self, function: Callable[..., Tensor], warm_up: int) -> None:
+        self.function, self.warm_up = function, warm_up
+        self.computed: Counter[Shapes] = Counter()  # calls that were not replayed
+        self.recordings: dict[Shapes, Recording] = {}
+        self.failed: torch.cuda.CUDAGraph | None = None  # kept: the allocator may still ask it
+        self.stream: torch.cuda.Stream | None = None
 
-    def __call__(self, constant: Inputs, varying: Inputs) -> Tensor:
-        """What ``function`` returns, in memory of its own."""
-        key = tuple(tensor.shape for tensor in flat((constant, varying)))
-        if not self.works or key not in self.recordings:
-            self.recordings[key] = None
-            return self.function(constant, varying)
-        recording = self.recordings[key]
-        if recording is None:
-            try:
-                recording = Recording(self.function, constant, varying)
-            except RuntimeError as error:
-                self.works = False
-                logger.warning("CUDA graphs are not used: %s", str(error).splitlines()[0])
-                return self.function(constant, varying)
-            self.recordings[key] = recording
-        return recording.replay(constant, varying)
+    def __call__(self, *inputs: Inputs) -> Tensor:
+        """Compute or replay the function; its result is in memory of its own.
+
+        An input that is the same object as at the last call is taken to hold the same values.
+        """
+        shapes = shapes_of(inputs)
+        if shapes not in self.recordings and self.computed[shapes] >= self.warm_up:
+            self.record(shapes, inputs)
+        if shapes in self.recordings:
+            return self.recordings[shapes].replay(inputs)
+        self.computed[shapes] += 1
+        return self.compute(inputs)
+
+    def compute(self, inputs: tuple[Inputs, ...]) -> Tensor:
+        """Call the function on the stream of the recordings, in order with the current stream.
+
+        Libraries set up their workspaces for each stream, which must not happen while recording.
+        """
+        if self.stream is None:
+            self.stream = torch.cuda.Stream(device_of(inputs))
+        current = torch.cuda.current_stream(self.stream.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            result = self.function(*inputs)
+        current.wait_stream(self.stream)
+        return result
+
+    def record(self, shapes: Shapes, inputs: tuple[Inputs, ...]) -> None:
+        """Record the function for inputs of these shapes, or warn and never try again."""
+        if self.failed is not None:
+            return
+        assert self.stream is not None
+        graph = torch.cuda.CUDAGraph()
+        try:
+            self.recordings[shapes] = Recording(graph, self.stream, self.function, inputs)
+        except RuntimeError as error:
+            graph.reset()  # gives its memory back
+            self.failed = graph
+            logger.warning("CUDA graphs are not used: %s", str(error).partition("\n")[0])
 
 
 class Recording:
-    """One CUDA graph, with the memory of its inputs and of its result."""
+    """A call recorded into a graph on a stream, with the memory of its inputs and its result."""
 
-    def __init__(self, function: Callable[..., Tensor], constant: Inputs, varying: Inputs) -> None:
-        self.constant, self.varying = copied(constant), copied(varying)
-        self.copied = constant
-        self.graph = torch.cuda.CUDAGraph()
-        side, computing = torch.cuda.Stream(), torch.cuda.current_stream()
-        side.wait_stream(computing)
-        with torch.cuda.stream(side):  # libraries set up their workspaces for a stream at first use
-            function(self.constant, self.varying)
-        computing.wait_stream(side)
-        # Other threads may go on using the device: they have nothing to do with the recording.
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.result = function(self.constant, self.varying)
+    def __init__(
+        self,
+        graph: torch.cuda.CUDAGraph,
+        stream: torch.cuda.Stream,
+        function: Callable[..., Tensor],
+        inputs: tuple[Inputs, ...],
+    ) -> None:
+        self.graph = graph
+        self.inputs = copied(inputs, stream.device)  # where the graph reads them
+        self.given = inputs  # what was last copied there
+        gc.collect()  # frees memory, and CUDA objects that must not be freed while recording
+        # The outer context leaves the stream where a failed recording does not.  Other threads,
+        # such as the one that pins batches, may go on using the device.
+        with (
+            torch.cuda.stream(stream),
+            torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+        ):
+            self.result = function(*self.inputs)  # computed by the replays only
 
-    def replay(self, constant: Inputs, varying: Inputs) -> Tensor:
-        """The result for other inputs of the same shapes."""
-        if constant is not self.copied:
-            copy_into(self.constant, constant)
-            self.copied = constant
-        copy_into(self.varying, varying)
+    def replay(self, inputs: tuple[Inputs, ...]) -> Tensor:
+        """Compute the result for inputs of the same shapes."""
+        for own, new, last in zip(self.inputs, inputs, self.given, strict=True):
+            if new is not last:
+                copy_into(own, new)
+        self.given = inputs
         self.graph.replay()
         return self.result.clone()
 
 
-def flat(inputs: Inputs) -> list[Tensor]:
-    """The tensors, in order."""
-    if isinstance(inputs, Tensor):
+def leaves(inputs: Inputs) -> list[Tensor | float]:
+    """List the tensors and numbers of nested inputs, in order."""
+    if isinstance(inputs, Tensor | float | int):
         return [inputs]
-    return [tensor for part in inputs for tensor in flat(part)]
+    return [leaf for part in inputs for leaf in leaves(part)]
 
 
-def copied(inputs: Inputs) -> Inputs:
-    """The same structure with tensors of its own, in the same layout."""
+def shapes_of(inputs: Inputs) -> Shapes:
+    """List the shapes of all tensors; a number has that of a scalar."""
+    return tuple(x.shape if isinstance(x, Tensor) else torch.Size() for x in leaves(inputs))
+
+
+def device_of(inputs: Inputs) -> torch.device:
+    """Find the device of the first tensor."""
+    return next(x.device for x in leaves(inputs) if isinstance(x, Tensor))
+
+
+def copied(inputs: Inputs, device: torch.device) -> Inputs:
+    """Copy nested inputs, in the same memory layout; numbers become scalars on the device."""
     if isinstance(inputs, Tensor):
         return inputs.clone()
-    parts = [copied(part) for part in inputs]
+    if isinstance(inputs, float | int):
+        return torch.full((), float(inputs), device=device)
+    parts = [copied(part, device) for part in inputs]
     return type(inputs)(*parts) if hasattr(inputs, "_fields") else type(inputs)(parts)
 
 
-def copy_into(mine: Inputs, theirs: Inputs) -> None:
-    for target, tensor in zip(flat(mine), flat(theirs), strict=True):
-        target.copy_(tensor)
+def copy_into(own: Inputs, new: Inputs) -> None:
+    """Copy the values of ``new`` into the tensors of ``own``, which has the same structure."""
+    for target, value in zip(leaves(own), leaves(new), strict=True):
+        assert isinstance(target, Tensor)
+        if isinstance(value, Tensor):
+            target.copy_(value)
+        else:
+            target.fill_(value)
