@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
-from filelock import FileLock, Timeout
 from PIL import Image
 
 from evaluation.results.frame_table import FrameTable, joined, read_frames, write_frames
@@ -21,6 +20,7 @@ from evaluation.results.report import Example
 from media.pictures import Picture, read_image
 from utils.errors import InputError
 from utils.files import write_text_whole, written_whole
+from utils.locks import sole_writer
 
 T = TypeVar("T")
 
@@ -61,22 +61,13 @@ class PartialResults:
 
         Raises InputError where it holds parts of one with others, or another is at work in it.
         """
-        lock = FileLock(self.folder / LOCK, timeout=0)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout as error:
-            raise InputError(
-                f"Another evaluation is at work in {self.folder.parent}: wait for its end, or name "
-                "another --output."
-            ) from error
-        except OSError as error:
-            raise InputError(f"{self.folder} cannot be made: {error.strerror}.") from error
-        try:
+        busy = (
+            f"Another evaluation is at work in {self.folder.parent}: wait for its end, or name "
+            "another --output."
+        )
+        with sole_writer(self.folder / LOCK, busy=busy):
             self.keep_to(settings)
             yield
-        finally:
-            lock.release()
 
     def keep_to(self, settings: dict[str, Any]) -> None:
         """Notes the settings, or raises InputError where others are noted."""

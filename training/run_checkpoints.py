@@ -18,11 +18,11 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from modules.checkpoints import current_discriminator, with_current_names
-from utils.errors import InputError, OutputError
+from utils.errors import InputError
 from utils.files import write_text_whole
+from utils.locks import sole_writer
 
 STATE_FILE = "training_state.pt"
 GRACE = 2  # seconds that the processes of a killed training may take to end with it
@@ -35,28 +35,21 @@ def sole_training(run: Path) -> Iterator[None]:
 
     Raises InputError, which names the other training, where somebody does.
     """
-    lock = FileLock(run / LOCK, timeout=GRACE)
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(
-            f"{run} is being trained already, by {holder(run)}: wait for its end, or choose "
-            "another --name."
-        ) from error
-    except OSError as error:
-        raise OutputError(f"{run} cannot be written: {error.strerror or error}.") from error
-    try:
-        began = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        mine = f"process {os.getpid()} on {platform.node()} (since {began})"
-        write_text_whole(run / HOLDER, mine)
-        yield
-    finally:
-        with suppress(OSError):
-            (run / HOLDER).unlink(missing_ok=True)
-            if [entry.name for entry in run.iterdir()] == [LOCK]:  # nothing came of it
-                shutil.rmtree(run)
-        lock.release()
+    busy = (
+        f"{run} is being trained already, by {holder(run)}: wait for its end, or choose another "
+        "--name."
+    )
+    with sole_writer(run / LOCK, busy=busy, timeout=GRACE):
+        try:
+            began = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
+            own = f"process {os.getpid()} on {platform.node()} (since {began})"
+            write_text_whole(run / HOLDER, own)
+            yield
+        finally:
+            with suppress(OSError):
+                (run / HOLDER).unlink(missing_ok=True)
+                if [entry.name for entry in run.iterdir()] == [LOCK]:  # nothing came of it
+                    shutil.rmtree(run)
 
 
 def holder(run: Path) -> str:

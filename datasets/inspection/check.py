@@ -6,6 +6,7 @@ for; else the most frequent one.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from datasets.contents import read_contents
 from datasets.inspection.clip_inspection import Fault, Inspection, Size, inspect
 from datasets.inspection.problems import ADVICE, Expected, Found, Problem, find_problems
-from datasets.inspection.repair import rejected_folder, repair_all, sole_writer
+from datasets.inspection.repair import only_repairer, rejected_folder, repair_all
 from datasets.records import SETTINGS, DatasetSettings
 from utils.errors import InputError
 from utils.progress import progress_bar
@@ -77,7 +78,7 @@ def check(root: Path, *, fix: bool, size: int | None, min_frames: int, workers: 
 
     Raises InputError where there is nothing to check, or where another run writes into the root.
     """
-    with sole_writer(root, wanted=fix):
+    with only_repairer(root) if fix and root.is_dir() else nullcontext():
         contents = read_contents(root)
         contents.require_clips()
         asked = asked_size(root, size)

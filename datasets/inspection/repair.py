@@ -6,15 +6,13 @@ of a folder are replaced one by one.  What cannot be used is moved aside, never 
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
-
-from filelock import FileLock, Timeout
 
 from datasets.clips import clip_name
 from datasets.contents import Contents
@@ -37,6 +35,7 @@ from media.video import probe
 from media.writers import VideoWriter
 from utils.errors import InputError, OutputError
 from utils.files import write_text_whole
+from utils.locks import sole_writer
 from utils.progress import progress_bar
 from utils.wording import counted
 from utils.worker_pool import WorkerDied, map_in_processes
@@ -52,21 +51,10 @@ class Changes(NamedTuple):
     failed: dict[str, str]  # what could not be repaired, and why
 
 
-@contextmanager
-def sole_writer(root: Path, wanted: bool) -> Iterator[None]:
-    """No preparing run writes into ``root`` meanwhile.  Raises InputError where one does."""
-    if not wanted or not root.is_dir():
-        yield
-        return
-    with ExitStack() as stack:
-        try:
-            for lock in sorted({root / ".lock", *root.glob(".lock-*-of-*")}):
-                stack.enter_context(FileLock(lock, timeout=0))
-        except Timeout as error:
-            raise InputError(f"Another run is writing into {root}: wait for it.") from error
-        except OSError as error:
-            raise OutputError(f"{root} cannot be written: {error.strerror}.") from error
-        yield
+def only_repairer(root: Path) -> AbstractContextManager[None]:
+    """Let no preparing run write into ``root`` meanwhile.  Raises InputError where one does."""
+    locks = sorted({root / ".lock", *root.glob(".lock-*-of-*")})
+    return sole_writer(*locks, busy=f"Another run is writing into {root}: wait for it.")
 
 
 def repair_all(

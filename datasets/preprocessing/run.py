@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from pydantic import JsonValue
 
 from datasets.preprocessing.cutting import Output
 from datasets.preprocessing.face_crop import write_face_crop
 from datasets.preprocessing.report import Report, Shard, merge
 from datasets.records import keep_settings
-from utils.errors import InputError, OutputError
+from utils.errors import OutputError
+from utils.locks import sole_writer
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ def begun(
     """
     work = root / f".work{shard.suffix}"
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".lock{shard.suffix}", timeout=0):
+        busy = f"Another run is writing {shard} into {root}: wait for it."
+        with sole_writer(root / f".lock{shard.suffix}", busy=busy):
             with FileLock(root / ".lock-settings"):  # shards may begin at once
                 keep_settings(root, command, settings)
             shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
@@ -40,8 +41,6 @@ def begun(
                 yield Output(root, work)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
-    except Timeout as error:
-        raise InputError(f"Another run is writing {shard} into {root}: wait for it.") from error
     except OSError as error:
         raise OutputError(f"{root} cannot be written: {error.strerror or error}.") from error
 

@@ -18,8 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from datasets.clips import Clip, Split, clip_name, clip_paths, is_strip, open_clip, split_folders
 from datasets.contents import without_path
 from datasets.preprocessing.report import Outcome, Report, Shard
@@ -29,6 +27,7 @@ from datasets.streaming.storage import INDEX, read_file, require_litdata, upload
 from media.pictures import frame_paths
 from utils.errors import InputError, OutputError
 from utils.files import require_apart, write_text_whole, written_whole
+from utils.locks import sole_writer
 from utils.progress import progress_bar
 
 SHARD_BYTES = 2**26
@@ -187,23 +186,19 @@ def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], Non
         if (destination / MANIFEST).is_file():
             raise InputError(taken)
         raise InputError(f"{output} holds something else than a stream: name another --output.")
-    with written(output), sole_writer(destination), written_whole(destination) as unfinished:
+    with written(output), locked(destination), written_whole(destination) as unfinished:
         yield unfinished, lambda path: None
 
 
 @contextmanager
-def sole_writer(destination: Path) -> Iterator[None]:
-    """Nobody else writes this folder meanwhile.  Raises InputError where somebody does."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
+def locked(destination: Path) -> Iterator[None]:
+    """Let nobody else write this folder meanwhile.  Raises InputError where somebody does."""
     path = destination.with_name(f".{destination.name}.lock")
-    try:
-        with FileLock(path, timeout=0):
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-    except Timeout as error:
-        raise InputError(f"Another run is writing {destination}: wait for it.") from error
+    with sole_writer(path, busy=f"Another run is writing {destination}: wait for it."):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

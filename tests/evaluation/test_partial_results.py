@@ -118,5 +118,5 @@ def test_a_damaged_part_is_a_sentence(parts, name, content):
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match="cannot be written"):
         begin(PartialResults(tmp_path / "file" / "parts", 1), {})
