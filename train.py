@@ -1,11 +1,11 @@
-"""Training MCNet: pairs of frames in, checkpoints and scores out.
+"""Train MCNet on pairs of frames, and write checkpoints and scores.
 
     python train.py --config demo.yaml
     torchrun --nproc_per_node 8 train.py --config vox.yaml
 
 Everything random in a step is a function of (seed, step): a resumed run repeats an uninterrupted
-one, and several processes repeat one process with the batch of all.  They are started by plain
-``torchrun`` and need a run folder that all of them see.
+one, and several ranks repeat one rank with the batch of all.  Ranks are started by plain
+``torchrun`` and need a run folder that all of them see.  One step is ``training.train_step``.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from typing import Annotated, Any, NamedTuple
 import imageio.v3 as imageio
 import torch
 import typer
+from accelerate import Accelerator
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -48,7 +49,7 @@ from modules.checkpoints import (
 )
 from modules.discriminator import Discriminator
 from modules.mcnet import MCNet
-from training.distributed import Hosts, is_first_process, start_processes
+from training.distributed import any_rank, start_processes
 from training.logger import RunLogger, ThroughputMeter
 from training.objective import LandmarkObjective, Objective
 from training.run_checkpoints import (
@@ -72,86 +73,88 @@ from utils.signals import deferred_signals
 logger = logging.getLogger(__name__)
 app = typer.Typer(add_completion=False)
 
-MAX_UNREADABLE = 0.05  # share of the clips and portraits
+MAX_UNREADABLE = 0.05  # share of the clips and stills
 
 
-class Outcome(NamedTuple):
-    """How a training ended."""
+class TrainingResult(NamedTuple):
+    """The end of a training."""
 
     checkpoint: Path
     scores: Scores | None  # of the moving average at the last validation, if there was one
-    summary: str  # the same in words
-    signal: int | None  # that ended it early
+    summary: str  # the scores in words
+    signal: int | None  # that ended the training early
 
 
 class Trainer:
-    """A run in ``folder``, begun from nothing or from the weights of a checkpoint.
+    """A training run in a folder, from nothing or from the weights of a checkpoint.
 
     It is resumed where ``checkpoint`` is one of the folder's own.
     """
 
-    def __init__(self, config: Config, folder: Path, checkpoint: Path | None = None) -> None:
-        self.accelerator, self.hosts = start_processes(config.train), Hosts()
-        self.batch_size = config.train.batch_size * self.accelerator.num_processes  # of all
-
+    def __init__(
+        self, config: Config, folder: Path, accelerator: Accelerator, checkpoint: Path | None = None
+    ) -> None:
+        self.accelerator = accelerator
         if config.data.synthetic is not None and config.data.source == "files":
-            with self.accelerator.main_process_first():
+            with accelerator.main_process_first():
                 generate(config.data.folder, config.data.synthetic)
         config = config.model_copy(update={"data": with_face_crop(config.data)})
         self.config, self.folder = config, folder
+
         self.clips = training_clips(config.data, "train")
-        self.portraits = training_stills(config.data)
-        self.dataset = PairDataset(self.clips, config.data, config.seed, self.portraits)
+        self.stills = training_stills(config.data)
+        self.dataset = PairDataset(self.clips, config.data, config.seed, self.stills)
+        self.unreadable: set[str] = set()  # names of clips and stills
+        self.batch_size = config.train.batch_size * accelerator.num_processes  # of all ranks
         self.batches_per_epoch = self.sampler(0).batches_per_epoch
         num_steps = config.train.epochs * self.batches_per_epoch // config.train.accumulate
         self.num_steps = min(num_steps, config.train.max_steps or num_steps)
 
         self.scores: Scores | None = None  # at the last validation
         self.best_merit = -math.inf
-        self.unreadable: set[str] = set()  # names of clips and portraits
-        self.train_step = self.start(checkpoint)
-        alone = config.train.network == "landmark detector"
-        self.validation = (LandmarkValidation if alone else Validation)(
-            self.validation_batches(), self.accelerator
-        )
-        self.logbook = None
-        if self.accelerator.is_main_process:
-            self.logbook = RunLogger(folder, self.train_step.step)
+        if checkpoint is not None and checkpoint in checkpoints(folder):
+            self.train_step = self.new_step(None)
+            self.resume(checkpoint)
+        else:
+            self.train_step = self.new_step(checkpoint)
+        validation = Validation if config.train.network == "all" else LandmarkValidation
+        self.validation = validation(self.validation_batches(), accelerator)
+        self.run_logger = None
+        if accelerator.is_main_process:
+            self.run_logger = RunLogger(folder, self.train_step.step)
             write_text_whole(folder / "config.yaml", to_yaml(config))
 
-    def start(self, checkpoint: Path | None) -> TrainStep:
-        """The networks and optimizers before the first step."""
-        config = self.config
-        resumed = checkpoint is not None and checkpoint in checkpoints(self.folder)
+    def new_step(self, checkpoint: Path | None) -> TrainStep:
+        """Build the networks and optimizers, with the weights of a checkpoint if there is one."""
+        config, everything = self.config, self.config.train.network == "all"
         torch.manual_seed(config.seed)
         model, discriminator = MCNet(config.model), None
-        if config.loss.adversarial > 0:
+        if config.loss.adversarial > 0 and everything:
             discriminator = Discriminator(config.discriminator, config.model.num_kp)
-        if checkpoint is not None and not resumed:
+        if checkpoint is not None:
             logger.info("Starting from the weights of %s.", checkpoint)
             load_strictly(model, grown(read_weights(checkpoint).model, model), checkpoint)
-            judge = None if discriminator is None else read_discriminator(checkpoint)
-            if discriminator is not None and judge is not None:
-                logger.info("Going on with the discriminator in %s.", judge.path)
-                load_strictly(discriminator, judge.state, judge.path)
-        alone = config.train.network == "landmark detector"
-        objective = (LandmarkObjective if alone else Objective)(model, config.loss)
-        train_step = TrainStep(
-            objective, discriminator, config.train, config.seed, self.accelerator
-        )
-        if resumed:
-            state = read_state(checkpoint)
-            self.check_course(state["course"], checkpoint)
-            if changed := list(differences(state.get("data", self.data()), self.data())):
-                logger.warning("Resuming with other data: %s.", ", ".join(changed))
-            self.check_end(state["train_step"]["step"], checkpoint)
-            train_step.load_state(state["train_step"])
-            self.best_merit = state["best_merit"]
-            logger.info("Resuming %s after step %d.", self.folder, train_step.step)
-        return train_step
+            found = None if discriminator is None else read_discriminator(checkpoint)
+            if discriminator is not None and found is not None:
+                logger.info("Going on with the discriminator in %s.", found.path)
+                load_strictly(discriminator, found.state, found.path)
+        with self.accelerator.main_process_first():  # VGG-19 may be downloaded
+            objective = (Objective if everything else LandmarkObjective)(model, config.loss)
+        return TrainStep(objective, discriminator, config.train, config.seed, self.accelerator)
 
-    def run(self) -> Outcome:
-        """Train until the last step, or until a signal asks to stop."""
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint of this run.  Raises InputError where its settings differ."""
+        state = read_state(checkpoint)
+        self.check_course(state["course"], checkpoint)
+        if changed := list(differences(state.get("data", self.data()), self.data())):
+            logger.warning("Resuming with other data: %s.", ", ".join(changed))
+        self.check_end(state["train_step"]["step"], checkpoint)
+        self.train_step.load_state(state["train_step"])
+        self.best_merit = state["best_merit"]
+        logger.info("Resuming %s after step %d.", self.folder, self.train_step.step)
+
+    def run(self) -> TrainingResult:
+        """Train until the last step, or until a signal asks to stop; returns how it ended."""
         train, train_step = self.config.train, self.train_step
         batches = self.batches()
         meter = ThroughputMeter(samples_per_step=self.batch_size * train.accumulate)
@@ -161,7 +164,7 @@ class Trainer:
                     step_batches = [next(batches) for _ in range(train.accumulate)]
                 with meter.timed("step"):
                     train_step.take_step(step_batches, self.rate_factor())
-                    interrupted = self.hosts.any(bool(signals))
+                    interrupted = any_rank(bool(signals))
                 meter.steps += 1
                 bar.update()
 
@@ -172,19 +175,19 @@ class Trainer:
                     self.write_metrics(found | meter.read())
                 if self.due(train.validate_every):
                     self.validate()
-                if self.due(train.grid_every) and self.logbook is not None:
-                    self.logbook.grid(train_step.step, self.validation.grid(train_step.ema))
+                if self.due(train.grid_every) and self.run_logger is not None:
+                    self.run_logger.grid(train_step.step, self.validation.grid(train_step.ema))
                 if self.due(train.save_every) or interrupted:
                     self.save()
                 if interrupted:
                     break
         if self.scores is None and train_step.step == self.num_steps:  # resumed after its end
             self.validate()
-        if self.logbook is not None:
-            self.logbook.close()
+        if self.run_logger is not None:
+            self.run_logger.close()
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
-        return Outcome(
+        return TrainingResult(
             checkpoint=checkpoint_folder(self.folder, train_step.step),
             scores=self.scores,
             summary="" if self.scores is None else self.validation.describe(self.scores),
@@ -197,7 +200,7 @@ class Trainer:
         return step == self.num_steps or step % interval == 0
 
     def rate_factor(self) -> float:
-        """What the next step's learning rates are multiplied by."""
+        """Compute the factor of the next step's learning rates."""
         train, step = self.config.train, self.train_step.step
         epoch = step * train.accumulate // self.batches_per_epoch
         factor = train.gamma ** sum(epoch >= milestone for milestone in train.milestones)
@@ -218,7 +221,7 @@ class Trainer:
         )
 
     def batches(self) -> Iterator[FramePairs]:
-        """This process's share of every batch from the next step on."""
+        """Load this rank's share of every batch from the next step on."""
         batches = load_batches(
             self.dataset,
             self.sampler(self.train_step.step * self.config.train.accumulate),
@@ -230,7 +233,7 @@ class Trainer:
             yield batch.frames(self.accelerator.device)
 
     def validation_batches(self) -> list[FramePairs]:
-        """Fixed pairs of the test split."""
+        """Load fixed pairs of the test split."""
         train, data = self.config.train, self.config.data
         pairs = fixed_pairs(training_clips(data, "test"), data, train.validation_pairs)
         starts = range(0, len(pairs), train.batch_size)
@@ -238,35 +241,35 @@ class Trainer:
         return [batch.frames(torch.device("cpu")) for batch in batches]
 
     def count_unreadable(self, names: set[str]) -> None:
-        """Log every unreadable clip or portrait once; raises InputError when they are too many."""
+        """Log every unreadable clip or still once; raises InputError when there are too many."""
         for name in sorted(names - self.unreadable):
             logger.warning("The clip %s cannot be read and is left out.", name)
         self.unreadable |= names
-        total = len(self.clips) + len(self.portraits)
+        total = len(self.clips) + len(self.stills)
         if len(self.unreadable) > MAX_UNREADABLE * total:
-            kinds = "clips and portraits" if self.portraits else "clips"
+            kinds = "clips and stills" if self.stills else "clips"
             raise InputError(
                 f"{len(self.unreadable)} of the {total} {kinds} cannot be read, "
                 f"{max(self.unreadable)} for one: repair or remove them."
             )
 
     def validate(self) -> None:
-        """Score the moving average, and keep it if it is the best so far."""
+        """Score the moving average, and save it if it is the best so far."""
         self.train_step.check()
         step = self.train_step.step
         scores = self.validation.score(self.train_step.ema)
         merit = self.validation.merit(scores)
         logger.info("Step %d: %s.", step, self.validation.describe(scores))
-        if self.logbook is not None:
+        if self.run_logger is not None:
             floor_values = {f"copy_source/{name}": x for name, x in self.validation.floor.items()}
             values = {f"validation/{name}": x for name, x in scores.items()}
-            self.logbook.scalars(step, values | floor_values)
+            self.run_logger.scalars(step, values | floor_values)
             if merit > self.best_merit:
                 self.save_weights(self.folder / "checkpoints" / BEST)
         self.scores, self.best_merit = scores, max(self.best_merit, merit)
 
     def write_metrics(self, means: dict[str, float]) -> None:
-        """Log what the steps since the last time found, and how fast they went."""
+        """Log the values of the steps since the last time, and their speed."""
         step, seconds = self.train_step.step, means["seconds_per_step"]
         left = timedelta(seconds=round((self.num_steps - step) * seconds))
         logger.info(
@@ -275,11 +278,11 @@ class Trainer:
             f"{means['seconds_waiting']:.2g} s ({means['data_wait']:.0%}) waiting for data, "
             f"{left} left."
         )
-        if self.logbook is not None:
+        if self.run_logger is not None:
             means["epoch"] = step * self.config.train.accumulate / self.batches_per_epoch
             means["rate_factor"] = self.rate_factor()
             means["skipped"] = int(self.train_step.skipped)
-            self.logbook.scalars(step, means)
+            self.run_logger.scalars(step, means)
 
     def save(self) -> None:
         """Write a checkpoint and delete the oldest.  Raises OutputError where that fails."""
@@ -309,7 +312,7 @@ class Trainer:
         save_weights(folder / WEIGHTS, self.train_step.ema, to_settings(self.config))
 
     def course(self) -> dict[str, Any]:
-        """The settings that a resumed run must share, or it would be another run."""
+        """Collect the settings that a resumed run must share."""
         return {
             "seed": self.config.seed,
             "model": to_settings(self.config)["model"],
@@ -319,7 +322,7 @@ class Trainer:
         }
 
     def check_course(self, saved: dict[str, Any], checkpoint: Path) -> None:
-        """Raises InputError where a checkpoint belongs to a run with other settings.
+        """Raise InputError where a checkpoint belongs to a run with other settings.
 
         Settings of the model that did not exist when the run began have their defaults.
         """
@@ -332,17 +335,17 @@ class Trainer:
             )
 
     def data(self) -> dict[str, Any]:
-        """The data of a run, in which a resumed one may differ but then says so."""
+        """Describe the data, of which a resumed run says where it differs."""
         names = sorted(f"{clip.name} {clip.num_frames}" for clip in self.clips)
-        names += sorted(portrait.name for portrait in self.portraits)
+        names += sorted(still.name for still in self.stills)
         return {
             "data": to_settings(self.config)["data"],
-            "number of clips and portraits": len(names),
+            "number of clips and stills": len(names),
             "names and lengths of clips": hashlib.sha256("\n".join(names).encode()).hexdigest()[:8],
         }
 
     def check_end(self, step: int, checkpoint: Path) -> None:
-        """Raises InputError where the training would end before the step that it resumes at."""
+        """Raise InputError where the training would end before the step that it resumes at."""
         if step > self.num_steps:
             raise InputError(
                 f"{checkpoint} is past the end of the trainer, which is step {self.num_steps} by "
@@ -351,7 +354,7 @@ class Trainer:
             )
 
     def bar(self) -> tqdm:
-        """Shown by the first process."""
+        """Show the progress on the main process."""
         return progress_bar(
             hidden=not self.accelerator.is_main_process,
             total=self.num_steps,
@@ -361,7 +364,7 @@ class Trainer:
 
 
 def losses(found: dict[str, float]) -> dict[str, float]:
-    """The loss terms among the values that steps found, by their names."""
+    """Pick the loss terms among the values of steps, by their names."""
     prefix = "loss/"
     return {
         name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)
@@ -372,57 +375,57 @@ def losses(found: dict[str, float]) -> dict[str, float]:
 def command(
     *,
     config: Annotated[
-        str | None, typer.Option(help="A file, or the name of one in config/.")
+        str | None, typer.Option(help="YAML file, or the name of one in config/.")
     ] = None,
     checkpoint: Annotated[
-        str | None, typer.Option(help="'last' resumes the run; a path begins from those weights.")
+        str | None, typer.Option(help="'last' resumes the run; a path starts from its weights.")
     ] = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="train.batch_size=4, say; repeatable.")
+        list[str] | None, typer.Option("--set", help="For example train.batch_size=4; repeatable.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the run, instead of the config's.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run, if not the config's.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder; runs/NAME if left out.", callback=writable_folder)
+        Path | None,
+        typer.Option(help="Folder of the run; runs/NAME if left out.", callback=writable_folder),
     ] = None,
     animation: Annotated[
         bool, typer.Option(help="At the end, animate an unseen face with the result.")
     ] = True,
 ) -> int:
-    """Train, and animate an unseen face with the result."""
+    """Train, and animate an unseen face with the result.
+
+    Exits with 128 + its number where a signal ended the training.
+    """
     if config is None:
-        raise InputError("Training needs --config, demo.yaml say.")
+        raise InputError("Training needs --config, for example demo.yaml.")
     named = [f"name={name}"] if name else []
     settings = load_config(config, [*(overrides or []), *named])
     folder = output or Path("runs") / settings.name
-    with sole_training(folder) if is_first_process() else nullcontext():
-        return train_run(settings, checkpoint, folder, animation=animation)
-
-
-def train_run(config: Config, checkpoint: str | None, folder: Path, *, animation: bool) -> int:
-    """Train and show the result; 128 + its number where a signal ended the training."""
-    trainer = Trainer(config, folder, find_checkpoint(folder, checkpoint))
-    try:
-        outcome = trainer.run()
-    except (OSError, OutputError) as error:
-        if (message := describe(error)) is None:
-            raise
-        raise OutputError(f"{message} {what_is_kept(folder)}") from error
-    if not trainer.accelerator.is_main_process:
-        return 0
-    if outcome.signal is not None:
-        typer.echo(f"Stopped and saved {outcome.checkpoint}: go on with --checkpoint last.")
-        return 128 + outcome.signal
-    typer.echo(f"Checkpoint: {outcome.checkpoint}")
-    if animation:
-        shown = folder / "animation.mp4"
-        animate_unseen(config.data, outcome.checkpoint, shown)
-        typer.echo(f"Animation of an unseen face: {shown}")
-    typer.echo(f"On unseen clips: {outcome.summary}")
+    accelerator = start_processes(settings.train)
+    with sole_training(folder) if accelerator.is_main_process else nullcontext():
+        trainer = Trainer(settings, folder, accelerator, find_checkpoint(folder, checkpoint))
+        try:
+            result = trainer.run()
+        except (OSError, OutputError) as error:
+            if (message := describe(error)) is None:
+                raise
+            raise OutputError(f"{message} {what_is_kept(folder)}") from error
+        if not accelerator.is_main_process:
+            return 0
+        if result.signal is not None:
+            typer.echo(f"Stopped and saved {result.checkpoint}: go on with --checkpoint last.")
+            return 128 + result.signal
+        typer.echo(f"Checkpoint: {result.checkpoint}")
+        if animation:
+            shown = folder / "animation.mp4"
+            animate_unseen(settings.data, result.checkpoint, shown)
+            typer.echo(f"Animation of an unseen face: {shown}")
+        typer.echo(f"On unseen clips: {result.summary}")
     return 0
 
 
 def what_is_kept(folder: Path) -> str:
-    """The sentence that says from where a run that was broken off goes on."""
+    """Say from which checkpoint an interrupted run can go on."""
     if not (whole := checkpoints(folder)):
         return "No checkpoint was saved before."
     return f"{whole[-1]} is whole: make room, and go on from it with --checkpoint last."

@@ -24,7 +24,7 @@ from tests.modules.test_golden import to_image
 from tests.tiny import TINY, random_images, tiny_model
 from tests.tiny_run import begin, write_checkpoint, write_clips, write_config
 from train import Trainer
-from utils.recorded_step import WARM_UP
+from training.train_step import WARM_UP
 
 pytestmark = [
     pytest.mark.gpu,
@@ -149,8 +149,8 @@ def test_a_replayed_frame_is_the_computed_one(precision, attention):
             for driving in map(network.detect, frames.split(2)):
                 expected = network.compute(encoded, driving)
                 torch.testing.assert_close(network.render(encoded, driving), expected)
-    assert network.replay.works
-    assert any(recording is not None for recording in network.replay.recordings.values())
+    assert network.cuda_graph.failed is None
+    assert network.cuda_graph.recordings
 
 
 def test_the_benchmark_of_a_gpu_compares_every_precision(tmp_path, monkeypatch):
@@ -280,7 +280,7 @@ def begin_recorded(folder: Path, *settings: str) -> Trainer:
     """A run in which the last step was replayed."""
     trainer = begin_in(folder, *RECORDED, *settings)
     take(trainer, range(WARM_UP + 1))
-    assert trainer.train_step.cuda_graph.result is not None
+    assert trainer.train_step.cuda_graph.recordings
     return trainer
 
 
@@ -307,7 +307,7 @@ def test_recorded_steps_are_the_plain_ones(tmp_path, precision, accumulate):
         losses.append(trainer.train_step.report())
         ends.append(weights(trainer))
         if name == "recorded":
-            assert trainer.train_step.cuda_graph.result is not None
+            assert trainer.train_step.cuda_graph.recordings
         states = trainer.train_step.optimizers["detector"].state.values()
         assert {state["step"].item() for state in states} == {8}
     assert_same_losses(losses[1], losses[0])
@@ -393,7 +393,7 @@ def test_a_recorded_run_takes_batches_of_another_size(tmp_path):
 def test_a_recorded_run_ends_with_scores(tmp_path):
     trainer = begin_tiny(tmp_path, *RECORDED, "train.workers=1", "train.max_steps=10")
     assert np.isfinite(trainer.run().scores["psnr"])
-    assert trainer.train_step.cuda_graph.result is not None
+    assert trainer.train_step.cuda_graph.recordings
     assert trainer.train_step.skipped == 0
 
 
@@ -402,7 +402,7 @@ def test_a_step_that_cannot_be_recorded_is_taken_nevertheless(tmp_path, caplog):
     vgg = trainer.train_step.wrapped["objective"].vgg
     vgg.register_forward_hook(lambda module, inputs, features: features[0].sum().item() and None)
     take(trainer, range(6))
-    assert caplog.text.count("Training steps are not recorded") == 1
-    assert trainer.train_step.cuda_graph.result is None
+    assert caplog.text.count("CUDA graphs are not used") == 1
+    assert not trainer.train_step.cuda_graph.recordings
     assert trainer.train_step.state()["skipped"] == 0
     assert all(np.isfinite(mean) for mean in trainer.train_step.report().values())

@@ -257,7 +257,7 @@ def test_a_run_that_is_resumed_with_other_data_says_so(config_file, finished, tm
     begin(load_config(config_file, [f"data.root={root}", "data.repeats=5"]), finished, "last")
     message = next(each for each in caplog.messages if "other data" in each)
     assert "data.repeats (4, now 5)" in message
-    assert "number of clips and portraits (3, now 4)" in message
+    assert "number of clips and stills (3, now 4)" in message
 
 
 def test_a_run_is_not_resumed_past_its_end(config_file, finished):
@@ -415,9 +415,9 @@ def test_an_unreadable_clip_is_named_once_and_many_stop_the_run(config, tmp_path
     assert caplog.text.count("broken") == 1
     with pytest.raises(InputError, match="4 of the 60 clips cannot be read"):
         trainer.count_unreadable({"a", "b", "c"})
-    trainer.portraits = trainer.clips[:20]
+    trainer.stills = trainer.clips[:20]
     trainer.count_unreadable(set())
-    with pytest.raises(InputError, match="5 of the 80 clips and portraits cannot be read"):
+    with pytest.raises(InputError, match="5 of the 80 clips and stills cannot be read"):
         trainer.count_unreadable({"d"})
 
 
@@ -431,7 +431,7 @@ def test_compilation_and_checkpointing_exclude_each_other(config_file):
 )
 def test_a_recorded_step_is_a_plain_one(config_file, other):
     name = other.removeprefix("train.").removesuffix("=true")
-    with pytest.raises(InputError, match=f"recorded and {name} exclude each other"):
+    with pytest.raises(InputError, match=f"cuda_graph and {name} exclude each other"):
         load_config(config_file, ["train.cuda_graph=true", other])
 
 

@@ -16,6 +16,7 @@ from media.video import VideoWriter
 from modules.checkpoints import WEIGHTS, save_weights
 from modules.mcnet import MCNet
 from train import Trainer
+from training.distributed import start_processes
 from training.run_checkpoints import find_checkpoint
 
 SIZE = 32
@@ -78,7 +79,8 @@ def write_checkpoint(folder: Path, root: Path) -> Path:
 def begin(config: Config, folder: Path, checkpoint: str | None = None) -> Trainer:
     """A run in this process, whatever ran in it before."""
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Trainer(config, folder, find_checkpoint(folder, checkpoint))
+    accelerator = start_processes(config.train)
+    return Trainer(config, folder, accelerator, find_checkpoint(folder, checkpoint))
 
 
 if __name__ == "__main__":  # python -m tests.tiny_run CONFIG FOLDER [SETTING=VALUE ...]

@@ -1,11 +1,12 @@
-"""The processes of a training run, and batch norm over the samples of all of them.
+"""The ranks of a training run, and batch norm over the samples of all of them.
 
-Their number does not change the training, if every process holds as many samples as any other.
+The number of ranks does not change the training as long as all hold equally many samples.
 """
 
 import logging
 import os
 import warnings
+from functools import cache
 from typing import Any
 
 import torch
@@ -41,22 +42,32 @@ def start_processes(config: TrainConfig) -> Accelerator:
     return accelerator
 
 
-def is_first_process() -> bool:
-    """Whether this is the only process, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def are_several() -> bool:
-    """Whether there are other processes."""
+def several_ranks() -> bool:
+    """Whether there are other ranks."""
     return dist.is_initialized() and dist.get_world_size() > 1
 
 
-def over_processes(network: nn.Module, device: torch.device) -> nn.Module:
-    """``network``, whose gradients are averaged over the processes if there are several.
+def any_rank(flag: bool) -> bool:
+    """Whether ``flag`` is true on any rank.  All ranks have to ask; none waits for its GPU."""
+    if not several_ranks():
+        return flag
+    found = torch.tensor(flag, dtype=torch.int32)
+    dist.all_reduce(found, dist.ReduceOp.MAX, group=cpu_group())
+    return bool(found)
 
-    Buffers are left alone: batch statistics are the same on all processes already.
+
+@cache
+def cpu_group() -> Any:
+    """Connect the CPUs of all ranks, which call this together."""
+    return dist.new_group(backend="gloo")
+
+
+def wrap_ddp(network: nn.Module, device: torch.device) -> nn.Module:
+    """Let several ranks average the gradients of a network.
+
+    Buffers are not exchanged: batch statistics are the same on all ranks already.
     """
-    if not are_several():
+    if not several_ranks():
         return network
     with warnings.catch_warnings():  # of the option by which buffers are left alone
         warnings.simplefilter("ignore", FutureWarning)
@@ -68,27 +79,12 @@ def over_processes(network: nn.Module, device: torch.device) -> nn.Module:
         )
 
 
-class Hosts:
-    """The processors of all processes, which agree on something without their GPUs."""
-
-    def __init__(self) -> None:
-        self.group: Any = dist.new_group(backend="gloo") if are_several() else None
-
-    def any(self, mine: bool) -> bool:
-        """Whether it is true on some process; all of them have to ask."""
-        if self.group is None:
-            return mine
-        flag = torch.tensor(mine, dtype=torch.int32)
-        dist.all_reduce(flag, dist.ReduceOp.MAX, group=self.group)
-        return bool(flag)
-
-
 def synchronise_batch_norm(network: nn.Module, device: torch.device) -> nn.Module:
-    """``network`` with every batch norm replaced by one over all processes, if there are several.
+    """Let several ranks normalise by the statistics of all their samples, in place.
 
-    Parameters and buffers are the same tensors as before.
+    Parameters and buffers stay the same tensors.
     """
-    if not are_several():
+    if not several_ranks():
         return network
     if device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -101,11 +97,11 @@ def synchronise_batch_norm(network: nn.Module, device: torch.device) -> nn.Modul
 
 
 class SynchronisedBatchNorm2d(nn.BatchNorm2d):
-    """``torch.nn.SyncBatchNorm`` for the CPU, where that one refuses to run."""
+    """Batch norm over all ranks on the CPU, where ``torch.nn.SyncBatchNorm`` refuses to run."""
 
     @classmethod
     def like(cls, norm: nn.BatchNorm2d) -> "SynchronisedBatchNorm2d":
-        """The same norm, synchronised: it shares the parameters and buffers of ``norm``."""
+        """Make a synchronised norm that shares the parameters and buffers of ``norm``."""
         assert norm.affine
         assert norm.track_running_stats
         synchronised = cls(norm.num_features, norm.eps, norm.momentum)
@@ -113,13 +109,13 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         return synchronised.train(norm.training)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W); statistics are in float32, also under autocast."""
+        """Normalise (B, C, H, W), with statistics in float32 also under autocast."""
         if not self.training:
             return super().forward(feature)
         x = feature.to(self.weight.dtype)
-        mean: Tensor = MeanOverProcesses.apply(x.mean(dim=(0, 2, 3)))  # (C,)
+        mean: Tensor = MeanOverRanks.apply(x.mean(dim=(0, 2, 3)))  # (C,)
         centred = x - mean[:, None, None]
-        variance: Tensor = MeanOverProcesses.apply(centred.square().mean(dim=(0, 2, 3)))
+        variance: Tensor = MeanOverRanks.apply(centred.square().mean(dim=(0, 2, 3)))
         self._track(mean.detach(), variance.detach(), dist.get_world_size() * x[:, 0].numel())
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(feature.dtype)
@@ -134,8 +130,8 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked.add_(1)
 
 
-class MeanOverProcesses(torch.autograd.Function):
-    """The mean of the values of all processes; gradients flow back to each of them."""
+class MeanOverRanks(torch.autograd.Function):
+    """Average a tensor over all ranks; gradients flow back to each of them."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -145,4 +141,4 @@ class MeanOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return MeanOverProcesses.forward(ctx, gradient)
+        return MeanOverRanks.forward(ctx, gradient)

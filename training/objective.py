@@ -79,19 +79,12 @@ def sample_noise(model: MCNet, batch: int, generator: torch.Generator) -> StepNo
 
 
 class LossOutput(NamedTuple):
-    """A forward pass of the objective."""
+    """A forward pass of an objective: its losses and what they were computed from."""
 
     losses: dict[str, Tensor]  # scalars, weighted: their sum is the total
     observed: dict[str, Tensor]  # scalars to be logged beside them, without a gradient
-    rendered: Rendered
-    driving_keypoints: Keypoints
-
-
-class LandmarkLossOutput(NamedTuple):
-    """A forward pass of the landmark detector's objective."""
-
-    losses: dict[str, Tensor]  # scalars, weighted
-    observed: dict[str, Tensor]  # none
+    rendered: Rendered | None = None  # None where the landmark detector is trained
+    driving_keypoints: Keypoints | None = None  # likewise
 
 
 class Objective(nn.Module):
@@ -208,7 +201,7 @@ class LandmarkObjective(nn.Module):
 
     def forward(
         self, pairs: FramePairs, noise: StepNoise, discriminator: Discriminator | None = None
-    ) -> LandmarkLossOutput:
+    ) -> LossOutput:
         """Look at both frames of the pairs in one pass; those without labels do not count."""
         assert self.model.landmark_detector is not None
         found = self.model.landmark_detector(torch.cat([pairs.source, pairs.driving]))
@@ -217,7 +210,7 @@ class LandmarkObjective(nn.Module):
             "landmarks": lambda: losses.landmark_distance(found, true),
             "landmark_openings": lambda: losses.landmark_openings(found, true),
         }
-        return LandmarkLossOutput(weighted(terms, self.config), observed={})
+        return LossOutput(weighted(terms, self.config), observed={})
 
 
 @torch.no_grad()

@@ -1,10 +1,10 @@
-"""The folder of a run, which one training writes at a time, and its checkpoints.
+"""The folder of a training run, which one training writes at a time, and its checkpoints.
 
-Checkpoints are folders that are there whole or not at all:
+A checkpoint is a folder that is there completely or not at all:
 
-RUN/checkpoints/step-00001234/weights.safetensors   moving average, the weights to use
-                              training_state.pt     all that the training needs to go on
-RUN/checkpoints/best/weights.safetensors            the moving average that validated best
+RUN/checkpoints/step-00001234/weights.safetensors   moving average: the weights to use
+                              training_state.pt     all that a resumed training needs
+RUN/checkpoints/best/weights.safetensors            moving average with the best validation
 """
 
 import os
@@ -25,15 +25,18 @@ from utils.files import write_text_whole
 from utils.locks import sole_writer
 
 STATE_FILE = "training_state.pt"
-GRACE = 2  # seconds that the processes of a killed training may take to end with it
-LOCK, HOLDER = ".lock", ".lock-holder"  # in the folder of a run: held by its training, and whose
+GRACE = 2  # seconds in which the other processes of a killed training end
+LOCK, HOLDER = (
+    ".lock",
+    ".lock-holder",
+)  # in the folder of a run: held by its training, and who that is
 
 
 @contextmanager
 def sole_training(run: Path) -> Iterator[None]:
-    """Let nobody else train into the folder meanwhile; the lock ends with this process.
+    """Let no other process train into the folder; the lock ends with this process.
 
-    Raises InputError, which names the other training, where somebody does.
+    Raises InputError, which names the other training, where there is one.
     """
     busy = (
         f"{run} is being trained already, by {holder(run)}: wait for its end, or choose another "
@@ -53,25 +56,25 @@ def sole_training(run: Path) -> Iterator[None]:
 
 
 def holder(run: Path) -> str:
-    """Who trains into the folder, as its lock says."""
+    """Name the process that trains into the folder."""
     try:
         return (run / HOLDER).read_text()
-    except OSError:  # it begins or ends just now
+    except OSError:  # it starts or ends at this moment
         return "another process"
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
-    """The checkpoint of a run after ``step`` optimizer steps."""
+    """Name the checkpoint of a run after ``step`` optimizer steps."""
     return run / "checkpoints" / f"step-{step:08d}"
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run that can be resumed, oldest first."""
+    """List the checkpoints of a run that can be resumed, oldest first."""
     return sorted(folder.parent for folder in run.glob(f"checkpoints/step-*/{STATE_FILE}"))
 
 
 def find_checkpoint(run: Path, checkpoint: str | None) -> Path | None:
-    """What ``checkpoint`` names: None, a path, or ``last`` for the newest of the run.
+    """Find a checkpoint by its path, or by ``last``, which is the newest of the run.
 
     A run that has checkpoints is only ever resumed from the newest, so that nothing is
     overwritten.  Raises InputError otherwise, or where there is nothing to resume.
@@ -90,7 +93,7 @@ def find_checkpoint(run: Path, checkpoint: str | None) -> Path | None:
 
 
 def keep_last(run: Path, count: int) -> None:
-    """Delete all but the newest ``count`` checkpoints, and what a kill left half-made of others."""
+    """Delete all but the newest ``count`` checkpoints, and incomplete ones."""
     kept = checkpoints(run)[-count:]
     for folder in run.glob("checkpoints/*step-*"):
         if folder not in kept:
@@ -98,7 +101,7 @@ def keep_last(run: Path, count: int) -> None:
 
 
 def differences(saved: Any, now: Any, name: str = "") -> Iterator[str]:
-    """The settings in which two nested ones differ, by their dotted paths, with both values."""
+    """List the dotted paths at which nested settings differ, with both values."""
     if isinstance(saved, Mapping) and isinstance(now, Mapping):
         for key in {**saved, **now}:
             yield from differences(saved.get(key), now.get(key), f"{name}.{key}" if name else key)
@@ -112,14 +115,14 @@ def write_state(checkpoint: Path, state: dict[str, Any]) -> None:
     try:
         with open(checkpoint / STATE_FILE, "wb") as file:
             torch.save(state, file)
-    except RuntimeError as error:  # torch's own, of the end of a file that could not be written
+    except RuntimeError as error:  # torch's own, at the end of a file that could not be written
         if isinstance(error.__context__, OSError):
             raise error.__context__ from error
         raise
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """The training state of a checkpoint, on the CPU; no code in the file is run."""
+    """Read the training state of a checkpoint onto the CPU, without running code in the file."""
     path = checkpoint / STATE_FILE
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -131,16 +134,20 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def with_current_keys(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a training state, in which that of an earlier version has today's names."""
-    for old, new in (("best_psnr", "best_merit"), ("optimisation", "train_step")):
-        if old in state:
-            state[new] = state.pop(old)
+    """Translate the training state of an earlier version, which had other names."""
+    rename(state, best_psnr="best_merit", optimisation="train_step")
     if "data" in state:
         state["data"] = with_current_names(state["data"])
+        old, new = (f"number of clips and {kind}" for kind in ("portraits", "stills"))
+        rename(state["data"], **{old: new})
     step = state.get("train_step", {})
-    for old, new in (("average", "ema"), ("optimisers", "optimizers")):
-        if old in step:
-            step[new] = step.pop(old)
+    rename(step, average="ema", optimisers="optimizers")
     if step.get("discriminator") is not None:
         step["discriminator"] = current_discriminator(step["discriminator"])
     return state
+
+
+def rename(state: dict[str, Any], **names: str) -> None:
+    """Give the old keys of a state, if it has them, their new names."""
+    for old in names.keys() & state.keys():
+        state[names[old]] = state.pop(old)

@@ -1,19 +1,18 @@
-"""One optimizer step of MCNet: what it changes, on how many processes, and when it must not.
+"""One optimizer step of MCNet: noise, forward, losses, backward, clipping, update, moving average.
 
 Each network has its own Adam and its own gradient clipping.  A step is a function of (seed, step),
-of its batches and of the state before it; where a loss or gradient is not finite, all processes
-leave that state as it was.
+of its batches and of the state before it.  Where a loss or a gradient is not finite on any rank,
+the step leaves that state as it was on all of them.
 
-A step never waits for a GPU: whether it is finite is found out and acted upon there, and what it
-found is looked at when a report is asked for.  So all that a step computes from its inputs can also
-be recorded once and replayed.
+A step never waits for a GPU: whether its values are finite is decided on the GPU, and they are read
+when a report is asked for.  So a step can also be recorded as a CUDA graph and replayed.
 """
 
 import itertools
 import logging
 import math
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -28,18 +27,26 @@ from modules.geometry import at_least_float32
 from modules.mcnet import MCNet
 from training.activation_checkpointing import recompute_blocks
 from training.config import TrainConfig
-from training.distributed import over_processes, synchronise_batch_norm
+from training.distributed import synchronise_batch_norm, wrap_ddp
 from training.losses import adversarial_discriminator
-from training.objective import LandmarkObjective, Objective, StepNoise, sample_noise
+from training.objective import (
+    LandmarkObjective,
+    LossOutput,
+    Objective,
+    StepNoise,
+    sample_noise,
+)
+from utils.cuda_graph import CudaGraph
 from utils.device import PRECISIONS
 from utils.errors import InputError
-from utils.recorded_step import RecordedStep
 
 logger = logging.getLogger(__name__)
 
+WARM_UP = 3  # steps before one is recorded: libraries choose kernels, Adam creates its state
 
-class Inputs(NamedTuple):
-    """A batch of this process as a step takes it: on the device, images laid out channels last."""
+
+class StepInputs(NamedTuple):
+    """One batch of this rank, on the device, with images laid out channels last."""
 
     pairs: FramePairs
     noise: StepNoise
@@ -64,7 +71,7 @@ class TrainStep:
         for network in networks.values():
             to_device(synchronise_batch_norm(network, self.device), self.device)
         if objective.vgg is not None and config.precision != "fp32":
-            # It is frozen, and such weights autocast would convert at every use.
+            # Autocast would convert the weights of a frozen network at every use.
             objective.vgg.layers.to(PRECISIONS[config.precision])
 
         self.model, self.discriminator = objective.model, discriminator
@@ -85,20 +92,133 @@ class TrainStep:
         }
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         self.step = 0  # optimizer steps so far, skipped ones included
-        self.taken = torch.tensor(0, device=self.device)  # of them, skipped ones left out
+        self.taken = torch.tensor(0, device=self.device)  # without the skipped ones
         self.bad_in_a_row = torch.tensor(0, device=self.device)
-        self.names: list[str] = []  # of the values that a step finds
-        self.found: list[Tensor] = []  # these values, of every step since the last report
+        self.names: list[str] = []  # of the values that a step returns
+        self.values: list[Tensor] = []  # (names,) of every step since the last report
 
         if config.activation_checkpointing:
             recompute_blocks(objective)
         if config.compile:
             objective.compile()
-        self.wrapped = {name: over_processes(one, self.device) for name, one in networks.items()}
-        self.cuda_graph = self.start_recording()
+        self.wrapped = {name: wrap_ddp(one, self.device) for name, one in networks.items()}
+        self.cuda_graph = self.new_cuda_graph()
 
-    def start_recording(self) -> RecordedStep | None:
-        """Where the recording of a step will be, if there is to be one."""
+    def take_step(self, batches: Iterable[FramePairs], rate_factor: float) -> None:
+        """Take one step on ``config.accumulate`` batches; ``report`` tells what it found.
+
+        ``rate_factor`` multiplies the learning rates of the configuration.
+        """
+        inputs = [self.prepare(batch, index) for index, batch in enumerate(batches)]
+        compute = self.cuda_graph or self.compute_step
+        self.values.append(compute(inputs, rate_factor))
+        self.step += 1
+
+    def prepare(self, batch: FramePairs, index: int) -> StepInputs:
+        """Copy the ``index``-th batch of the next step to the device, and sample its noise."""
+        source, driving = (
+            images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            for images in (batch.source, batch.driving)
+        )
+        landmarks = batch.landmarks.to(self.device, non_blocking=True)
+        return StepInputs(FramePairs(source, driving, landmarks), self.noise(len(source), index))
+
+    def compute_step(self, inputs: list[StepInputs], rate_factor: float | Tensor) -> Tensor:
+        """Compute a step on the device; returns means over the ranks of the values ``names``.
+
+        ``rate_factor`` is a scalar on the device while the step is recorded.
+        """
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+        statistics = [buffer.clone() for buffer in self.model.buffers()]
+
+        # Forward pass, losses and backward pass of each network, batch by batch
+        values: dict[str, Tensor] = {}
+        for index, (pairs, noise) in enumerate(inputs):
+            with self.gradient_exchange(last=index == len(inputs) - 1):
+                output = self.forward(pairs, noise)
+                losses: dict[str, Tensor] = dict(output.losses)
+                self.backward(torch.stack(list(losses.values())).sum())
+                if self.discriminator is not None:
+                    losses["discriminator"] = self.discriminator_loss(pairs, output)
+                    self.backward(losses["discriminator"])
+            observed = {f"loss/{name}": loss for name, loss in losses.items()} | output.observed
+            for name, value in observed.items():
+                mean = at_least_float32(value.detach()) / self.config.accumulate
+                values[name] = values.get(name, 0) + mean
+
+        # Clip.  A mean over the ranks is not finite where a value is not finite on one of them.
+        for name, optimizer in self.optimizers.items():
+            self.scaler.unscale_(optimizer)
+            parameters, limit = self.parameters[name], self.config.max_grad_norm
+            values[f"gradient/{name}"] = nn.utils.clip_grad_norm_(parameters, limit)
+        self.names = list(values)
+        means: Tensor = self.accelerator.reduce(torch.stack(list(values.values())), "mean")
+        bad = self.stuck | ~means.isfinite().all()
+
+        # Update.  A bad step changes no weights, and restores the batch statistics.
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = rate_factor * getattr(self.config.learning_rate, name)
+                group["capturable"] = isinstance(rate_factor, Tensor)  # fused Adam needs no more
+            optimizer.found_inf = bad.to(torch.float32)  # type: ignore[attr-defined]  # GradScaler's
+            optimizer.step()
+        self.scaler.update()
+        for buffer, before in zip(self.model.buffers(), statistics, strict=True):
+            torch.where(bad, before, buffer, out=buffer)
+
+        # Moving average, which follows more closely at first
+        decay = ((1 + self.taken) / (10 + self.taken)).clamp(max=self.config.ema_decay)
+        update_ema(self.ema, self.model, weight=(1 - decay) * ~bad)
+        self.taken.add_(~bad)
+        self.bad_in_a_row.add_(1).mul_(bad)
+        return means
+
+    def forward(self, pairs: FramePairs, noise: StepNoise) -> LossOutput:
+        """Compute the losses of the model, for which the discriminator is frozen."""
+        if self.discriminator is not None:
+            self.discriminator.requires_grad_(False)
+        with self.accelerator.autocast():
+            return self.wrapped["objective"](pairs, noise, self.discriminator)
+
+    def discriminator_loss(self, pairs: FramePairs, output: LossOutput) -> Tensor:
+        """Compute the loss of the discriminator on real frames and on detached generated ones."""
+        assert self.discriminator is not None
+        assert output.driving_keypoints is not None
+        assert output.rendered is not None
+        self.discriminator.requires_grad_(True)
+        discriminator = self.wrapped["discriminator"]
+        positions = output.driving_keypoints.positions.detach()
+        with self.accelerator.autocast():
+            fake = discriminator(output.rendered.prediction.detach(), positions)
+            real = discriminator(pairs.driving, positions)
+        return adversarial_discriminator(real, fake)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of one of the step's batches to those before it."""
+        torch.autograd.backward(self.scaler.scale(1 / self.config.accumulate * loss))
+
+    @contextmanager
+    def gradient_exchange(self, last: bool) -> Iterator[None]:
+        """Average the gradients over the ranks in the backward passes of the last batch only."""
+        with ExitStack() as stack:
+            for network in () if last else self.wrapped.values():
+                stack.enter_context(self.accelerator.no_sync(network))
+            yield
+
+    def noise(self, batch_size: int, index: int) -> StepNoise:
+        """Sample this rank's share of the noise for the ``index``-th batch of the next step."""
+        seed = np.random.SeedSequence([self.seed, self.step, index]).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(seed[0]))
+        of_all = sample_noise(self.model, batch_size * self.accelerator.num_processes, generator)
+        first = batch_size * self.accelerator.process_index
+        parts = [part[first : first + batch_size] for part in of_all]
+        if self.device.type == "cuda":
+            parts = [part.pin_memory() for part in parts]  # else the copy waits for the GPU
+        return StepNoise(*(part.to(self.device, non_blocking=True) for part in parts))
+
+    def new_cuda_graph(self) -> CudaGraph | None:
+        """Prepare the recording of a step where the configuration asks for it."""
         if not self.config.cuda_graph:
             return None
         if self.device.type != "cuda" or self.accelerator.num_processes > 1:
@@ -106,93 +226,33 @@ class TrainStep:
                 "train.cuda_graph changes nothing here: it is for one process with a CUDA GPU."
             )
             return None
-        return RecordedStep(self.device)
+        return CudaGraph(self.compute_step, WARM_UP)
 
     @property
     def skipped(self) -> Tensor:
-        """How many steps so far were bad and changed nothing."""
+        """The number of steps so far that were bad and changed nothing."""
         return self.step - self.taken
 
-    def take_step(self, batches: Iterable[FramePairs], rate_factor: float) -> None:
-        """One step on ``config.accumulate`` batches; what it found is in the next ``report``."""
-        inputs = [self.prepare(batch, index) for index, batch in enumerate(batches)]
-        if self.cuda_graph is None:
-            means = self.compute_step(inputs, rate_factor)
-        else:
-            means = self.cuda_graph.take(self.compute_step, inputs, rate_factor)
-        self.found.append(means)
-        self.step += 1
+    @property
+    def stuck(self) -> Tensor:
+        """Whether too many steps in a row were bad, after which no step changes anything."""
+        return self.bad_in_a_row >= self.config.max_bad_steps
 
-    def prepare(self, batch: FramePairs, index: int) -> Inputs:
-        """The ``index``-th batch of the next step on the device, which is not waited for."""
-        source, driving = (
-            images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-            for images in (batch.source, batch.driving)
-        )
-        landmarks = batch.landmarks.to(self.device, non_blocking=True)
-        return Inputs(FramePairs(source, driving, landmarks), self.noise(len(source), index))
-
-    def compute_step(self, inputs: list[Inputs], rate_factor: float | Tensor) -> Tensor:
-        """All that a step does on the device; returns the means of what it found, (names,).
-
-        ``rate_factor`` is a scalar on the device where the step is being recorded.
-        """
-        for optimizer in self.optimizers.values():
-            optimizer.zero_grad()
-        statistics = [buffer.clone() for buffer in self.model.buffers()]
-        values: dict[str, Tensor] = {}
-        for index, batch in enumerate(inputs):
-            last = index == self.config.accumulate - 1
-            for name, value in self.accumulate_gradients(batch, exchange=last).items():
-                mean = at_least_float32(value.detach()) / self.config.accumulate
-                values[name] = values.get(name, 0) + mean
-        for name in self.optimizers:
-            values[f"gradient/{name}"] = self.clip_gradient(name)
-        # Means over the processes: not finite where one of them is not.
-        means: Tensor = self.accelerator.reduce(torch.stack(list(values.values())), "mean")
-        self.names = list(values)
-        self.update(rate_factor, statistics, bad=self.stuck | ~means.isfinite().all())
-        self.scaler.update()
-        return means
-
-    def clip_gradient(self, name: str) -> Tensor:
-        """Clip the gradient of one optimizer; returns its norm before."""
-        self.scaler.unscale_(self.optimizers[name])
-        return nn.utils.clip_grad_norm_(self.parameters[name], self.config.max_grad_norm)
-
-    @torch.no_grad()
-    def update(self, rate_factor: float | Tensor, statistics: list[Tensor], bad: Tensor) -> None:
-        """Let the gradients change the weights, and the weights their moving average.
-
-        A ``bad`` step (a scalar on the device) changes neither, and takes the batch statistics
-        back to what they were before the forward passes: nothing else has changed by then.
-        """
-        for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = rate_factor * getattr(self.config.learning_rate, name)
-                group["capturable"] = isinstance(rate_factor, Tensor)  # fused Adam is, if told so
-            found_inf = bad.to(torch.float32)
-            optimizer.found_inf = found_inf  # type: ignore[attr-defined]  # as a GradScaler would
-            optimizer.step()
-        for buffer, before in zip(self.model.buffers(), statistics, strict=True):
-            torch.where(bad, before, buffer, out=buffer)
-
-        warm_up = (1 + self.taken) / (10 + self.taken)  # else the start would weigh on a short run
-        decay = warm_up.clamp(max=self.config.ema_decay)
-        update_ema(self.ema, self.model, weight=(1 - decay) * ~bad)
-        self.taken.add_(~bad)
-        self.bad_in_a_row.add_(1).mul_(bad)
+    def check(self) -> None:
+        """Raise InputError if the training is stuck."""
+        if self.stuck:
+            self.report()
 
     def report(self) -> dict[str, float]:
-        """Means over the steps since the last report, skipped ones left out.
+        """Average the values of the steps since the last report, without the skipped ones.
 
-        Of the weighted losses (loss/...), of how the memory is read (memory/...) and of the
-        gradient norms before clipping (gradient/...); the same on all processes.  Waits for the
-        device.  Skipped steps are warned of; raises InputError after ``config.max_bad_steps`` of
-        them in a row.
+        They are the weighted losses (loss/...), how the memory is read (memory/...) and the
+        gradient norms before clipping (gradient/...), the same on all ranks.  Waits for the device
+        and warns of skipped steps.  Raises InputError after ``config.max_bad_steps`` of them in a
+        row.
         """
-        rows = torch.stack(self.found).tolist()
-        self.found.clear()
+        rows = torch.stack(self.values).tolist()
+        self.values.clear()
         good, last_bad = [], ""
         for step, row in enumerate(rows, start=self.step - len(rows) + 1):
             bad = [name for name, x in zip(self.names, row, strict=True) if not math.isfinite(x)]
@@ -210,62 +270,8 @@ class TrainStep:
         columns = zip(self.names, zip(*good, strict=True), strict=False)
         return {name: sum(values) / len(good) for name, values in columns}
 
-    @property
-    def stuck(self) -> Tensor:
-        """Whether too many steps in a row were bad: then none changes anything any more."""
-        return self.bad_in_a_row >= self.config.max_bad_steps
-
-    def check(self) -> None:
-        """Report, and so raise InputError, if the training is stuck."""
-        if self.stuck:
-            self.report()
-
-    def accumulate_gradients(self, inputs: Inputs, exchange: bool) -> dict[str, Tensor]:
-        """Add the gradients of a batch to those of the step; returns what it found, to be logged.
-
-        The processes average their gradients when they ``exchange`` them.
-        """
-        pairs, noise = inputs
-        share = 1 / self.config.accumulate
-        with ExitStack() as stack:
-            if not exchange:
-                for network in self.wrapped.values():
-                    stack.enter_context(self.accelerator.no_sync(network))
-
-            if self.discriminator is not None:
-                self.discriminator.requires_grad_(False)
-            with self.accelerator.autocast():
-                step = self.wrapped["objective"](pairs, noise, self.discriminator)
-            losses: dict[str, Tensor] = dict(step.losses)
-            total = torch.stack(list(losses.values())).sum()
-            torch.autograd.backward(self.scaler.scale(share * total))
-
-            if self.discriminator is not None:
-                self.discriminator.requires_grad_(True)
-                judge = self.wrapped["discriminator"]
-                positions = step.driving_keypoints.positions.detach()
-                with self.accelerator.autocast():
-                    fake = judge(step.rendered.prediction.detach(), positions)
-                    real = judge(pairs.driving, positions)
-                losses["discriminator"] = adversarial_discriminator(real, fake)
-                torch.autograd.backward(self.scaler.scale(share * losses["discriminator"]))
-        return {f"loss/{name}": loss for name, loss in losses.items()} | step.observed
-
-    def noise(self, batch_size: int, index: int) -> StepNoise:
-        """This process's share of the noise for the ``index``-th batch of the step."""
-        seed = np.random.SeedSequence([self.seed, self.step, index]).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(seed[0]))
-        everyones = sample_noise(self.model, batch_size * self.accelerator.num_processes, generator)
-        first = batch_size * self.accelerator.process_index
-        return StepNoise(*(self.upload(part[first : first + batch_size]) for part in everyones))
-
-    def upload(self, tensor: Tensor) -> Tensor:
-        """A tensor on the device, which is not waited for."""
-        pinned = tensor.pin_memory() if self.device.type == "cuda" else tensor
-        return pinned.to(self.device, non_blocking=True)
-
     def state(self) -> dict[str, Any]:
-        """All that a resumed training needs."""
+        """Collect all that a resumed training needs."""
         discriminator = self.discriminator
         return {
             "model": self.model.state_dict(),
@@ -279,7 +285,7 @@ class TrainStep:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Undo ``state``."""
+        """Restore what ``state()`` returned."""
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         if self.discriminator is not None:
@@ -290,11 +296,11 @@ class TrainStep:
         self.step = state["step"]
         self.taken.fill_(state["step"] - state["skipped"])
         self.bad_in_a_row.fill_(state["bad_in_a_row"])
-        self.cuda_graph = self.start_recording()  # Adam's state lies elsewhere now
+        self.cuda_graph = self.new_cuda_graph()  # a recording would use the memory of the old state
 
 
 def trained_parts(model: MCNet, config: TrainConfig) -> dict[str, list[nn.Module]]:
-    """The parts of a model that are trained, by the name of their optimizer; others are frozen.
+    """Choose the parts of a model that are trained, by the name of their optimizer.
 
     Raises InputError where a landmark detector is to be trained and the model has none.
     """
@@ -312,21 +318,21 @@ def trained_parts(model: MCNet, config: TrainConfig) -> dict[str, list[nn.Module
 
 
 @torch.no_grad()
-def update_ema(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
-    """Move the parameters and buffers of ``average`` towards those of ``model``, or not: weight 0.
+def update_ema(ema: nn.Module, model: nn.Module, weight: Tensor) -> None:
+    """Move the parameters and buffers of ``ema`` towards those of ``model`` by a share ``weight``.
 
     The counts of batches become those of ``model``.
     """
-    states = (network.state_dict().values() for network in (average, model))
-    for mine, theirs in zip(*states, strict=True):
-        if mine.is_floating_point():
-            mine.lerp_(theirs, weight.to(mine.dtype))
+    pairs = zip(ema.state_dict().values(), model.state_dict().values(), strict=True)
+    for average, value in pairs:
+        if average.is_floating_point():
+            average.lerp_(value, weight.to(average.dtype))
         else:
-            mine.copy_(theirs)
+            average.copy_(value)
 
 
 def to_device(network: nn.Module, device: torch.device) -> None:
-    """Move a network; kernels of convolutions are laid out channels last, which is faster."""
+    """Move a network to a device, with its convolution kernels channels last, which is faster."""
     network.to(device)
     for parameter in network.parameters():
         if parameter.dim() == 4:

@@ -7,24 +7,24 @@ from training.logger import RunLogger, ThroughputMeter
 
 
 def test_a_resumed_log_repeats_no_step_and_drops_half_a_line(tmp_path):
-    logbook = RunLogger(tmp_path, step=0)
+    logger = RunLogger(tmp_path, step=0)
     for step in (1, 2, 3):
-        logbook.scalars(step, {"loss/total": 1 / step})
-    logbook.close()
-    with logbook.metrics.open("a") as file:
+        logger.scalars(step, {"loss/total": 1 / step})
+    logger.close()
+    with logger.metrics.open("a") as file:
         file.write('{"step": 4, "loss/to')  # killed while writing
 
     RunLogger(tmp_path, step=2).scalars(3, {"loss/total": 7.0})
-    lines = [json.loads(line) for line in logbook.metrics.read_text().splitlines()]
+    lines = [json.loads(line) for line in logger.metrics.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert lines[-1]["loss/total"] == 7.0
 
 
 def test_what_is_not_finite_is_null_in_valid_json(tmp_path):
-    logbook = RunLogger(tmp_path, step=0)
-    logbook.scalars(1, {"validation/psnr": math.nan, "loss": math.inf, "validation/l1": 0.5})
-    logbook.close()
-    line = json.loads(logbook.metrics.read_text(), parse_constant=pytest.fail)
+    logger = RunLogger(tmp_path, step=0)
+    logger.scalars(1, {"validation/psnr": math.nan, "loss": math.inf, "validation/l1": 0.5})
+    logger.close()
+    line = json.loads(logger.metrics.read_text(), parse_constant=pytest.fail)
     assert line == {"step": 1, "validation/psnr": None, "loss": None, "validation/l1": 0.5}
 
 
