@@ -185,8 +185,6 @@ class Trainer:
             self.validate()
         if self.run_logger is not None:
             self.run_logger.close()
-        self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
         return TrainingResult(
             checkpoint=checkpoint_folder(self.folder, train_step.step),
             scores=self.scores,
@@ -353,7 +351,7 @@ class Trainer:
                 "from its weights."
             )
 
-    def bar(self) -> tqdm:
+    def bar(self) -> "tqdm[Any]":
         """Show the progress on the main process."""
         return progress_bar(
             hidden=not self.accelerator.is_main_process,
@@ -410,6 +408,8 @@ def command(
             if (message := describe(error)) is None:
                 raise
             raise OutputError(f"{message} {what_is_kept(folder)}") from error
+        accelerator.wait_for_everyone()
+        accelerator.end_training()
         if not accelerator.is_main_process:
             return 0
         if result.signal is not None:

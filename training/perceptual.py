@@ -5,24 +5,24 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
+from torchvision.models import VGG19_Weights
+from torchvision.models.vgg import cfgs, make_layers
 
 from utils.errors import InputError
 from utils.progress import stdout_to_stderr
 
 logger = logging.getLogger(__name__)
 
-# Output channels of VGG-19's convolutions up to ReLU 5_1, with "pool" between the blocks.
-VGG19 = [64, 64, "pool", 128, 128, "pool", *[256] * 4, "pool", *[512] * 4, "pool", 512]
-COMPARED = (1, 6, 11, 20, 29)  # ReLU 1_1, 2_1, 3_1, 4_1, 5_1, counted in torchvision's ``features``
-SMALLEST = 2 ** VGG19.count("pool")
+VGG19 = cfgs["E"][:17]  # the layers up to ReLU 5_1: channels of convolutions, and "M" for a pool
+COMPARED = (1, 6, 11, 20, 29)  # ReLU 1_1, 2_1, 3_1, 4_1, 5_1
+SMALLEST = 2 ** VGG19.count("M")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class PerceptualNetwork(nn.Module):
-    """Image -> VGG-19 features after the first ReLU of each of the five blocks; frozen.
+    """VGG-19, frozen: maps an image to the features after the first ReLU of each of five blocks.
 
     ``weights`` is "pretrained" (torchvision's ImageNet weights, fetched at first use), "random", or
     the path of a state dict with torchvision's names.
@@ -33,15 +33,7 @@ class PerceptualNetwork(nn.Module):
 
     def __init__(self, weights: str) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = 3
-        for width in VGG19:
-            if isinstance(width, int):
-                layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1), nn.ReLU()]
-                channels = width
-            else:
-                layers.append(nn.MaxPool2d(kernel_size=2))
-        self.layers = nn.Sequential(*layers)
+        self.layers: nn.Sequential = make_layers(VGG19)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None])
         if weights == "random":
@@ -51,7 +43,7 @@ class PerceptualNetwork(nn.Module):
         self.eval().requires_grad_(False)
 
     def fill_randomly(self) -> None:
-        """He initialisation from a fixed seed: random features still see edges and colours."""
+        """Initialise by He from a fixed seed: random features still see edges and colours."""
         logger.warning("The perceptual loss uses a random VGG-19 (loss.vgg: random).")
         generator = torch.Generator().manual_seed(0)
         for layer in self.layers:
@@ -60,7 +52,7 @@ class PerceptualNetwork(nn.Module):
                 layer.bias = nn.Parameter(torch.zeros(layer.out_channels))
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take the convolutions that are compared from a VGG-19 of torchvision's names."""
+        """Take the weights of the layers from a state dict of torchvision's VGG-19."""
         try:
             self.layers.load_state_dict(
                 {key: state[f"features.{key}"] for key in self.layers.state_dict()}
@@ -71,7 +63,7 @@ class PerceptualNetwork(nn.Module):
             ) from error
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in [0, 1] -> five maps (B, C_i, H / 2^i, W / 2^i)."""
+        """Map (B, 3, H, W) in [0, 1] to five features (B, C_i, H / 2^i, W / 2^i)."""
         if min(image.shape[-2:]) < SMALLEST:
             raise InputError(
                 f"VGG-19 compares images of at least {SMALLEST} pixels, one is "
@@ -87,12 +79,7 @@ class PerceptualNetwork(nn.Module):
 
 
 def pretrained_weights() -> dict[str, Tensor]:
-    """torchvision's ImageNet weights; rank 0 fetches them, the others wait for its copy."""
-    from torchvision.models import VGG19_Weights
-
-    distributed = dist.is_available() and dist.is_initialized()
-    if distributed and dist.get_rank() != 0:
-        dist.barrier()
+    """Load torchvision's ImageNet weights, which are downloaded at first use."""
     try:
         with stdout_to_stderr():
             return dict(VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
@@ -101,13 +88,10 @@ def pretrained_weights() -> dict[str, Tensor]:
             f"The VGG-19 weights of the perceptual loss cannot be downloaded ({error}): name a "
             "local file with loss.vgg=PATH, or train against random features with loss.vgg=random."
         ) from error
-    finally:
-        if distributed and dist.get_rank() == 0:
-            dist.barrier()
 
 
 def local_weights(path: str) -> dict[str, Tensor]:
-    """The state dict in a file that the user names."""
+    """Load the state dict in a file that the user names."""
     if not Path(path).is_file():
         raise InputError(
             f"There is no VGG-19 weights file {path}: loss.vgg takes a path, pretrained or random."
