@@ -9,9 +9,14 @@ from types import ModuleType
 import pytest
 import torch
 
-from modules.checkpoints import DETECTOR_RULES, DISCRIMINATOR_RULES, GENERATOR_RULES, translate
 from modules.discriminator import Discriminator, DiscriminatorConfig
 from modules.mcnet import MCNet, ModelConfig
+from modules.published_weights import (
+    DETECTOR_RULES,
+    DISCRIMINATOR_RULES,
+    GENERATOR_RULES,
+    translate,
+)
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 

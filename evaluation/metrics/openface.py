@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.checkpoints import Rule, load_strictly, translate
+from modules.checkpoints import load_strictly
+from modules.published_weights import Rule, translate
 from utils.errors import InputError
 
 SIZE = 96  # side of the pictures that it takes

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import save_file
 
 from modules.checkpoints import (
-    DETECTOR_RULES,
     grown,
     load_model,
     load_strictly,
@@ -17,10 +16,10 @@ from modules.checkpoints import (
     read_discriminator,
     read_weights,
     save_weights,
-    translate,
     write_tensors,
 )
 from modules.mcnet import ModelConfig
+from modules.published_weights import DETECTOR_RULES, translate
 from tests.golden import needs_golden, published, published_model
 from tests.tiny import TINY, TINY_LANDMARKS, random_images, tiny_model
 from utils.errors import InputError
@@ -120,9 +119,9 @@ def test_a_published_checkpoint_loads_with_and_without_prefixes(tmp_path, outer,
     for name, tensor in published_model().state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
     assert read_weights(tmp_path / "published.pth.tar").config is None
-    judge = read_discriminator(tmp_path / "published.pth.tar")
-    assert judge.path == tmp_path / "published.pth.tar"
-    assert judge.state.keys() >= {"convs.0.weight", "norms.3.bias", "logits.bias"}
+    found = read_discriminator(tmp_path / "published.pth.tar")
+    assert found.path == tmp_path / "published.pth.tar"
+    assert found.state.keys() >= {"convs.0.weight", "norms.3.bias", "logits.bias"}
 
 
 @needs_golden

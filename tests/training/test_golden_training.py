@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from datasets.frame_pairs import unlabelled
-from modules.checkpoints import DETECTOR_RULES, GENERATOR_RULES, our_name
+from modules.published_weights import DETECTOR_RULES, GENERATOR_RULES, our_name
 from modules.transform import RandomTransform
 from tests.golden import (
     GOLDEN,
