@@ -256,7 +256,7 @@ class Animator:
     @property
     def detects_landmarks(self) -> bool:
         """Whether ``detect`` finds facial landmarks too: the network has a detector of them."""
-        return self.network.form.landmark_detector is not None
+        return self.network.fused.landmark_detector is not None
 
     @property
     def precision(self) -> torch.dtype:

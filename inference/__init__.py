@@ -1,1 +1,1 @@
-"""The network fused for speed: the same pictures at less cost, in a precision that is checked."""
+"""Inference: the network fused for speed, in a precision that is checked."""

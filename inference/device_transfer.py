@@ -1,7 +1,7 @@
-"""Frames to a device and back, while it computes others; and the time for which it computes.
+"""Transfer frames to a device and back while it computes others, and time what it computes.
 
-Work for a CUDA device is queued: only who waits for a result, or copies from or to ordinary memory,
-is held up.  Other devices are waited for at once.
+Work for a CUDA device is queued: only waiting for a result, or copying from or to pageable memory,
+blocks the caller.  Other devices compute at once.
 """
 
 import time
@@ -23,7 +23,7 @@ class Transfer:
         self.uploads = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def upload(self, array: np.ndarray) -> Tensor:
-        """``array`` on the device, beside what it computes."""
+        """Copy an array to the device while it computes."""
         tensor = torch.from_numpy(array)
         if self.uploads is None:
             return tensor.to(self.device)
@@ -31,11 +31,11 @@ class Transfer:
         with torch.cuda.stream(self.uploads):
             uploaded = tensor.pin_memory().to(self.device, non_blocking=True)
         computing.wait_stream(self.uploads)
-        uploaded.record_stream(computing)  # its memory was not made for that stream
+        uploaded.record_stream(computing)  # its memory was allocated on the other stream
         return uploaded
 
     def download(self, *tensors: Tensor) -> "Download":
-        """``tensors`` as they will be, once the device has computed them."""
+        """Begin to copy tensors from the device, which may still have to compute them."""
         if self.device.type != "cuda":
             return Download([tensor.cpu() for tensor in tensors], None)
         pinned = [torch.empty_like(tensor, device="cpu", pin_memory=True) for tensor in tensors]
@@ -45,13 +45,13 @@ class Transfer:
 
 
 class Download(NamedTuple):
-    """Tensors on their way from a device."""
+    """Tensors that are being copied from a device."""
 
     tensors: list[Tensor]
     arrived: torch.cuda.Event | None
 
     def wait(self) -> list[np.ndarray]:
-        """The tensors, in memory of their own."""
+        """Wait for the tensors; returns them in memory of their own."""
         if self.arrived is None:
             return [tensor.numpy() for tensor in self.tensors]
         self.arrived.synchronize()
@@ -59,9 +59,9 @@ class Download(NamedTuple):
 
 
 class BusyTime:
-    """Seconds for which a device has computed what was asked for inside ``counted``.
+    """Seconds in which a device computed what was launched inside ``counted``.
 
-    On CUDA that is from when the device begins a block until it ends it, whoever waits.
+    On CUDA events on the stream measure it, so that nothing has to wait.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -71,6 +71,7 @@ class BusyTime:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
+        """Add the time of a block."""
         if self.device.type != "cuda":
             start = time.perf_counter()
             yield
@@ -87,7 +88,7 @@ class BusyTime:
 
     @property
     def seconds(self) -> float:
-        """Waits for the device."""
+        """All seconds so far; waits for the device."""
         while self.queued:
             self.queued[0][1].synchronize()
             self._count_first()

@@ -1,11 +1,11 @@
-"""The network's inference form: the same pictures, at less cost.
+"""The fused network for inference: the pictures of MCNet, at less cost.
 
-``fuse`` makes it from a trained network, most of it by exchanging layers for equal ones:
+``fuse`` makes it from a trained network, mostly by replacing layers with equivalent ones:
 
 - What does not depend on the driving frame is computed once for a source.
-- Layers with no nonlinearity between them are one layer (``inference.fusion``).
-- Weights are held in the precision asked for, and the channels of a feature lie together in memory.
-- What only training looks at is not computed.
+- Layers with no nonlinearity between them are fused into one (``inference.fusion``).
+- Weights are held in the precision asked for, and features are channels last.
+- What only training needs is not computed.
 
 B samples, K keypoints, L levels of H x W positions that read the memory, C channels and S x S
 positions of the memory.
@@ -13,7 +13,7 @@ positions of the memory.
 
 import math
 from copy import deepcopy
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from inference.fusion import (
     compose,
-    fold_norms,
+    fuse_norms,
     halves_order,
     kernel_at_four,
     reorder_residual,
@@ -35,16 +35,15 @@ from modules.geometry import Keypoints, sample, warp
 from modules.mcnet import MCNet, detect, expand, require_multiple
 from modules.memory_compensation import MemoryCompensation, split_pyramid
 from utils.cuda_graph import CudaGraph
+from utils.device import channels_last
 
-Network = TypeVar("Network", bound=nn.Module)
-
-# Channels from which a decoder paints four pixels at a time.  Of fewer, oneDNN (3.13) computes some
-# kernels of 8 x 8 wrongly in bf16 with AMX, by as much as their values: those of 8 and 12.
+# A decoder with at least this many channels paints four pixels at a time.  With 8 and 12 channels
+# oneDNN (3.13) computes kernels of 8 x 8 wrongly in bf16 with AMX, by as much as their values.
 CHANNELS_TO_PAINT_FOUR = 16
 
 
 class FusedEncoded(NamedTuple):
-    """All that depends on the source alone."""
+    """A source encoded: all that depends on it alone."""
 
     source: Tensor  # (B, 3, H, W) in [0, 1], float32
     keypoints: Keypoints
@@ -53,43 +52,43 @@ class FusedEncoded(NamedTuple):
 
 
 def fuse(model: MCNet, precision: torch.dtype) -> "FusedMCNet":
-    """The inference form of a trained network, on its device; ``model`` stays as it is."""
+    """Fuse a trained network, on its device; ``model`` stays as it is."""
     with torch.no_grad():
         return FusedMCNet(deepcopy(model).eval().double(), precision).requires_grad_(False)
 
 
 class FusedMCNet(nn.Module):
-    """``encode`` a source once, ``detect`` the keypoints of driving frames, ``render`` them.
+    """The fused network: encodes a source once, detects driving keypoints, renders frames.
 
     The keypoint detector and all geometry are in float32, in any precision.
     """
 
     def __init__(self, model: MCNet, precision: torch.dtype) -> None:
-        """Takes a model in float64 apart."""
+        """Take the parts of a model in float64, which is changed by it."""
         super().__init__()
         self.size_multiple, self.precision = model.size_multiple, precision
-        fold_norms(model)
+        fuse_norms(model)
         generator = model.generator
         self.detector = channels_last(model.detector.float())
         self.landmark_detector = None
         if model.landmark_detector is not None:
             self.landmark_detector = channels_last(model.landmark_detector.float())
-        self.motion = FastMotion(model.dense_motion, precision)
+        self.motion = FusedMotion(model.dense_motion, precision)
         self.encoder = channels_last(generator.encoder.to(precision))
         self.memory = None
         if generator.memory is not None:
-            self.memory = FastMemory(generator.memory, precision)
-            keep_halves_apart(generator.decoder, model.num_levels)
-        self.decoder = fast_decoder(generator.decoder, precision)
+            self.memory = FusedMemory(generator.memory, precision)
+            reorder_halves(generator.decoder, model.num_levels)
+        self.decoder = fuse_decoder(generator.decoder, precision)
         self.cuda_graph = CudaGraph(self.compute, warm_up=1)
 
     def detect(self, image: Tensor) -> Keypoints:
-        """(B, 3, H, W) in [0, 1] -> its keypoints.  Raises InputError for impossible sizes."""
+        """Detect the keypoints of (B, 3, H, W) in [0, 1].  Raises InputError for other sizes."""
         require_multiple(image, self.size_multiple)
         return detect(image, self.detector, self.landmark_detector)
 
     def encode(self, source: Tensor) -> FusedEncoded:
-        """(B, 3, H, W) in [0, 1] -> all that a driving frame does not change."""
+        """Encode a source (B, 3, H, W) in [0, 1]: all that a driving frame does not change."""
         keypoints = self.detect(source)
         small = self.motion.downsample(source)
         image = source.to(self.precision, memory_format=torch.channels_last)
@@ -100,7 +99,7 @@ class FusedMCNet(nn.Module):
         return FusedEncoded(source, keypoints, small, pyramid)
 
     def render(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
-        """The source moved to the driving keypoints (B, K, ...): (B, 3, H, W) in [0, 1], float32.
+        """Move the source to the driving keypoints (B, K, ...): (B, 3, H, W) in [0, 1], float32.
 
         One encoded source serves any number of driving frames.
         """
@@ -109,7 +108,7 @@ class FusedMCNet(nn.Module):
         return self.compute(encoded, driving)
 
     def compute(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
-        """What ``render`` returns."""
+        """Render without a CUDA graph."""
         deformation, occlusion = self.motion(encoded, driving)
         warped = [warp_visible(x, deformation, occlusion) for x in encoded.pyramid]
         if self.memory is not None:
@@ -119,8 +118,8 @@ class FusedMCNet(nn.Module):
         return self.decoder(warped, warped_source, occlusion)
 
 
-class FastMotion(nn.Module):
-    """The dense motion network: the shares of the motions and the occlusion in one convolution."""
+class FusedMotion(nn.Module):
+    """Dense motion, with the mask of the motions and the occlusion from one convolution."""
 
     def __init__(self, network: DenseMotionNetwork, precision: torch.dtype) -> None:
         super().__init__()
@@ -132,12 +131,12 @@ class FastMotion(nn.Module):
         self.mask_and_occlusion = convolution(weight, bias, precision)
 
     def forward(self, encoded: FusedEncoded, driving: Keypoints) -> tuple[Tensor, Tensor]:
-        """Deformation (B, h, w, 2) and occlusion (B, 1, h, w) in [0, 1], 1 = visible; float32."""
+        """Return deformation (B, h, w, 2) and occlusion (B, 1, h, w), 1 = visible, in float32."""
         small = expand(encoded.small, len(driving.positions))
         size = small.shape[-2:]
         motions = sparse_motions(encoded.keypoints, driving, size)  # (B, M, h, w, 2)
         heatmaps = motion_heatmaps(encoded.keypoints, driving, size, self.variance)
-        # The motions one below the other are one field, M h high.
+        # The motions are sampled as one field, M h high.
         candidates = sample(small, motions.flatten(1, 2), align_corners=False)
         candidates = candidates.unflatten(2, motions.shape[1:3]).transpose(1, 2)
         evidence = torch.cat([heatmaps[:, :, None], candidates], dim=2).flatten(1, 2)
@@ -148,25 +147,24 @@ class FastMotion(nn.Module):
         return deformation, occlusion
 
 
-class FastMemory(nn.Module):
-    """The memory compensation, with the projection P of the lacking half x composed into the rest.
+class FusedMemory(nn.Module):
+    """Memory compensation, with the projection P of the lacking half x composed into the rest.
 
         projected = P x + p
-        query = form(Q (P x + p) + q) = form(Q P x + ...)
+        query = attention.query(Q (P x + p) + q) = attention.query(Q P x + ...)
         difference = ReLU(D (projected - read)) = ReLU(D P x + ... - attention(D values))
         restore(difference + projected) = restore(difference) + (restore P) x + restore(p)
 
-    where the form is that of the attention.  So nothing of C channels is computed at every position
-    but query and difference; D and the temperature act on the S x S values and keys of the memory
-    instead.  Mean and projection change places, and all levels share the convolutions of the
-    memory.
+    So only query and difference have C channels at every position; D and the temperature act on the
+    S x S values and keys of the memory instead.  The mean is taken before the projection, and all
+    levels share the convolutions of the memory.
     """
 
     def __init__(self, network: MemoryCompensation, precision: torch.dtype) -> None:
         super().__init__()
         self.precision = precision
         self.levels = nn.ModuleList(
-            FastLevel(network, level, precision) for level in range(len(network.project))
+            FusedLevel(network, level, precision) for level in range(len(network.project))
         )
         self.project_mean = nn.ModuleList(map(as_linear, network.project))
         self.identity = network.identity.float()
@@ -191,7 +189,7 @@ class FastMemory(nn.Module):
     def forward(
         self, pyramid: list[Tensor], source_keypoints: Keypoints, driving_keypoints: Keypoints
     ) -> list[Tensor]:
-        """Warped features (B, 2 c, H, W), kept half first, whose other half is replaced."""
+        """Compensate warped features (B, 2 c, H, W), kept half first, in place."""
         batch, num_levels = len(pyramid[0]), len(pyramid)
         lacking = [warped.chunk(2, dim=1)[1] for warped in pyramid]
         means = [
@@ -208,7 +206,7 @@ class FastMemory(nn.Module):
         return pyramid
 
     def keys_and_values(self, pooled: Tensor, keypoints: Keypoints) -> tuple[Tensor, Tensor]:
-        """Mean projected features (L B, C) -> keys / t and D values, (L B, C, S, S) each."""
+        """Map mean projected features (L B, C) to keys / t and D values, (L B, C, S, S) each."""
         style = self.style(self.identity(pooled[..., None, None], keypoints))  # (L B, C)
         demodulation = torch.rsqrt(style.square() @ self.filter_energy.T + self.epsilon)
         style, demodulation = (x.to(self.precision)[..., None, None] for x in (style, demodulation))
@@ -224,8 +222,8 @@ class FastMemory(nn.Module):
         return keys / self.attention.temperature, self.difference(values)
 
 
-class FastLevel(nn.Module):
-    """What differs by level: the projection's compositions and the restoration."""
+class FusedLevel(nn.Module):
+    """Compensation at one level: the compositions with its projection, and its restoration."""
 
     def __init__(self, network: MemoryCompensation, level: int, precision: torch.dtype) -> None:
         super().__init__()
@@ -246,7 +244,7 @@ class FastLevel(nn.Module):
     def forward(
         self, lacking: Tensor, keys: Tensor, values: Tensor, driving_keypoints: Keypoints
     ) -> Tensor:
-        """(B, c, H, W), keys / t and D values (B, C, S, S) -> the rebuilt half, (B, c, H, W)."""
+        """Rebuild the lacking half (B, c, H, W) from keys / t and D values (B, C, S, S)."""
         query = self.attention.query(self.query(lacking), driving_keypoints)
         read = attend(query, keys, values)
         difference = self.difference(lacking).sub_(read).relu_()
@@ -256,10 +254,10 @@ class FastLevel(nn.Module):
         return self.norm(restored).relu_()
 
 
-def fast_decoder(decoder: Decoder, precision: torch.dtype) -> Decoder:
-    """A decoder with folded norms, whose kernels for doubled maps are made once.
+def fuse_decoder(decoder: Decoder, precision: torch.dtype) -> Decoder:
+    """Make the kernels of a decoder with fused norms for doubled maps once, in place.
 
-    It paints four neighbouring pixels at a time, unless it is very narrow.
+    Unless it is very narrow it paints four neighbouring pixels at a time.
     """
     decoder.up = nn.ModuleList(map(transposed, decoder.up))
     weight, bias = weight_and_bias(decoder.final)
@@ -270,18 +268,18 @@ def fast_decoder(decoder: Decoder, precision: torch.dtype) -> Decoder:
     decoder.to(precision)
     for block in decoder.modules():
         if isinstance(block, ResidualBlock):
-            block.norm1.float()  # statistics are in float32 whatever they normalise
+            block.norm1.float()  # statistics stay in float32
     return channels_last(decoder)
 
 
 def halves_apart(feature: Tensor) -> Tensor:
-    """Even channels of (B, C, H, W), which are kept, then odd ones, which are rebuilt."""
+    """Order channels of (B, C, H, W): the even ones, which are kept, then the odd ones."""
     ordered = feature[:, halves_order(feature.shape[1])]
     return ordered.contiguous(memory_format=torch.channels_last)
 
 
 def transposed(block: nn.Module) -> nn.Sequential:
-    """An up block, its norm folded, as one transposed convolution."""
+    """Turn an up block with a fused norm into one transposed convolution."""
     assert isinstance(block, UpBlock)
     weight, bias = weight_and_bias(block.conv)
     channels = block.conv.in_channels, block.conv.out_channels
@@ -290,8 +288,8 @@ def transposed(block: nn.Module) -> nn.Sequential:
     return nn.Sequential(conv, nn.ReLU(inplace=True))
 
 
-def keep_halves_apart(decoder: Decoder, num_levels: int) -> None:
-    """Let a decoder take its coarsest levels with the kept half first, instead of every second."""
+def reorder_halves(decoder: Decoder, num_levels: int) -> None:
+    """Let a decoder take its coarsest levels with the kept half of the channels first."""
     below = 0  # channels that come from the level below; the level's own follow
     stages = list(zip(decoder.residual, decoder.up, strict=True))
     for stage, up in stages[:num_levels]:
@@ -313,7 +311,7 @@ def convolution(
     padding: int | None = None,
     stride: int = 1,
 ) -> nn.Conv2d:
-    """A convolution with these weights; without a ``padding`` it keeps the size of its input."""
+    """Make a convolution of these weights; without a ``padding`` it keeps the size of its input."""
     out_channels, in_channels, size, _ = weight.shape
     padding = size // 2 if padding is None else padding
     conv = nn.Conv2d(in_channels, out_channels, size, stride, padding, bias=bias is not None)
@@ -323,26 +321,18 @@ def convolution(
 
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    """A linear layer with these weights, in float32."""
+    """Make a linear layer of these weights, in float32."""
     layer = nn.Linear(weight.shape[1], weight.shape[0])
     layer.weight, layer.bias = (constant(x, torch.float32) for x in (weight, bias))
     return layer
 
 
 def as_linear(conv: nn.Module) -> nn.Linear:
-    """A 1 x 1 convolution of means."""
+    """Turn a 1 x 1 convolution into a linear layer, for spatial means."""
     weight, bias = weight_and_bias(conv)
     return linear(weight[:, :, 0, 0], bias)
 
 
 def constant(values: Tensor, precision: torch.dtype) -> nn.Parameter:
-    """Values that move with the module from device to device."""
+    """Make a frozen parameter, which moves with its module from device to device."""
     return nn.Parameter(values.to(precision).contiguous(), requires_grad=False)
-
-
-def channels_last(network: Network) -> Network:
-    """``network`` with the kernels of its convolutions laid out channels last."""
-    for parameter in network.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network

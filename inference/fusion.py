@@ -1,7 +1,7 @@
-"""Exact algebra on trained weights: fewer and cheaper layers that compute the same.
+"""Exact algebra on trained weights: layers are fused into fewer and cheaper ones.
 
 The fused network (``inference.fused_network``) is made with it, from weights in float64.  C input
-channels, O output channels.
+channels, O output channels, kernels of k x k.
 """
 
 import torch
@@ -11,10 +11,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from modules.blocks import ResidualBlock, SameBlock
 
 
-def fold_norms(network: nn.Module) -> None:
-    """Batch norms in eval mode that follow a convolution become part of it, in place.
+def fuse_norms(network: nn.Module) -> None:
+    """Fuse batch norms in eval mode into the convolutions before them, in place.
 
-    Those that open a residual block stay: the block's input is needed without them too.
+    The first norm of a residual block stays: the block's input is needed without it too.
     """
     for module in network.modules():
         if isinstance(module, SameBlock) and isinstance(module.norm, nn.BatchNorm2d):
@@ -26,21 +26,22 @@ def fold_norms(network: nn.Module) -> None:
 
 
 def weight_and_bias(conv: nn.Module) -> tuple[Tensor, Tensor]:
-    """Of a convolution that has both."""
+    """Return the weight (O, C, k, k) and the bias (O,) of a convolution that has both."""
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None
     return conv.weight, conv.bias
 
 
 def compose(after: Tensor, before: Tensor) -> Tensor:
-    """The kernel (O, C, k, k) of first ``before`` (M, C, 1, 1) and then ``after`` (O, M, k, k)."""
+    """Compose two kernels, ``before`` (M, C, 1, 1) and ``after`` (O, M, k, k): (O, C, k, k)."""
     return torch.einsum("omuv,mc->ocuv", after, before[:, :, 0, 0])
 
 
 def kernel_at_four(kernel: Tensor) -> Tensor:
-    """``kernel`` (O, C, k, k) at four neighbouring pixels: (O 4, C, k + 1, k + 1) with stride 2.
+    """Apply a kernel (O, C, k, k) at four pixels at once: (4 O, C, k + 1, k + 1) with stride 2.
 
-    In the order of ``pixel_shuffle``.  Where O is small, more output channels keep vectors full.
+    Output channels are in the order of ``pixel_shuffle``.  Where O is small, more of them fill the
+    vector registers.
     """
     channels_out, channels_in, height, width = kernel.shape
     kernels = kernel.new_zeros(channels_out, 2, 2, channels_in, height + 1, width + 1)
@@ -51,7 +52,7 @@ def kernel_at_four(kernel: Tensor) -> Tensor:
 
 
 def halves_order(channels: int) -> Tensor:
-    """The order that puts even channels first and then odd ones."""
+    """Order channels so that the even ones come first: their indices, (channels,)."""
     return torch.arange(channels).view(-1, 2).T.flatten()
 
 

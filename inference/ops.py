@@ -1,8 +1,8 @@
-"""Operations of the fast form that a processor and a GPU do best in different ways.
+"""Operations of the fused network that a CPU and a GPU compute best in different ways.
 
-On a processor convolutions are faster than matrix products (in PyTorch, on channels-last features),
-and what fits into the cache is faster than what is computed in one piece.  On a GPU the fewest and
-largest matrix products win.
+On a CPU convolutions are faster than matrix products (in PyTorch, on channels-last features), and
+pieces that fit into the cache are faster than the whole at once.  On a GPU the fewest and largest
+matrix products win.
 
 B samples, C channels, H x W positions of a level, S x S positions of the memory.
 """
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from modules.geometry import resize
 
-ATTENTION_QUERIES = 2**11  # at once on a processor: their logits stay in its cache
+ATTENTION_QUERIES = 2**11  # at once on a CPU: their logits stay in its cache
 
 
 def warp_visible(feature: Tensor, deformation: Tensor, occlusion: Tensor) -> Tensor:
-    """``feature`` (1 or B, C, H, W) deformed by (B, h, w, 2) and darkened by (B, 1, h, w).
+    """Warp a feature (1 or B, C, H, W) by (B, h, w, 2), times the occlusion (B, 1, h, w).
 
-    What the generator's ``warp_visible`` gives.  A position is a row of C channels in a table; the
-    result is a sum of four neighbouring rows, weighted by their shares and by the occlusion.
+    Equals ``modules.generator.warp_visible``.  A position is a row of C channels in a table; the
+    result is a sum of four neighbouring rows, weighted bilinearly and by the occlusion.
     """
     channels, height, width = feature.shape[1:]
     x, y = resize(deformation.permute(0, 3, 1, 2), (height, width)).unbind(dim=1)  # (B, H, W)
@@ -43,9 +43,9 @@ def warp_visible(feature: Tensor, deformation: Tensor, occlusion: Tensor) -> Ten
 
 
 def neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
-    """The pixels of a line before and after each position, in pixels, with their shares of it.
+    """Find the pixels before and after each position on a line, with their bilinear weights.
 
-    Beyond the ends of the line a share is zero.
+    Positions are in pixels.  Beyond the ends of the line a weight is zero.
     """
     first = position.floor()
     share = position - first
@@ -58,9 +58,9 @@ def neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """``softmax(query keys) values``, for (B, C, H, W) and the memory's (B, C, S, S): (B, C, H, W).
+    """Attend to the memory, ``softmax(query keys) values``, without a temperature: (B, C, H, W).
 
-    Logits are not divided by anything.
+    The query is (B, C, H, W), keys and values are (B, C, S, S).
     """
     if query.device.type == "cpu":
         return attend_by_convolutions(query, keys, values)
@@ -68,14 +68,14 @@ def attend(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def attend_by_products(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """For all samples at once; heads of several hundred channels are too wide for fused kernels."""
+    """Attend in all samples at once; several hundred channels are too many for fused kernels."""
     q, k, v = (x.flatten(2).mT for x in (query, keys, values))  # (B, positions, C)
     found = (q @ k.mT).softmax(dim=-1) @ v
     return found.mT.unflatten(2, query.shape[2:])
 
 
 def attend_by_convolutions(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """As 1 x 1 convolutions with keys and values for kernels, a few rows of queries at once."""
+    """Attend by 1 x 1 convolutions whose kernels are keys and values, a few rows at once."""
     found = torch.empty_like(query)
     rows = max(ATTENTION_QUERIES // query.shape[3], 1)
     for one, key, value, out in zip(query.split(1), keys, values, found.split(1), strict=True):
@@ -88,9 +88,9 @@ def attend_by_convolutions(query: Tensor, keys: Tensor, values: Tensor) -> Tenso
 
 
 def convolve_each(x: Tensor, kernels: Tensor, biases: Tensor) -> Tensor:
-    """Each of (B, C, S, S) by a 3 x 3 kernel of its own, (B, O, 3, 3, C), and a bias, (B, O).
+    """Convolve each of (B, C, S, S) with its own kernel (B, O, 3, 3, C) and bias (B, O).
 
-    A grouped convolution would be slow on either device.
+    Returns (B, O, S, S).  A grouped convolution would be slow on either device.
     """
     if x.device.type == "cpu":
         return convolve_one_by_one(x, kernels, biases)
@@ -98,12 +98,13 @@ def convolve_each(x: Tensor, kernels: Tensor, biases: Tensor) -> Tensor:
 
 
 def convolve_one_by_one(x: Tensor, kernels: Tensor, biases: Tensor) -> Tensor:
+    """Convolve one sample after the other."""
     samples = zip(x.split(1), kernels.permute(0, 1, 4, 2, 3), biases, strict=True)
     return torch.cat([F.conv2d(one, kernel, bias, padding=1) for one, kernel, bias in samples])
 
 
 def convolve_by_products(x: Tensor, kernels: Tensor, biases: Tensor) -> Tensor:
-    """One product for a sample: of its kernel and of what the kernel sees at every position."""
+    """Convolve by one matrix product a sample: its kernel times the patches at all positions."""
     height, width = x.shape[2:]
     padded = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)  # (B, S + 2, S + 2, C)
     shifted = [padded[:, u : u + height, v : v + width] for u in range(3) for v in range(3)]

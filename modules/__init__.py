@@ -1,1 +1,1 @@
-"""The network of MCNet, one file for each box of the paper's figure, and its losses."""
+"""The network of MCNet, one file for each box of the paper's figure."""

@@ -1,7 +1,7 @@
-"""Attention of a level's positions over the slots of the memory: the published form, and another.
+"""Attention of a level's positions over the slots of the memory: as published, and located.
 
-In the published form queries and keys are ReLUs, whose products are all positive: one slot can win
-everywhere, and a trained network may read nothing else.  The located form knows where on the
+In the published form queries and keys are ReLUs, whose products are never negative: one slot can
+win everywhere, and a trained network may read nothing else.  Located attention knows where on the
 driving face a position lies, also where the source shows nothing, and compares directions.
 B samples, C channels, H x W positions of a level, S x S slots of the memory.
 """
@@ -16,13 +16,11 @@ from modules.geometry import Keypoints, full_precision, gaussian_maps
 
 LANDMARK_VARIANCE = 0.0025  # of a landmark's Gaussian: landmarks stand closer than keypoints do
 SMALLEST_NORM = 1e-6
-
-
 SMALLEST_SHARE = 1e-8  # of a slot: the slope of the entropy is infinite at 0
 
 
 class Reading(NamedTuple):
-    """What a level reads, and how its attention is spread over the slots."""
+    """The result of reading the memory at a level, and how attention is spread over the slots."""
 
     read: Tensor  # (B, C, H, W), the values weighted by the attention
     usage: Tensor  # (B, S S), the share of each slot, mean over the positions; sums to 1
@@ -30,7 +28,7 @@ class Reading(NamedTuple):
 
 
 class Attention(nn.Module, ABC):
-    """Queries, keys and values of a form, and what attention reads by them."""
+    """One form of attention: how queries, keys and values are made from convolved features."""
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
@@ -38,18 +36,19 @@ class Attention(nn.Module, ABC):
 
     @abstractmethod
     def query(self, feature: Tensor, driving_keypoints: Keypoints) -> Tensor:
-        """A convolved feature (B, C, H, W), which may be overwritten -> queries of that shape."""
+        """Make queries (B, C, H, W) from a convolved feature, which may be overwritten."""
 
     @abstractmethod
     def keys_and_values(self, convolved: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 2 C, S, S), which may be overwritten -> keys and values, (B, C, S, S) each."""
+        """Make keys and values (B, C, S, S) from (B, 2 C, S, S), which may be overwritten."""
 
     def forward(self, query: Tensor, keys: Tensor, values: Tensor) -> Reading:
+        """Read the memory, keys and values (B, C, S, S), by a query (B, C, H, W)."""
         return read_memory(query, keys, values, self.temperature)
 
 
 class DotAttention(Attention):
-    """The published form: products of what is not negative."""
+    """Published attention: products of ReLUs."""
 
     def query(self, feature: Tensor, driving_keypoints: Keypoints) -> Tensor:
         return feature.relu_()
@@ -60,14 +59,14 @@ class DotAttention(Attention):
 
 
 class LocatedAttention(Attention):
-    """Cosines of keys with queries that know their place on the driving face.
+    """Located attention: cosines of keys with queries that know their place on the driving face.
 
     A query is the direction of the feature plus a projection of the Gaussians of the driving
-    keypoints and landmarks.  Keys are centred over the slots, so that no direction suits them all.
+    keypoints and landmarks.  Keys are centred over the slots, so that no direction fits them all.
     """
 
     def __init__(self, channels: int, num_points: int, scale: float) -> None:
-        """``num_points`` keypoints and landmarks; ``scale`` multiplies the cosines."""
+        """Take ``num_points`` keypoints and landmarks; ``scale`` multiplies the cosines."""
         super().__init__(temperature=1 / scale)
         self.place = nn.Conv2d(num_points, channels, kernel_size=1, bias=False)
 
@@ -81,7 +80,7 @@ class LocatedAttention(Attention):
 
 
 def place_maps(keypoints: Keypoints, size: tuple[int, ...]) -> Tensor:
-    """Gaussians of the keypoints, then of the landmarks: (B, K + L, H, W), float32."""
+    """Draw Gaussians of the keypoints, then of the landmarks: (B, K + L, H, W), float32."""
     with full_precision(keypoints.positions):
         maps = [
             gaussian_maps(keypoints.positions, size),
@@ -91,14 +90,17 @@ def place_maps(keypoints: Keypoints, size: tuple[int, ...]) -> Tensor:
 
 
 def direction(x: Tensor) -> Tensor:
-    """``x`` (B, C, ...) with a norm of 1 over the channels, taken in at least float32."""
+    """Normalise ``x`` (B, C, ...) to length 1 over the channels, in at least float32."""
     dtype = torch.promote_types(x.dtype, torch.float32)
     norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=dtype)
     return x / norm.clamp_min(SMALLEST_NORM).to(x.dtype)
 
 
 def read_memory(query: Tensor, keys: Tensor, values: Tensor, temperature: float) -> Reading:
-    """Attention of every position of a level over all slots: ``softmax(q . k / temperature)``."""
+    """Attend from every position to all slots, ``softmax(q . k / temperature)``.
+
+    The query is (B, C, H, W), keys and values are (B, C, S, S).
+    """
     q, k, v = (x.flatten(2).mT for x in (query / temperature, keys, values))  # (B, positions, C)
     attention = (q @ k.mT).softmax(dim=-1)  # (B, H W, S S)
     read = (attention @ v).mT.unflatten(2, query.shape[2:])
@@ -109,6 +111,6 @@ def read_memory(query: Tensor, keys: Tensor, values: Tensor, temperature: float)
 
 
 def usage_entropy(usage: Tensor) -> Tensor:
-    """The entropy, in nats, of the slots' shares (B, S S) averaged over the batch: a scalar."""
+    """Compute the entropy, in nats, of the slots' shares (B, S S) averaged over the batch."""
     shares = usage.mean(dim=0).clamp_min(SMALLEST_SHARE)
     return torch.special.entr(shares).sum()

@@ -1,4 +1,4 @@
-"""The convolution blocks that the networks are made of (FOMM, supplementary material).
+"""Convolution blocks of the networks (FOMM, supplementary material).
 
 All convolutions have biases and keep the size of their input.  B samples, C channels, H x W.
 """
@@ -24,31 +24,32 @@ class SameBlock(nn.Module):
 
 
 class DownBlock(SameBlock):
-    """A same block, then a 2 x 2 average pool; the last row of an odd side stands alone."""
+    """A same block, then a 2 x 2 average pool; the last row of an odd side is pooled alone."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(super().forward(x), kernel_size=2, ceil_mode=True)
 
 
 class UpBlock(SameBlock):
-    """Nearest neighbours doubled, then a same block."""
+    """Nearest-neighbour upsampling by 2, then a same block."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(convolve_doubled(x, self.conv)))
 
 
 def convolve_doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """A 3 x 3 convolution of nearest neighbours doubled: (B, C, H, W) -> (B, C', 2 H, 2 W)."""
+    """Upsample by 2 to nearest neighbours and convolve 3 x 3: (B, C', 2 H, 2 W)."""
     if x[0, 0].numel() < MANY_POSITIONS:
         return conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
     return F.conv_transpose2d(x, doubled_kernel(conv.weight), conv.bias, stride=2, padding=1)
 
 
 def doubled_kernel(kernel: Tensor) -> Tensor:
-    """What does the same without doubling: (C', C, 3, 3) -> (C, C', 4, 4), transposed, stride 2.
+    """Sum a kernel for doubled maps (C', C, 3, 3) into one of a transposed convolution.
 
-    A kernel sees 2 x 2 different pixels of a doubled map at a time.  So does a transposed
-    convolution whose kernel adds up the taps that meet the same pixel, in 4/9 of the arithmetic.
+    Returns (C, C', 4, 4), to be used with stride 2 and padding 1.  A kernel sees 2 x 2 different
+    pixels of a doubled map at a time; so does a transposed convolution whose kernel sums the taps
+    that meet the same pixel, with 4/9 of the multiplications.
     """
     taps = kernel.flip(2, 3)
     summed = F.avg_pool2d(taps, kernel_size=2, stride=1, padding=1, divisor_override=1)
@@ -71,10 +72,10 @@ class ResidualBlock(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """An encoder and a decoder of ``depth`` halvings that see each other at every size.
+    """An encoder and a decoder of ``depth`` halvings with a skip connection at every size.
 
-    Level i has ``min(max_width, width * 2**i)`` channels.  Any size goes: an odd side is rounded up
-    on the way down and cropped on the way up.
+    Level i has ``min(max_width, width * 2**i)`` channels.  Any size is possible: an odd side is
+    rounded up on the way down and cropped on the way up.
     """
 
     def __init__(self, in_channels: int, width: int, depth: int, max_width: int) -> None:
@@ -91,7 +92,7 @@ class Hourglass(nn.Module):
         self.out_channels = width + in_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, width + C, H, W)."""
+        """Map (B, C, H, W) to (B, width + C, H, W)."""
         skipped = []
         for down in self.down:
             skipped.append(x)

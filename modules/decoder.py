@@ -8,7 +8,7 @@ from modules.geometry import at_least_float32, resize
 
 
 class Decoder(nn.Module):
-    """Features of ``widths`` channels, finest first -> image."""
+    """A U-Net decoder of features of ``widths`` channels, finest first, to an image."""
 
     def __init__(self, widths: list[int], residual_blocks: int) -> None:
         super().__init__()
@@ -23,10 +23,10 @@ class Decoder(nn.Module):
         self.final: nn.Module = nn.Conv2d(widths[0], 3, kernel_size=7, padding=3)
 
     def forward(self, pyramid: list[Tensor], warped_source: Tensor, occlusion: Tensor) -> Tensor:
-        """Warped (and compensated) features, finest first; (B, 3, H, W); (B, 1, h, w), 1 = visible.
+        """Decode warped features, finest first, with the warped source (B, 3, H, W): (B, 3, H, W).
 
-        What is visible comes from the source: at the finest level its feature takes the decoder's
-        place there, and in the end its pixels do.
+        The occlusion map is (B, 1, h, w), 1 = visible.  Visible places come from the source: at the
+        finest level its feature replaces the decoder's, and in the end its pixels do.
         """
         finest, *coarser = pyramid
         visible = resize(occlusion, warped_source.shape[-2:])

@@ -1,9 +1,9 @@
-"""Dense motion: from two sets of keypoints to where every driving pixel lies in the source.
+"""Dense motion: where every driving pixel lies in the source, from two sets of keypoints.
 
 Each keypoint's local affine frame proposes a motion of the whole plane; a network decides, for
 every pixel, which proposal to trust, and which pixels of the driving frame the source cannot show
-(FOMM, combining local motions).  A network with facial landmarks has one motion more, the spline
-through them, which knows where lids and lips are (not in the paper).  B samples, K keypoints, M
+(FOMM, combining local motions).  With facial landmarks there is one more motion, the spline through
+them, which knows where lids and lips are (not in the paper).  B samples, K keypoints, M
 motions (K + 1, or K + 2 with landmarks), H x W pixels of the downsampled source.
 """
 
@@ -30,7 +30,7 @@ from modules.thin_plate_spline import spline_motion
 from utils.section import Section
 
 HEATMAP_AND_CANDIDATE = 1 + 3  # channels of evidence for each motion
-SPLINE_LOGIT = 6.0  # of the spline's share at first: on the landmarks, and less it far from them
+SPLINE_LOGIT = 6.0  # of the spline at first: + on the landmarks, - far from them
 
 
 class DenseMotionConfig(Section):
@@ -46,7 +46,7 @@ class DenseMotionConfig(Section):
 
 
 class DenseMotion(NamedTuple):
-    """How the source must move to look like the driving frame."""
+    """The motion by which the source looks like the driving frame."""
 
     deformation: Tensor  # (B, H, W, 2): for a driving pixel, where to look in the source
     occlusion: Tensor  # (B, 1, H, W) in [0, 1], 1 = visible in the source
@@ -55,7 +55,7 @@ class DenseMotion(NamedTuple):
 
 
 def sparse_motions(source: Keypoints, driving: Keypoints, size: tuple[int, ...]) -> Tensor:
-    """Motion of the plane seen from each keypoint, background first (FOMM, Eq. 4).
+    """Compute the motion of the plane seen from each keypoint, background first (FOMM, Eq. 4).
 
         T_0(z) = z,    T_k(z) = p_k^S + J_k^S (J_k^D)^-1 (z - p_k^D)
 
@@ -77,9 +77,10 @@ def sparse_motions(source: Keypoints, driving: Keypoints, size: tuple[int, ...])
 def motion_heatmaps(
     source: Keypoints, driving: Keypoints, size: tuple[int, ...], variance: float
 ) -> Tensor:
-    """Where each motion happens: the Gaussian of the driving keypoint less the source's.
+    """Show where each motion happens: the driving keypoint's Gaussian minus the source's.
 
-    (B, M, H, W), zero for the background.  The spline has a face where the driving landmarks are.
+    Returns (B, M, H, W), zero for the background.  The map of the spline is the maximum of the
+    Gaussians of the driving landmarks.
     """
     moved = gaussian_maps(driving.positions, size, variance) - gaussian_maps(
         source.positions, size, variance
@@ -92,7 +93,7 @@ def motion_heatmaps(
 
 
 class DenseMotionNetwork(nn.Module):
-    """Source image and two sets of keypoints -> ``DenseMotion``."""
+    """Dense motion network: maps a source image and two sets of keypoints to ``DenseMotion``."""
 
     def __init__(self, config: DenseMotionConfig, num_kp: int, landmarks: bool = False) -> None:
         super().__init__()
@@ -106,13 +107,13 @@ class DenseMotionNetwork(nn.Module):
         self.mask = nn.Conv2d(features, num_motions, kernel_size=7, padding=3)
         self.occlusion = nn.Conv2d(features, 1, kernel_size=7, padding=3)
         if landmarks:
-            self.begin_with_spline()
+            self.init_spline()
 
     @torch.no_grad()
-    def begin_with_spline(self) -> None:
-        """Let the spline hold on the face, and nothing else depend on it, before any training.
+    def init_spline(self) -> None:
+        """Initialise so that the spline moves the face, and no other output depends on it.
 
-        A network that was trained without landmarks grows in this way.
+        A network that was trained without landmarks can so go on with them.
         """
         down = self.hourglass.down[0]
         assert isinstance(down, DownBlock)
@@ -124,7 +125,7 @@ class DenseMotionNetwork(nn.Module):
         self.mask.bias[-1] = -SPLINE_LOGIT
 
     def forward(self, source: Tensor, source_kp: Keypoints, driving_kp: Keypoints) -> DenseMotion:
-        """(B, 3, H', W') in [0, 1] and its keypoints, the driving frame's keypoints."""
+        """Move a source (B, 3, H', W') in [0, 1] with its keypoints to the driving keypoints."""
         source = self.downsample(source)
         size = source.shape[-2:]
         with full_precision(source):

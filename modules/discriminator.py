@@ -1,4 +1,4 @@
-"""The patch discriminator, told where the driving keypoints are (FOMM, supplementary material)."""
+"""The patch discriminator, which also sees the driving keypoints (FOMM, supplementary material)."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from utils.section import Section
 
 
 class DiscriminatorConfig(Section):
-    """Section ``discriminator``."""
+    """Section ``discriminator``: its widths and depth."""
 
     width: PositiveInt = 64  # channels of the first block, doubled by every further one
     max_width: PositiveInt = 512
@@ -23,14 +23,14 @@ class DiscriminatorConfig(Section):
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What the discriminator sees in a batch of images."""
+    """Features and logits of the discriminator for a batch of images."""
 
     features: list[Tensor]  # each block's output, (B, C_i, h_i, w_i)
     logits: Tensor  # (B, 1, h, w), 1 = real, 0 = generated
 
 
 class Discriminator(nn.Module):
-    """Image and keypoints -> ``DiscriminatorOutput``."""
+    """Patch discriminator of images, conditioned on keypoints."""
 
     def __init__(self, config: DiscriminatorConfig, num_kp: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Discriminator(nn.Module):
         self.logits = nn.Conv2d(widths[-1], 1, kernel_size=1)
 
     def forward(self, image: Tensor, positions: Tensor) -> DiscriminatorOutput:
-        """(B, 3, H, W) in [0, 1] and keypoint positions (B, K, 2) in [-1, 1]."""
+        """Judge (B, 3, H, W) in [0, 1] with keypoint positions (B, K, 2) in [-1, 1]."""
         heatmaps = gaussian_maps(positions, image.shape[-2:], self.variance).to(image.dtype)
         x = torch.cat([image, heatmaps], dim=1)
         features = []

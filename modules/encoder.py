@@ -6,7 +6,7 @@ from modules.blocks import DownBlock, SameBlock
 
 
 class Encoder(nn.Module):
-    """Image -> features of ``widths`` channels, each level half the size of the one before."""
+    """Encoder of an image to features of ``widths`` channels, each level half as large."""
 
     def __init__(self, widths: list[int]) -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, source: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in [0, 1] -> the pyramid, finest first: (B, widths[i], H / 2^i, W / 2^i)."""
+        """Encode (B, 3, H, W) in [0, 1], finest level first: (B, widths[i], H / 2^i, W / 2^i)."""
         pyramid = [self.first(source)]
         for down in self.down:
             pyramid.append(down(pyramid[-1]))

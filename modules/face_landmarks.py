@@ -1,4 +1,4 @@
-"""The 68 landmarks of a face (iBUG order), and the four expressions that are measured by them.
+"""The 68 landmarks of a face (iBUG order), and four expressions measured by them.
 
 Points are (x, y) in any unit that is the same along both axes; shapes use B faces.
 """
@@ -19,7 +19,7 @@ PARTS = {
     "mouth": range(48, 68),
 }
 
-# Which landmark of a face takes the place of each one where the picture is mirrored.
+# The landmark that takes the place of each one in the mirrored picture
 MIRRORED = (
     *reversed(range(17)),  # jaw
     *reversed(range(17, 27)),  # brows
@@ -36,7 +36,7 @@ UPPER_LIDS: tuple[Group, Group] = ((37, 38), (43, 44))
 LOWER_LIDS: tuple[Group, Group] = ((40, 41), (46, 47))
 BROWS: tuple[Group, Group] = ((19,), (24,))
 
-# Pairs of an upper and a lower landmark, between which something opens or rises.
+# Pairs of an upper and a lower landmark whose distance tells how far something is open or raised
 OPENINGS = (
     *((61, 67), (62, 66), (63, 65)),  # inner lips
     *((51, 57), (50, 58), (52, 56)),  # outer lips
@@ -46,7 +46,7 @@ OPENINGS = (
 
 
 class Expressions(NamedTuple):
-    """What a face does, free of its size and of its rotation in the picture, (B,) each.
+    """The expressions of faces, independent of their size and rotation in the picture, (B,) each.
 
     In units of the distance between the outer corners of the eyes.
     """
@@ -57,7 +57,7 @@ class Expressions(NamedTuple):
     brows: Tensor  # height over the upper lids, the mean of both
 
 
-# The distances whose mean is an expression, each between the means of two groups of landmarks.
+# Each expression is the mean of distances between the means of two groups of landmarks
 DISTANCES: dict[str, list[tuple[Group, Group]]] = {
     "mouth": [((62,), (66,))],
     "width": [((48,), (54,))],

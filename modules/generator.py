@@ -17,11 +17,11 @@ from modules.memory_compensation import (
 )
 from utils.section import Section
 
-VISIBLE_BLOCKS = 8  # on a side, of the occlusion map: which of them training hides at random
+VISIBLE_BLOCKS = 8  # on a side of the occlusion map: training hides some of them at random
 
 
 class GeneratorConfig(Section):
-    """Section ``model.generator``."""
+    """Section ``model.generator``: widths and depth of encoder and decoder."""
 
     width: PositiveInt = 64  # channels at full size, doubled at every halving
     max_width: PositiveInt = 512
@@ -39,7 +39,7 @@ class Rendered(NamedTuple):
 
 
 class Generator(nn.Module):
-    """The four phases of a frame; ``memory`` None leaves the compensation out."""
+    """Generator: encodes, warps, compensates from the memory (unless it is None) and decodes."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class Generator(nn.Module):
         self.decoder = Decoder(widths, config.residual_blocks)
 
     def encode(self, source: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in [0, 1] -> its feature pyramid, finest first."""
+        """Encode (B, 3, H, W) in [0, 1] as a feature pyramid, finest level first."""
         return self.encoder(source)
 
     def memory_features(self, image: Tensor) -> list[Tensor]:
-        """A picture (B, 3, H, W) as the levels that read the memory query it: (B, C, H, W) each."""
+        """Project a picture (B, 3, H, W) at the levels that read the memory: (B, C, H, W) each."""
         assert self.memory is not None
         _, read = split_pyramid(self.encode(image), len(self.memory.project))
         return self.memory.projected(read)
@@ -77,7 +77,7 @@ class Generator(nn.Module):
         *,
         noise: Tensor | None = None,
     ) -> Rendered:
-        """Move an encoded source: warp its pyramid, compensate it, decode it."""
+        """Move an encoded source (B, 3, H, W): warp its pyramid, compensate it, decode it."""
         warped = [warp_visible(feature, motion) for feature in pyramid]
         compensations: list[Compensation] = []
         if self.memory is not None:
@@ -90,6 +90,6 @@ class Generator(nn.Module):
 
 
 def warp_visible(feature: Tensor, motion: DenseMotion) -> Tensor:
-    """``feature`` (B, C, H, W) deformed, and darkened where the source cannot show it."""
+    """Warp a feature (B, C, H, W), and multiply it by the occlusion map: the one use of it here."""
     visible = resize(motion.occlusion, feature.shape[-2:]).to(feature.dtype)
     return warp(feature, motion.deformation) * visible

@@ -1,9 +1,9 @@
-"""Coordinates, keypoints and warping: the plane geometry that the networks share.
+"""Plane geometry that the networks share: coordinates, keypoints and warping.
 
-Coordinates are ``(x, y)``, x to the right, both in [-1, 1]; pixel ``i`` of ``n`` stands at
-``2 i / (n - 1) - 1``, so that the corner pixels stand at the ends.  Shapes use B samples,
-K keypoints, C channels, H x W pixels.  Coordinates, Gaussians and sampling are in float32, also
-under autocast: half a pixel is less than bfloat16 can tell apart near the border of a picture.
+Coordinates are ``(x, y)``, x to the right, both in [-1, 1]; pixel ``i`` of ``n`` is at
+``2 i / (n - 1) - 1``, so that the corner pixels are at the ends.  Shapes use B samples, K
+keypoints, C channels, H x W pixels.  Coordinates, Gaussians and sampling are in float32, also under
+autocast: near the border of a picture bfloat16 cannot resolve half a pixel.
 """
 
 from contextlib import AbstractContextManager
@@ -17,7 +17,7 @@ KEYPOINT_VARIANCE = 0.01  # of the Gaussian that stands for a keypoint (FOMM)
 
 
 class Keypoints(NamedTuple):
-    """Keypoints of a batch of frames, with the local affine frame at each; and facial landmarks."""
+    """Keypoints of a batch of frames with the local affine frame at each, and facial landmarks."""
 
     positions: Tensor  # (B, K, 2), (x, y) in [-1, 1]
     jacobians: Tensor  # (B, K, 2, 2)
@@ -25,19 +25,19 @@ class Keypoints(NamedTuple):
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[None]:
-    """Autocast off, on ``like``'s device: matrix products inside keep the type of their inputs."""
+    """Turn autocast off on ``like``'s device: matrix products keep the type of their inputs."""
     return torch.autocast(like.device.type, enabled=False)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """``x`` in float32, or in float64 where it is."""
+    """Convert to float32, unless ``x`` is float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def coordinate_grid(size: tuple[int, ...], like: Tensor) -> Tensor:
-    """The coordinates of every pixel of a map of ``size`` (H, W): (H, W, 2), on ``like``'s device.
+    """List the coordinates of every pixel of a map of ``size`` (H, W): (H, W, 2).
 
-    Float32, or float64 where ``like`` is.
+    On the device of ``like``; float32, or float64 where ``like`` is.
     """
     y, x = (axis(n, like) for n in size)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
@@ -52,7 +52,7 @@ def axis(num: int, like: Tensor) -> Tensor:
 def gaussian_maps(
     positions: Tensor, size: tuple[int, ...], variance: float = KEYPOINT_VARIANCE
 ) -> Tensor:
-    """A Gaussian of peak 1 around every keypoint, ``exp(-|z - p|^2 / (2 v))``: (B, K, H, W).
+    """Draw a Gaussian of peak 1 at every keypoint, ``exp(-|z - p|^2 / (2 v))``: (B, K, H, W).
 
     Computed as the product of a Gaussian over the columns and one over the rows.
     """
@@ -64,7 +64,7 @@ def gaussian_maps(
 
 
 def inverse_2x2(matrices: Tensor) -> Tensor:
-    """The inverses of (..., 2, 2) matrices, in closed form and in at least float32."""
+    """Invert (..., 2, 2) matrices, in closed form and in at least float32."""
     a, b, c, d = at_least_float32(matrices).flatten(-2).unbind(-1)
     adjugate = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2))
     return adjugate / (a * d - b * c)[..., None, None]
@@ -77,9 +77,9 @@ def sample(
     align_corners: bool,
     padding: Literal["zeros", "reflection"] = "zeros",
 ) -> Tensor:
-    """``image`` (B, C, H, W) looked up at every source coordinate of ``field`` (B, h, w, 2).
+    """Sample an image (B, C, H, W) at the coordinates of ``field`` (B, h, w, 2): (B, C, h, w).
 
-    Bilinear; (B, C, h, w) in the type and memory layout of ``image``.
+    Bilinear; the result has the type and memory layout of ``image``.
     """
     dtype = torch.promote_types(image.dtype, torch.float32)
     with full_precision(image):
@@ -94,7 +94,7 @@ def sample(
 
 
 class LayoutOfGradient(torch.autograd.Function):
-    """The same image, whose gradient takes its memory layout: it comes channels first otherwise."""
+    """Identity whose gradient has the memory layout of its input, not channels first."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor) -> Tensor:
@@ -107,30 +107,30 @@ class LayoutOfGradient(torch.autograd.Function):
 
 
 def memory_layout(image: Tensor) -> torch.memory_format:
-    """Of (B, C, H, W): channels last, where it is laid out so, or else channels first."""
+    """Find the memory format of (B, C, H, W): channels last, or else channels first."""
     last = torch.channels_last
     return last if image.is_contiguous(memory_format=last) else torch.contiguous_format
 
 
 def resize(maps: Tensor, size: tuple[int, ...]) -> Tensor:
-    """``maps`` (B, C, h, w) resized bilinearly, corners aligned: (B, C, H, W)."""
+    """Resize (B, C, h, w) bilinearly, corners aligned: (B, C, H, W)."""
     if maps.shape[-2:] == size:
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=True)
 
 
 def warp(feature: Tensor, deformation: Tensor) -> Tensor:
-    """``feature`` (B, C, H, W) deformed by a field (B, h, w, 2) of any size (FOMM)."""
+    """Warp a feature (B, C, H, W) by a deformation (B, h, w, 2) of any size (FOMM)."""
     field = resize(deformation.permute(0, 3, 1, 2), feature.shape[-2:]).permute(0, 2, 3, 1)
     return sample(feature, field, align_corners=True)
 
 
 class AntiAliasedDownsample(nn.Module):
-    """Every ``factor``-th pixel, from the first, of the image blurred by a Gaussian.
+    """Downsampling: every ``factor``-th pixel, from the first, of the image after a Gaussian blur.
 
     Sigma is ``(factor - 1) / 2``, the kernel ``2 round(4 sigma) + 1`` wide with sum 1, the
-    padding zero.  The kernel is the product of a column and a row, which blur one after the
-    other, in at least float32.  A factor of 1 returns the image.
+    padding zero.  The kernel is the product of a column and a row, which are applied one after
+    the other, in at least float32.  A factor of 1 returns the image.
     """
 
     line: Tensor
@@ -146,7 +146,7 @@ class AntiAliasedDownsample(nn.Module):
         self.register_buffer("line", line, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H / factor, W / factor)."""
+        """Downsample (B, C, H, W) to (B, C, H / factor, W / factor)."""
         if self.factor == 1:
             return image
         x = at_least_float32(image)

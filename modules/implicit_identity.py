@@ -1,7 +1,7 @@
 """The implicit identity representation: whose face it is, from keypoints and features.
 
-The source's keypoints know the shape of the face, the pooled feature its looks (MCNet); facial
-landmarks, where a network detects them, know the shape better.
+The source's keypoints tell the shape of the face, the pooled feature its appearance (MCNet); facial
+landmarks, where a network detects them, tell the shape better.
 """
 
 from typing import Literal
@@ -17,10 +17,10 @@ Evidence = Literal[
 
 
 class ImplicitIdentity(nn.Module):
-    """Projected feature and source keypoints -> the identity representation.
+    """Network from a projected feature and the source's keypoints to the identity representation.
 
-    ``evidence`` chooses what it is made from: both, or one alone, as in the paper's ablation; or
-    the landmarks too, of which there must be some.  Gradients flow into all of it.
+    ``evidence`` chooses its inputs: both, or one of them as in the paper's ablation, or landmarks
+    too, of which there must be some.  Gradients flow into all of them.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ImplicitIdentity(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), nn.Linear(hidden, channels))
 
     def forward(self, projected: Tensor, source_keypoints: Keypoints) -> Tensor:
-        """A projected feature (B, C, H, W) and the source's keypoints -> (B, C)."""
+        """Compute the identity (B, C) from a projected feature (B, C, H, W) and the keypoints."""
         evidence = []
         if self.uses_feature:
             evidence.append(projected.mean(dim=(2, 3)))
@@ -48,5 +48,5 @@ class ImplicitIdentity(nn.Module):
 
 
 def needs_landmarks(evidence: Evidence) -> bool:
-    """Whether the identity is made from facial landmarks too."""
+    """Whether the identity is also made from facial landmarks."""
     return "landmarks" in evidence

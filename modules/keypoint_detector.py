@@ -1,6 +1,6 @@
-"""The keypoint detector: where a face's keypoints are, and how the face is turned around each.
+"""The keypoint detector: where the keypoints of a face are, and its local affine frame at each.
 
-Learned without labels (FOMM); the same detector serves the source and the driving frame.
+It learns without labels (FOMM); one detector serves the source and the driving frame.
 """
 
 import torch
@@ -18,17 +18,17 @@ from utils.section import Section
 
 
 class KeypointDetectorConfig(Section):
-    """Section ``model.keypoint_detector``."""
+    """Section ``model.keypoint_detector``: its size and temperature."""
 
     width: PositiveInt = 32  # channels of the hourglass at full size
     depth: PositiveInt = 5  # halvings inside the hourglass
     max_width: PositiveInt = 1024
-    downsample: PositiveInt = 4  # the image is looked at this many times smaller
+    downsample: PositiveInt = 4  # the image is downsampled by this factor first
     temperature: PositiveFloat = 0.1  # divides the heatmap logits: small makes sharp heatmaps
 
 
 class KeypointDetector(nn.Module):
-    """Image -> keypoints.  Always in float32: in bfloat16 keypoints move by over a pixel."""
+    """Keypoint detector, always in float32: in bfloat16 keypoints move by over a pixel."""
 
     def __init__(self, config: KeypointDetectorConfig, num_kp: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class KeypointDetector(nn.Module):
         self.jacobians.bias = nn.Parameter(torch.eye(2).flatten().repeat(num_kp))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) in [0, 1] -> positions (B, K, 2), jacobians (B, K, 2, 2)."""
+        """Find positions (B, K, 2) and jacobians (B, K, 2, 2) in (B, 3, H, W) in [0, 1]."""
         with full_precision(image):
             feature = self.hourglass(self.downsample(at_least_float32(image)))
             logits = self.heatmaps(feature) / self.temperature  # (B, K, h, w)

@@ -1,8 +1,8 @@
 """The landmark detector: where brows, lids, lips, nose and jaw of a face are.
 
-Trained with labelled landmarks, unlike the keypoint detector, which finds what moves by itself and
-so sits where whole heads do.  The frame is rearranged into 64 x 64 patches, so that no detail is
-lost and nothing is computed at full size.
+It is trained with labelled landmarks, unlike the keypoint detector, whose keypoints follow whole
+heads.  The frame is rearranged into 64 x 64 patches, so that no detail is lost and nothing is
+computed at full size.
 """
 
 import torch.nn.functional as F
@@ -16,9 +16,9 @@ from utils.section import Section
 
 
 class LandmarkDetectorConfig(Section):
-    """Section ``model.landmark_detector``."""
+    """Section ``model.landmark_detector``: its size and temperature."""
 
-    height: PositiveInt = 256  # to which images are resized before they are looked at
+    height: PositiveInt = 256  # to which images are resized first
     patch: PositiveInt = 4  # pixels on a side that become one position
     width: PositiveInt = 32  # channels of the hourglass at full size
     depth: PositiveInt = 4  # halvings inside the hourglass
@@ -27,7 +27,7 @@ class LandmarkDetectorConfig(Section):
 
 
 class LandmarkDetector(nn.Module):
-    """Image -> 68 landmarks, as expected coordinates of heatmaps."""
+    """Detector of 68 landmarks, as expected coordinates of heatmaps."""
 
     def __init__(self, config: LandmarkDetectorConfig) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class LandmarkDetector(nn.Module):
         self.heatmaps = nn.Conv2d(features, NUM_LANDMARKS, kernel_size=3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B, 68, 2), (x, y) in [-1, 1], float32."""
+        """Find the landmarks of (B, 3, H, W) in [0, 1]: (B, 68, 2), (x, y) in [-1, 1], float32."""
         logits = at_least_float32(self.heatmaps(self.hourglass(self.patches(image))))
         logits = logits / self.temperature
         heatmaps = logits.flatten(2).softmax(dim=-1)  # (B, 68, h w)

@@ -1,6 +1,6 @@
-"""MCNet: a source picture, moved by the keypoints of a driving frame.
+"""MCNet: moves a source picture by the keypoints of a driving frame.
 
-The boxes of the paper's figure and how they are joined (Hong & Xu, *Implicit Identity
+It joins the boxes of the paper's figure (Hong & Xu, *Implicit Identity
 Representation Conditioned Memory Compensation Network for Talking Head Video Generation*, ICCV
 2023; here MCNet).  Its motion follows Siarohin et al., *First Order Motion Model for Image
 Animation*, NeurIPS 2019; here FOMM.
@@ -25,7 +25,7 @@ from utils.section import Section
 
 
 class ModelConfig(Section):
-    """Section ``model``; the defaults are the published model.  ``memory: null`` goes without."""
+    """Section ``model``; its defaults are the published model, ``memory: null`` has no memory."""
 
     num_kp: PositiveInt = 15
     keypoint_detector: KeypointDetectorConfig = KeypointDetectorConfig()
@@ -36,7 +36,7 @@ class ModelConfig(Section):
 
     @property
     def num_landmarks(self) -> int:
-        """Landmarks of a frame: 68, or none without a detector for them."""
+        """The number of landmarks of a frame: 68, or 0 without a detector for them."""
         return 0 if self.landmark_detector is None else NUM_LANDMARKS
 
     @property
@@ -65,7 +65,7 @@ class ModelConfig(Section):
 
 
 class Encoded(NamedTuple):
-    """All that depends on the source alone."""
+    """A source encoded: all that depends on it alone."""
 
     source: Tensor  # (B, 3, H, W) in [0, 1]
     pyramid: list[Tensor]  # features, finest first
@@ -73,7 +73,7 @@ class Encoded(NamedTuple):
 
 
 class MCNet(nn.Module):
-    """Keypoint detector, dense motion and generator.
+    """MCNet: keypoint detector, dense motion and generator.
 
     ``encode`` a source once, ``detect`` the keypoints of driving frames, ``render`` batches of
     them.  The sides of every image must be multiples of ``size_multiple``.
@@ -95,7 +95,7 @@ class MCNet(nn.Module):
 
     @property
     def size_multiple(self) -> int:
-        """32 in the published model: what divides without rest at every level of the generator."""
+        """The multiple that both sides of an image must be; 32 in the published model."""
         downsample = max(
             self.config.keypoint_detector.downsample, self.config.dense_motion.downsample
         )
@@ -103,16 +103,16 @@ class MCNet(nn.Module):
 
     @property
     def num_levels(self) -> int:
-        """The levels that read the memory."""
+        """The number of levels that read the memory."""
         return self.config.memory_levels
 
     def detect(self, image: Tensor) -> Keypoints:
-        """(B, 3, H, W) in [0, 1] -> its keypoints.  Raises InputError for impossible sizes."""
+        """Detect the keypoints of (B, 3, H, W) in [0, 1].  Raises InputError for other sizes."""
         require_multiple(image, self.size_multiple)
         return detect(image, self.detector, self.landmark_detector)
 
     def encode(self, source: Tensor) -> Encoded:
-        """(B, 3, H, W) in [0, 1] -> all that a driving frame does not change."""
+        """Encode a source (B, 3, H, W) in [0, 1]: all that a driving frame does not change."""
         keypoints = self.detect(source)
         return Encoded(source, self.generator.encode(source), keypoints)
 
@@ -123,10 +123,10 @@ class MCNet(nn.Module):
         noise: Tensor | None = None,
         visible: Tensor | None = None,
     ) -> Rendered:
-        """The source moved to the driving keypoints (B, K, ...).
+        """Move the source to the driving keypoints (B, K, ...).
 
         One encoded source serves any number of driving frames.  ``noise`` (B, levels, S, S) is
-        that of the conditioned memory; None takes the fixed field of inference.  ``visible``
+        added to the conditioned memory; None takes the fixed noise of inference.  ``visible``
         (B, 1, blocks, blocks) multiplies the occlusion map, block by block: 0 hides the source.
         """
         batch = len(driving.positions)
@@ -140,19 +140,19 @@ class MCNet(nn.Module):
         return self.generator.generate(source, pyramid, keypoints, driving, motion, noise=noise)
 
     def forward(self, source: Tensor, driving: Tensor, noise: Tensor | None = None) -> Rendered:
-        """Both (B, 3, H, W) in [0, 1]: the source with the pose of the driving frame."""
+        """Move a source to the pose of a driving frame, both (B, 3, H, W) in [0, 1]."""
         return self.render(self.encode(source), self.detect(driving), noise)
 
 
 def detect(image: Tensor, detector: nn.Module, landmark_detector: nn.Module | None) -> Keypoints:
-    """Find the keypoints of (B, 3, H, W) in [0, 1], and its landmarks where there is a detector."""
+    """Find the keypoints of (B, 3, H, W) in [0, 1], and the landmarks if there is a detector."""
     positions, jacobians = detector(image)
     landmarks = positions[:, :0] if landmark_detector is None else landmark_detector(image)
     return Keypoints(positions, jacobians, landmarks)
 
 
 def require_multiple(image: Tensor, multiple: int) -> None:
-    """Raises InputError where a side of (B, 3, H, W) is not a multiple of ``multiple``."""
+    """Raise InputError where a side of (B, 3, H, W) is not a multiple of ``multiple``."""
     height, width = image.shape[-2:]
     if height % multiple or width % multiple:
         raise InputError(
@@ -162,5 +162,5 @@ def require_multiple(image: Tensor, multiple: int) -> None:
 
 
 def expand(one: Tensor, batch: int) -> Tensor:
-    """``one`` (1 or B, ...) as a batch of B, without a copy."""
+    """Expand (1 or B, ...) to a batch of B, without a copy."""
     return one.expand(batch, *one.shape[1:])

@@ -1,8 +1,8 @@
-"""Memory compensation: what a warped feature lacks, filled in from the memory.
+"""Memory compensation: fills in from the memory what a warped feature lacks.
 
-Half of the channels are kept; the other half are compared with what attention reads from the
-memory of this face, and rebuilt (MCNet).  B samples, C channels, H x W positions of a
-level, S x S positions of the memory.
+Half of the channels are kept; the other half are compared with what attention reads from the memory
+of this face, and rebuilt (MCNet).  B samples, C channels, H x W positions of a level, S x S
+positions of the memory.
 """
 
 from typing import Literal, NamedTuple
@@ -24,20 +24,18 @@ class MemoryConfig(Section):
 
     channels: PositiveInt = 512  # of the bank, and of the features that query it
     size: PositiveInt = 32  # the bank has size x size positions
-    identity: Evidence = "keypoints and feature"  # what the identity representation is made from
+    identity: Evidence = "keypoints and feature"  # inputs of the identity representation
     identity_hidden: PositiveInt = 128  # of its MLP
     kernels: PositiveInt = 4  # mixed into the kernel that makes keys and values
     kernel_temperature: PositiveFloat = 34.0  # divides the logits of that mixture
     attention: Literal["dot", "located"] = "dot"  # "dot" is the published form
     temperature: PositiveFloat = 4.0  # divides the attention logits of "dot"
     scale: PositiveFloat = 30.0  # multiplies the cosines of "located"
-    levels: PositiveInt | None = (
-        None  # that read the memory, coarsest first; else all, as published
-    )
+    levels: PositiveInt | None = None  # that read the memory, from the coarsest; None is all
 
 
 class LevelMemory(NamedTuple):
-    """What a level finds in the bank."""
+    """The memory of one level: the bank conditioned on the identity."""
 
     identity: Tensor  # (B, C)
     memory: Tensor  # (B, C, S, S), conditioned on the identity
@@ -46,7 +44,7 @@ class LevelMemory(NamedTuple):
 
 
 class Compensation(NamedTuple):
-    """A level's way through the memory."""
+    """The compensation of one level, step by step."""
 
     warped: Tensor  # (B, 2 c, H, W)
     projected: Tensor  # (B, C, H, W): the lacking half of the warped feature, in memory channels
@@ -55,45 +53,45 @@ class Compensation(NamedTuple):
     keys: Tensor  # (B, C, S, S)
     values: Tensor  # (B, C, S, S)
     query: Tensor  # (B, C, H, W)
-    read: Tensor  # (B, C, H, W): what the attention found in the memory
+    read: Tensor  # (B, C, H, W), by the attention from the memory
     usage: Tensor  # (B, S S): the share of each slot in it, mean over the positions
     entropy: Tensor  # (B,): of a position's attention, in nats, mean over the positions; detached
     compensated: Tensor  # (B, 2 c, H, W)
 
 
 def split_channels(feature: Tensor) -> tuple[Tensor, Tensor]:
-    """Even channels, which are kept, and odd channels, which are rebuilt: (B, c, H, W) each.
+    """Split (B, 2 c, H, W) into even channels, which are kept, and odd ones, which are rebuilt.
 
-    As in ``merge_channels`` the channels stand last meanwhile, which is the layout of all features
-    in training, and of the gradients that come back.
+    Returns (B, c, H, W) each.  As in ``merge_channels`` the channels are last meanwhile, which is
+    the layout of all features in training, and of their gradients.
     """
     kept, lacking = feature.movedim(1, -1).unflatten(-1, (-1, 2)).unbind(dim=-1)
     return kept.movedim(-1, 1), lacking.movedim(-1, 1)
 
 
 def merge_channels(kept: Tensor, rebuilt: Tensor) -> Tensor:
-    """Undo ``split_channels``: (B, 2 c, H, W)."""
+    """Interleave two halves, as ``split_channels`` gave them: (B, 2 c, H, W)."""
     pairs = torch.stack([kept.movedim(1, -1), rebuilt.movedim(1, -1)], dim=-1)
     return pairs.flatten(-2).movedim(-1, 1)
 
 
 def split_pyramid(pyramid: list[Tensor], num_levels: int) -> tuple[list[Tensor], list[Tensor]]:
-    """The levels of a pyramid, finest first, that pass by the memory; the coarsest, which read."""
+    """Split a pyramid, finest first, before its ``num_levels`` coarsest levels."""
     first = len(pyramid) - num_levels
     return pyramid[:first], pyramid[first:]
 
 
 def build_attention(config: MemoryConfig, num_points: int) -> Attention:
-    """The form of attention that a configuration asks for; ``num_points`` tell a place."""
+    """Build the configured attention; ``num_points`` is for the located one."""
     if config.attention == "dot":
         return DotAttention(config.temperature)
     return LocatedAttention(config.channels, num_points, config.scale)
 
 
 class MemoryCompensation(nn.Module):
-    """A pyramid of warped features -> their ``Compensation``, level by level.
+    """Memory compensation of a pyramid of warped features.
 
-    All levels share one bank; what differs by level is its projection and its restoration.
+    All levels share one bank; each has its own projection and restoration.
     """
 
     def __init__(
@@ -128,7 +126,7 @@ class MemoryCompensation(nn.Module):
         driving_keypoints: Keypoints,
         noise: Tensor | None = None,
     ) -> list[Compensation]:
-        """Warped features, the keypoints of both frames, noise (B, levels, S, S)."""
+        """Compensate warped features (B, 2 c, H, W), with noise (B, levels, S, S) if given."""
         projected = self.projected(pyramid)
         memories = self.memories(projected, source_keypoints, noise)
         return [
@@ -139,14 +137,14 @@ class MemoryCompensation(nn.Module):
         ]
 
     def projected(self, pyramid: list[Tensor]) -> list[Tensor]:
-        """The lacking halves of features (B, 2 c, H, W) in memory channels, (B, C, H, W) each."""
+        """Project the lacking halves of features (B, 2 c, H, W) to (B, C, H, W)."""
         lacking = [split_channels(feature)[1] for feature in pyramid]
         return [project(half) for project, half in zip(self.project, lacking, strict=True)]
 
     def memories(
         self, projected: list[Tensor], source_keypoints: Keypoints, noise: Tensor | None
     ) -> list[LevelMemory]:
-        """The memory of every level: one bank serves them all, and in one batch."""
+        """Condition the bank for every level, from projected features (B, C, H, W), in one batch."""
         identity = torch.cat([self.identity(level, source_keypoints) for level in projected])
         pooled = torch.cat([level.mean(dim=(2, 3)) for level in projected])
         if noise is not None:
@@ -165,7 +163,7 @@ class MemoryCompensation(nn.Module):
         restore: nn.Module,
         driving_keypoints: Keypoints,
     ) -> Compensation:
-        """What one level reads from its memory, and makes of it."""
+        """Compensate one level (B, 2 c, H, W) by what it reads from its memory."""
         kept, _ = split_channels(warped)
         query = self.attention.query(self.query(projected), driving_keypoints)
         reading: Reading = self.attention(query, memory.keys, memory.values)

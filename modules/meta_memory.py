@@ -1,10 +1,9 @@
-"""The meta-memory bank, and what one face makes of it: its memory, its keys and its values.
+"""The meta-memory bank, and its conditioning on one face: memory, keys and values.
 
-The bank holds the facial prior of the whole training set and is shared by every sample.  The
+The bank holds the facial prior of the whole training set and is shared by all samples.  The
 identity representation conditions it through a modulated convolution (Karras et al., *Analyzing
-and Improving the Image Quality of StyleGAN*, CVPR 2020), and kernels mixed for the sample
-at hand turn it into keys and values (MCNet).  B samples, C channels, S x S
-positions.
+and Improving the Image Quality of StyleGAN*, CVPR 2020), and kernels mixed for each sample turn it
+into keys and values (MCNet).  B samples, C channels, S x S positions.
 """
 
 import math
@@ -32,7 +31,7 @@ class ModulatedConv(nn.Module):
         self.style_bias = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor, identity: Tensor) -> Tensor:
-        """(B or 1, C, S, S) and (B, D) -> (B, C, S, S)."""
+        """Convolve (B or 1, C, S, S), modulated by identities (B, D): (B, C, S, S)."""
         equalised = self.style_weight / math.sqrt(self.style_weight.shape[1])
         style = F.linear(identity, equalised, self.style_bias)  # (B, C)
         weight = self.weight / math.sqrt(self.weight[0].numel())
@@ -66,7 +65,7 @@ class DynamicConv(nn.Module):
         )
 
     def forward(self, x: Tensor, pooled: Tensor) -> Tensor:
-        """(B, C, S, S), mixed by the spatial mean of a feature (B, C)."""
+        """Convolve (B, C, S, S) with kernels mixed by the spatial mean of a feature (B, C)."""
         logits = at_least_float32(self.mixture(pooled))
         mixture = (logits / self.temperature).softmax(dim=-1)  # (B, num_kernels)
         weights = torch.einsum("bn,noihw->boihw", mixture, self.weight)
@@ -76,7 +75,7 @@ class DynamicConv(nn.Module):
 
 
 class MetaMemory(nn.Module):
-    """The bank ``M0`` with the two convolutions that every level reads it through."""
+    """The bank ``M0``, with the two convolutions through which every level reads it."""
 
     fixed_noise: Tensor
 
@@ -94,10 +93,10 @@ class MetaMemory(nn.Module):
         self.register_buffer("fixed_noise", noise, persistent=False)
 
     def condition(self, identity: Tensor, noise: Tensor | None = None) -> Tensor:
-        """The bank conditioned on an identity (B, C): the memory, (B, C, S, S).
+        """Condition the bank on an identity (B, C): the memory, (B, C, S, S).
 
-        ``noise`` (B, S, S) is unit Gaussian; None takes the fixed field of inference, the same
-        for every frame, so that nothing flickers.
+        ``noise`` (B, S, S) is unit Gaussian; None takes the fixed noise of inference, which is
+        equal for all frames, so that nothing flickers.
         """
         noise = self.fixed_noise if noise is None else noise
         memory = self.modulated_conv(self.bank[None], identity)

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from modules.geometry import coordinate_grid, full_precision
 
-SMOOTHING = 1e-4  # lets a point be missed a little, so that two points on one spot do no harm
+SMOOTHING = 1e-4  # points may be missed a little, so that two points on one spot do no harm
 BORDER_POINTS = 4  # on each side of the picture
 EPSILON = 1e-9
 
 
 def spline_motion(source: Tensor, driving: Tensor, size: tuple[int, ...]) -> Tensor:
-    """The motion that takes driving landmarks (B, N, 2) to the source's (B, N, 2).
+    """Compute the motion that takes driving landmarks (B, N, 2) to the source's (B, N, 2).
 
     Returns the source point of every driving point, (B, H, W, 2) in [-1, 1].
     """
@@ -31,9 +31,9 @@ def spline_motion(source: Tensor, driving: Tensor, size: tuple[int, ...]) -> Ten
 
 
 def fit(points: Tensor, values: Tensor) -> Tensor:
-    """The coefficients of splines through ``values`` (B, N, 2) at ``points`` (B, N, 2).
+    """Fit splines through ``values`` (B, N, 2) at ``points`` (B, N, 2).
 
-    (B, N + 3, 2): w_i, then b and the rows of A, of
+    Returns the coefficients (B, N + 3, 2): w_i, then b and the rows of A, of
 
         (U + s I) w + P (b, A) = values,    P^T w = 0,    P = (1, p)
     """
@@ -52,20 +52,20 @@ def fit(points: Tensor, values: Tensor) -> Tensor:
 
 
 def evaluate(points: Tensor, coefficients: Tensor, z: Tensor) -> Tensor:
-    """The splines of ``fit`` at places ``z`` (M, 2): (B, M, 2)."""
+    """Evaluate the splines of ``fit`` at places ``z`` (M, 2): (B, M, 2)."""
     weights, shift, matrix = coefficients.split([points.shape[1], 1, 2], dim=1)
     return kernel(z[None], points) @ weights + shift + z @ matrix
 
 
 def kernel(a: Tensor, b: Tensor) -> Tensor:
-    """U of the distances between points (B or 1, M, 2) and (B, N, 2): (B, M, N)."""
+    """Apply U to the distances between points (B or 1, M, 2) and (B, N, 2): (B, M, N)."""
     squares = a.square().sum(-1)[..., None] + b.square().sum(-1)[:, None] - 2 * a @ b.mT
     squares = squares.clamp(min=EPSILON)
     return 0.5 * squares * squares.log()
 
 
 def border_points(like: Tensor) -> Tensor:
-    """Points at equal distances around the picture: (4 BORDER_POINTS, 2)."""
+    """List points at equal distances around the picture: (4 BORDER_POINTS, 2)."""
     line = torch.linspace(-1, 1, BORDER_POINTS + 1, device=like.device, dtype=like.dtype)[:-1]
     one = torch.ones_like(line)
     sides = [(line, -one), (one, line), (-line, one), (-one, -line)]

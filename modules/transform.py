@@ -19,7 +19,7 @@ EPSILON = 1e-6
 
 
 class RandomTransform:
-    """T for a batch, from affine noise (B, 2, 3) and control parameters (B, 25)."""
+    """Random transform T of a batch, from affine noise (B, 2, 3) and control parameters (B, 25)."""
 
     def __init__(self, affine_noise: Tensor, control: Tensor) -> None:
         identity = torch.eye(2, 3, device=affine_noise.device, dtype=affine_noise.dtype)
@@ -30,7 +30,7 @@ class RandomTransform:
         self.control_points = coordinate_grid(size, like=affine).flatten(0, 1)  # (25, 2)
 
     def points(self, z: Tensor) -> Tensor:
-        """T(z) for points (B or 1, N, 2) in [-1, 1]: (B, N, 2)."""
+        """Apply T to points (B or 1, N, 2) in [-1, 1]: (B, N, 2)."""
         distances = (z[:, :, None] - self.control_points).abs().sum(dim=-1)  # (B, N, 25)
         bending = distances.square() * torch.log(distances + EPSILON)
         with full_precision(z):
@@ -38,7 +38,7 @@ class RandomTransform:
             return z @ self.linear.mT + self.shift[:, None] + bent
 
     def inverse(self, points: Tensor, iterations: int = 5) -> Tensor:
-        """Where T leads to ``points`` (B, N, 2), by Newton's method: (B, N, 2)."""
+        """Apply the inverse of T to points (B, N, 2) by Newton's method: (B, N, 2)."""
         z = points
         for _ in range(iterations):
             error = self.points(z) - points
@@ -46,7 +46,7 @@ class RandomTransform:
         return z
 
     def jacobians(self, z: Tensor) -> Tensor:
-        """dT/dz at points (B, N, 2): (B, N, 2, 2).
+        """Compute dT/dz at points (B, N, 2): (B, N, 2, 2).
 
         U'(r) = 2 r log(r + 1e-6) + r^2 / (r + 1e-6), and dr/dz = sign(z - control point).
         """
@@ -59,7 +59,7 @@ class RandomTransform:
         return self.linear[:, None] + gradient[:, :, None]  # the same for both coordinates
 
     def frame(self, image: Tensor) -> Tensor:
-        """The transformed frame of (B, 3, H, W): at z it shows ``image`` at T(z)."""
+        """Transform (B, 3, H, W): the result shows at z what ``image`` shows at T(z)."""
         grid = coordinate_grid(image.shape[-2:], like=image)  # (H, W, 2)
         field = self.points(grid.flatten(0, 1)[None]).unflatten(1, grid.shape[:2])
         return sample(image, field, align_corners=False, padding="reflection")

@@ -37,7 +37,7 @@ from training.objective import (
     sample_noise,
 )
 from utils.cuda_graph import CudaGraph
-from utils.device import PRECISIONS
+from utils.device import PRECISIONS, channels_last
 from utils.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class TrainStep:
         if discriminator is not None:
             networks["discriminator"] = discriminator
         for network in networks.values():
-            to_device(synchronise_batch_norm(network, self.device), self.device)
+            channels_last(synchronise_batch_norm(network, self.device).to(self.device))
         if objective.vgg is not None and config.precision != "fp32":
             # Autocast would convert the weights of a frozen network at every use.
             objective.vgg.layers.to(PRECISIONS[config.precision])
@@ -329,11 +329,3 @@ def update_ema(ema: nn.Module, model: nn.Module, weight: Tensor) -> None:
             average.lerp_(value, weight.to(average.dtype))
         else:
             average.copy_(value)
-
-
-def to_device(network: nn.Module, device: torch.device) -> None:
-    """Move a network to a device, with its convolution kernels channels last, which is faster."""
-    network.to(device)
-    for parameter in network.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -1,7 +1,7 @@
-"""Keeping freed memory: a processor otherwise spends a sixth of its time on getting it anew.
+"""Tell glibc to keep freed memory, which saves a sixth of the CPU time.
 
-The C library of Linux gives large blocks back to the system when they are freed, and every page of
-the next feature map must then be mapped and cleared again.
+It otherwise returns large blocks to the system when they are freed, and every page of the next
+feature map must be mapped and cleared again.
 """
 
 import ctypes
@@ -13,11 +13,11 @@ KEPT = 2**31 - 1  # bytes at the end of the heap
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, in one heap; whether it could: only with glibc.
+    """Let this process keep the memory that it frees, in one heap; False where glibc is missing.
 
-    The peak of its memory stays about the same, but memory does not fall after it.  With a heap for
-    every thread, each would keep blocks that the others cannot use: frames are made by one thread
-    and freed by another.
+    The peak of its memory stays about the same, but memory does not fall afterwards.  With a heap
+    for every thread, each would keep blocks that the others cannot use, since frames are allocated
+    by one thread and freed by another.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

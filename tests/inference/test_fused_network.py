@@ -1,4 +1,4 @@
-"""The inference form against the network that it is made from."""
+"""The fused network compared with the network that it is made from."""
 
 import numpy as np
 import pytest

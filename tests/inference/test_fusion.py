@@ -4,7 +4,7 @@ from torch import nn
 
 from inference.fusion import (
     compose,
-    fold_norms,
+    fuse_norms,
     halves_order,
     kernel_at_four,
     reorder_residual,
@@ -19,19 +19,19 @@ def random_block(network: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def test_folded_norms_change_nothing():
+def test_fused_norms_change_nothing():
     for network in (SameBlock(3, 5), ResidualBlock(3), Hourglass(3, 4, depth=2, max_width=8)):
         block = random_block(network)
         x = normal(2, 3, 8, 12)
         expected = block(x)
-        fold_norms(block)
+        fuse_norms(block)
         torch.testing.assert_close(block(x), expected)
 
 
 @torch.no_grad()
 def test_only_norms_that_open_a_residual_block_are_left():
     block = random_block(nn.Sequential(ResidualBlock(3), SameBlock(3, 5)))
-    fold_norms(block)
+    fuse_norms(block)
     norms = [name for name, module in block.named_modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms == ["0.norm1"]
 
@@ -58,7 +58,7 @@ def test_the_order_of_halves_is_that_of_the_split():
 @torch.no_grad()
 def test_a_reordered_residual_block_does_the_same_in_another_order():
     block = random_block(ResidualBlock(6))
-    fold_norms(block)
+    fuse_norms(block)
     x, order = normal(2, 6, 4, 5), torch.tensor([3, 0, 5, 1, 2, 4])
     expected = block(x)[:, order]
     reorder_residual(block, order)

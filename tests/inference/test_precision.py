@@ -19,7 +19,7 @@ def hardware_multiplies_bf16(monkeypatch):
 
 
 def harsh_model(factor: float) -> MCNet:
-    """It paints in black and white alone, here and there by rounding errors.
+    """A network that paints in black and white only, here and there by rounding errors.
 
     By a factor of 1e8 it also overflows in float16, though in no other precision.
     """
@@ -61,7 +61,7 @@ def test_every_precision_renders_the_frames_of_the_network(precision, levels):
 # The check
 
 
-def test_auto_is_bf16_where_a_frame_hardly_differs_which_is_said_once(caplog):
+def test_auto_is_bf16_where_a_frame_differs_little_which_is_said_once(caplog):
     with caplog.at_level(logging.INFO):
         inference = Inference(tiny_model(), CPU, "auto")
         assert caplog.messages == []
@@ -91,7 +91,7 @@ def test_auto_is_fp32_where_the_first_frame_differs(caplog):
 def test_auto_is_fp32_where_bf16_overflows():
     inference = Inference(tiny_model(), CPU, "auto")
     with torch.no_grad():
-        next(inference.form.encoder.parameters()).fill_(torch.inf)
+        next(inference.fused.encoder.parameters()).fill_(torch.inf)
     assert rendered(inference).isfinite().all()
     assert inference.precision == torch.float32
 
