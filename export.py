@@ -1,10 +1,10 @@
-"""Writes the network of a checkpoint as one small file, to be published or shipped.
+"""Write the network of a checkpoint as one small file, to be published or shipped.
 
     python run.py --mode export --checkpoint runs/lite --output weights/mcnet-lite.safetensors
 
 The file is a checkpoint like any other: ``animate.py``, ``reconstruction.py`` and ``run.py`` take
 it as ``--checkpoint``.  It holds the network alone, without a discriminator or the state of the
-training, and the configuration without the places where its data and files were.
+training, and the configuration without local paths.
 """
 
 import logging
@@ -26,8 +26,8 @@ from utils.section import Section
 
 Precision = Literal["fp32", "fp16"]
 
-DATA = Path("data")  # stands for the folders of clips
-MAX_ROUNDING_ERROR = 1e-3  # of a tensor in float16: norm of what is lost over its norm
+DATA = Path("data")  # replaces the folders of clips
+MAX_ROUNDING_ERROR = 1e-3  # of a tensor in float16: norm of the error over its norm
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -40,7 +40,7 @@ def export(
 ) -> None:
     """Write the network of ``checkpoint`` and its configuration into the file ``output``.
 
-    ``config`` is that of a published checkpoint, which has none.
+    ``config`` is for a published checkpoint, which contains none.
     """
     if output.suffix != ".safetensors":
         raise InputError(f"Weights are written as FILE.safetensors: found {output}.")
@@ -67,31 +67,31 @@ def export(
 
 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors in float16, where that is exact enough.
+    """Convert tensors to float16 where that is exact enough.
 
     Vectors stay as they are: biases and statistics of batch norms are few, and the variances of
-    one norm can lie further apart than float16 reaches (it rounds what is below 6e-5 to multiples
-    of 6e-8).  So do counts, and tensors of which too much would be lost.
+    one norm can differ by more than the range of float16 (below 6e-5 it rounds to multiples of
+    6e-8).  So do counts, and tensors with too large an error.
     """
     return {name: tensor.half() if fits_fp16(tensor) else tensor for name, tensor in state.items()}
 
 
 def fits_fp16(tensor: Tensor) -> bool:
-    """Whether a tensor loses no more than ``MAX_ROUNDING_ERROR`` in float16."""
+    """Whether the error of a tensor in float16 is at most ``MAX_ROUNDING_ERROR``."""
     if tensor.dim() < 2 or not tensor.is_floating_point():
         return False
-    lost = torch.linalg.vector_norm(tensor - tensor.half())  # infinite beyond 65504
-    return bool(lost <= MAX_ROUNDING_ERROR * torch.linalg.vector_norm(tensor))
+    error = torch.linalg.vector_norm(tensor - tensor.half())  # infinite beyond 65504
+    return bool(error <= MAX_ROUNDING_ERROR * torch.linalg.vector_norm(tensor))
 
 
 def share_of_half(state: Mapping[str, Tensor]) -> float:
-    """The share of numbers that are float16."""
+    """Compute the share of numbers that are float16."""
     halves = sum(tensor.numel() for tensor in state.values() if tensor.dtype == torch.float16)
     return halves / sum(tensor.numel() for tensor in state.values())
 
 
 def without_local_paths(config: Config) -> Config:
-    """The configuration without the paths and addresses of the machine that it was used on."""
+    """Remove the paths and addresses of the machine that a configuration was used on."""
     data = config.data.model_copy(update={"root": DATA})
     vgg = config.loss.vgg if config.loss.vgg == "random" else "pretrained"
     loss = config.loss.model_copy(update={"vgg": vgg})
@@ -99,7 +99,7 @@ def without_local_paths(config: Config) -> Config:
 
 
 def without_paths(section: AnySection) -> AnySection:
-    """A section in which every path is the default one, or ``DATA`` where there is none."""
+    """Replace every path in a section by its default, or by ``DATA`` where it has none."""
     changes: dict[str, object] = {}
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
@@ -113,14 +113,19 @@ def without_paths(section: AnySection) -> AnySection:
 @app.command()
 def command(
     *,
-    checkpoint: Annotated[Path, typer.Option(help="Ours (a run) or a published .pth.tar.")],
-    output: Annotated[Path, typer.Option(help="FILE.safetensors")],
-    precision: Annotated[Precision, typer.Option(help="Of the numbers in the file.")] = "fp16",
+    checkpoint: Annotated[
+        Path, typer.Option(help="Our own (a run or file) or a published .pth.tar.")
+    ],
+    output: Annotated[Path, typer.Option(help="FILE.safetensors to write.")],
+    precision: Annotated[
+        Precision, typer.Option(help="Precision of the numbers in the file.")
+    ] = "fp16",
     config: Annotated[
-        str | None, typer.Option(help="Of a published checkpoint: vox.yaml, say.")
+        str | None,
+        typer.Option(help="Configuration of a published checkpoint, for example vox.yaml."),
     ] = None,
 ) -> None:
-    """Write a network as one file."""
+    """Write the network of a checkpoint as one file."""
     export(checkpoint, output, precision, load_config(config) if config else None)
 
 

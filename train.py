@@ -259,9 +259,9 @@ class Trainer:
         merit = self.validation.merit(scores)
         logger.info("Step %d: %s.", step, self.validation.describe(scores))
         if self.run_logger is not None:
-            floor_values = {f"copy_source/{name}": x for name, x in self.validation.floor.items()}
+            copied = {f"copy_source/{name}": x for name, x in self.validation.baseline.items()}
             values = {f"validation/{name}": x for name, x in scores.items()}
-            self.run_logger.scalars(step, values | floor_values)
+            self.run_logger.scalars(step, values | copied)
             if merit > self.best_merit:
                 self.save_weights(self.folder / "checkpoints" / BEST)
         self.scores, self.best_merit = scores, max(self.best_merit, merit)

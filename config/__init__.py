@@ -1,7 +1,7 @@
 """The configuration of a run: one YAML file, read and merged by OmegaConf, checked by pydantic.
 
-``config.configuration`` has it all.  It is imported where one of its names is first asked for: with
-the sections of all networks that takes seconds, and a command's ``--help`` needs none of them.
+``config.configuration`` defines it, and is imported when one of its names is first used: the
+sections of all networks take seconds to import, and a command's ``--help`` needs none of them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:  # else a submodule that is being imported would import this
+    if name not in __all__:  # else importing a submodule would import this
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from config import configuration
 

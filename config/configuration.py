@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class Config(Section):
-    """All that a run is: the network, its data, its losses and its training."""
+    """Configuration of a run: the network, its data, its losses and its training."""
 
     name: str = Field(pattern=r"^[\w.-]+$")  # of the run, and of its folder
     seed: NonNegativeInt = 0
@@ -47,7 +47,7 @@ class Config(Section):
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
-    """The configuration in a YAML file, with overrides like ``train.batch_size=4`` merged in.
+    """Load the configuration in a YAML file, with overrides like ``train.batch_size=4`` merged in.
 
     Raises InputError that names the file or the override, and the path of every wrong setting.
     """
@@ -70,27 +70,25 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
 
 @contextmanager
 def named(origin: str, overrides: Sequence[str] = ()) -> Iterator[None]:
-    """Whatever OmegaConf says becomes an InputError that names the override it is about, or else
-    ``origin``.
-    """
+    """Turn errors of OmegaConf into an InputError that names the override, or else ``origin``."""
     try:
         yield
     except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         lines = str(error).splitlines()
         reason = " ".join(lines[:1] if isinstance(error, OmegaConfBaseException) else lines)
-        place = makers(overrides, getattr(error, "full_key", None) or "") or origin
+        place = overrides_of(overrides, getattr(error, "full_key", None) or "") or origin
         raise InputError(f"{place} cannot be read: {reason}.") from error
 
 
 def parse_override(text: str) -> DictConfig:
-    """The settings of one NAME=VALUE."""
+    """Parse one NAME=VALUE."""
     if not text.partition("=")[0].strip() or "=" not in text:
         raise InputError(f"--set {text} is not NAME=VALUE: train.batch_size=4, for example.")
     return current(OmegaConf.from_dotlist([text]))
 
 
 def read(path: Path) -> DictConfig:
-    """The settings in one file."""
+    """Read the settings in one file."""
     settings = OmegaConf.load(path)
     if not isinstance(settings, DictConfig):
         raise InputError(f"{path} is not a configuration: it holds no sections.")
@@ -98,13 +96,13 @@ def read(path: Path) -> DictConfig:
 
 
 def current(settings: DictConfig) -> DictConfig:
-    """Settings in which those of earlier versions have today's names."""
+    """Give settings of earlier versions their names of today."""
     plain: Any = OmegaConf.to_container(settings)
     return OmegaConf.create(with_current_names(plain))
 
 
 def translated(theirs: DictConfig, path: Path) -> DictConfig:
-    """The settings of the published code or of FOMM in our terms; says what they were taken for."""
+    """Translate settings of the published code or of FOMM, and log what they were taken for."""
     plain: Any = OmegaConf.to_container(theirs)
     translation = translate(plain, name=re.sub(r"[^\w.-]", "-", path.stem))
     logger.info("%s is a configuration of the published code or of FOMM, read as ours.", path)
@@ -117,14 +115,14 @@ def translated(theirs: DictConfig, path: Path) -> DictConfig:
 
 
 def merged(settings: DictConfig, changes: DictConfig) -> DictConfig:
-    """Settings with those that change."""
+    """Merge changes into settings."""
     result = OmegaConf.merge(settings, changes)
     assert isinstance(result, DictConfig)
     return result
 
 
 def find_config(name: str) -> Path:
-    """``name`` as a path, or the file of that name in ``config/``."""
+    """Find a configuration by its path, or by its name in ``config/``."""
     candidates = [Path(name), FOLDER / name, FOLDER / f"{name}.yaml"]
     for path in candidates:
         if path.is_file():
@@ -134,7 +132,7 @@ def find_config(name: str) -> Path:
 
 
 def validate(settings: Any, origin: str, overrides: Sequence[str] = ()) -> Config:
-    """A configuration from plain settings, as read from YAML or from a checkpoint.
+    """Validate plain settings, as read from YAML or from a checkpoint.
 
     Raises InputError that names each wrong setting, and ``origin`` unless an override made it.
     """
@@ -144,15 +142,17 @@ def validate(settings: Any, origin: str, overrides: Sequence[str] = ()) -> Confi
         wrong: dict[str, list[str]] = {}  # by where it was set
         for one in error.errors():
             path = ".".join(map(str, one["loc"]))
-            wrong.setdefault(makers(overrides, path) or origin, []).append(describe(one, path))
+            wrong.setdefault(overrides_of(overrides, path) or origin, []).append(
+                describe(one, path)
+            )
         sentences = (f"{place}: {'; '.join(each)}." for place, each in wrong.items())
         raise InputError(" ".join(sentences)) from error
-    except TypeError as error:  # a date, say
+    except TypeError as error:  # a date, for example
         raise InputError(f"{origin}: {error}.") from error
 
 
-def makers(overrides: Sequence[str], path: str) -> str:
-    """The overrides that set what is at a dotted path, something in it, or what it is in."""
+def overrides_of(overrides: Sequence[str], path: str) -> str:
+    """Name the overrides that set a dotted path, a part of it, or a section around it."""
     names = {text: text.partition("=")[0].strip() for text in overrides}
     return " ".join(
         f"--set {text}"
@@ -162,7 +162,7 @@ def makers(overrides: Sequence[str], path: str) -> str:
 
 
 def checkpoint_config(checkpoint: Path) -> Config:
-    """The configuration in a checkpoint of ours.  Raises InputError for a published one."""
+    """Load the configuration in our own checkpoint.  Raises InputError for a published one."""
     settings = read_config(checkpoint)
     if settings is None:
         raise InputError(f"{checkpoint} is a published checkpoint: name its --config, vox.yaml.")
@@ -170,7 +170,7 @@ def checkpoint_config(checkpoint: Path) -> Config:
 
 
 def describe(error: Any, path: str) -> str:
-    """One wrong setting: its path, what is wrong, and what was found."""
+    """Describe a wrong setting: its path, what is wrong, and what was found."""
     if error["type"] == "missing":
         return f"{path}: is missing"
     text = f"{path}: {error['msg']} (found {error['input']!r})"
@@ -179,7 +179,7 @@ def describe(error: Any, path: str) -> str:
 
 
 def nearest_setting(path: str) -> str | None:
-    """The setting whose name is most like an unknown one's, in its section or else anywhere."""
+    """Find the setting whose name is most like an unknown one, first in the same section."""
     known = list(setting_paths(Config))
     section, _, name = path.rpartition(".")
     beside = {one.rpartition(".")[2]: one for one in known if one.rpartition(".")[0] == section}
@@ -191,7 +191,7 @@ def nearest_setting(path: str) -> str | None:
 
 
 def setting_paths(section: type[Section], prefix: str = "") -> Iterator[str]:
-    """The dotted paths of all settings and sections."""
+    """List the dotted paths of all settings and sections."""
     for name, field in section.model_fields.items():
         yield f"{prefix}{name}"
         for part in (field.annotation, *get_args(field.annotation)):
@@ -200,11 +200,11 @@ def setting_paths(section: type[Section], prefix: str = "") -> Iterator[str]:
 
 
 def to_settings(config: Config) -> dict[str, Any]:
-    """The resolved configuration as plain settings, every default written out."""
+    """Convert a configuration to plain settings, with every default written out."""
     settings: dict[str, Any] = config.model_dump(mode="json")
     return settings
 
 
 def to_yaml(config: Config) -> str:
-    """The resolved configuration as YAML."""
+    """Convert a configuration to YAML, with every default written out."""
     return yaml.safe_dump(to_settings(config), sort_keys=False)

@@ -1,13 +1,13 @@
-"""Configurations of the published code and of FOMM, in our terms.
+"""Translation of configurations of the published code and of FOMM into ours.
 
-Both have the same sections (``model_params``, ``train_params``, ...); FOMM has no memory.  What
-they set that is fixed here, or that nothing here corresponds to, is named.
+Both have the same sections (``model_params``, ``train_params``, ...); FOMM has no memory.  Settings
+that are fixed here to another value, or that have no counterpart, are listed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-SECTIONS = {"dataset_params", "model_params", "train_params"}  # any of them tells such a file
+SECTIONS = {"dataset_params", "model_params", "train_params"}  # any of them identifies such a file
 IGNORED = ("visualizer_params", "reconstruction_params", "animate_params", "train_avd_params")
 MEMORY = ("model_params.generator_params.memsize", "train_params.loss_weights.feat_consistent")
 
@@ -18,30 +18,33 @@ AUGMENTATION, WEIGHTS = "dataset_params.augmentation_params", "train_params.loss
 
 
 def inverse(factor: float) -> int:
-    """How many times smaller, of a scale factor."""
+    """Turn a scale factor into a factor of downsampling."""
     return round(1 / factor)
 
 
 def height_width(shape: list[int]) -> list[int]:
+    """Drop the channels of a shape."""
     return shape[:2]
 
 
 def inverses(factors: list[float]) -> list[int]:
+    """Turn scale factors into factors of downsampling."""
     return [inverse(factor) for factor in factors]
 
 
 def only(weights: list[float]) -> float:
-    """The one weight of all layers."""
+    """Take the common weight of all layers.  Raises ValueError where they differ."""
     if len(set(weights)) != 1:
         raise ValueError("the layers differ, and here they have one weight")
     return weights[0]
 
 
 def same(value: Any) -> Any:
+    """Keep a value."""
     return value
 
 
-# Theirs -> ours, and the way from value to value
+# Their path -> ours, and the conversion of the value
 MAPPED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "dataset_params.root_dir": ("data.root", same),
     "dataset_params.frame_shape": ("data.size", height_width),
@@ -91,7 +94,7 @@ MAPPED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     f"{WEIGHTS}.kp_distance": ("loss.keypoint_distance", same),
     f"{WEIGHTS}.feat_consistent": ("loss.memory_consistency", same),
 }
-# What is so here, whatever is set
+# Values that are fixed here
 FIXED: dict[str, Any] = {
     "model_params.common_params.num_channels": 3,
     "model_params.common_params.estimate_jacobian": True,
@@ -103,7 +106,7 @@ FIXED: dict[str, Any] = {
     "train_params.transform_params.sigma_tps": 0.005,
     "train_params.transform_params.points_tps": 5,
 }
-# What is not set there is not done there, where here it would be by default
+# Our values for settings that are missing there, where our defaults differ
 ABSENT: dict[str, Any] = {
     **{f"data.augmentation.{name}": False for name in FLIPS},
     **{
@@ -116,19 +119,19 @@ ABSENT: dict[str, Any] = {
 
 
 class Translation(NamedTuple):
-    """A foreign configuration in our terms."""
+    """Settings translated from a foreign configuration."""
 
     settings: dict[str, Any]  # by dotted path
-    left_out: list[str]  # each as path=value, of their paths
+    left_out: list[str]  # path=value, with their paths
 
 
 def is_foreign(sections: Iterable[Any]) -> bool:
-    """Whether sections of these names are those of the published code or of FOMM."""
+    """Whether sections of these names belong to the published code or to FOMM."""
     return not SECTIONS.isdisjoint(sections)
 
 
 def translate(settings: Mapping[str, Any], name: str) -> Translation:
-    """Foreign settings in our terms, for a run of this name."""
+    """Translate foreign settings, for a run of this name."""
     found: dict[str, Any] = {"name": name, **ABSENT}
     left_out: list[str] = []
     theirs = flattened({key: x for key, x in settings.items() if key not in IGNORED})
@@ -151,7 +154,7 @@ def translate(settings: Mapping[str, Any], name: str) -> Translation:
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted paths."""
+    """Flatten nested settings to dotted paths."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
         path = f"{prefix}{name}"

@@ -144,7 +144,7 @@ class MemoryCompensation(nn.Module):
     def memories(
         self, projected: list[Tensor], source_keypoints: Keypoints, noise: Tensor | None
     ) -> list[LevelMemory]:
-        """Condition the bank for every level, from projected features (B, C, H, W), in one batch."""
+        """Condition the bank for all levels in one batch, from projected features (B, C, H, W)."""
         identity = torch.cat([self.identity(level, source_keypoints) for level in projected])
         pooled = torch.cat([level.mean(dim=(2, 3)) for level in projected])
         if noise is not None:

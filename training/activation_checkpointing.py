@@ -1,4 +1,4 @@
-"""Activations computed again in the backward pass instead of kept: more time, less memory.
+"""Activation checkpointing: blocks are computed again in the backward pass, to save memory.
 
 Chen et al., *Training Deep Nets with Sublinear Memory Cost*, 2016.
 """
@@ -16,7 +16,7 @@ from modules.blocks import ResidualBlock, SameBlock
 from modules.memory_compensation import MemoryCompensation
 from training.perceptual import PerceptualNetwork
 
-# Where most of the memory is: of these methods the inputs and results alone are kept.
+# Most of the memory is in these methods, of which only inputs and results are kept
 RECOMPUTED: dict[type[nn.Module], str] = {
     SameBlock: "forward",
     ResidualBlock: "forward",
@@ -26,7 +26,7 @@ RECOMPUTED: dict[type[nn.Module], str] = {
 
 
 def recompute_blocks(network: nn.Module) -> None:
-    """Let the blocks of a network keep their inputs alone; results and gradients are the same."""
+    """Let the blocks of a network keep only their inputs; results and gradients stay the same."""
     for module in network.modules():
         for kind, method in RECOMPUTED.items():
             if isinstance(module, kind):
@@ -34,12 +34,12 @@ def recompute_blocks(network: nn.Module) -> None:
 
 
 def recomputed(module: nn.Module, method: Callable[..., Any]) -> Callable[..., Any]:
-    """``method`` of a module, whose second run leaves no mark on the module's batch statistics."""
+    """Wrap a method of a module so that its second run does not change the batch statistics."""
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), buffers_kept(module)
 
-    # Nothing in a network is random: noise comes in from outside.
+    # Nothing in a network is random: noise is an input.
     return partial(
         checkpoint, method, use_reentrant=False, preserve_rng_state=False, context_fn=contexts
     )
@@ -47,7 +47,7 @@ def recomputed(module: nn.Module, method: Callable[..., Any]) -> Callable[..., A
 
 @contextmanager
 def buffers_kept(module: nn.Module) -> Iterator[None]:
-    """The buffers of a module are afterwards what they were."""
+    """Restore the buffers of a module at the end of the block."""
     before = [buffer.clone() for buffer in module.buffers()]
     try:
         yield

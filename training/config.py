@@ -1,4 +1,4 @@
-"""Section ``train`` of a configuration: how long, how fast and how carefully to optimise."""
+"""Section ``train`` of a configuration: schedule, optimizers, precision, checks and logging."""
 
 from typing import Annotated, Literal
 
@@ -17,18 +17,18 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LearningRates(Section):
-    """Section ``train.learning_rate``: of Adam, for each network."""
+    """Section ``train.learning_rate``: Adam's learning rate for each network."""
 
     generator: PositiveFloat = 2e-4
-    detector: NonNegativeFloat = 2e-4  # 0 freezes it: it stays as the checkpoint has it
+    detector: NonNegativeFloat = 2e-4  # 0 freezes the detector as the checkpoint has it
     discriminator: PositiveFloat = 2e-4
-    landmark_detector: PositiveFloat = 2e-3  # where this is what is trained
+    landmark_detector: PositiveFloat = 2e-3  # where it is what is trained
 
 
 class TrainConfig(Section):
     """Section ``train``; intervals count optimizer steps."""
 
-    # The landmark detector is trained first, with labels, and is frozen while the rest learns
+    # The landmark detector is trained first, with labels, and is frozen in the training of the rest
     network: Literal["all", "landmark detector"] = "all"
     epochs: PositiveInt = 100
     max_steps: PositiveInt | None = None  # ends the training before its epochs do
@@ -37,20 +37,20 @@ class TrainConfig(Section):
 
     learning_rate: LearningRates = LearningRates()
     betas: tuple[Decay, Decay] = (0.5, 0.999)
-    max_grad_norm: PositiveFloat = 10.0  # largest gradient norm of a network
+    max_grad_norm: PositiveFloat = 10.0  # gradients of a network are clipped to this norm
     milestones: tuple[PositiveInt, ...] = (60, 90)  # epochs at which the rates fall
     gamma: PositiveFloat = 0.1  # factor by which they fall
-    warm_up: NonNegativeInt = 0  # steps in which the rates rise from 0
-    cosine: bool = False  # the rates fall to 0 by a cosine at the last step, milestones besides
-    ema_decay: Decay = 0.999  # of the moving average of the weights, reached by a warm-up
+    warm_up: NonNegativeInt = 0  # steps in which the rates rise linearly from 0
+    cosine: bool = False  # the rates also fall to 0 at the last step, by a cosine
+    ema_decay: Decay = 0.999  # of the moving average of the weights; smaller at the start
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    tf32: bool = True  # on CUDA, for what is computed in float32
+    tf32: bool = True  # on CUDA, for products in float32
     compile: bool = False
-    cuda_graph: bool = False  # one process with a GPU: record a step's kernels, and replay them
-    activation_checkpointing: bool = (
-        False  # compute activations again in the backward pass: less memory
+    cuda_graph: bool = (
+        False  # one process with a GPU: record the kernels of a step, and replay them
     )
+    activation_checkpointing: bool = False  # recompute activations in the backward pass
     workers: NonNegativeInt = 4  # processes that load the data of one training process
 
     log_every: PositiveInt = 50
@@ -59,10 +59,12 @@ class TrainConfig(Section):
     validate_every: PositiveInt = 1000
     validation_pairs: PositiveInt = 64
     keep_last: PositiveInt = 3  # checkpoints; the best weights by validation are kept besides
-    max_bad_steps: PositiveInt = 10  # steps in a row without a finite loss and gradient
+    max_bad_steps: PositiveInt = (
+        10  # in a row, without a finite loss and gradient: then the training stops
+    )
 
     @model_validator(mode="after")
-    def recomputes_in_one_way(self) -> "TrainConfig":
+    def one_recomputation(self) -> "TrainConfig":
         if self.compile and self.activation_checkpointing:
             raise ValueError(
                 "compile and activation_checkpointing are both on, but a compiled step decides "
@@ -71,7 +73,7 @@ class TrainConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def records_plain_steps(self) -> "TrainConfig":
+    def plain_steps_are_recorded(self) -> "TrainConfig":
         others = {
             "compile": self.compile,
             "activation_checkpointing": self.activation_checkpointing,

@@ -1,4 +1,4 @@
-"""What a run leaves to be looked at: TensorBoard events, ``metrics.jsonl``, picture grids."""
+"""The log of a training run: TensorBoard events, ``metrics.jsonl`` and picture grids."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from utils.files import write_text_whole
 
 
 class RunLogger:
-    """The log of a run in its folder; a resumed run goes on with it after ``step``."""
+    """Writes the log of a run into its folder; a resumed run continues it after ``step``."""
 
     def __init__(self, run: Path, step: int) -> None:
         self.metrics = run / "metrics.jsonl"
@@ -27,15 +27,15 @@ class RunLogger:
         self.events = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def forget_after(self, step: int) -> None:
-        """Drop what a killed run logged of steps that will now be repeated."""
+        """Drop the lines of steps that a killed run logged and that will now be repeated."""
         lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
         write_text_whole(self.metrics, "".join(line + "\n" for line in kept))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """One line of ``metrics.jsonl``, and one point of each TensorBoard curve.
+        """Write a line of ``metrics.jsonl`` and a point of each TensorBoard curve.
 
-        A value that is not finite is null there, as JSON has no word for it, and no point here.
+        A value that is not finite is null in JSON, which has no word for it, and is no point.
         """
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         line = {"step": step, **dict.fromkeys(values), **finite}
@@ -45,7 +45,7 @@ class RunLogger:
             self.events.add_scalar(name, value, step)
 
     def grid(self, step: int, picture: np.ndarray) -> None:
-        """A picture (H, W, 3) uint8."""
+        """Write a picture (H, W, 3) uint8."""
         imageio.imwrite(self.grids / f"step-{step:08d}.png", picture)
         self.events.add_image("pairs", picture, step, dataformats="HWC")
 
@@ -54,7 +54,7 @@ class RunLogger:
 
 
 class ThroughputMeter:
-    """How fast the steps since it was last read went, and how long they waited for data."""
+    """Measures the speed of the steps since it was last read, and their waiting for data."""
 
     def __init__(self, samples_per_step: int) -> None:
         self.samples_per_step = samples_per_step
@@ -66,13 +66,13 @@ class ThroughputMeter:
 
     @contextmanager
     def timed(self, what: Literal["data", "step"]) -> Iterator[None]:
-        """Count the time of a block: waiting for the data of a step, or taking it."""
+        """Add the time of a block, which waits for the data of a step or takes it."""
         began = time.perf_counter()
         yield
         self.seconds[what] += time.perf_counter() - began
 
     def read(self) -> dict[str, float]:
-        """Seconds a step, of them seconds (and their share) waiting for data; then clears."""
+        """Return the means since the last call, in seconds and samples per second, and clear."""
         total, waiting = sum(self.seconds.values()), self.seconds["data"]
         speed = {
             "seconds_per_step": total / self.steps,

@@ -1,4 +1,4 @@
-"""The terms of the training objective, each from tensors to an unweighted scalar.
+"""Loss terms of the training objective, each a function of tensors to an unweighted scalar.
 
 Hong & Xu, ICCV 2023; the perceptual and equivariance terms are those of FOMM.  B samples, K
 keypoints.
@@ -30,22 +30,23 @@ from utils.errors import InputError
 
 
 class ImagePyramid(nn.Module):
-    """An image at several scales, each ``1 / s`` of its size and anti-aliased."""
+    """Image pyramid: an image anti-aliased and downsampled by each of ``scales``."""
 
     def __init__(self, scales: tuple[int, ...]) -> None:
         super().__init__()
         self.downsample = nn.ModuleList(AntiAliasedDownsample(scale) for scale in scales)
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        """Downsample (B, 3, H, W) to (B, 3, H / s, W / s) for each scale s."""
         return [downsample(image) for downsample in self.downsample]
 
 
 class AbsoluteDifference(torch.autograd.Function):
-    """Mean absolute difference of two tensors, the second of which gets no gradient.
+    """Mean absolute difference of two tensors, with a gradient for the first only.
 
-    ``weight`` (a tensor that broadcasts, or None) multiplies the differences.  Subtracted in the
-    type of the tensors, which autocast would all copy into float32 before, and added up in at least
-    float32.  All that is kept is the gradient's sign, weighted.
+    ``weight`` (a tensor that broadcasts, or None) multiplies the differences.  They are subtracted
+    in the type of the tensors, which autocast would copy to float32 first, and summed in at least
+    float32.  Only the weighted sign of the differences is kept for the backward pass.
     """
 
     @staticmethod
@@ -66,7 +67,7 @@ class AbsoluteDifference(torch.autograd.Function):
 def sum_of_differences(
     ones: list[Tensor], others: list[Tensor], weights: list[Tensor] | None = None
 ) -> Tensor:
-    """Mean absolute difference of each pair, summed over the pairs; gradients for ``ones``."""
+    """Sum the mean absolute differences of pairs of tensors, with gradients for ``ones``."""
     each: Sequence[Tensor | None] = weights or [None] * len(ones)
     pairs = zip(ones, others, each, strict=True)
     return torch.stack([AbsoluteDifference.apply(*pair) for pair in pairs]).sum()
@@ -77,7 +78,7 @@ def pixel(
 ) -> Tensor:
     """Mean absolute difference of two image pyramids, summed over scales.
 
-    ``weights`` (B, 1, h, w) of each scale say how much a pixel counts.  Not a term of the paper:
+    ``weights`` (B, 1, h, w) of each scale are those of the pixels.  Not a term of the paper:
     coarse scales pull a small, untrained network into place.
     """
     return sum_of_differences(prediction, real, weights)
@@ -86,9 +87,9 @@ def pixel(
 def gradient(
     prediction: list[Tensor], real: list[Tensor], weights: list[Tensor] | None = None
 ) -> Tensor:
-    """Mean absolute difference of neighbours' differences, down and across, summed over scales.
+    """Mean absolute difference of image gradients of two pyramids, summed over axes and scales.
 
-    Not a term of the paper: an edge in its place but blurred costs little in ``pixel``.  Raises
+    Not a term of the paper: a blurred edge costs little in ``pixel``.  Raises
     InputError for an image in which a pixel has no neighbour.
     """
     smallest = min(min(one.shape[-2:]) for one in prediction)
@@ -120,27 +121,28 @@ def perceptual(prediction: list[Tensor], real: list[Tensor], network: Perceptual
 def landmark_distance(found: Tensor, true: Tensor) -> Tensor:
     """Mean absolute difference of landmarks (B, 68, 2), in units of the true eye distance.
 
-    Faces whose true landmarks are not known (NaN) do not count.
+    Faces whose true landmarks are unknown (NaN) are left out.
     """
     return per_eye_distance(found - true, true)
 
 
 def landmark_openings(found: Tensor, true: Tensor) -> Tensor:
-    """The same of the openings of lids, lips and brows: of differences between two landmarks.
+    """Mean absolute difference of the openings of lids, lips and brows, in eye distances.
 
-    Where both err alike the opening is right, which ``landmark_distance`` does not see.
+    An opening is right where both of its landmarks are wrong by the same vector, which
+    ``landmark_distance`` cannot tell.
     """
     return per_eye_distance(openings(found) - openings(true), true)
 
 
 def openings(landmarks: Tensor) -> Tensor:
-    """From the lower to the upper landmark of each opening, of faces (B, 68, 2): (B, N, 2)."""
+    """List the vectors from lower to upper landmark of each opening of (B, 68, 2): (B, N, 2)."""
     upper, lower = zip(*OPENINGS, strict=True)
     return landmarks[:, upper] - landmarks[:, lower]
 
 
 def per_eye_distance(differences: Tensor, true: Tensor) -> Tensor:
-    """Mean size of ``differences`` (B, N, 2) over the eye distances of the true landmarks."""
+    """Divide the mean size of differences (B, N, 2) by the true eye distance, over known faces."""
     known = true.isfinite().all(dim=2).all(dim=1)  # (B,)
     unit = torch.where(known, eye_distance(true), 1)
     relative = differences.abs().mean(dim=(1, 2)) / unit
@@ -150,14 +152,14 @@ def per_eye_distance(differences: Tensor, true: Tensor) -> Tensor:
 def equivariance_value(
     driving: Keypoints, transformed: Keypoints, transform: RandomTransform
 ) -> Tensor:
-    """How far the keypoints of a frame are from the transformed frame's, led back by T."""
+    """Mean absolute difference of a frame's keypoints and the transformed frame's mapped by T."""
     return F.l1_loss(transform.points(transformed.positions), driving.positions)
 
 
 def equivariance_jacobian(
     driving: Keypoints, transformed: Keypoints, transform: RandomTransform
 ) -> Tensor:
-    """``mean |I - (J^D)^-1 (dT/dz at p^T) J^T|``: the local frames must turn as T does."""
+    """Compare the local frames with the turn of T: ``mean |I - (J^D)^-1 (dT/dz at p^T) J^T|``."""
     with full_precision(transformed.positions):
         led_back = transform.jacobians(transformed.positions) @ transformed.jacobians
         product = inverse_2x2(driving.jacobians) @ led_back
@@ -172,18 +174,18 @@ def keypoint_distance(positions: Tensor, margin: float = 0.2) -> Tensor:
 
 
 def keypoint_distance_sign(positions: Tensor, margin: float = 0.2) -> Tensor:
-    """The published form, which counts close pairs: its gradient is zero."""
+    """Published form of ``keypoint_distance``, which counts close pairs: its gradient is zero."""
     closeness = 1 - torch.sign(torch.cdist(positions, positions) - margin)
     return off_diagonal(closeness).mean()
 
 
 def off_diagonal(pairs: Tensor) -> Tensor:
-    """(B, K, K) with zeros on the diagonal."""
+    """Set the diagonals of (B, K, K) to zero."""
     return pairs * (1 - torch.eye(pairs.shape[-1], device=pairs.device, dtype=pairs.dtype))
 
 
 def memory_consistency(compensations: list[Compensation]) -> Tensor:
-    """Mean absolute difference of values and projected features, summed over levels.
+    """Mean absolute difference of the memory's values and projected features, summed over levels.
 
     The values learn to look like the features (which get no gradient), so that the bank stores
     faces.
@@ -198,11 +200,11 @@ def memory_consistency(compensations: list[Compensation]) -> Tensor:
 def memory_consistency_driving(
     compensations: list[Compensation], features: list[Tensor], occlusion: Tensor
 ) -> Tensor:
-    """Mean absolute difference of values and what the driving frame shows, summed over levels.
+    """Mean absolute difference of the memory's values and the driving frame, summed over levels.
 
-    ``features`` are the projected ones of the driving frame (no gradient).  Each place counts as
-    much as the source does not show it, by the occlusion map (B, 1, h, w), 1 = visible: so the
-    values learn what the memory should supply.  Not in the paper.
+    ``features`` are the projected ones of the driving frame (no gradient).  Weights are 1 minus the
+    occlusion map (B, 1, h, w), 1 = visible, so that the values learn what the source does not show.
+    Not in the paper.
     """
     size = compensations[0].values.shape[-2:]
     hidden = 1 - resize(occlusion.detach(), size)
@@ -213,27 +215,27 @@ def memory_consistency_driving(
 
 
 def memory_usage(compensations: list[Compensation]) -> Tensor:
-    """How unequally the slots of the memory are read, in nats, summed over levels.
+    """Measure how unequally the slots of the memory are read, in nats, summed over levels.
 
         log(S S) - entropy of the attention averaged over batch and positions
 
-    It is 0 where a batch reads every slot as much as any other.  Not in the paper.
+    It is 0 where a batch reads all slots equally.  Not in the paper.
     """
     gaps = [math.log(level.usage.shape[1]) - usage_entropy(level.usage) for level in compensations]
     return torch.stack(gaps).sum()
 
 
 def adversarial_generator(fake: DiscriminatorOutput) -> Tensor:
-    """Least squares: the generated image should be judged real (Mao et al., ICCV 2017)."""
+    """Least-squares loss of the generator, whose images should be real (Mao et al., ICCV 2017)."""
     return (1 - at_least_float32(fake.logits)).square().mean()
 
 
 def adversarial_discriminator(real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
-    """Least squares: real images are 1, generated ones 0."""
+    """Least-squares loss of the discriminator: real images are 1, generated ones 0."""
     of_real, of_fake = (at_least_float32(judged.logits) for judged in (real, fake))
     return (1 - of_real).square().mean() + of_fake.square().mean()
 
 
 def feature_matching(real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
-    """Mean absolute differences of the discriminator's features, summed over blocks."""
+    """Mean absolute difference of the discriminator's features, summed over blocks."""
     return sum_of_differences(fake.features, real.features)

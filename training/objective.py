@@ -1,6 +1,6 @@
 """The training objective: one forward pass from a batch of pairs to the weighted loss terms.
 
-Everything random in it comes in as ``StepNoise``, so that a step is a function of its inputs.
+Everything random is an input, ``StepNoise``, so that a step is a function of its inputs.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,9 +27,14 @@ from utils.section import Section
 class LossConfig(Section):
     """Section ``loss``: the weight of each term (0 leaves it out) and its settings."""
 
-    scales: tuple[PositiveInt, ...] = (1, 2, 4, 8)  # images are compared this much smaller
+    scales: tuple[PositiveInt, ...] = (
+        1,
+        2,
+        4,
+        8,
+    )  # factors by which images are downsampled to be compared
     pixel: NonNegativeFloat = 0.0  # of every scale; not in the paper, helps small networks
-    gradient: NonNegativeFloat = 0.0  # likewise, of differences between neighbouring pixels
+    gradient: NonNegativeFloat = 0.0  # likewise, of differences of neighbouring pixels
     perceptual: NonNegativeFloat = 10.0  # of every layer and scale
     vgg: str = "pretrained"  # or "random", or the path of a weights file
     equivariance_value: NonNegativeFloat = 10.0
@@ -39,13 +44,15 @@ class LossConfig(Section):
     keypoint_margin: PositiveFloat = 0.2  # closer keypoints are pushed apart
     memory_consistency: NonNegativeFloat = 10.0
     memory_consistency_target: Literal["source", "driving"] = "source"  # the published one
-    memory_usage: NonNegativeFloat = 0.0  # of slots that are read unequally; not in the paper
-    hidden_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of blocks where the source is hidden
+    memory_usage: NonNegativeFloat = 0.0  # of unequal reading of the slots; not in the paper
+    hidden_share: Annotated[float, Field(ge=0, lt=1)] = (
+        0.0  # of blocks in which the source is hidden
+    )
     # With a landmark detector; not in the paper
-    landmarks: NonNegativeFloat = 1.0  # distance of its landmarks; only where it is trained
+    landmarks: NonNegativeFloat = 1.0  # distance of its landmarks; only in its own training
     landmark_openings: NonNegativeFloat = 2.0  # of their openings; likewise
-    landmark_cycle: NonNegativeFloat = 0.0  # distance and openings of those of the result
-    face_emphasis: NonNegativeFloat = 0.0  # pixels of eyes and mouth count so much more
+    landmark_cycle: NonNegativeFloat = 0.0  # distance and openings of the landmarks of the result
+    face_emphasis: NonNegativeFloat = 0.0  # additional weight of pixels at eyes and mouth
     adversarial: NonNegativeFloat = 0.0
     feature_matching: NonNegativeFloat = 10.0  # of every block; only with adversarial > 0
 
@@ -59,7 +66,7 @@ KEYPOINT_DISTANCES = {
 
 
 class StepNoise(NamedTuple):
-    """Everything random in a training step, per sample."""
+    """The random numbers of a training step, per sample."""
 
     affine: Tensor  # (B, 2, 3), noise on the identity
     control: Tensor  # (B, 25), of the thin-plate spline
@@ -68,7 +75,7 @@ class StepNoise(NamedTuple):
 
 
 def sample_noise(model: MCNet, batch: int, generator: torch.Generator) -> StepNoise:
-    """The noise of a batch, from a CPU generator."""
+    """Sample the noise of a batch from a CPU generator."""
     size = 0 if model.config.memory is None else model.config.memory.size
     return StepNoise(
         affine=AFFINE_STD * torch.randn(batch, 2, 3, generator=generator),
@@ -88,7 +95,7 @@ class LossOutput(NamedTuple):
 
 
 class Objective(nn.Module):
-    """The model and the frozen perceptual network: one forward is one generator step."""
+    """Objective of the model: its losses, with the frozen perceptual network."""
 
     def __init__(self, model: MCNet, config: LossConfig) -> None:
         super().__init__()
@@ -103,10 +110,10 @@ class Objective(nn.Module):
         noise: StepNoise,
         discriminator: Discriminator | None = None,
     ) -> LossOutput:
-        """Pairs of frames -> the losses and what they were computed from.
+        """Compute the losses of pairs of frames.
 
-        The detector sees source, driving and transformed frames in three passes, whose batch
-        statistics are not shared; a frozen one does not see the transformed frames.
+        The detector sees source, driving and transformed frames in three passes, each with its own
+        batch statistics; a frozen one does not see the transformed frames.
         """
         source, driving, _ = pairs
         encoded = self.model.encode(source)
@@ -146,7 +153,7 @@ class Objective(nn.Module):
         return LossOutput(weighted(terms, self.config), observed, rendered, driving_keypoints)
 
     def memory_consistency(self, rendered: Rendered, driving: Tensor) -> Tensor:
-        """The term with its target: the warped source, or the driving frame beyond the source."""
+        """Compute the term against its target, the warped source or the driving frame."""
         if self.config.memory_consistency_target == "source":
             return losses.memory_consistency(rendered.compensations)
         with torch.no_grad():
@@ -158,7 +165,7 @@ class Objective(nn.Module):
     def detector_terms(
         self, driving: Tensor, source_kp: Keypoints, driving_kp: Keypoints, noise: StepNoise
     ) -> dict[str, Callable[[], Tensor]]:
-        """The terms that teach the keypoint detector without labels."""
+        """Collect the terms that teach the keypoint detector without labels."""
         transform = RandomTransform(noise.affine, noise.control)
         positions, jacobians = self.model.detector(transform.frame(driving))
         transformed = driving_kp._replace(positions=positions, jacobians=jacobians)
@@ -177,9 +184,9 @@ class Objective(nn.Module):
         }
 
     def emphasis(self, landmarks: Tensor, pyramid: list[Tensor]) -> list[Tensor] | None:
-        """How much each pixel counts: more around eyes and mouth, and 1 on average.
+        """Weight the pixels: more around eyes and mouth, and 1 on average.
 
-        (B, 1, h, w) of every scale of a pyramid; None where all count alike.
+        Returns (B, 1, h, w) for every scale of a pyramid, or None for equal weights.
         """
         if self.config.face_emphasis == 0 or landmarks.shape[1] == 0:
             return None
@@ -190,7 +197,7 @@ class Objective(nn.Module):
 
 
 class LandmarkObjective(nn.Module):
-    """The landmark detector of a model against labelled landmarks: it is trained by itself."""
+    """Objective of a model's landmark detector, which is trained alone on labelled landmarks."""
 
     vgg = None
 
@@ -202,7 +209,7 @@ class LandmarkObjective(nn.Module):
     def forward(
         self, pairs: FramePairs, noise: StepNoise, discriminator: Discriminator | None = None
     ) -> LossOutput:
-        """Look at both frames of the pairs in one pass; those without labels do not count."""
+        """Compute the losses of both frames of the pairs; frames without labels are left out."""
         assert self.model.landmark_detector is not None
         found = self.model.landmark_detector(torch.cat([pairs.source, pairs.driving]))
         true = torch.cat([pairs.landmarks[:, 0], pairs.landmarks[:, 1]])
@@ -215,9 +222,9 @@ class LandmarkObjective(nn.Module):
 
 @torch.no_grad()
 def perplexities(compensations: list[Compensation]) -> dict[str, Tensor]:
-    """How many slots a position reads, and a batch: exponentials of entropies, mean over levels.
+    """Count the slots that a position and a batch read: exponentials of entropies, level mean.
 
-    From 1, all attention on one slot, to S S.
+    From 1, with all attention on one slot, to S S.
     """
     position = torch.stack([level.entropy.mean() for level in compensations])
     batch = torch.stack([usage_entropy(level.usage) for level in compensations])
@@ -229,9 +236,9 @@ def perplexities(compensations: list[Compensation]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def visibility(occlusion: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
-    """How much of eyes and mouth the warped source shows: the occlusion map at their landmarks.
+    """Average the occlusion map (B, 1, h, w) at the landmarks (B, 68, 2) of eyes and of mouth.
 
-    1 leaves nothing to be painted.  Empty without landmarks (B, 0, 2).
+    1 where the source shows all of them.  Empty without landmarks (B, 0, 2).
     """
     if landmarks.shape[1] == 0:
         return {}
@@ -244,11 +251,11 @@ def visibility(occlusion: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
 
 
 def landmark_cycle(found: Tensor, true: Tensor) -> Tensor:
-    """How far the landmarks of a result are from those of the driving frame, openings twice."""
+    """Compare landmarks (B, 68, 2) of the result with the driving frame's; openings count twice."""
     return losses.landmark_distance(found, true) + 2 * losses.landmark_openings(found, true)
 
 
 def weighted(terms: Mapping[str, Callable[[], Tensor]], config: LossConfig) -> dict[str, Tensor]:
-    """The terms whose weights are not zero, times these."""
+    """Compute the terms whose weights are not zero, multiplied by them."""
     weights = {name: getattr(config, name) for name in terms}
     return {name: weights[name] * terms[name]() for name in terms if weights[name] > 0}

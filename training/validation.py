@@ -1,7 +1,7 @@
-"""How well a model does on unseen clips, as the training watches it.
+"""Validation: scores of a model on unseen clips during training.
 
-Fixed pairs, in batches, are scored in the precision of the training; the processes share the
-batches out.  Scores are floats by name.
+Fixed pairs, in batches, are scored in the precision of the training; each rank scores its share of
+the batches.  Scores are floats by name.
 """
 
 import math
@@ -26,18 +26,18 @@ Scores = dict[str, float]
 
 
 class Validation:
-    """Scores of generated frames: L1, PSNR, SSIM, and how far expressions follow.
+    """Scores of generated frames: L1, PSNR (dB), SSIM, and how expressions follow the driver.
 
-    Gain (1 = as far) and correlation of what a face does between source and driving frame are
-    measured where the pairs have labelled landmarks and the model finds those of its result.
+    Gain (1 = equal) and correlation of the changes of expression between source and driving frame
+    are measured where the pairs have labelled landmarks and the model finds those of its result.
     """
 
     def __init__(self, batches: list[FramePairs], accelerator: Accelerator) -> None:
         self.batches, self.accelerator = batches, accelerator
-        self.floor = self.picture_scores(lambda pairs: pairs.source)  # the source, copied
+        self.baseline = self.picture_scores(lambda pairs: pairs.source)  # the source, copied
 
     def score(self, model: MCNet) -> Scores:
-        """The mean scores of a model in eval mode."""
+        """Compute the mean scores of a model in eval mode."""
         scores = self.picture_scores(lambda pairs: model(pairs.source, pairs.driving).prediction)
         if (detector := model.landmark_detector) is None:
             return scores
@@ -49,26 +49,26 @@ class Validation:
         )
 
     def merit(self, scores: Scores) -> float:
-        """By which the best weights are chosen: more is better."""
+        """Return the score by which the best weights are chosen: higher is better."""
         return scores["psnr"]
 
     def describe(self, scores: Scores) -> str:
-        """The scores in words, with those of the copied source."""
-        floor = self.floor
+        """Write the scores in words, with those of copying the source."""
+        copied = self.baseline
         return (
-            f"PSNR {scores['psnr']:.2f} dB (copying the source {floor['psnr']:.2f}), "
-            f"SSIM {scores['ssim']:.3f} ({floor['ssim']:.3f}), "
-            f"L1 {scores['l1']:.4f} ({floor['l1']:.4f}){describe_expressions(scores)}"
+            f"PSNR {scores['psnr']:.2f} dB (copying the source {copied['psnr']:.2f}), "
+            f"SSIM {scores['ssim']:.3f} ({copied['ssim']:.3f}), "
+            f"L1 {scores['l1']:.4f} ({copied['l1']:.4f}){describe_expressions(scores)}"
         )
 
     def grid(self, model: MCNet) -> np.ndarray:
-        """What the model makes of the first pairs, stage by stage: (height, width, 3) uint8."""
+        """Draw the first pairs through the stages of the model: (height, width, 3) uint8."""
         pairs = self.on_device(self.batches[0], GRID_ROWS)
         with self.accelerator.autocast():
             return picture_grid(model, pairs.source, pairs.driving)
 
     def picture_scores(self, predict: Callable[[FramePairs], Tensor]) -> Scores:
-        """Mean scores; that of PSNR without identical pictures, which are counted beside it."""
+        """Average the scores; PSNR leaves out identical pictures, which are counted instead."""
 
         def measure(pairs: FramePairs) -> Tensor:
             pictures = zip(to_pictures(predict(pairs)), to_pictures(pairs.driving), strict=True)
@@ -84,9 +84,9 @@ class Validation:
         }
 
     def expression_scores(self, find: Callable[[FramePairs], tuple[Tensor, Tensor]]) -> Scores:
-        """Slope and correlation of found changes of expressions on the labelled ones.
+        """Compute slope and correlation of the found changes of expression on the labelled ones.
 
-        ``find`` gives landmarks of the source and of the driving frame or result.
+        ``find`` returns landmarks (B, 68, 2) of the source, and of the driving frame or result.
         """
 
         def measure(pairs: FramePairs) -> Tensor:
@@ -106,7 +106,7 @@ class Validation:
 
     @torch.no_grad()
     def rows(self, measure: Callable[[FramePairs], Tensor]) -> np.ndarray:
-        """What ``measure`` finds in a batch, (pairs, values), of all pairs."""
+        """Collect what ``measure`` returns for a batch, (pairs, values), over all ranks."""
         rank, num_processes = self.accelerator.process_index, self.accelerator.num_processes
         rows: list[list[float]] = []
         for batch in self.batches[rank::num_processes]:
@@ -115,20 +115,20 @@ class Validation:
         return np.array(gather_object(rows))
 
     def on_device(self, pairs: FramePairs, count: int | None = None) -> FramePairs:
-        """The first ``count`` pairs on the device, or all."""
+        """Copy the first ``count`` pairs to the device, or all."""
         return FramePairs(*(part[:count].to(self.accelerator.device) for part in pairs))
 
 
 class LandmarkValidation(Validation):
-    """Scores of a landmark detector: its error on the driving frames, and of expressions."""
+    """Scores of a landmark detector: its error on the driving frames, and its expressions."""
 
     def __init__(self, batches: list[FramePairs], accelerator: Accelerator) -> None:
         """Raises InputError where no pair has labelled landmarks."""
         self.batches, self.accelerator = batches, accelerator
-        self.floor = self.error(lambda pairs: pairs.landmarks[:, 0])  # the source's
+        self.baseline = self.error(lambda pairs: pairs.landmarks[:, 0])  # the source's
 
     def score(self, model: MCNet) -> Scores:
-        """The scores of the landmark detector of a model in eval mode."""
+        """Compute the scores of the landmark detector of a model in eval mode."""
         detector = model.landmark_detector
         assert detector is not None
         return self.error(lambda pairs: detector(pairs.driving)) | self.expression_scores(
@@ -136,17 +136,18 @@ class LandmarkValidation(Validation):
         )
 
     def merit(self, scores: Scores) -> float:
+        """Return the score by which the best weights are chosen: higher is better."""
         return -scores["landmark_error"]
 
     def describe(self, scores: Scores) -> str:
-        """The scores in words, with those of the source's landmarks."""
+        """Write the scores in words, with those of the source's landmarks."""
         return (
             f"landmarks off by {scores['landmark_error']:.2%} of the distance of the eyes (those "
-            f"of the source {self.floor['landmark_error']:.2%}){describe_expressions(scores)}"
+            f"of the source {self.baseline['landmark_error']:.2%}){describe_expressions(scores)}"
         )
 
     def grid(self, model: MCNet) -> np.ndarray:
-        """Driving frames with their labelled landmarks, and with those that were found."""
+        """Draw driving frames with their labelled landmarks, and with the found ones."""
         pairs = self.on_device(self.batches[0], 4 * GRID_ROWS)
         with torch.no_grad(), self.accelerator.autocast():
             assert model.landmark_detector is not None
@@ -154,7 +155,7 @@ class LandmarkValidation(Validation):
         return landmark_grid(pairs.driving, pairs.landmarks[:, 1], found)
 
     def error(self, find: Callable[[FramePairs], Tensor]) -> Scores:
-        """The mean distance from the labelled landmarks, in units of that of the eyes."""
+        """Average the distance from the labelled landmarks, in units of the eye distance."""
 
         def measure(pairs: FramePairs) -> Tensor:
             true = pairs.landmarks[:, 1]
@@ -171,12 +172,12 @@ class LandmarkValidation(Validation):
 
 
 def change(before: Tensor, after: Tensor) -> Tensor:
-    """What expressions do between two sets of landmarks (B, 68, 2): (B, 4)."""
+    """Measure the changes of expression between landmarks (B, 68, 2): (B, 4)."""
     return torch.stack(measure_expressions(after), 1) - torch.stack(measure_expressions(before), 1)
 
 
 def describe_expressions(scores: Scores) -> str:
-    """Gain and correlation of each expression, where they were measured."""
+    """Write gain and correlation of each expression, where they were measured."""
     each = [
         f"{name} {scores[f'{name}_gain']:.2f} / {scores[f'{name}_corr']:.2f}"
         for name in Expressions._fields

@@ -1,4 +1,4 @@
-"""The picture grid of a training run: one row a pair, one column a stage of the network."""
+"""The picture grid of a training run: one row per pair, one column per stage of the network."""
 
 import colorsys
 import logging
@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 @torch.no_grad()
 def picture_grid(model: MCNet, source: Tensor, driving: Tensor) -> np.ndarray:
-    """What ``model`` makes of a batch (B, 3, H, W) in [0, 1]: (height, width, 3) uint8.
+    """Draw a batch (B, 3, H, W) in [0, 1] through the stages of a model: (height, width, 3) uint8.
 
-    Occlusion is white where the source is visible.  What the memory read is shown by its first
-    three principal components, level by level.  Numbers that are not finite are black, keypoints
-    that are not are left out, and both are warned of.
+    The occlusion map is white where the source is visible.  What each level read from the memory is
+    shown by its first three principal components.  Values that are not finite are black, such
+    keypoints are left out, and both are warned of.
     """
     encoded = model.encode(source)
     driving_keypoints = model.detect(driving)
@@ -58,7 +58,7 @@ def picture_grid(model: MCNet, source: Tensor, driving: Tensor) -> np.ndarray:
 
 
 def landmark_grid(images: Tensor, *landmarks: Tensor) -> np.ndarray:
-    """Images (B, 3, H, W) in a row each for every set of their landmarks (B, 68, 2)."""
+    """Draw a row of images (B, 3, H, W) for every set of their landmarks (B, 68, 2)."""
     pictures = to_pictures(images)
     rows = [
         np.hstack([*starmap(draw_dots, zip(pictures, each.nan_to_num(-2).tolist(), strict=True))])
@@ -68,18 +68,18 @@ def landmark_grid(images: Tensor, *landmarks: Tensor) -> np.ndarray:
 
 
 def finite(images: Tensor) -> Tensor:
-    """Images with 0, which is black, in the place of what is not finite."""
+    """Replace values that are not finite by 0, which is black."""
     return images.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def draw_keypoints(images: Tensor, keypoints: Keypoints) -> Tensor:
-    """The images (B, 3, H, W) with a coloured dot on every keypoint."""
+    """Draw a coloured dot on every keypoint of images (B, 3, H, W)."""
     drawn = starmap(draw_dots, zip(to_pictures(images), keypoints.positions.tolist(), strict=True))
     return torch.from_numpy(np.stack(list(drawn))).permute(0, 3, 1, 2).to(images) / 255
 
 
 def draw_dots(picture: np.ndarray, positions: list[list[float]]) -> np.ndarray:
-    """A picture (H, W, 3) uint8 with a dot at every (x, y) in [-1, 1]."""
+    """Draw a dot at every (x, y) in [-1, 1] of a picture (H, W, 3) uint8."""
     image = Image.fromarray(picture)
     canvas = ImageDraw.Draw(image)
     radius = max(1.0, image.width / 100)
@@ -93,9 +93,9 @@ def draw_dots(picture: np.ndarray, positions: list[list[float]]) -> np.ndarray:
 
 
 def principal_components(feature: Tensor) -> Tensor:
-    """The first three principal components of each (C, h, w) feature, each stretched to [0, 1].
+    """Compute three principal components of features (B, C, h, w), scaled to [0, 1]: (B, 3, h, w).
 
-    In float64: the nearly constant features of a new network defeat the solver in float32.
+    In float64: the nearly constant features of a new network break the solver in float32.
     """
     positions = feature.double().flatten(2).transpose(1, 2)  # (B, h w, C)
     centred = positions - positions.mean(dim=1, keepdim=True)
@@ -108,7 +108,7 @@ def principal_components(feature: Tensor) -> Tensor:
 
 
 def header(names: list[str], width: int) -> np.ndarray:
-    """A white line with the name of every column, ``width`` pixels each."""
+    """Draw a white line with the name of every column, ``width`` pixels each."""
     image = Image.new("RGB", (width * len(names), HEADER), "white")
     canvas = ImageDraw.Draw(image)
     for index, name in enumerate(names):

@@ -19,9 +19,9 @@ def test_pairs_of_a_still_clip_are_counted_and_not_in_the_mean():
     pictures, truths = to_pictures(source), to_pictures(driving)
     expected = np.mean([psnr(pictures[i], truths[i]) for i in (0, 2)])
     accelerator = Accelerator(cpu=True)
-    found = Validation([unlabelled(source, driving)], accelerator).floor
+    found = Validation([unlabelled(source, driving)], accelerator).baseline
     assert found["psnr"] == pytest.approx(expected, rel=1e-6)
     assert found["identical"] == 1
-    still = Validation([unlabelled(source, source)], accelerator).floor
+    still = Validation([unlabelled(source, source)], accelerator).baseline
     assert (still["l1"], still["identical"]) == (0, 3)
     assert math.isnan(still["psnr"])
