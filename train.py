@@ -32,7 +32,7 @@ from animation.best_frame import Options
 from config import Config, load_config, to_settings, to_yaml
 from datasets.config import DataConfig
 from datasets.dataloader import load_batches
-from datasets.frame_pairs import FramePairs, PairDataset, PairSampler, collate, fixed_pairs
+from datasets.frame_pairs import FramePairs, PairDataset, PairSampler
 from datasets.synthetic.clips import generate
 from datasets.training_clips import training_clips, training_stills, with_face_crop
 from modules.checkpoints import (
@@ -41,7 +41,6 @@ from modules.checkpoints import (
     WEIGHTS,
     grown,
     load_strictly,
-    model_config,
     read_discriminator,
     read_weights,
     save_weights,
@@ -49,6 +48,7 @@ from modules.checkpoints import (
 )
 from modules.discriminator import Discriminator
 from modules.mcnet import MCNet
+from training.config import rate_factor
 from training.distributed import any_rank, start_processes
 from training.logger import RunLogger, ThroughputMeter
 from training.objective import LandmarkObjective, Objective
@@ -59,14 +59,15 @@ from training.run_checkpoints import (
     find_checkpoint,
     keep_last,
     read_state,
+    require_same_course,
     sole_training,
-    write_state,
+    write_checkpoint,
 )
 from training.train_step import TrainStep
-from training.validation import LandmarkValidation, Scores, Validation
+from training.validation import LandmarkValidation, Scores, Validation, validation_batches
 from utils.command_line import describe, run, writable_folder
 from utils.errors import InputError, OutputError
-from utils.files import write_text_whole, written_whole
+from utils.files import write_text_whole
 from utils.progress import progress_bar
 from utils.signals import deferred_signals
 
@@ -118,7 +119,10 @@ class Trainer:
         else:
             self.train_step = self.new_step(checkpoint)
         validation = Validation if config.train.network == "all" else LandmarkValidation
-        self.validation = validation(self.validation_batches(), accelerator)
+        self.validation = validation(
+            validation_batches(config.data, config.train.validation_pairs, config.train.batch_size),
+            accelerator,
+        )
         self.run_logger = None
         if accelerator.is_main_process:
             self.run_logger = RunLogger(folder, self.train_step.step)
@@ -145,10 +149,15 @@ class Trainer:
     def resume(self, checkpoint: Path) -> None:
         """Go on from a checkpoint of this run.  Raises InputError where its settings differ."""
         state = read_state(checkpoint)
-        self.check_course(state["course"], checkpoint)
+        require_same_course(state["course"], self.course(), checkpoint)
         if changed := list(differences(state.get("data", self.data()), self.data())):
             logger.warning("Resuming with other data: %s.", ", ".join(changed))
-        self.check_end(state["train_step"]["step"], checkpoint)
+        if state["train_step"]["step"] > self.num_steps:
+            raise InputError(
+                f"{checkpoint} is past the end of the training, which is step {self.num_steps} by "
+                "train.epochs and train.max_steps: raise them, or begin a run of another --name "
+                "from its weights."
+            )
         self.train_step.load_state(state["train_step"])
         self.best_merit = state["best_merit"]
         logger.info("Resuming %s after step %d.", self.folder, self.train_step.step)
@@ -201,14 +210,10 @@ class Trainer:
         """Compute the factor of the next step's learning rates."""
         train, step = self.config.train, self.train_step.step
         epoch = step * train.accumulate // self.batches_per_epoch
-        factor = train.gamma ** sum(epoch >= milestone for milestone in train.milestones)
-        if step < train.warm_up:
-            factor *= (step + 1) / train.warm_up
-        if train.cosine:
-            factor *= (1 + math.cos(math.pi * step / self.num_steps)) / 2
-        return factor
+        return rate_factor(train, step, epoch, self.num_steps)
 
     def sampler(self, start_batch: int) -> PairSampler:
+        """Draw this rank's pairs from a batch of the run on."""
         return PairSampler(
             len(self.dataset),
             self.config.train.batch_size,
@@ -229,14 +234,6 @@ class Trainer:
         for batch in batches:
             self.count_unreadable(set(batch.unreadable))
             yield batch.frames(self.accelerator.device)
-
-    def validation_batches(self) -> list[FramePairs]:
-        """Load fixed pairs of the test split."""
-        train, data = self.config.train, self.config.data
-        pairs = fixed_pairs(training_clips(data, "test"), data, train.validation_pairs)
-        starts = range(0, len(pairs), train.batch_size)
-        batches = [collate(pairs[start : start + train.batch_size]) for start in starts]
-        return [batch.frames(torch.device("cpu")) for batch in batches]
 
     def count_unreadable(self, names: set[str]) -> None:
         """Log every unreadable clip or still once; raises InputError when there are too many."""
@@ -287,19 +284,14 @@ class Trainer:
         self.train_step.check()
         if not self.accelerator.is_main_process:
             return
-        place = checkpoint_folder(self.folder, self.train_step.step)
         state = {
             "train_step": self.train_step.state(),
             "best_merit": self.best_merit,
             "course": self.course(),
             "data": self.data(),
         }
-        try:
-            with written_whole(place) as folder:
-                self.save_weights(folder)
-                write_state(folder, state)
-        except OSError as error:
-            raise OutputError(f"{place} cannot be written: {error.strerror or error}.") from error
+        place = checkpoint_folder(self.folder, self.train_step.step)
+        write_checkpoint(place, state, self.save_weights)
         keep_last(self.folder, self.config.train.keep_last)
 
     def save_weights(self, folder: Path) -> None:
@@ -319,19 +311,6 @@ class Trainer:
             "adversarial training": self.config.loss.adversarial > 0,
         }
 
-    def check_course(self, saved: dict[str, Any], checkpoint: Path) -> None:
-        """Raise InputError where a checkpoint belongs to a run with other settings.
-
-        Settings of the model that did not exist when the run began have their defaults.
-        """
-        model = model_config(saved, checkpoint).model_dump(mode="json")
-        saved = {**saved, "model": model}
-        if changed := list(differences(saved, self.course())):
-            raise InputError(
-                f"{self.folder} was trained with another {', '.join(changed)}: resume with the "
-                "same, or begin a run of another --name from its weights."
-            )
-
     def data(self) -> dict[str, Any]:
         """Describe the data, of which a resumed run says where it differs."""
         names = sorted(f"{clip.name} {clip.num_frames}" for clip in self.clips)
@@ -341,15 +320,6 @@ class Trainer:
             "number of clips and stills": len(names),
             "names and lengths of clips": hashlib.sha256("\n".join(names).encode()).hexdigest()[:8],
         }
-
-    def check_end(self, step: int, checkpoint: Path) -> None:
-        """Raise InputError where the training would end before the step that it resumes at."""
-        if step > self.num_steps:
-            raise InputError(
-                f"{checkpoint} is past the end of the trainer, which is step {self.num_steps} by "
-                "train.epochs and train.max_steps: raise them, or begin a run of another --name "
-                "from its weights."
-            )
 
     def bar(self) -> "tqdm[Any]":
         """Show the progress on the main process."""

@@ -78,7 +78,7 @@ class FusedMCNet(nn.Module):
         self.memory = None
         if generator.memory is not None:
             self.memory = FusedMemory(generator.memory, precision)
-            reorder_halves(generator.decoder, model.num_levels)
+            reorder_halves(generator.decoder, model.config.memory_levels)
         self.decoder = fuse_decoder(generator.decoder, precision)
         self.cuda_graph = CudaGraph(self.compute, warm_up=1)
 

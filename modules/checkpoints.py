@@ -141,6 +141,7 @@ def grown(state: State, model: MCNet) -> State:
 
 
 def memory_names(state: State) -> set[str]:
+    """List the names of the memory's tensors."""
     return {name for name in state if name.startswith(MEMORY)}
 
 

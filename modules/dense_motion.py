@@ -34,7 +34,7 @@ SPLINE_LOGIT = 6.0  # of the spline at first: + on the landmarks, - far from the
 
 
 class DenseMotionConfig(Section):
-    """Section ``model.dense_motion``."""
+    """Section ``model.dense_motion``: its hourglass and the Gaussians of keypoints."""
 
     width: PositiveInt = 64  # channels of the hourglass at full size
     depth: PositiveInt = 5  # halvings inside the hourglass

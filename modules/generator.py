@@ -90,6 +90,6 @@ class Generator(nn.Module):
 
 
 def warp_visible(feature: Tensor, motion: DenseMotion) -> Tensor:
-    """Warp a feature (B, C, H, W), and multiply it by the occlusion map: the one use of it here."""
+    """Warp a feature (B, C, H, W), and multiply it by the occlusion map, 1 = visible."""
     visible = resize(motion.occlusion, feature.shape[-2:]).to(feature.dtype)
     return warp(feature, motion.deformation) * visible

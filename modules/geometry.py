@@ -44,7 +44,7 @@ def coordinate_grid(size: tuple[int, ...], like: Tensor) -> Tensor:
 
 
 def axis(num: int, like: Tensor) -> Tensor:
-    """The coordinates of ``num`` pixels in a row: (num,), in the type of ``coordinate_grid``."""
+    """List the coordinates of ``num`` pixels in a row: (num,), in at least float32."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     return torch.linspace(-1, 1, num, device=like.device, dtype=dtype)
 

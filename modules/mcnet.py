@@ -101,11 +101,6 @@ class MCNet(nn.Module):
         )
         return downsample * 2**self.config.generator.depth
 
-    @property
-    def num_levels(self) -> int:
-        """The number of levels that read the memory."""
-        return self.config.memory_levels
-
     def detect(self, image: Tensor) -> Keypoints:
         """Detect the keypoints of (B, 3, H, W) in [0, 1].  Raises InputError for other sizes."""
         require_multiple(image, self.size_multiple)

@@ -1,5 +1,6 @@
 """Section ``train`` of a configuration: schedule, optimizers, precision, checks and logging."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -83,3 +84,13 @@ class TrainConfig(Section):
             if self.cuda_graph and chosen:
                 raise ValueError(f"cuda_graph and {name} exclude each other: leave one of them out")
         return self
+
+
+def rate_factor(config: TrainConfig, step: int, epoch: int, num_steps: int) -> float:
+    """Compute the factor of the learning rates at ``step``, from 0, of ``num_steps``."""
+    factor = config.gamma ** sum(epoch >= milestone for milestone in config.milestones)
+    if step < config.warm_up:
+        factor *= (step + 1) / config.warm_up
+    if config.cosine:
+        factor *= (1 + math.cos(math.pi * step / num_steps)) / 2
+    return factor

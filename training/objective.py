@@ -80,7 +80,7 @@ def sample_noise(model: MCNet, batch: int, generator: torch.Generator) -> StepNo
     return StepNoise(
         affine=AFFINE_STD * torch.randn(batch, 2, 3, generator=generator),
         control=CONTROL_STD * torch.randn(batch, CONTROL_POINTS**2, generator=generator),
-        noise=torch.randn(batch, model.num_levels, size, size, generator=generator),
+        noise=torch.randn(batch, model.config.memory_levels, size, size, generator=generator),
         hidden=torch.rand(batch, 1, VISIBLE_BLOCKS, VISIBLE_BLOCKS, generator=generator),
     )
 

@@ -10,7 +10,7 @@ RUN/checkpoints/best/weights.safetensors            moving average with the best
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from modules.checkpoints import current_discriminator, with_current_names
-from utils.errors import InputError
-from utils.files import write_text_whole
+from modules.checkpoints import current_discriminator, model_config, with_current_names
+from utils.errors import InputError, OutputError
+from utils.files import write_text_whole, written_whole
 from utils.locks import sole_writer
 
 STATE_FILE = "training_state.pt"
@@ -108,6 +108,31 @@ def differences(saved: Any, now: Any, name: str = "") -> Iterator[str]:
     elif saved != now:
         shown = ("set" if isinstance(value, Mapping) else value for value in (saved, now))
         yield "{} ({}, now {})".format(name, *shown)
+
+
+def require_same_course(saved: dict[str, Any], own: dict[str, Any], checkpoint: Path) -> None:
+    """Raise InputError where a checkpoint belongs to a run with other settings than our ``own``.
+
+    Settings of the model that did not exist when the run began have their defaults.
+    """
+    saved = {**saved, "model": model_config(saved, checkpoint).model_dump(mode="json")}
+    if changed := list(differences(saved, own)):
+        raise InputError(
+            f"{checkpoint.parent.parent} was trained with another {', '.join(changed)}: resume "
+            "with the same, or begin a run of another --name from its weights."
+        )
+
+
+def write_checkpoint(
+    checkpoint: Path, state: dict[str, Any], write_weights: Callable[[Path], None]
+) -> None:
+    """Write a checkpoint, completely or not at all.  Raises OutputError where that fails."""
+    try:
+        with written_whole(checkpoint) as folder:
+            write_weights(folder)
+            write_state(folder, state)
+    except OSError as error:
+        raise OutputError(f"{checkpoint} cannot be written: {error.strerror or error}.") from error
 
 
 def write_state(checkpoint: Path, state: dict[str, Any]) -> None:

@@ -195,7 +195,7 @@ class TrainStep:
         return adversarial_discriminator(real, fake)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of one of the step's batches to those before it."""
+        """Backpropagate the loss of one batch; the gradients of a step's batches add up."""
         torch.autograd.backward(self.scaler.scale(1 / self.config.accumulate * loss))
 
     @contextmanager

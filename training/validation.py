@@ -13,7 +13,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from datasets.frame_pairs import FramePairs
+from datasets.config import DataConfig
+from datasets.frame_pairs import FramePairs, collate, fixed_pairs
+from datasets.training_clips import training_clips
 from evaluation.metrics.pixels import score, to_pictures
 from modules.face_landmarks import Expressions, eye_distance, measure_expressions
 from modules.mcnet import MCNet
@@ -25,8 +27,15 @@ GRID_ROWS = 4
 Scores = dict[str, float]
 
 
+def validation_batches(config: DataConfig, count: int, batch_size: int) -> list[FramePairs]:
+    """Load ``count`` fixed pairs of the test split, in batches."""
+    pairs = fixed_pairs(training_clips(config, "test"), config, count)
+    batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
+    return [collate(batch).frames(torch.device("cpu")) for batch in batches]
+
+
 class Validation:
-    """Scores of generated frames: L1, PSNR (dB), SSIM, and how expressions follow the driver.
+    """Scores of generated frames: L1, PSNR (dB), SSIM, and their expressions.
 
     Gain (1 = equal) and correlation of the changes of expression between source and driving frame
     are measured where the pairs have labelled landmarks and the model finds those of its result.
@@ -123,7 +132,7 @@ class LandmarkValidation(Validation):
     """Scores of a landmark detector: its error on the driving frames, and its expressions."""
 
     def __init__(self, batches: list[FramePairs], accelerator: Accelerator) -> None:
-        """Raises InputError where no pair has labelled landmarks."""
+        """Score the source's landmarks; raises InputError where no pair has labelled ones."""
         self.batches, self.accelerator = batches, accelerator
         self.baseline = self.error(lambda pairs: pairs.landmarks[:, 0])  # the source's
 

@@ -23,13 +23,13 @@ def test_any_size_works(size):
     rendered = model(random_images(size=size), random_images(size=size, seed=1))
     assert rendered.prediction.shape == (2, 3, *size)
     assert 0 <= rendered.prediction.min() <= rendered.prediction.max() <= 1
-    assert len(rendered.compensations) == model.num_levels == 2
+    assert len(rendered.compensations) == model.config.memory_levels == 2
 
 
 @pytest.mark.parametrize("attention", ["dot", "located"])
 def test_the_coarsest_levels_read_the_memory_and_the_others_pass_by(attention):
     model = tiny_model(with_memory(levels=1, attention=attention)).eval()
-    assert model.num_levels == 1
+    assert model.config.memory_levels == 1
     rendered = model(random_images(), random_images(seed=1))
     (level,) = rendered.compensations
     assert level.warped.shape[-2:] == (8, 12)  # of 32 x 48, halved twice
@@ -129,7 +129,7 @@ def test_half_precision_stays_close(dtype):
 def test_every_parameter_gets_a_gradient(config):
     model = tiny_model(config).train()
     torch.nn.init.normal_(model.detector.jacobians.weight, std=0.1)
-    noise = torch.randn(2, model.num_levels, 6, 6)
+    noise = torch.randn(2, model.config.memory_levels, 6, 6)
     rendered = model(random_images(), random_images(seed=1), noise)
     (rendered.prediction * torch.rand_like(rendered.prediction)).sum().backward()
     for name, parameter in model.named_parameters():
