@@ -1,4 +1,4 @@
-"""The reference activations, where they lie beside the repository."""
+"""The reference activations, if they are beside the repository."""
 
 import importlib.util
 import json
@@ -27,7 +27,7 @@ needs_golden = pytest.mark.skipif(
 
 @cache
 def weights() -> ModuleType:
-    """The rule that fills a published layout."""
+    """Import the rule that fills a published layout."""
     spec = importlib.util.spec_from_file_location("golden_weights", GOLDEN / "weights.py")
     assert spec is not None
     assert spec.loader is not None
@@ -38,12 +38,12 @@ def weights() -> ModuleType:
 
 @cache
 def published() -> dict[str, dict[str, torch.Tensor]]:
-    """A checkpoint of the published layout, filled from seed 0."""
+    """Fill a checkpoint of the published layout from seed 0."""
     return weights().checkpoint(json.loads((GOLDEN / "layout.json").read_text()), seed=0)
 
 
 def published_model() -> MCNet:
-    """The published model with the reference weights."""
+    """Build the published model with the reference weights."""
     model = MCNet(ModelConfig())
     state = translate(published()["generator"], GENERATOR_RULES)
     state |= translate(published()["kp_detector"], DETECTOR_RULES)

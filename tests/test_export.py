@@ -1,4 +1,4 @@
-"""One small file of a checkpoint, and everything that takes it."""
+"""Export to one small file, and all commands that read it."""
 
 import json
 from pathlib import Path

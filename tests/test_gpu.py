@@ -1,4 +1,4 @@
-"""What only a GPU shows: the results of the CPU, in every precision."""
+"""Tests that need a GPU: the results of the CPU, in every precision."""
 
 import io
 import json
@@ -261,7 +261,7 @@ def begin_in(folder: Path, *settings: str) -> Trainer:
 
 
 def take(trainer: Trainer, steps: range, rate_factor: float = 1.0, size: int = 2) -> None:
-    """Steps whose pictures depend on their numbers alone."""
+    """Take steps whose pictures depend on their numbers alone."""
     for step in steps:
         generator = torch.Generator().manual_seed(step)
         pictures = torch.rand(2, size, 3, 32, 32, generator=generator).cuda()
@@ -269,7 +269,7 @@ def take(trainer: Trainer, steps: range, rate_factor: float = 1.0, size: int = 2
 
 
 def weights(trainer: Trainer) -> torch.Tensor:
-    """Those of the networks in training and of the average, in one vector."""
+    """Join the weights of the networks in training and of the average in one vector."""
     train_step = trainer.train_step
     networks = (train_step.model, train_step.ema, train_step.discriminator)
     parameters = [one for network in networks for one in network.parameters()]
@@ -277,7 +277,7 @@ def weights(trainer: Trainer) -> torch.Tensor:
 
 
 def begin_recorded(folder: Path, *settings: str) -> Trainer:
-    """A run in which the last step was replayed."""
+    """Set up a run and take steps until one is replayed."""
     trainer = begin_in(folder, *RECORDED, *settings)
     take(trainer, range(WARM_UP + 1))
     assert trainer.train_step.cuda_graph.recordings
@@ -285,7 +285,7 @@ def begin_recorded(folder: Path, *settings: str) -> Trainer:
 
 
 def assert_same_losses(found: dict[str, float], expected: dict[str, float]) -> None:
-    """Of short runs of random pictures; sums of the backward pass have no order on a GPU."""
+    """Compare losses of short runs, in which backward passes sum in no fixed order on a GPU."""
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         if name.startswith("loss/"):

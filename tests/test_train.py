@@ -1,4 +1,4 @@
-"""Training from end to end: what a run leaves, and what must not change its weights."""
+"""Training from end to end: the files of a run, and what must not change its weights."""
 
 import json
 import math
@@ -51,7 +51,7 @@ def finished(config, tmp_path_factory) -> Path:
 
 
 def tensors(state: Any, path: str = "") -> dict[str, Tensor]:
-    """The tensors anywhere in a nested state, by their path."""
+    """Collect the tensors in a nested state by their paths."""
     if isinstance(state, Tensor):
         return {path: state}
     items = (
@@ -65,7 +65,7 @@ def tensors(state: Any, path: str = "") -> dict[str, Tensor]:
 
 
 def assert_same_end(one: Path, other: Path) -> None:
-    """The last checkpoints of two runs agree to the bit."""
+    """Require that the last checkpoints of two runs agree to the bit."""
     expected, found = (tensors(read_state(checkpoints(run)[-1])) for run in (one, other))
     assert expected.keys() == found.keys()
     differing = [name for name in expected if not torch.equal(expected[name], found[name])]
@@ -191,7 +191,7 @@ def one_rank(config_file, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_two_processes_are_one_with_the_batch_of_both(one_rank, two_ranks, run):
-    """In float64, which leaves rounding no say; with accumulation and a discriminator."""
+    """Rounding is negligible in float64; with accumulation and a discriminator."""
     for step in (1, 2):
         expected, found = (
             tensors(read_state(checkpoint_folder(folder, step)))
@@ -324,7 +324,7 @@ def test_a_good_step_ends_a_row_of_bad_ones(config, tmp_path):
 
 
 def test_a_step_asks_the_device_for_nothing(config, tmp_path):
-    """No value of a tensor is looked at by the step: on a GPU that would be waiting for it."""
+    """A step reads no value of a tensor, for which it would wait on a GPU."""
     trainer = begin(config, tmp_path / "asking")
     train_step, batches = trainer.train_step, trainer.batches()
     train_step.take_step([next(batches)], 1.0)
@@ -352,7 +352,7 @@ def test_a_bad_batch_of_one_process_is_skipped_by_all(two_ranks):
 
 
 def test_scaled_losses_take_the_same_step_and_a_bad_one_lowers_the_scale(config, tmp_path):
-    """As in fp16, which needs a GPU."""
+    """Scaling is for fp16, which needs a GPU."""
     runs = [begin(config, tmp_path / name) for name in ("plain", "scaled")]
     runs[1].train_step.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     for run in runs:
@@ -369,7 +369,7 @@ def test_scaled_losses_take_the_same_step_and_a_bad_one_lowers_the_scale(config,
 
 
 def test_a_run_of_an_earlier_version_is_resumed(config_file, tmp_path):
-    """It knew no landmarks and one form of attention, chose by PSNR, and had other names."""
+    """Earlier versions had no landmarks, one form of attention, PSNR as merit, and other names."""
     adversarial = ["loss.adversarial=1"]
     begin(load_config(config_file, ["train.max_steps=2", *adversarial]), tmp_path / "run").run()
     file = checkpoints(tmp_path / "run")[-1] / STATE_FILE

@@ -1,4 +1,4 @@
-"""Training in two stages: the landmark detector with labels, then the rest beside it, frozen."""
+"""Training in two stages: the landmark detector with labels, then the rest with it frozen."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ REST = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Clips with landmarks, but for those of one person."""
+    """Clips of which all but one person's have landmarks."""
     folder = tmp_path_factory.mktemp("data")
     write_clips(folder / "clips")
     generator = np.random.default_rng(0)
@@ -48,7 +48,7 @@ def labelled(folder, tmp_path_factory) -> Path:
 
 
 def changed_parts(before: State, after: State) -> set[str]:
-    """The parts of a network of which a tensor has changed."""
+    """List the parts of a network in which a tensor has changed."""
     return {name.split(".")[0] for name in before if not before[name].equal(after[name])}
 
 

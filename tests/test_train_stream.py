@@ -1,4 +1,4 @@
-"""A training from a stream is the training from the files that the stream was written of."""
+"""Training from a stream equals training from the files that it was written from."""
 
 import shutil
 from pathlib import Path

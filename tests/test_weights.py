@@ -1,4 +1,4 @@
-"""The network and the motions that the project carries."""
+"""The bundled network and motions."""
 
 import numpy as np
 import pytest

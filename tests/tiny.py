@@ -41,7 +41,7 @@ def tiny_model(config: ModelConfig = TINY, seed: int = 0) -> MCNet:
 
 
 def randomise_norms(network: Network, seed: int = 0) -> Network:
-    """Batch norms as a training might leave them, instead of as they begin: doing nothing."""
+    """Fill batch norms as a training might leave them; new ones do nothing."""
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -54,11 +54,11 @@ def randomise_norms(network: Network, seed: int = 0) -> Network:
 
 
 def rounding_error(precision: torch.dtype) -> float:
-    """Mean difference in grey levels that a tiny network's picture may have in ``precision``.
+    """Bound the mean error of a tiny network's picture in ``precision``, in grey levels.
 
-    Of a value of about 1, which features are, a rounding takes a quarter of epsilon (half of it at
-    most).  Sixteen layers in a row round independently, which comes to epsilon: a random walk.  Of
-    that the sigmoid that paints passes on a quarter at most, and half of the picture is painted.
+    Rounding a value of about 1 has an error of a quarter of epsilon (half of it at most).  Sixteen
+    layers round independently, a random walk to epsilon.  The last sigmoid passes on a quarter of
+    it at most, and half of the picture is painted.
     """
     return 255 * torch.finfo(precision).eps / 8
 
@@ -67,8 +67,8 @@ def rounding_error(precision: torch.dtype) -> float:
 def float64() -> Iterator[None]:
     """Compute in float64, in which rounding is too small to be mistaken for a difference.
 
-    In float32 it moves a value across a kink here and there (of a ReLU, a hinge, a bilinear
-    sample), where the gradient jumps: on which processors, nobody can say.
+    In float32 rounding moves some values across a kink (of a ReLU, a hinge, a bilinear sample),
+    where the gradient jumps; which ones depends on the CPU.
     """
     torch.set_default_dtype(torch.float64)
     try:

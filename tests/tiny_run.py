@@ -46,7 +46,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def write_clips(root: Path, num_frames: int = 5) -> Path:
-    """Clips of five people, three of them for training."""
+    """Write clips of five people, three of them for training."""
     for identity in range(5):
         folder = root / ("train" if identity < 3 else "test")
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,14 +61,14 @@ def write_clips(root: Path, num_frames: int = 5) -> Path:
 
 
 def write_config(path: Path, root: Path) -> str:
-    """The settings as a file, with their clips in ``root``."""
+    """Write the settings to a file, with their clips in ``root``."""
     data = {**SETTINGS["data"], "root": str(root)}
     path.write_text(yaml.safe_dump({**SETTINGS, "data": data}))
     return str(path)
 
 
 def write_checkpoint(folder: Path, root: Path) -> Path:
-    """A checkpoint of a network that has not been trained, with its configuration."""
+    """Write a checkpoint of an untrained network, with its configuration."""
     folder.mkdir(parents=True)
     config = load_config(write_config(folder / "tiny.yaml", root))
     torch.manual_seed(0)
@@ -77,7 +77,7 @@ def write_checkpoint(folder: Path, root: Path) -> Path:
 
 
 def begin(config: Config, folder: Path, checkpoint: str | None = None) -> Trainer:
-    """A run in this process, whatever ran in it before."""
+    """Set up a run in this process, whatever ran in it before."""
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = start_processes(config.train)
     return Trainer(config, folder, accelerator, find_checkpoint(folder, checkpoint))

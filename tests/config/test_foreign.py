@@ -41,7 +41,7 @@ FOMM: dict[str, Any] = {
 
 
 def mcnet() -> dict[str, Any]:
-    """As the published code has it: with a memory, and terms that it does not use."""
+    """The file of the published code: with a memory, and terms that it does not use."""
     settings = deepcopy(FOMM)
     settings["model_params"]["common_params"]["num_kp"] = 15
     settings["model_params"]["generator_params"] |= {"num_down_blocks": 3, "memsize": 8}

@@ -25,7 +25,7 @@ GREY_LEVELS = 255
 
 
 def lively_model(config: ModelConfig = TINY) -> MCNet:
-    """A tiny network in which no part is neutral, as parts of an untrained one are."""
+    """Make a tiny network without the neutral parts that an untrained one has."""
     model = randomise_norms(tiny_model(config)).eval()
     nn.init.normal_(model.detector.jacobians.weight, std=0.05)
     model.detector.heatmaps.weight.data *= 5  # keypoints of every picture elsewhere
@@ -73,8 +73,10 @@ KNOWS_LANDMARKS = with_memory(
 
 
 def face(seed: int) -> torch.Tensor:
-    """Landmarks (3, 68, 2) apart from each other: the spline through an untrained detector's,
-    which lie on one spot, magnifies rounding."""
+    """Make landmarks (3, 68, 2) apart from each other.
+
+    A spline through those of an untrained detector, which lie on one spot, magnifies rounding.
+    """
     lines = torch.linspace(-0.8, 0.8, 17), torch.linspace(-0.6, 0.6, 4)
     grid = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, 1)
     noise = torch.rand(3, 68, 2, generator=torch.Generator().manual_seed(seed))
@@ -223,7 +225,7 @@ def test_the_published_network_keeps_its_prediction(precision, mean, largest):
 
 
 def test_equal_keypoints_leave_the_visible_source():
-    """Of all pixels the visible ones come from the source, whatever the precision."""
+    """Visible pixels come from the source in any precision."""
     network = fuse(lively_model(), torch.bfloat16)
     nn.init.constant_(network.motion.mask_and_occlusion.bias[-1:], 50.0)
     source = random_images(batch=1)

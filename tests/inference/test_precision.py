@@ -148,7 +148,7 @@ def test_each_source_of_a_batch_is_rendered_again_with_its_own_motion():
 
 
 def test_weights_can_be_trained_after_they_were_used():
-    """Tensors made in inference mode could not."""
+    """Tensors made in inference mode cannot be trained."""
     model = tiny_model()
     rendered(Inference(model, CPU, "auto"))
     source = random_images(1)

@@ -78,7 +78,7 @@ def test_located_logits_are_scaled_cosines_with_centred_keys():
 
 
 def test_a_located_query_finds_the_slot_of_its_keypoint_where_the_feature_says_nothing():
-    """Three keypoints, a channel each; three of nine slots have the key of one of them."""
+    """Every keypoint has a channel, and three of nine slots have the key of one of them."""
     attention = LocatedAttention(channels=3, num_points=3, scale=30.0)
     attention.place.weight.data = 4 * torch.eye(3)[..., None, None]
     positions = torch.tensor([[[-0.8, -0.8], [0.8, -0.8], [0.0, 0.8]]])
@@ -122,7 +122,7 @@ def test_a_feature_of_zeros_has_no_direction_and_a_finite_gradient():
 
 
 def test_the_direction_of_half_precision_is_taken_in_full():
-    """The squares of these do not fit into float16."""
+    """Squares of these values overflow in float16."""
     feature = torch.full((1, 4, 2, 2), 1000.0, dtype=torch.float16)
     torch.testing.assert_close(direction(feature), torch.full_like(feature, 0.5))
 

@@ -19,7 +19,7 @@ from modules.checkpoints import (
     write_tensors,
 )
 from modules.mcnet import ModelConfig
-from modules.published_weights import DETECTOR_RULES, translate
+from modules.published_weights import DETECTOR_RULES, GENERATOR_RULES, translate
 from tests.golden import needs_golden, published, published_model
 from tests.tiny import TINY, TINY_LANDMARKS, random_images, tiny_model
 from utils.errors import InputError
@@ -100,28 +100,31 @@ def test_a_keypoint_mismatch_names_both_numbers(tmp_path):
 
 
 @needs_golden
-@pytest.mark.parametrize(
-    ("outer", "inner"),
-    [("module.", ""), ("", ""), ("", "module."), ("_orig_mod.module.", "module.")],
-)
-def test_a_published_checkpoint_loads_with_and_without_prefixes(tmp_path, outer, inner):
-    def renamed(name: str) -> str:
-        part, rest = name.removeprefix("module.").split(".", 1)
-        return f"{outer}{part}.{inner}{rest}"
-
-    networks = {
-        network: {renamed(name): tensor for name, tensor in state.items()}
-        for network, state in published().items()
-        if isinstance(state, dict)
-    }
-    torch.save({**networks, "epoch": 99}, tmp_path / "published.pth.tar")
-    loaded = load_model(tmp_path / "published.pth.tar")
+def test_a_published_checkpoint_loads(tmp_path):
+    torch.save({**published(), "epoch": 99}, tmp_path / "published.pth.tar")
+    loaded = load_model(tmp_path / "published.pth.tar").state_dict()
     for name, tensor in published_model().state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], tensor), name
+        assert torch.equal(loaded[name], tensor), name
     assert read_weights(tmp_path / "published.pth.tar").config is None
     found = read_discriminator(tmp_path / "published.pth.tar")
     assert found.path == tmp_path / "published.pth.tar"
     assert found.state.keys() >= {"convs.0.weight", "norms.3.bias", "logits.bias"}
+
+
+@needs_golden
+@pytest.mark.parametrize(
+    ("outer", "inner"), [("", ""), ("", "module."), ("_orig_mod.module.", "module.")]
+)
+def test_published_names_are_known_with_and_without_prefixes(outer, inner):
+    def renamed(name: str) -> str:
+        part, rest = name.removeprefix("module.").split(".", 1)
+        return f"{outer}{part}.{inner}{rest}"
+
+    rules = {"generator": GENERATOR_RULES, "kp_detector": DETECTOR_RULES}
+    for network, state in published().items():
+        if network in rules:
+            other = {renamed(name): tensor for name, tensor in state.items()}
+            assert translate(other, rules[network]) == translate(state, rules[network])
 
 
 @needs_golden

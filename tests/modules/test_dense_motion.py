@@ -69,7 +69,7 @@ def test_equal_keypoints_give_the_identity_deformation():
 
 
 def test_a_common_shift_of_the_keypoints_shifts_the_deformation():
-    """Every motion but the background's agrees, so the deformation lies between the two."""
+    """All motions but the background's agree, so the deformation lies between the two."""
     source = random_keypoints()
     driving = source._replace(positions=source.positions + torch.tensor([0.25, 0.0]))
     motions = sparse_motions(source, driving, (8, 9))

@@ -1,4 +1,4 @@
-"""Every stage of the network against the reference activations, in float32."""
+"""Compare every stage of the network with the reference activations, in float32."""
 
 from collections.abc import Iterator
 

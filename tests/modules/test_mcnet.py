@@ -56,7 +56,7 @@ def test_a_size_that_cannot_be_halved_is_one_sentence():
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 96), (160, 96)])
 def test_the_published_network_takes_multiples_of_32(size):
-    """Its proportions, at small widths: 4 times smaller, then five halvings."""
+    """The published depths at small widths: downsampled by 4, then five halvings."""
     narrow = {
         name: getattr(ModelConfig(), name).model_copy(update={"width": 2, "max_width": 4})
         for name in ("keypoint_detector", "dense_motion", "generator")

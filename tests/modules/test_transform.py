@@ -55,7 +55,7 @@ def test_jacobians_are_the_derivatives_of_points():
 
 
 def test_a_frame_shows_at_z_what_was_at_t_of_z():
-    """On a picture of its own coordinates, away from the borders."""
+    """Compare on a picture of its own coordinates, away from the borders."""
     transform = RandomTransform(
         torch.tensor([[[0.0, 0.1, 0.05], [-0.05, 0.02, 0.0]]]), torch.zeros(1, 25)
     )

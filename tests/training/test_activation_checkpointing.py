@@ -1,4 +1,4 @@
-"""Activations computed again: the same step, in less memory."""
+"""Activation checkpointing: an equal step in less memory."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ CONFIG = LossConfig(vgg="random", scales=(1, 2))
 
 
 def pass_through(recomputing: bool, size: tuple[int, int] = (32, 48)) -> tuple[Objective, int]:
-    """An objective after forward and backward pass, and the bytes kept between the two."""
+    """Run forward and backward passes; returns the objective and the bytes kept between the two."""
     objective = Objective(tiny_model(), CONFIG)
     if recomputing:
         recompute_blocks(objective)

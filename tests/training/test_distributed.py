@@ -1,4 +1,4 @@
-"""Batch norm over processes, against torch's own over the whole batch."""
+"""Compare batch norm over ranks with torch's own over the whole batch."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def network() -> nn.Sequential:
 
 
 def two_passes(network: nn.Module, batch: Tensor) -> dict[str, Tensor]:
-    """The outputs in training and in eval mode, all gradients, and the running statistics."""
+    """Collect outputs in training and in eval mode, gradients, and running statistics."""
     batch = batch.clone().requires_grad_()
     output = network(batch)
     output.pow(3).sum().backward()

@@ -1,4 +1,4 @@
-"""One training step against the reference: losses, gradients, statistics, adversarial terms.
+"""Compare a training step with the reference: losses, gradients, statistics, adversarial terms.
 
 Training mode, batch [x, flip(x)], [y, flip(y)], published sign form of the keypoint distance.
 """
@@ -66,7 +66,7 @@ def objective() -> Objective:
 
 @pytest.fixture(scope="module")
 def step(objective, frames, noise) -> LossOutput:
-    """The step, its gradients left in the objective's parameters."""
+    """A step whose gradients are left in the objective's parameters."""
     step = objective(unlabelled(*frames), noise)
     sum(step.losses.values()).backward()
     return step
@@ -80,7 +80,7 @@ def test_losses_match(reference, step):
 
 
 def test_gradient_norms_match(reference, objective, step):
-    """All but those whose true value is zero: a bias before a norm, or before a softmax."""
+    """Gradients whose true value is zero are left out: a bias before a norm or a softmax."""
     rules = {"generator": GENERATOR_RULES, "kp_detector": DETECTOR_RULES}
     gradients = {name: p.grad for name, p in objective.model.named_parameters()}
     compared = 0

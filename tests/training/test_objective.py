@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,12 @@ from training.objective import LandmarkObjective, LossConfig, Objective, sample_
 SAME_IN_FLOAT64 = 1e-10  # of the largest value: a rounding is 1e-16, one passed on many times less
 
 CONFIG = LossConfig(perceptual=0, pixel=10)
+OFF = {name: 0.0 for name, value in LossConfig().model_dump().items() if type(value) is float}
+
+
+def only(**settings: Any) -> LossConfig:
+    """A configuration in which all other weights are zero."""
+    return LossConfig(**{**OFF, "keypoint_margin": 0.2, "scales": (1, 2), **settings})
 
 
 def make_objective(config: LossConfig = CONFIG) -> Objective:
@@ -22,7 +30,7 @@ def forward(objective: Objective, discriminator: Discriminator | None = None):
     return objective(random_pairs(), noise, discriminator)
 
 
-def test_draws_are_a_function_of_the_generator():
+def test_noise_is_a_function_of_the_generator():
     model = tiny_model()
     one, other = (sample_noise(model, 3, torch.Generator().manual_seed(s)) for s in (1, 1))
     assert [part.shape for part in one] == [(3, 2, 3), (3, 25), (3, 2, 6, 6), (3, 1, 8, 8)]
@@ -44,7 +52,7 @@ def test_every_term_has_its_weight():
     assert ratio.item() == pytest.approx(2)
 
 
-def test_a_share_of_the_blocks_is_hidden_as_drawn():
+def test_a_share_of_the_blocks_is_hidden_by_the_noise():
     hiding = LossConfig(**CONFIG.model_dump() | {"hidden_share": 0.25})
     one, other = (forward(make_objective(hiding)) for _ in range(2))
     shown = forward(make_objective())
@@ -105,9 +113,7 @@ def test_pictures_are_compared_at_every_scale(term):
     ],
 )
 def test_a_weight_of_zero_leaves_its_term_out_and_each_term_sends_gradients(term):
-    off = {name: 0.0 for name, value in LossConfig().model_dump().items() if type(value) is float}
-    config = {**off, "keypoint_margin": 5.0, "scales": (1, 2), "vgg": "random", term: 1.0}
-    objective = make_objective(LossConfig(**config))
+    objective = make_objective(only(**{term: 1.0}, keypoint_margin=5.0, vgg="random"))
     torch.manual_seed(1)
     torch.nn.init.normal_(objective.model.detector.jacobians.weight, std=0.1)
     discriminator = Discriminator(DiscriminatorConfig(width=4, depth=2), TINY.num_kp)
@@ -120,8 +126,7 @@ def test_a_weight_of_zero_leaves_its_term_out_and_each_term_sends_gradients(term
 
 
 def test_keypoints_are_detached_from_the_discriminator():
-    off = {name: 0.0 for name, value in LossConfig().model_dump().items() if type(value) is float}
-    objective = make_objective(LossConfig(**{**off, "keypoint_margin": 0.2, "adversarial": 1.0}))
+    objective = make_objective(only(adversarial=1.0))
     discriminator = Discriminator(DiscriminatorConfig(width=4, depth=2), TINY.num_kp)
     # Without the image channels the discriminator sees keypoints alone.
     with torch.no_grad():
@@ -141,7 +146,7 @@ def test_bfloat16_is_close_to_float32():
 
 
 def test_a_step_is_compiled_in_one_piece_and_stays_the_same():
-    """With the part of the compiler that depends on our code alone, not on a C++ compiler."""
+    """Only the part of the compiler that depends on our code is used, without a C++ compiler."""
     with float64():
         eager, compiled = make_objective(), make_objective()
         nn.Module.compile(compiled, backend="aot_eager", fullgraph=True)
@@ -155,11 +160,6 @@ def test_a_step_is_compiled_in_one_piece_and_stays_the_same():
         torch.testing.assert_close(parameter.grad, gradients[name], **bound, msg=name)
 
 
-def landmark_config(**weights: float) -> LossConfig:
-    off = {name: 0.0 for name, value in LossConfig().model_dump().items() if type(value) is float}
-    return LossConfig(**{**off, "keypoint_margin": 0.2, "scales": (1, 2), **weights})
-
-
 def test_a_frozen_detector_is_not_taught():
     objective = make_objective(CONFIG)
     objective.model.detector.eval().requires_grad_(False)
@@ -171,7 +171,7 @@ def test_a_frozen_detector_is_not_taught():
 def test_landmarks_of_the_result_are_drawn_to_those_of_the_driving_frame():
     model = tiny_model(TINY_LANDMARKS)
     model.landmark_detector.eval().requires_grad_(False)
-    objective = Objective(model, landmark_config(landmark_cycle=2.0))
+    objective = Objective(model, only(landmark_cycle=2.0))
     step = forward(objective)
     found = model.landmark_detector(step.rendered.prediction)
     true = step.driving_keypoints.landmarks
@@ -182,7 +182,7 @@ def test_landmarks_of_the_result_are_drawn_to_those_of_the_driving_frame():
 
 
 def test_eyes_and_mouth_count_more_and_the_mean_stays():
-    objective = Objective(tiny_model(TINY_LANDMARKS), landmark_config(pixel=1.0, face_emphasis=3.0))
+    objective = Objective(tiny_model(TINY_LANDMARKS), only(pixel=1.0, face_emphasis=3.0))
     landmarks = torch.zeros(1, NUM_LANDMARKS, 2)
     landmarks[:, :36] = 0.9  # jaw, brows and nose do not count more
     fine, coarse = objective.emphasis(
@@ -199,15 +199,15 @@ def test_eyes_and_mouth_count_more_and_the_mean_stays():
 
 def test_without_an_emphasis_or_landmarks_all_pixels_count_alike():
     image = [random_images(1)]
-    plain = Objective(tiny_model(TINY_LANDMARKS), landmark_config(pixel=1.0))
+    plain = Objective(tiny_model(TINY_LANDMARKS), only(pixel=1.0))
     assert plain.emphasis(torch.zeros(1, NUM_LANDMARKS, 2), image) is None
-    blind = Objective(tiny_model(), landmark_config(pixel=1.0, face_emphasis=3.0))
+    blind = Objective(tiny_model(), only(pixel=1.0, face_emphasis=3.0))
     assert blind.emphasis(torch.zeros(1, 0, 2), image) is None
 
 
 def test_the_landmark_detector_is_taught_by_the_labels_of_both_frames():
     model = tiny_model(TINY_LANDMARKS)
-    objective = LandmarkObjective(model, landmark_config(landmarks=1.0, landmark_openings=2.0))
+    objective = LandmarkObjective(model, only(landmarks=1.0, landmark_openings=2.0))
     pairs = random_pairs()
     found = model.eval().landmark_detector(torch.cat([pairs.source, pairs.driving]))
     pairs.landmarks[0, 0] = found[0].detach() + 0.1  # of the first source

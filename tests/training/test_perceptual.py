@@ -10,7 +10,7 @@ from utils.errors import InputError
 
 
 def torchvision_state() -> dict[str, torch.Tensor]:
-    """A state dict as torchvision writes it, with a few tensors that are not needed."""
+    """Make a state dict as torchvision writes it, with a few tensors that are not needed."""
     network = PerceptualNetwork("random")
     state = {f"features.{name}": tensor + 1 for name, tensor in network.layers.state_dict().items()}
     return {**state, "classifier.0.bias": torch.zeros(3)}
@@ -48,7 +48,7 @@ def test_a_local_file_is_loaded(tmp_path):
 
 
 def test_pretrained_weights_come_from_torchvision(tmp_path, monkeypatch, capsys):
-    """The real download code, with a local file in the place of the server."""
+    """The real download code runs with a local file instead of the server."""
     state = torchvision_state()
     torch.save(state, tmp_path / "server.pth")
     url = (tmp_path / "server.pth").as_uri()

@@ -1,4 +1,4 @@
-"""Which checkpoint is taken, which are kept, and that there is no half of one."""
+"""The choice and the number of checkpoints, of which none is incomplete."""
 
 import os
 import subprocess

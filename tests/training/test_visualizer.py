@@ -72,7 +72,7 @@ def test_principal_components_find_the_directions_that_vary_most():
 
 
 def test_nearly_constant_features_in_half_precision_are_drawn_too():
-    """What a network reads from its memory after its first step, under autocast."""
+    """The features that a network reads from its memory after its first step, under autocast."""
     torch.manual_seed(0)
     level = torch.rand(1, 64, 1, 1) * (torch.rand(1, 64, 1, 1) > 0.5)
     feature = (level + 1e-4 * torch.randn(1, 64, 64, 64) * (level > 0)).bfloat16()
