@@ -403,9 +403,8 @@ def what_is_kept(folder: Path) -> str:
 
 def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
     """Animate the first person of the test split by the clip of another."""
-    clips = training_clips(
-        data.model_copy(update={"frame_cache": None}), "test"
-    )  # in their own size
+    full_size = data.model_copy(update={"frame_cache": None})
+    clips = training_clips(full_size, "test")
     others = [clip for clip in clips if clip.identity != clips[0].identity]
     source = output.with_name("animation_source.png")
     imageio.imwrite(source, clips[0].frames([0])[0])

@@ -40,9 +40,7 @@ class DenseMotionConfig(Section):
     depth: PositiveInt = 5  # halvings inside the hourglass
     max_width: PositiveInt = 1024
     downsample: PositiveInt = 4  # the motion is this many times smaller than the image
-    variance: PositiveFloat = (
-        KEYPOINT_VARIANCE  # of a keypoint's Gaussian, in [-1, 1] units squared
-    )
+    variance: PositiveFloat = KEYPOINT_VARIANCE  # of a keypoint's Gaussian, in [-1, 1] squared
 
 
 class DenseMotion(NamedTuple):

@@ -17,9 +17,7 @@ class DiscriminatorConfig(Section):
     width: PositiveInt = 64  # channels of the first block, doubled by every further one
     max_width: PositiveInt = 512
     depth: PositiveInt = 4  # blocks
-    variance: PositiveFloat = (
-        KEYPOINT_VARIANCE  # of a keypoint's Gaussian, in [-1, 1] units squared
-    )
+    variance: PositiveFloat = KEYPOINT_VARIANCE  # of a keypoint's Gaussian, in [-1, 1] squared
 
 
 class DiscriminatorOutput(NamedTuple):

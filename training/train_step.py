@@ -143,11 +143,12 @@ class TrainStep:
                     losses["discriminator"] = self.discriminator_loss(pairs, output)
                     self.backward(losses["discriminator"])
             observed = {f"loss/{name}": loss for name, loss in losses.items()} | output.observed
+            del output  # and its features, before the next forward pass
             for name, value in observed.items():
                 mean = at_least_float32(value.detach()) / self.config.accumulate
                 values[name] = values.get(name, 0) + mean
 
-        # Clip.  A mean over the ranks is not finite where a value is not finite on one of them.
+        # Clip; a mean over the ranks is not finite if the value of one rank is not
         for name, optimizer in self.optimizers.items():
             self.scaler.unscale_(optimizer)
             parameters, limit = self.parameters[name], self.config.max_grad_norm
@@ -156,7 +157,7 @@ class TrainStep:
         means: Tensor = self.accelerator.reduce(torch.stack(list(values.values())), "mean")
         bad = self.stuck | ~means.isfinite().all()
 
-        # Update.  A bad step changes no weights, and restores the batch statistics.
+        # Update; a bad step changes no weights, and restores the batch statistics
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = rate_factor * getattr(self.config.learning_rate, name)
