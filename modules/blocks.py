@@ -11,7 +11,7 @@ MANY_POSITIONS = 256  # of a feature; with fewer, a larger kernel costs more tha
 
 
 class SameBlock(nn.Module):
-    """Convolution, batch norm, ReLU."""
+    """Convolution, batch norm, ReLU: (B, C, H, W) to (B, C', H, W)."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
         super().__init__()
@@ -24,14 +24,14 @@ class SameBlock(nn.Module):
 
 
 class DownBlock(SameBlock):
-    """A same block, then a 2 x 2 average pool; the last row of an odd side is pooled alone."""
+    """A same block and a 2 x 2 average pool: (B, C, H, W) to (B, C', H / 2, W / 2), rounded up."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(super().forward(x), kernel_size=2, ceil_mode=True)
 
 
 class UpBlock(SameBlock):
-    """Nearest-neighbour upsampling by 2, then a same block."""
+    """Nearest-neighbour upsampling and a same block: (B, C, H, W) to (B, C', 2 H, 2 W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(convolve_doubled(x, self.conv)))
@@ -57,7 +57,7 @@ def doubled_kernel(kernel: Tensor) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Two pre-activated convolutions, added to the input."""
+    """Two pre-activated convolutions, added to the input (B, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

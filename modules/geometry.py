@@ -25,12 +25,15 @@ class Keypoints(NamedTuple):
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[None]:
-    """Turn autocast off on ``like``'s device: matrix products keep the type of their inputs."""
+    """Turn autocast off on the device of ``like``, a tensor of any shape.
+
+    Matrix products inside keep the type of their inputs.
+    """
     return torch.autocast(like.device.type, enabled=False)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Convert to float32, unless ``x`` is float64."""
+    """Convert ``x``, of any shape, to float32 unless it is float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -94,7 +97,7 @@ def sample(
 
 
 class LayoutOfGradient(torch.autograd.Function):
-    """Identity whose gradient has the memory layout of its input, not channels first."""
+    """Identity of (B, C, H, W) whose gradient has the memory layout of its input."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor) -> Tensor:

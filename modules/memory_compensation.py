@@ -76,7 +76,7 @@ def merge_channels(kept: Tensor, rebuilt: Tensor) -> Tensor:
 
 
 def split_pyramid(pyramid: list[Tensor], num_levels: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Split a pyramid, finest first, before its ``num_levels`` coarsest levels."""
+    """Split a pyramid of (B, C, H, W), finest first, before its ``num_levels`` coarsest levels."""
     first = len(pyramid) - num_levels
     return pyramid[:first], pyramid[first:]
 

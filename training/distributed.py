@@ -131,7 +131,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
 
 
 class MeanOverRanks(torch.autograd.Function):
-    """Average a tensor over all ranks; gradients flow back to each of them."""
+    """Average values (C,) over all ranks; gradients flow back to each of them."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:

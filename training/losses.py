@@ -42,7 +42,7 @@ class ImagePyramid(nn.Module):
 
 
 class AbsoluteDifference(torch.autograd.Function):
-    """Mean absolute difference of two tensors, with a gradient for the first only.
+    """Mean absolute difference of two tensors, a scalar, with a gradient for the first only.
 
     ``weight`` (a tensor that broadcasts, or None) multiplies the differences.  They are subtracted
     in the type of the tensors, which autocast would copy to float32 first, and summed in at least
@@ -67,7 +67,7 @@ class AbsoluteDifference(torch.autograd.Function):
 def sum_of_differences(
     ones: list[Tensor], others: list[Tensor], weights: list[Tensor] | None = None
 ) -> Tensor:
-    """Sum the mean absolute differences of pairs of tensors, with gradients for ``ones``."""
+    """Sum mean absolute differences of pairs of tensors: a scalar, with gradients for ``ones``."""
     each: Sequence[Tensor | None] = weights or [None] * len(ones)
     pairs = zip(ones, others, each, strict=True)
     return torch.stack([AbsoluteDifference.apply(*pair) for pair in pairs]).sum()
@@ -108,7 +108,8 @@ def gradient(
 def perceptual(prediction: list[Tensor], real: list[Tensor], network: PerceptualNetwork) -> Tensor:
     """Mean absolute difference of the VGG features of two pyramids, summed over layers and scales.
 
-    No gradient flows into the real images (Johnson et al., ECCV 2016; scales as in FOMM).
+    A scalar of images (B, 3, H, W); the real ones get no gradient (Johnson et al., ECCV 2016; scales
+    as in FOMM).
     """
     scales = []
     for one, other in zip(prediction, real, strict=True):
@@ -127,7 +128,7 @@ def landmark_distance(found: Tensor, true: Tensor) -> Tensor:
 
 
 def landmark_openings(found: Tensor, true: Tensor) -> Tensor:
-    """Mean absolute difference of the openings of lids, lips and brows, in eye distances.
+    """Mean absolute difference of openings of lids, lips and brows of (B, 68, 2), in eye distances.
 
     An opening is right where both of its landmarks are wrong by the same vector, which
     ``landmark_distance`` cannot tell.
@@ -152,14 +153,14 @@ def per_eye_distance(differences: Tensor, true: Tensor) -> Tensor:
 def equivariance_value(
     driving: Keypoints, transformed: Keypoints, transform: RandomTransform
 ) -> Tensor:
-    """Mean absolute difference of a frame's keypoints and the transformed frame's mapped by T."""
+    """Mean absolute difference of keypoints (B, K, 2) and the transformed frame's, mapped by T."""
     return F.l1_loss(transform.points(transformed.positions), driving.positions)
 
 
 def equivariance_jacobian(
     driving: Keypoints, transformed: Keypoints, transform: RandomTransform
 ) -> Tensor:
-    """Compare the local frames with the turn of T: ``mean |I - (J^D)^-1 (dT/dz at p^T) J^T|``."""
+    """Compare local frames (B, K, 2, 2) with T: ``mean |I - (J^D)^-1 (dT/dz at p^T) J^T|``."""
     with full_precision(transformed.positions):
         led_back = transform.jacobians(transformed.positions) @ transformed.jacobians
         product = inverse_2x2(driving.jacobians) @ led_back
@@ -174,7 +175,7 @@ def keypoint_distance(positions: Tensor, margin: float = 0.2) -> Tensor:
 
 
 def keypoint_distance_sign(positions: Tensor, margin: float = 0.2) -> Tensor:
-    """Published form of ``keypoint_distance``, which counts close pairs: its gradient is zero."""
+    """Count the close pairs of keypoints (B, K, 2), as published: the gradient is zero."""
     closeness = 1 - torch.sign(torch.cdist(positions, positions) - margin)
     return off_diagonal(closeness).mean()
 
@@ -187,8 +188,8 @@ def off_diagonal(pairs: Tensor) -> Tensor:
 def memory_consistency(compensations: list[Compensation]) -> Tensor:
     """Mean absolute difference of the memory's values and projected features, summed over levels.
 
-    The values learn to look like the features (which get no gradient), so that the bank stores
-    faces.
+    A scalar.  The values learn to look like the features (which get no gradient), so that the bank
+    stores faces.
     """
     values = [level.values for level in compensations]
     projected = [
@@ -226,16 +227,16 @@ def memory_usage(compensations: list[Compensation]) -> Tensor:
 
 
 def adversarial_generator(fake: DiscriminatorOutput) -> Tensor:
-    """Least-squares loss of the generator, whose images should be real (Mao et al., ICCV 2017)."""
+    """Least-squares loss of the generator, a scalar of its logits (Mao et al., ICCV 2017)."""
     return (1 - at_least_float32(fake.logits)).square().mean()
 
 
 def adversarial_discriminator(real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
-    """Least-squares loss of the discriminator: real images are 1, generated ones 0."""
+    """Least-squares loss of the discriminator, a scalar: real images are 1, generated ones 0."""
     of_real, of_fake = (at_least_float32(judged.logits) for judged in (real, fake))
     return (1 - of_real).square().mean() + of_fake.square().mean()
 
 
 def feature_matching(real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
-    """Mean absolute difference of the discriminator's features, summed over blocks."""
+    """Mean absolute difference of the discriminator's features, summed over blocks: a scalar."""
     return sum_of_differences(fake.features, real.features)

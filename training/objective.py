@@ -153,7 +153,7 @@ class Objective(nn.Module):
         return LossOutput(weighted(terms, self.config), observed, rendered, driving_keypoints)
 
     def memory_consistency(self, rendered: Rendered, driving: Tensor) -> Tensor:
-        """Compute the term against its target, the warped source or the driving frame."""
+        """Compare with the target, warped source or driving frame (B, 3, H, W): a scalar."""
         if self.config.memory_consistency_target == "source":
             return losses.memory_consistency(rendered.compensations)
         with torch.no_grad():
@@ -165,7 +165,7 @@ class Objective(nn.Module):
     def detector_terms(
         self, driving: Tensor, source_kp: Keypoints, driving_kp: Keypoints, noise: StepNoise
     ) -> dict[str, Callable[[], Tensor]]:
-        """Collect the terms that teach the keypoint detector without labels."""
+        """Collect the terms for the keypoint detector, from driving frames (B, 3, H, W)."""
         transform = RandomTransform(noise.affine, noise.control)
         positions, jacobians = self.model.detector(transform.frame(driving))
         transformed = driving_kp._replace(positions=positions, jacobians=jacobians)
@@ -256,6 +256,6 @@ def landmark_cycle(found: Tensor, true: Tensor) -> Tensor:
 
 
 def weighted(terms: Mapping[str, Callable[[], Tensor]], config: LossConfig) -> dict[str, Tensor]:
-    """Compute the terms whose weights are not zero, multiplied by them."""
+    """Compute the terms, scalars, whose weights are not zero, multiplied by them."""
     weights = {name: getattr(config, name) for name in terms}
     return {name: weights[name] * terms[name]() for name in terms if weights[name] > 0}

@@ -183,7 +183,7 @@ class TrainStep:
             return self.wrapped["objective"](pairs, noise, self.discriminator)
 
     def discriminator_loss(self, pairs: FramePairs, output: LossOutput) -> Tensor:
-        """Compute the loss of the discriminator on real frames and on detached generated ones."""
+        """Compute the discriminator's loss, a scalar, on real and detached generated frames."""
         assert self.discriminator is not None
         assert output.driving_keypoints is not None
         assert output.rendered is not None
@@ -196,7 +196,7 @@ class TrainStep:
         return adversarial_discriminator(real, fake)
 
     def backward(self, loss: Tensor) -> None:
-        """Backpropagate the loss of one batch; the gradients of a step's batches add up."""
+        """Backpropagate the loss of one batch, a scalar; gradients of a step's batches add up."""
         torch.autograd.backward(self.scaler.scale(1 / self.config.accumulate * loss))
 
     @contextmanager
@@ -231,12 +231,12 @@ class TrainStep:
 
     @property
     def skipped(self) -> Tensor:
-        """The number of steps so far that were bad and changed nothing."""
+        """The number of steps so far that were bad and changed nothing, a scalar."""
         return self.step - self.taken
 
     @property
     def stuck(self) -> Tensor:
-        """Whether too many steps in a row were bad, after which no step changes anything."""
+        """Whether too many steps in a row were bad, a scalar: then no step changes anything."""
         return self.bad_in_a_row >= self.config.max_bad_steps
 
     def check(self) -> None:
@@ -320,7 +320,7 @@ def trained_parts(model: MCNet, config: TrainConfig) -> dict[str, list[nn.Module
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, model: nn.Module, weight: Tensor) -> None:
-    """Move the parameters and buffers of ``ema`` towards those of ``model`` by a share ``weight``.
+    """Move parameters and buffers of ``ema`` towards those of ``model`` by ``weight``, a scalar.
 
     The counts of batches become those of ``model``.
     """

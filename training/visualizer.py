@@ -68,7 +68,7 @@ def landmark_grid(images: Tensor, *landmarks: Tensor) -> np.ndarray:
 
 
 def finite(images: Tensor) -> Tensor:
-    """Replace values that are not finite by 0, which is black."""
+    """Replace values of (B, C, H, W) that are not finite by 0, which is black."""
     return images.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
 
