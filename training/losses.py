@@ -108,8 +108,8 @@ def gradient(
 def perceptual(prediction: list[Tensor], real: list[Tensor], network: PerceptualNetwork) -> Tensor:
     """Mean absolute difference of the VGG features of two pyramids, summed over layers and scales.
 
-    A scalar of images (B, 3, H, W); the real ones get no gradient (Johnson et al., ECCV 2016; scales
-    as in FOMM).
+    A scalar of images (B, 3, H, W); the real ones get no gradient (Johnson et al., ECCV 2016;
+    scales as in FOMM).
     """
     scales = []
     for one, other in zip(prediction, real, strict=True):
