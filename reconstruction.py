@@ -90,7 +90,7 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
             checkpoint,
             config=config.model,
             size=config.data.frame_size,
-            fit="squash",  # as the training does
+            resize_mode="squash",  # as the training does
             device=options.device,
             precision=options.precision,
         )

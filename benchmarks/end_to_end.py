@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from animate import Animator, Options, Timing, animate_file, save_motion
+from animate import AnimationOptions, Animator, Timing, animate_file, save_motion
 from benchmarks.clips import head_frames, write_clip
 from benchmarks.report import Row, Table
 from benchmarks.target import BenchmarkTarget
@@ -51,7 +51,7 @@ def animate_files(folder: Path, target: BenchmarkTarget) -> Timing:
     """Animates what ``write_files`` has written."""
     animator = loaded(target)
     source, driving = folder / "source.png", folder / "driving.mp4"
-    return animate_file(animator, source, driving, str(folder / "result.mp4"), Options())
+    return animate_file(animator, source, driving, str(folder / "result.mp4"), AnimationOptions())
 
 
 def save_motions(folder: Path, target: BenchmarkTarget) -> None:

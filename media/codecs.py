@@ -1,4 +1,4 @@
-"""How RGB frames become the packets of an mp4 or of a GIF."""
+"""Encode RGB frames as the packets of an mp4 or of a GIF."""
 
 from fractions import Fraction
 from typing import Any, Protocol, cast
@@ -16,21 +16,21 @@ LIMITED_RANGE, FULL_RANGE = 1, 2  # of colour values
 
 
 class Codec(Protocol):
-    """A video stream of one container format."""
+    """Codec of the video stream of one container format."""
 
-    tick: Fraction  # seconds; frames stand at multiples of it
-    shortest: int  # ticks that a frame lasts at least
+    tick: Fraction  # seconds; times of frames are multiples of it
+    shortest: int  # least duration of a frame in ticks
 
     def add_stream(
         self, container: OutputContainer, rate: Fraction, height: int, width: int
     ) -> av.VideoStream: ...
 
     def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
-        """What to encode for an RGB frame; None asks for what is still held back."""
+        """Convert an RGB frame to frames to encode; None asks for those still held back."""
 
 
 class H264:
-    """H.264 in 4:2:0, tagged BT.709, for mp4."""
+    """Codec of an mp4: H.264 in 4:2:0, tagged BT.709."""
 
     shortest = 1
 
@@ -41,7 +41,7 @@ class H264:
             "g": str(key_frame_every),
             "threads": str(threads),
             "sc_threshold": "0",  # no more key frames than these
-            # else x264 rounds otherwise on other processors, and at random on those with AVX-512
+            # else x264 rounds otherwise on other CPUs, and at random on those with AVX-512
             "x264-params": "cpu-independent=1",
         }
 
@@ -67,7 +67,7 @@ class H264:
 
 
 class Gif:
-    """A palette for each frame; times in 10 ms."""
+    """Codec of a GIF: a palette for each frame; times in 10 ms."""
 
     tick = Fraction(1, 100)
     shortest = 2  # viewers show a frame of one tick for ten
@@ -87,7 +87,7 @@ class Gif:
         while True:
             try:
                 converted.append(cast(av.VideoFrame, self._palette.pull()))
-            except (av.BlockingIOError, av.EOFError):  # nothing more for now, or for ever
+            except (av.BlockingIOError, av.EOFError):  # nothing more for now, or at all
                 return converted
 
     def _palette_graph(self, height: int, width: int) -> Graph:

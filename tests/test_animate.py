@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from animate import Animator, Options, Timing, animate_file, animate_pairs, main
+from animate import AnimationOptions, Animator, Timing, animate_file, animate_pairs, main
 from animation import best_frame
 from datasets.pair_list import read_pair_list
 from faces.detectors import DetectorUnavailable
@@ -243,24 +243,24 @@ def test_frames_are_read_only_as_they_are_needed(animator):
     results = animator.animate(next(moving_square(1)), frames(), batch_size=4)
     assert read == []
     next(results)
-    assert len(read) == 8  # the next batch is begun before the first is waited for
+    assert len(read) == 8  # the next batch is submitted before the first is waited for
     for _ in range(4):
         next(results)
     assert len(read) == 12
 
 
-def test_batches_are_begun_one_ahead_and_come_in_order(animator, monkeypatch):
+def test_batches_are_submitted_one_ahead_and_come_in_order(animator, monkeypatch):
     steps = []
-    begin, finish = Animator.begin, Animator.finish
+    submit, result = Animator.submit, Animator.result
 
     def noted(name, step):
         return lambda *args: steps.append(name) or step(*args)
 
-    monkeypatch.setattr(Animator, "begin", noted("begin", begin))
-    monkeypatch.setattr(Animator, "finish", noted("finish", finish))
+    monkeypatch.setattr(Animator, "submit", noted("submit", submit))
+    monkeypatch.setattr(Animator, "result", noted("result", result))
     frames = list(moving_square(5))
     results = list(animator.animate(frames[0], frames, motion="absolute", batch_size=2))
-    assert steps == ["begin", "begin", "finish", "begin", "finish", "finish"]
+    assert steps == ["submit", "submit", "result", "submit", "result", "result"]
     encoded = animator.encode(frames[0])
     for frame, result in zip(frames, results, strict=True):
         (alone,) = animator.render(encoded, animator.detect([frame]))
@@ -270,7 +270,7 @@ def test_batches_are_begun_one_ahead_and_come_in_order(animator, monkeypatch):
 def test_an_animation_says_how_long_the_network_took(files, animator, caplog):
     source, driving, output = (files[name] for name in ("--source", "--driving", "--output"))
     with caplog.at_level(logging.INFO):
-        timing = animate_file(animator, Path(source), Path(driving), output, Options())
+        timing = animate_file(animator, Path(source), Path(driving), output, AnimationOptions())
     assert timing.num_frames == 5
     assert 0 < timing.network_seconds < timing.seconds
     assert caplog.messages[-1] == f"{timing}."
@@ -294,7 +294,7 @@ def test_a_wide_picture_is_cropped_to_its_centre_and_padded_with_black(animator,
     picture = np.zeros((SIZE, 3 * SIZE, 3), np.uint8)
     picture[:, SIZE : 2 * SIZE] = 200
     assert (animator.fit(picture) == 200).all()
-    padded = Animator(model, (SIZE, SIZE), fit="pad", device="cpu").fit(picture + 50)
+    padded = Animator(model, (SIZE, SIZE), resize_mode="pad", device="cpu").fit(picture + 50)
     assert padded.shape == (SIZE, SIZE, 3)
     assert (padded[[0, -1]] == 0).all()
     assert (padded[SIZE // 2] > 0).all()
@@ -354,7 +354,7 @@ def test_without_landmarks_the_keypoints_of_the_network_choose(monkeypatch, file
     assert any("Best frame by the network's own keypoints" in message for message in messages)
 
 
-def test_landmark_weights_that_cannot_be_had_are_said(monkeypatch, caplog):
+def test_landmark_weights_that_are_not_available_are_logged(monkeypatch, caplog):
     def unavailable(device: str) -> None:
         raise DetectorUnavailable("URLError: name resolution fails")
 
@@ -386,7 +386,7 @@ def test_landmark_weights_that_cannot_be_had_are_said(monkeypatch, caplog):
         ({"--best-frame": "99"}, "99"),
         ({"--best-frame": "first"}, "'first'"),
         ({"--motion": "absolute", "--adapt-scale": None}, "--motion relative"),
-        ({"--pairs": "pairs.csv"}, "--pairs"),
+        ({"--fit": "training"}, "'face'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing_behind(
@@ -443,7 +443,7 @@ def test_an_interruption_leaves_nothing_behind(files, tmp_path, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Animator, "finish", interrupted)
+    monkeypatch.setattr(Animator, "result", interrupted)
     assert call(files) == 130
     assert set(tmp_path.iterdir()) == before
     assert worker_threads() == []
@@ -453,7 +453,7 @@ def test_an_interruption_leaves_nothing_behind(files, tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_being_terminated_leaves_nothing_behind(files, tmp_path, monkeypatch, output, number):
     before = set(tmp_path.iterdir())
-    monkeypatch.setattr(Animator, "finish", lambda *args: os.kill(os.getpid(), number))
+    monkeypatch.setattr(Animator, "result", lambda *args: os.kill(os.getpid(), number))
     assert call(files | {"--output": f"{tmp_path}/{output}"}) == 128 + number
     assert set(tmp_path.iterdir()) == before
     assert worker_threads() == []
@@ -536,8 +536,8 @@ class Listed:
 
     def animate(self, rows: str, header: str = "source,driving,best_frame", **more) -> int:
         (self.folder / "pairs.csv").write_text(f"{header}\n{rows}")
-        options = {name: self.files[name] for name in ("--checkpoint", "--device")}
-        options |= {"--pairs": f"{self.folder}/pairs.csv", "--root": f"{self.folder}/root"}
+        options = {"pairs": f"{self.folder}/pairs.csv", "--root": f"{self.folder}/root"}
+        options |= {name: self.files[name] for name in ("--checkpoint", "--device")}
         options |= {"--output": str(self.output), "--precision": "fp32"}
         return call(options | {f"--{name}": value for name, value in more.items()})
 
@@ -711,16 +711,25 @@ def test_a_driving_clip_that_breaks_off_leaves_no_part_of_a_result(listed):
         assert results == ["id1#a--id2#b"]
 
 
-def test_options_of_lists_are_refused_for_a_single_animation(files, capsys):
+def test_options_of_lists_and_of_single_animations_are_not_mixed(files, listed, capsys):
     assert call(files | {"--strict": None}) == 2
-    assert "belong to --pairs" in capsys.readouterr().err
+    assert "No such option: --strict" in capsys.readouterr().err
+    assert listed.animate(STILLS, frames="1:2") == 2
+    assert "No such option: --frames" in capsys.readouterr().err
+    assert call({"--motion": "relative", "pairs": "pairs.csv", "--output": "out"}) == 2
+    assert "after the word pairs" in capsys.readouterr().err
+
+
+def test_the_option_that_pairs_had_is_refused_with_the_command_that_they_have(capsys):
+    assert main(["--pairs", "pairs.csv", "--root", "data", "--strict", "--output", "out"]) == 2
+    assert "python animate.py pairs CSV --root DIR --output FOLDER" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("limit", "precision"), [(255, "bf16"), (-1, "fp32")])
 def test_the_precision_that_auto_came_to_is_recorded(
     listed, monkeypatch, hardware_multiplies_bf16, *, limit, precision
 ):
-    monkeypatch.setattr(precision, "MAX_DIFFERENCE", limit)
+    monkeypatch.setattr("inference.precision.MAX_DIFFERENCE", limit)
     (listed.folder / "root" / "test" / "id1#a" / "0000000.png").write_text("no picture")
     for _ in range(2):  # and the second call goes on
         assert listed.animate(STILLS, precision="auto") == 1
@@ -731,7 +740,7 @@ def test_the_precision_that_auto_came_to_is_recorded(
 def test_pairs_can_be_animated_from_python(listed, animator, tmp_path):
     (tmp_path / "pairs.csv").write_text(f"source,driving,best_frame\n{STILLS}")
     pair_list = read_pair_list(tmp_path / "pairs.csv", tmp_path / "root")
-    problems = animate_pairs(animator, pair_list, listed.output, Options(adapt_scale=True))
+    problems = animate_pairs(animator, pair_list, listed.output, AnimationOptions(adapt_scale=True))
     assert problems == {}
     assert len(list((listed.output / "generated").iterdir())) == len(STILLS.splitlines())
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from animate import Animator, main
-from animation.best_frame import Options, initial_keypoints
+from animation.best_frame import initial_keypoints
 from animation.driving import open_driving
 from animation.head_motion import RIGID
 from animation.motion_transfer import MotionStrength
@@ -44,17 +44,17 @@ def picture(face: int) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def moved(monkeypatch) -> list[Tensor]:
-    """The landmarks that the portrait is moved to, batch after batch."""
-    begin, batches = Animator.begin, []
+    """Landmarks that the source is moved to, batch after batch."""
+    submit, batches = Animator.submit, []
 
     def noted(self, encoded, driving):
         batches.append(driving.landmarks)
-        return begin(self, encoded, driving)
+        return submit(self, encoded, driving)
 
     def find(self, image: Tensor) -> Tensor:
         return FACES[(image.mean(dim=(1, 2, 3)) * 255 / STEP).round().long()]
 
-    monkeypatch.setattr(Animator, "begin", noted)
+    monkeypatch.setattr(Animator, "submit", noted)
     monkeypatch.setattr(LandmarkDetector, "forward", find)
     return batches
 
@@ -116,8 +116,7 @@ def test_a_frame_that_is_named_is_counted_from(files, caplog, animator):
         assert call(files | {"--best-frame": "0"}) == 0
     assert not any("most neutral" in message for message in caplog.messages)
     driving = open_driving(animator, Path("driving"))
-    options = Options(best_frame=1, batch_size=2)
-    initial = initial_keypoints(animator, picture(SOURCE), driving, options)
+    initial = initial_keypoints(animator, picture(SOURCE), driving, best_frame=1, batch_size=2)
     assert torch.equal(initial.landmarks[0], FACES[BLINK])
 
 
@@ -167,8 +166,8 @@ def test_a_list_of_pairs_takes_the_same_options(files, moved):
         for number, face in enumerate(faces):
             Image.fromarray(picture(face)).save(folder / f"{number:07d}.png")
     Path("pairs.csv").write_text("source,driving\nid1#a,id2#b\n")
-    shared = {name: files[name] for name in ("--checkpoint", "--device", "--precision")}
-    shared |= {"--pairs": "pairs.csv", "--root": "root", "--output": "pairs"}
+    shared = {"pairs": "pairs.csv", "--root": "root", "--output": "pairs"}
+    shared |= {name: files[name] for name in ("--checkpoint", "--device", "--precision")}
     assert call(shared | {"--expression": "0.5", "--only": "mouth"}) == 0
     assert openings(moved) == ([0.15, 0, 0], [0.09] * 3)
     assert call(shared) == 2  # the folder holds results of another expression
@@ -186,8 +185,8 @@ def test_strengths_are_refused_where_a_protocol_prescribes_absolute_motion(files
     folder.mkdir(parents=True)
     Image.fromarray(picture(SOURCE)).save(folder / "0000000.png")
     Path("pairs.csv").write_text("source,driving\nid1#a,id1#a\n")
-    shared = {name: files[name] for name in ("--checkpoint", "--device", "--precision")}
-    shared |= {"--pairs": "pairs.csv", "--root": "root", "--output": "pairs", "--head": "2"}
+    shared = {"pairs": "pairs.csv", "--root": "root", "--output": "pairs", "--head": "2"}
+    shared |= {name: files[name] for name in ("--checkpoint", "--device", "--precision")}
     assert call(shared) == 2
     assert "absolute motion for 1 of the pairs" in capsys.readouterr().err
     assert not Path("pairs").exists()

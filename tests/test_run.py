@@ -133,8 +133,9 @@ def test_a_list_of_pairs_is_animated_and_failures_are_told(finished, tmp_path, c
         f"source,driving\n{finished / 'animation_source.png'},{finished / 'animation.mp4'}\n"
         f"missing.png,{finished / 'animation.mp4'}\n"
     )
-    command = ["--mode", "animate", "--checkpoint", str(checkpoints(finished)[-1])]
-    command += ["--pairs", str(tmp_path / "pairs.csv"), "--output", str(tmp_path / "out")]
+    command = ["--mode", "animate", "pairs", str(tmp_path / "pairs.csv")]
+    command += ["--checkpoint", str(checkpoints(finished)[-1])]
+    command += ["--output", str(tmp_path / "out")]
     assert main(command) == 1
     assert "missing.png" in capsys.readouterr().err
     assert [len(list(path.iterdir())) for path in (tmp_path / "out" / "generated").iterdir()] == [5]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from animation import bundled
-from animation.bundled import bundled_portrait, bundled_weights, driving_path, motion_names
+from animation.bundled import bundled_source, bundled_weights, driving_path, motion_names
 from utils.errors import InputError
 
 
@@ -58,5 +58,5 @@ def test_the_portrait_needs_no_network(monkeypatch, tmp_path):
 
     monkeypatch.setattr(socket.socket, "connect", refused)
     monkeypatch.setenv("SKIMAGE_DATADIR", str(tmp_path))
-    portrait = bundled_portrait()
+    portrait = bundled_source()
     assert (portrait.shape, portrait.dtype) == ((512, 512, 3), np.uint8)

@@ -6,12 +6,16 @@ from torch import Tensor
 
 from animation.head_motion import RIGID, HeadMotion, face_centre, face_unit, fit_head
 from animation.landmark_motion import (
+    LIDS,
+    LIP_THICKNESS,
+    LIPS,
     MAX_EXPRESSION,
     USUAL_EYES,
+    downwards,
     expression_of,
     move_landmarks,
+    openings,
 )
-from animation.openings import LIDS, LIP_THICKNESS, LIPS, downwards, openings
 from modules.face_landmarks import NUM_LANDMARKS, PARTS, measure_expressions
 from tests.drawn_landmarks import drawn_face, similarity, turned_head
 from tests.tiny import normal

@@ -128,12 +128,12 @@ def singular() -> dict[str, np.ndarray]:
         (changed("rate", [25, 0]), "its rate is not"),
         (changed("rate", 25.0), "its rate is not"),
         (changed("size", [-32, 48]), "its size is not"),
-        (changed("detector", 7), "its detector is no text"),
+        (changed("detector", 7), "its detector is not a text"),
         (changed("times", [0, 1, 2]), "one for each of 120 frames"),
-        (changed("times", np.arange(120) / 25), "its times are no whole numbers"),
-        (changed("times", np.arange(1, 121)), "its times do not grow from 0"),
-        (changed("times", np.r_[0, np.arange(119)]), "its times do not grow from 0"),
-        (changed("initial", 120), "the frame that it counts from is none"),
+        (changed("times", np.arange(120) / 25), "its times are not whole numbers"),
+        (changed("times", np.arange(1, 121)), "its times do not increase from 0"),
+        (changed("times", np.r_[0, np.arange(119)]), "its times do not increase from 0"),
+        (changed("initial", 120), "its initial frame is out of range"),
     ],
 )
 def test_other_arrays_are_refused_in_a_sentence(tmp_path, content, says):

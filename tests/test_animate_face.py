@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from animate import Animator, Framing, Options, animate_file, animate_frames, main
+from animate import AnimationOptions, Animator, CropPolicy, animate_file, animate_frames, main
 from animation import best_frame
 from datasets.preprocessing.cutting import Cut, Form, Output, cut_clips
 from datasets.preprocessing.face_crop import write_face_crop
@@ -54,7 +54,7 @@ def files(tmp_path) -> dict[str, str | None]:
         "--output": str(tmp_path / "result.mp4"),
         "--device": "cpu",
         "--precision": "fp32",
-        "--fit": "training",
+        "--fit": "face",
     }
 
 
@@ -78,7 +78,7 @@ def copying(monkeypatch) -> list[np.ndarray]:
         for keypoints in driving:
             yield from [source] * len(keypoints.positions)
 
-    monkeypatch.setattr(Animator, "follow", copies)
+    monkeypatch.setattr(Animator, "animate_keypoints", copies)
     monkeypatch.setattr(
         Animator,
         "detect",
@@ -194,8 +194,12 @@ def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, 
     np.testing.assert_array_equal(initial, frames[2:])
 
 
+def without_files(options: dict[str, str | None]) -> dict[str, str | None]:
+    return {name: of for name, of in options.items() if name not in ("--source", "--driving")}
+
+
 @pytest.mark.parametrize(
-    "fit", [{}, {"--fit": "training"}, {"--fit": "crop"}, {"--paste": None}], ids=str
+    "fit", [{}, {"--fit": "face"}, {"--fit": "crop"}, {"--paste": None}], ids=str
 )
 def test_a_list_of_ordinary_pictures_is_animated_as_each_is_alone(files, tmp_path, fit):
     del files["--fit"]
@@ -204,8 +208,8 @@ def test_a_list_of_ordinary_pictures_is_animated_as_each_is_alone(files, tmp_pat
     (tmp_path / "pairs.csv").write_text(
         "source,driving\nsource.png,driving.mp4\nsource.png,source.png\n"
     )
-    of_list = {name: of for name, of in alone.items() if name not in ("--source", "--driving")}
-    of_list |= {"--pairs": str(tmp_path / "pairs.csv"), "--output": str(tmp_path / "list")}
+    of_list = {"pairs": str(tmp_path / "pairs.csv")} | without_files(alone)
+    of_list |= {"--output": str(tmp_path / "list")}
     assert call(of_list) == 0
     expected = images(tmp_path / "alone")
     found = images(tmp_path / "list" / "generated" / "source--driving")
@@ -222,11 +226,11 @@ def test_frames_of_a_protocol_are_not_cut(files, tmp_path, capsys):
     for name in ("id1#a.png", "id2#b.png"):
         Image.fromarray(astronaut()).save(tmp_path / name)
     (tmp_path / "pairs.csv").write_text("source,driving\nid1#a.png,id2#b.png\n")
-    of_list = {name: of for name, of in files.items() if name not in ("--source", "--driving")}
-    of_list |= {"--pairs": str(tmp_path / "pairs.csv"), "--output": str(tmp_path / "list")}
-    for fit in ({"--fit": "training"}, {"--paste": None}):
+    of_list = {"pairs": str(tmp_path / "pairs.csv")} | without_files(files)
+    of_list |= {"--output": str(tmp_path / "list")}
+    for fit in ({"--fit": "face"}, {"--paste": None}):
         assert call(of_list | fit) == 2
-        assert "as their protocol prescribes: leave out --fit training" in capsys.readouterr().err
+        assert "as their protocol prescribes: leave out --fit face" in capsys.readouterr().err
     assert call(of_list) == 0
     driving = read_image(next((tmp_path / "list" / "driving").iterdir()))
     whole = Image.fromarray(astronaut()).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
@@ -242,7 +246,7 @@ def faded_in(path: Path, size: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("size", "fit"), [(256, "training"), (SIZE, None), (256, "crop")])
+@pytest.mark.parametrize(("size", "fit"), [(256, "face"), (SIZE, None), (256, "crop")])
 def test_motion_counts_from_the_first_frame_that_shows_the_face(files, tmp_path, caplog, size, fit):
     files["--driving"] = str(faded_in(tmp_path / "faded.mp4", size))
     del files["--fit"]
@@ -319,7 +323,7 @@ def test_where_it_is_not_known_how_to_cut_the_centre_is_taken(unfitted, tmp_path
     np.testing.assert_array_equal(copying[0], np.asarray(whole))
 
 
-@pytest.mark.parametrize("fit", [{}, {"--fit": "training"}])
+@pytest.mark.parametrize("fit", [{}, {"--fit": "face"}])
 def test_a_config_may_say_how_to_cut(files, unfitted, tmp_path, fit):
     assert call(files | {"--output": f"{tmp_path}/stated/"}) == 0
     config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
@@ -377,7 +381,7 @@ def test_frames_in_memory_of_the_networks_size_are_not_cut(unfitted, tmp_path):
     assert list(animate_frames(animator, small, [])) == []
 
 
-# The geometry of training data
+# The crop of training data
 
 
 @pytest.mark.parametrize("box", [Box(155, 30, 297, 203), Box(150, 20, 300, 180)])
@@ -397,10 +401,10 @@ def test_pictures_are_cut_as_the_frames_of_a_prepared_data_set_were(tmp_path, bo
     output = Output(tmp_path / "root", tmp_path / "work")
     outcomes = cut_clips(tmp_path / "raw.mp4", cuts, Form("published", SIZE, "png"), output)
     assert [outcome.reason for outcome in outcomes] == [None] * len(cuts)
-    geometry, face = write_face_crop(tmp_path / "root"), main_face(data.astronaut())
-    assert geometry is not None
+    face_crop, face = write_face_crop(tmp_path / "root"), main_face(data.astronaut())
+    assert face_crop is not None
     assert face is not None
-    found = geometry.crop_around(face)
+    found = face_crop.crop_around(face)
     assert found.height / found.width == pytest.approx(box.height / box.width, rel=0.01)
     assert np.abs(np.subtract(found, box)).max() < 0.05 * box.height
 
@@ -434,7 +438,7 @@ def test_to_paste_without_a_face_is_refused_without_advice_that_is_refused_too(
     assert complaint(capsys).endswith("blank.png, which --paste needs: leave it out.")
 
 
-def test_a_checkpoint_without_a_geometry_is_refused(files, tmp_path, capsys):
+def test_a_checkpoint_that_does_not_state_the_crop_is_refused(files, tmp_path, capsys):
     config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
     save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
     assert call(files) == 2
@@ -450,9 +454,9 @@ def test_what_does_not_go_with_paste_is_refused(files, capsys, change, says):
     assert says in complaint(capsys)
 
 
-def test_from_python_a_geometry_is_given(files, copying, tmp_path):
+def test_from_python_a_policy_is_given(files, copying, tmp_path):
     animator = Animator(tiny_model(), (SIZE, SIZE), device="cpu", precision="fp32")
     source, driving = Path(str(files["--source"])), Path(str(files["--driving"]))
-    framing = Framing(PUBLISHED)
-    animate_file(animator, source, driving, f"{tmp_path}/a/", Options(), framing=framing)
+    policy = CropPolicy(PUBLISHED)
+    animate_file(animator, source, driving, f"{tmp_path}/a/", AnimationOptions(), policy=policy)
     assert images(tmp_path / "a")[0].shape == (196, SIZE, 3)
