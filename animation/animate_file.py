@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import typer
 
 from animation.animator import Animator, Motion
-from animation.best_frame import BestFrame, initial_keypoints
+from animation.best_frame import find_best_frame, neutral_keypoints
 from animation.cropper import CropPolicy, choose_policy, driving_fit, fit_source
 from animation.driving import ALL, Driving, DrivingFrame, DrivingVideo, open_driving
 from animation.motion_template import require_template_name, save_template
@@ -35,6 +35,8 @@ from utils.files import require_apart
 from utils.prefetch import write_async
 from utils.progress import progress_bar
 from utils.wording import counted
+
+BestFrame = int | Literal["auto"]  # that relative motion starts from
 
 WAITING = 32  # frames that may wait to be written
 SEARCHED = 32  # frames of a stream, whose length is not known, in which the face is looked for
@@ -201,6 +203,40 @@ def animate_file(
     )
     logger.info("%s.", timing)
     return timing
+
+
+def initial_keypoints(
+    animator: Animator,
+    source: Picture,
+    driving: Driving,
+    best_frame: BestFrame | None = None,
+    batch_size: int | None = None,
+) -> Keypoints | None:
+    """Choose the keypoints (1, K, ...) that relative motion starts from; None for the first frame.
+
+    The frame is the ``best_frame``, or by default the one with the most neutral face where the
+    network finds landmarks, else the first that shows the face.  ``source`` has the network's size.
+    """
+    if isinstance(best_frame, int):
+        return driving.keypoints_at(best_frame, batch_size)
+    if best_frame is None and animator.detects_landmarks:
+        return neutral_keypoints(animator, source, driving, batch_size)
+    if best_frame is None and driving.initial == 0:
+        return None
+    if best_frame is None:
+        logger.info(
+            "Motion counts from frame %d, the first that shows the face: --best-frame chooses "
+            "another.",
+            driving.initial,
+        )
+        return driving.keypoints_at(driving.initial, batch_size)
+    if not isinstance(driving, DrivingVideo):
+        raise InputError(
+            f"--best-frame auto looks at the driving frames, which {driving.path} does not hold: "
+            "give the number of a frame."
+        )
+    best = find_best_frame(animator, source, driving)
+    return None if best is None else animator.detect([best])
 
 
 @contextmanager

@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from animation.animate_file import WAITING, AnimationOptions, animated
+from animation.animate_file import WAITING, AnimationOptions, animated, initial_keypoints
 from animation.animator import Animator, Motion, batches
-from animation.best_frame import initial_keypoints
 from animation.cropper import CropPolicy, driving_fit, fit_source
 from animation.driving import DrivingVideo
 from animation.motion_transfer import AS_DRIVEN, RelativeMotion

@@ -1,12 +1,11 @@
-"""Choose the driving frame that relative motion starts from.
+"""Find the driving frame that relative motion best starts from.
 
-It is the frame that is named, or the one whose landmarks are most like the source's (``auto``), or
-by itself the most neutral face where the network finds landmarks, else the first face.
+It has the landmarks that are most like the source's, or where the network finds landmarks the most
+neutral face.
 """
 
 import logging
 from functools import cache
-from typing import Literal
 
 import numpy as np
 
@@ -17,44 +16,8 @@ from faces.detectors import DetectorUnavailable
 from faces.landmarks import FaceAlignmentLandmarks, Landmarks
 from media.pictures import Picture, Pictures
 from modules.geometry import Keypoints
-from utils.errors import InputError
-
-BestFrame = int | Literal["auto"]
 
 logger = logging.getLogger(__name__)
-
-
-def initial_keypoints(
-    animator: Animator,
-    source: Picture,
-    driving: Driving,
-    best_frame: BestFrame | None = None,
-    batch_size: int | None = None,
-) -> Keypoints | None:
-    """Choose the keypoints (1, K, ...) that relative motion starts from; None for the first frame.
-
-    ``source`` has the network's size.
-    """
-    if best_frame is None:
-        if animator.detects_landmarks:
-            return neutral_keypoints(animator, source, driving, batch_size)
-        if driving.initial == 0:
-            return None
-        logger.info(
-            "Motion counts from frame %d, the first that shows the face: --best-frame chooses "
-            "another.",
-            driving.initial,
-        )
-        return driving.keypoints_at(driving.initial, batch_size)
-    if best_frame != "auto":
-        return driving.keypoints_at(best_frame, batch_size)
-    if not isinstance(driving, DrivingVideo):
-        raise InputError(
-            f"--best-frame auto looks at the driving frames, which {driving.path} does not hold: "
-            "give the number of a frame."
-        )
-    best = find_best_frame(animator, source, driving)
-    return None if best is None else animator.detect([best])
 
 
 def neutral_keypoints(

@@ -94,8 +94,8 @@ def read_frames(
     if _is_still(path):
         if animated := animation(path):
             frames = zip(animation_frames(path), animated.times, strict=True)
-            for image, time in itertools.islice(frames, first, None):
-                yield Frame(image, time - animated.times[first])
+            for image, shown in itertools.islice(frames, first, None):
+                yield Frame(image, shown - animated.times[first])
             return
         stills = _stills(path)
         for number, still in enumerate(stills[first:]):
@@ -109,7 +109,7 @@ def read_frames(
 
 
 def frames_at(path: str | Path, numbers: Sequence[int]) -> list[Picture]:
-    """Read the frames with these numbers, decoding from the key frames before them where possible."""
+    """Read the frames with these numbers, decoding from key frames before them if possible."""
     path = Path(path)
     if not _is_still(path):
         with open_video(path) as video:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from animate import Animator, main
-from animation.best_frame import initial_keypoints
+from animation.animate_file import initial_keypoints
 from animation.driving import open_driving
 from animation.head_motion import RIGID
 from animation.motion_transfer import MotionStrength
