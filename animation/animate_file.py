@@ -225,7 +225,7 @@ def initial_keypoints(
         return None
     if best_frame is None:
         logger.info(
-            "Motion counts from frame %d, the first that shows the face: --best-frame chooses "
+            "Motion is relative to frame %d, the first that shows the face: --best-frame chooses "
             "another.",
             driving.initial,
         )

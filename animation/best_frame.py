@@ -30,7 +30,7 @@ def neutral_keypoints(
     motion, first = driving.all_keypoints(batch_size), driving.initial
     number = first + animator.neutral_frame(source, frames_of(motion, slice(first, None)))
     if number > 0:
-        logger.info("Motion counts from frame %d, whose face is the most neutral.", number)
+        logger.info("Motion is relative to frame %d, whose face is the most neutral.", number)
     return frames_of(motion, slice(number, number + 1))
 
 
@@ -55,7 +55,7 @@ def find_best_frame(animator: Animator, source: Picture, driving: DrivingVideo) 
             logger.info("Best frame by %s: %d.", way, number)
             return image
     logger.warning(
-        "No driving frame can be compared with the source: motion counts from the first."
+        "No driving frame can be compared with the source: motion is relative to the first."
     )
     return None
 

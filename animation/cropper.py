@@ -1,9 +1,9 @@
 """Crop the faces of pictures as in training, and undo it in the output.
 
 Pictures reach the network's size in one of two ways.  As a whole, by the animator's ``ResizeMode``;
-the output is then what the network renders.  Or by a ``CropPolicy``: the face is cut out as in the
-training frames, and the output has the proportions of the cut, or is the source picture with the
-animated cut pasted in.
+the output is then what the network renders.  Or by a ``CropPolicy``: the face is cropped as in the
+training frames, and the output has the proportions of the crop, or is the source picture with the
+animated crop pasted in.
 """
 
 import json
@@ -108,7 +108,9 @@ def face_crop(
     if policy.always:
         needs = "--paste needs: leave it out" if policy.paste else f"--fit face needs: {OTHERS}"
         raise InputError(f"No face was found in {name}, which {needs}.")
-    logger.info("No face was found in %s: it is taken as a whole, not cut as in training.", name)
+    logger.info(
+        "No face was found in %s: it is taken as a whole, not cropped as in training.", name
+    )
     return None
 
 
@@ -143,8 +145,8 @@ def require_face_crop(checkpoint: str | Path) -> FaceCropConfig:
     stated = stated_face_crop(checkpoint)
     if stated is None:
         raise InputError(
-            f"{checkpoint} does not say how its training frames were cut (data.face_crop), which "
-            f"--fit face needs: name a --config that does, or {OTHERS}."
+            f"{checkpoint} does not state how its training frames were cropped (data.face_crop), "
+            f"which --fit face needs: name a --config that does, or {OTHERS}."
         )
     return stated
 

@@ -34,7 +34,7 @@ DEPTHS |= dict.fromkeys((48, 60), -1.6) | dict.fromkeys((49, 59), -1.05)  # mout
 DEPTHS |= dict.fromkeys((50, 61, 67, 58), -0.9) | dict.fromkeys((51, 62, 66, 57), -0.8)
 
 # Bounds.  Nearly all frames of people who speak to a camera stay below them; a face that turns out
-# of profile has several times as much, and melts the portrait.
+# of profile has several times as much, and distorts the source.
 MAX_SCALE = 2.0  # and at least its inverse
 MAX_DEVIATION = 0.2  # of A from a similarity: lengths differ by at most (1 + d) / (1 - d) = 1.5
 MAX_TURN = 0.2  # length of v

@@ -1,8 +1,8 @@
-"""Move the landmarks of a portrait by the head and the expression of a driving face.
+"""Move the landmarks of the source by the head and the expression of a driving face.
 
 The head's motion is a map between two sets of driving landmarks (``animation.head_motion``), the
 expression what the map leaves, in units of the driving face's eye distance.  Openings of lids and
-lips are carried over as openings, so a portrait closes its mouth when the driving face does.
+lips are carried over as openings, so the source closes its mouth when the driving face does.
 
 Landmarks are (B, 68, 2), (x, y) in a unit that is the same along both axes, y downwards.
 """

@@ -169,7 +169,7 @@ class VideoFile:
             yield from self.decode()
             return
         index = index_of(self.file)
-        self._check_range([first], len(index.times))
+        require_numbers([first], len(index.times), self.file)
         wanted = index.times[first]
         frames = self.decode(index.key_before(wanted) if index.seeks else None, wanted_from=wanted)
         time, frame = next(frames, (None, None))
@@ -185,7 +185,7 @@ class VideoFile:
     def decode_at(self, numbers: Sequence[int]) -> list[av.VideoFrame]:
         """Decode the frames with these numbers, from the key frames before them if possible."""
         index = index_of(self.file)
-        self._check_range(numbers, len(index.times))
+        require_numbers(numbers, len(index.times), self.file)
         wanted = [index.times[number] for number in numbers]
         found = self._seek(wanted, index) if index.seeks else self._read_on(wanted)
         if missing := set(wanted) - found.keys():
@@ -242,12 +242,6 @@ class VideoFile:
             raise self._damaged("one of its frames cannot be decoded")
         return frames
 
-    def _check_range(self, numbers: Sequence[int], num_frames: int) -> None:
-        if not all(0 <= number < num_frames for number in numbers):
-            raise InputError(
-                f"{self.file} holds {counted(num_frames, 'frame')}: there is no {max(numbers)}."
-            )
-
     def _packets(self) -> Iterator["Packet[av.VideoStream]"]:
         """Packets of the stream from here to the end; InputError where the file was cut."""
         ends: dict[int, int] = {}  # of the streams, in their ticks
@@ -286,6 +280,14 @@ class VideoFile:
 
     def _damaged(self, reason: str) -> InputError:
         return InputError(f"{self.file} is damaged: {reason}.")
+
+
+def require_numbers(numbers: Sequence[int], num_frames: int, file: object) -> None:
+    """Raise InputError where a file has no frames with these numbers."""
+    if not all(0 <= number < num_frames for number in numbers):
+        raise InputError(
+            f"{file} holds {counted(num_frames, 'frame')}: there is no frame {max(numbers)}."
+        )
 
 
 def index_of(file: Path | InMemoryFile) -> Index:

@@ -15,11 +15,10 @@ from typing import NamedTuple
 
 from media.animated import TICK as ANIMATION_TICK
 from media.animated import animation, animation_frames
-from media.decoder import open_video
+from media.decoder import open_video, require_numbers
 from media.pictures import PICTURE_SUFFIXES, Picture, Size, fitted, frame_paths, read_image
 from media.writers import FolderWriter, VideoWriter, open_writer
 from utils.errors import InputError
-from utils.wording import counted
 
 __all__ = [
     "FolderWriter",
@@ -115,22 +114,15 @@ def frames_at(path: str | Path, numbers: Sequence[int]) -> list[Picture]:
         with open_video(path) as video:
             return video.frames_at(numbers)
     if animated := animation(path):
-        _require_numbers(numbers, len(animated.times), path)
+        require_numbers(numbers, len(animated.times), path)
         wanted = set(numbers)
         frames = enumerate(itertools.islice(animation_frames(path), max(wanted) + 1))
         found = {number: frame for number, frame in frames if number in wanted}
         return [found[number] for number in numbers]
     stills = _stills(path)
-    _require_numbers(numbers, len(stills), path)
+    require_numbers(numbers, len(stills), path)
     size = _size_of_all(stills)
     return [fitted(read_image(stills[number]), size) for number in numbers]
-
-
-def _require_numbers(numbers: Sequence[int], num_frames: int, path: Path) -> None:
-    if not all(0 <= number < num_frames for number in numbers):
-        raise InputError(
-            f"{path} holds {counted(num_frames, 'frame')}: there is no frame {max(numbers)}."
-        )
 
 
 def _is_still(path: Path) -> bool:

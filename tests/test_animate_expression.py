@@ -12,19 +12,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from animate import Animator, main
+from animate import Animator
 from animation.animate_file import initial_keypoints
 from animation.driving import open_driving
 from animation.head_motion import RIGID
 from animation.motion_transfer import MotionStrength
-from modules.checkpoints import save_weights
 from modules.face_landmarks import measure_expressions
 from modules.landmark_detector import LandmarkDetector
+from tests.animating import SIZE, call, complaint, write_checkpoint
 from tests.drawn_landmarks import drawn_face, similarity
-from tests.tiny import TINY, TINY_LANDMARKS, tiny_model
+from tests.tiny import TINY_LANDMARKS, tiny_model
 from utils.errors import InputError
 
-SIZE = 32
 STEP = 20  # of brightness, from face to face
 SOURCE, OPEN, NEUTRAL, BLINK, TURNED = range(5)
 FACES = torch.cat(
@@ -68,8 +67,7 @@ def animator() -> Animator:
 def files(tmp_path, monkeypatch) -> dict[str, str]:
     """The options of a command that works, with a video that begins with an open mouth."""
     monkeypatch.chdir(tmp_path)
-    config = {"model": TINY_LANDMARKS.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(tmp_path / "weights.safetensors", tiny_model(TINY_LANDMARKS), config)
+    write_checkpoint(tmp_path / "weights.safetensors", TINY_LANDMARKS)
     Image.fromarray(picture(SOURCE)).save("source.png")
     Path("driving").mkdir()
     for number, face in enumerate((OPEN, BLINK, NEUTRAL, TURNED, OPEN)):
@@ -85,12 +83,8 @@ def files(tmp_path, monkeypatch) -> dict[str, str]:
     }
 
 
-def call(options: dict[str, str | None]) -> int:
-    return main([word for pair in options.items() for word in pair if word is not None])
-
-
 def openings(moved: list[Tensor]) -> tuple[list[float], list[float]]:
-    """Of mouth and eyes, frame by frame."""
+    """Openings of mouth and eyes, frame by frame."""
     found = measure_expressions(torch.cat(moved))
     return tuple([round(value, 3) + 0.0 for value in each.tolist()] for each in found[::2])
 
@@ -103,7 +97,7 @@ def test_a_video_that_begins_with_an_open_mouth_is_relative_to_its_neutral_face(
 ):
     with caplog.at_level(logging.INFO):
         assert call(files) == 0
-    assert "Motion counts from frame 2, whose face is the most neutral." in caplog.messages
+    assert "Motion is relative to frame 2, whose face is the most neutral." in caplog.messages
     assert openings(moved) == FOLLOWED
     assert len(list(Path("out").iterdir())) == 5
     eyes = torch.cat(moved)[:, 45] - torch.cat(moved)[:, 36]
@@ -232,14 +226,12 @@ def test_absolute_motion_takes_landmarks_as_they_are(files, moved):
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(files, capsys, *, change, says):
     assert call(files | change) == 2
-    complaint = capsys.readouterr().err.strip().splitlines()[-1]
-    assert says in complaint
+    assert says in complaint(capsys)
     assert not Path("out").exists()
 
 
 def test_a_network_without_landmarks_moves_heads_alone(files, capsys):
-    config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(Path("plain.safetensors"), tiny_model(), config)
+    write_checkpoint(Path("plain.safetensors"))
     plain = files | {"--checkpoint": "plain.safetensors"}
     assert call(plain | {"--head": "0.5"}) == 0
     for options in ({"--expression": "0.5"}, {"--only": "mouth"}):

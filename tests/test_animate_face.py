@@ -1,4 +1,4 @@
-"""Faces cut as the network's training frames were, and the way back."""
+"""Faces are cropped as the training frames were, and the crop is undone."""
 
 import json
 import logging
@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from animate import AnimationOptions, Animator, CropPolicy, animate_file, animate_frames, main
+from animate import AnimationOptions, Animator, CropPolicy, animate_file, animate_frames
 from animation import best_frame
 from datasets.preprocessing.cutting import Cut, Form, Output, cut_clips
 from datasets.preprocessing.face_crop import write_face_crop
 from faces.crop import PUBLISHED, FaceCrop, FaceCropConfig
 from faces.main_face import FacesOfVideo, main_face
 from media.pictures import Box
-from media.video import VideoWriter, probe, read_frames, read_image
-from modules.checkpoints import save_weights
+from media.video import VideoWriter, probe, read_image
+from tests.animating import Words, call, complaint, images, without, write_checkpoint
 from tests.tiny import TINY, tiny_model
 
 SIZE = 160  # of the network's frames: about that of the cut, so that little is lost
@@ -31,18 +31,11 @@ def astronaut(left: int = 0, top: int = 0) -> np.ndarray:
     return np.roll(data.astronaut(), (top, left), axis=(0, 1))
 
 
-def images(path: Path) -> list[np.ndarray]:
-    return [frame.image for frame in read_frames(path)]
-
-
 @pytest.fixture
-def files(tmp_path) -> dict[str, str | None]:
+def files(tmp_path) -> Words:
     """The options of a command that works: she moves to the right and back."""
-    config = {
-        "model": TINY.model_dump(mode="json"),
-        "data": {"size": SIZE, "face_crop": FLATTENED.model_dump(mode="json")},
-    }
-    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+    crop = FLATTENED.model_dump(mode="json")
+    write_checkpoint(tmp_path / "weights.safetensors", TINY, size=SIZE, face_crop=crop)
     Image.fromarray(astronaut(left=40)).save(tmp_path / "source.png")
     with VideoWriter(tmp_path / "driving.mp4", Fraction(25)) as writer:
         for left in (-6, 0, 6, 0):
@@ -56,10 +49,6 @@ def files(tmp_path) -> dict[str, str | None]:
         "--precision": "fp32",
         "--fit": "face",
     }
-
-
-def call(options: dict[str, str | None]) -> int:
-    return main([word for pair in options.items() for word in pair if word is not None])
 
 
 def crop_of(path: str | None) -> FaceCrop:
@@ -139,7 +128,7 @@ def test_all_driving_frames_have_one_cut(files, copying):
         assert np.abs(followed).mean() < kept / 2
 
 
-def crop_of_video(files: dict[str, str | None]) -> Box:
+def crop_of_video(files: Words) -> Box:
     face = main_face(images(Path(str(files["--driving"])))[1])
     assert face is not None
     return FLATTENED.crop_around(face)
@@ -187,15 +176,11 @@ def test_the_best_frame_is_looked_for_in_the_cut_frames(files, monkeypatch):
     np.testing.assert_array_equal(seen[1:], [crop.frame(image) for image in images(driving)])
 
 
-def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, copying):
+def test_relative_motion_starts_from_a_frame_that_is_cropped_like_the_others(files, copying):
     assert call(files | {"--best-frame": "2", "--batch-size": "2"}) == 0
     initial, frames = copying[:2], copying[2:]  # the former in its batch
     assert len(frames) == 4
     np.testing.assert_array_equal(initial, frames[2:])
-
-
-def without_files(options: dict[str, str | None]) -> dict[str, str | None]:
-    return {name: of for name, of in options.items() if name not in ("--source", "--driving")}
 
 
 @pytest.mark.parametrize(
@@ -208,7 +193,7 @@ def test_a_list_of_ordinary_pictures_is_animated_as_each_is_alone(files, tmp_pat
     (tmp_path / "pairs.csv").write_text(
         "source,driving\nsource.png,driving.mp4\nsource.png,source.png\n"
     )
-    of_list = {"pairs": str(tmp_path / "pairs.csv")} | without_files(alone)
+    of_list = {"pairs": str(tmp_path / "pairs.csv")} | without(alone, "--source", "--driving")
     of_list |= {"--output": str(tmp_path / "list")}
     assert call(of_list) == 0
     expected = images(tmp_path / "alone")
@@ -226,7 +211,7 @@ def test_frames_of_a_protocol_are_not_cut(files, tmp_path, capsys):
     for name in ("id1#a.png", "id2#b.png"):
         Image.fromarray(astronaut()).save(tmp_path / name)
     (tmp_path / "pairs.csv").write_text("source,driving\nid1#a.png,id2#b.png\n")
-    of_list = {"pairs": str(tmp_path / "pairs.csv")} | without_files(files)
+    of_list = {"pairs": str(tmp_path / "pairs.csv")} | without(files, "--source", "--driving")
     of_list |= {"--output": str(tmp_path / "list")}
     for fit in ({"--fit": "face"}, {"--paste": None}):
         assert call(of_list | fit) == 2
@@ -247,15 +232,17 @@ def faded_in(path: Path, size: int) -> Path:
 
 
 @pytest.mark.parametrize(("size", "fit"), [(256, "face"), (SIZE, None), (256, "crop")])
-def test_motion_counts_from_the_first_frame_that_shows_the_face(files, tmp_path, caplog, size, fit):
+def test_motion_is_relative_to_the_first_frame_that_shows_the_face(
+    files, tmp_path, caplog, size, fit
+):
     files["--driving"] = str(faded_in(tmp_path / "faded.mp4", size))
     del files["--fit"]
     files |= {"--fit": fit} if fit else {}
     with caplog.at_level(logging.INFO):
         assert call(files | {"--output": str(tmp_path / "by-itself") + "/"}) == 0
-    assert "Motion counts from frame 4, the first that shows the face" in caplog.text
+    assert "Motion is relative to frame 4, the first that shows the face" in caplog.text
     assert call(files | {"--output": str(tmp_path / "named") + "/", "--best-frame": "4"}) == 0
-    motion = {name: of for name, of in files.items() if name not in ("--source", "--output")}
+    motion = without(files, "--source", "--output")
     assert call(motion | {"--save-motion": str(tmp_path / "m.npz")}) == 0
     by_motion = {"--driving": str(tmp_path / "m.npz"), "--output": str(tmp_path / "motion") + "/"}
     assert call(files | by_motion) == 0
@@ -263,18 +250,18 @@ def test_motion_counts_from_the_first_frame_that_shows_the_face(files, tmp_path,
         np.testing.assert_array_equal(images(tmp_path / other), images(tmp_path / "by-itself"))
 
 
-def test_motion_counts_from_the_first_frame_where_that_shows_the_face(files, caplog):
+def test_motion_is_relative_to_the_first_frame_where_that_shows_the_face(files, caplog):
     with caplog.at_level(logging.INFO):
         assert call(files) == 0
-    assert "Motion counts" not in caplog.text
+    assert "Motion is relative" not in caplog.text
 
 
 # Where no fit is chosen
 
 
 @pytest.fixture
-def unfitted(files) -> dict[str, str | None]:
-    return {name: value for name, value in files.items() if name != "--fit"}
+def unfitted(files) -> Words:
+    return without(files, "--fit")
 
 
 def test_faces_are_cut_by_themselves(files, unfitted, tmp_path):
@@ -315,8 +302,7 @@ def test_without_a_face_a_picture_is_taken_as_a_whole(unfitted, copying, tmp_pat
 
 
 def test_where_it_is_not_known_how_to_cut_the_centre_is_taken(unfitted, tmp_path, copying):
-    config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+    write_checkpoint(tmp_path / "weights.safetensors", TINY, size=SIZE)
     assert call(unfitted) == 0
     assert probe(str(unfitted["--output"])).size == (SIZE, SIZE)
     whole = Image.fromarray(images(Path(str(unfitted["--driving"])))[0]).resize((SIZE, SIZE), 3)
@@ -326,8 +312,8 @@ def test_where_it_is_not_known_how_to_cut_the_centre_is_taken(unfitted, tmp_path
 @pytest.mark.parametrize("fit", [{}, {"--fit": "face"}])
 def test_a_config_may_say_how_to_cut(files, unfitted, tmp_path, fit):
     assert call(files | {"--output": f"{tmp_path}/stated/"}) == 0
+    write_checkpoint(tmp_path / "weights.safetensors", TINY, size=SIZE)
     config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
     config["data"] |= {"face_crop": FLATTENED.model_dump(mode="json"), "root": "data"}
     settings = {"name": "tiny", "loss": {}, "train": {}, **config}
     (tmp_path / "config.yaml").write_text(json.dumps(settings))  # YAML too
@@ -412,12 +398,6 @@ def test_pictures_are_cut_as_the_frames_of_a_prepared_data_set_were(tmp_path, bo
 # Errors
 
 
-def complaint(capsys) -> str:
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert "Traceback" not in lines[-1]
-    return lines[-1]
-
-
 @pytest.mark.parametrize("which", ["source", "driving"])
 def test_without_a_face_another_fit_is_named(files, tmp_path, capsys, *, which):
     Image.fromarray(np.full((300, 200, 3), 90, np.uint8)).save(tmp_path / "blank.png")
@@ -439,10 +419,9 @@ def test_to_paste_without_a_face_is_refused_without_advice_that_is_refused_too(
 
 
 def test_a_checkpoint_that_does_not_state_the_crop_is_refused(files, tmp_path, capsys):
-    config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+    write_checkpoint(tmp_path / "weights.safetensors", TINY, size=SIZE)
     assert call(files) == 2
-    assert "does not say how its training frames were cut" in complaint(capsys)
+    assert "does not state how its training frames were cropped" in complaint(capsys)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How the training cropped its frames, for ``--fit face``; tests/test_animate_face.py has files."""
+"""The crop of the training frames is read; tests/test_animate_face.py applies it to files."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def test_published_checkpoints_are_of_voxceleb_as_published(tmp_path):
 @pytest.mark.parametrize("data", [{}, {"face_crop": None}])
 def test_one_of_ours_that_does_not_say_it_is_refused(tmp_path, data):
     with pytest.raises(
-        InputError, match=r"does not say how .*--config .* use --fit crop, pad or squash"
+        InputError, match=r"does not state how .*--config .* use --fit crop, pad or squash"
     ):
         require_face_crop(checkpoint(tmp_path, data))
 

@@ -1,4 +1,4 @@
-"""What drives is one stream of keypoints, of a video or of the motion saved from it."""
+"""A video, and the motion saved from it, drive as one stream of keypoints."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -162,7 +162,7 @@ def test_a_motion_counts_from_the_frame_that_its_video_does(
 
 
 def grown_while_kept(video: Path) -> float:
-    """The memory at the end of a long motion that is kept, over that after its first seconds."""
+    """Memory at the end of a long motion that is kept, divided by that after its first seconds."""
     driving = DrivingVideo(Animator(tiny_model(), (128, 128), device="cpu"), video)
     driving.keep_keypoints()
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)

@@ -27,7 +27,7 @@ TEMPLATE = MotionTemplate(random_keypoints(batch=120, num_kp=15), RATE, (32, 48)
 
 
 def arrays() -> dict[str, np.ndarray]:
-    """What a good file holds."""
+    """Arrays of a valid file."""
     return {
         "version": np.array(VERSION),
         "positions": TEMPLATE.keypoints.positions.numpy(),
@@ -58,7 +58,7 @@ def test_the_documented_arrays_are_a_template(tmp_path):
 
 
 def test_the_times_of_frames_come_back_exactly(tmp_path):
-    """Of all usual counters: 90 kHz of MPEG, milliseconds of webm, 30000/1001 of NTSC."""
+    """Exact are 90 kHz of MPEG, milliseconds of webm, and 30000/1001 of NTSC."""
     ticks = [Fraction(1, 90_000), Fraction(1, 1000), Fraction(1001, 30_000), Fraction(1, 12_800)]
     steps = [ticks[n % 4] * (n % 7 + 1) for n in range(119)]
     times = tuple(itertools.accumulate(steps, initial=Fraction(0)))

@@ -34,7 +34,7 @@ def test_the_face_of_a_picture_is_found_at_any_size(side):
 
 
 def test_what_a_few_pixels_show_is_no_face():
-    """In this one the cascade sees a face of two pixels."""
+    """The cascade sees a face of two pixels in this picture."""
     assert main_face(np.asarray(Image.fromarray(data.astronaut()).resize((24, 24)))) is None
 
 
@@ -139,7 +139,7 @@ def test_long_videos_are_sampled(tmp_path, monkeypatch):
 
 @pytest.fixture
 def looked_at(monkeypatch) -> list[int]:
-    """The numbers, in their last pixels, of the frames in which faces were looked for."""
+    """Numbers, in their last pixels, of the frames in which faces were searched."""
     numbers: list[int] = []
 
     def white(frame: np.ndarray, large_only: bool) -> Box | None:
