@@ -7,7 +7,6 @@ batches.  Two batches are in flight: one computing, one being read back.
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
@@ -86,7 +85,7 @@ class Animator:
         self.network = Inference(model, self.device, precision)
         self.transfer = Transfer(self.device)
         self.busy = BusyTime(self.device)
-        self.detectors = model.detector, model.landmark_detector
+        self.detector_fingerprint = fingerprint(model.detector, model.landmark_detector)
         self.detects_landmarks = model.landmark_detector is not None
 
     @classmethod
@@ -192,11 +191,6 @@ class Animator:
         """Width of a frame divided by its height, between the centres of corner pixels."""
         height, width = self.size
         return max(width - 1, 1) / max(height - 1, 1)
-
-    @cached_property
-    def detector_fingerprint(self) -> str:
-        """Hash of the detectors, which motion templates carry."""
-        return fingerprint(*self.detectors)
 
     @torch.inference_mode()
     def encode(self, *sources: np.ndarray) -> FusedEncoded:

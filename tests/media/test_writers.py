@@ -46,10 +46,10 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, name):
     killed = f"""
 import os, signal
 from fractions import Fraction
+import numpy as np
 from media.video import open_writer
-from tests.datasets.conftest import moving_bar
 with open_writer({str(tmp_path / "x")[:-1]!r} + {name!r}, Fraction(25)) as writer:
-    writer.write(moving_bar(0))
+    writer.write(np.zeros((48, 64, 3), np.uint8))
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", killed], check=False)
