@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from animation.animate_file import WAITING, AnimationOptions, animated, initial_keypoints
 from animation.animator import Animator, Motion, batches
@@ -86,9 +86,9 @@ def animate_pairs(
             batch_size = 1
         for pairs in rendered_together(pair_list.pairs, motions, batch_size):
             if not all(map(folder.is_done, pairs)):
-                moved = replace(options, motion=motions[pairs[0].name])
+                alike = replace(options, motion=motions[pairs[0].name])
                 cropped = None if pairs[0].of_protocol else policy
-                failed.update(animate_or_reasons(animator, pairs, folder, moved, cropped))
+                failed |= PairRenderer(animator, folder, alike, cropped).animate(pairs)
             progress.update(len(pairs))
     folder.record(pair_list, motions, failed)
     return {**pair_list.missing, **failed}
@@ -122,102 +122,91 @@ def rendered_together(
         yield from batches(alike, 1 if is_clip else batch_size)
 
 
-def animate_or_reasons(
-    animator: Animator,
-    pairs: list[Pair],
-    folder: PairFolder,
-    options: AnimationOptions,
-    policy: CropPolicy | None,
-) -> dict[str, str]:
-    """Animate a batch of pairs; return why some failed, which does not stop the others."""
-    try:
-        if isinstance(pairs[0].driving, Clip):
-            animate_clip(animator, pairs[0], folder, options, policy)
-        else:
-            animate_stills(animator, pairs, folder, options, policy)
-    except InputError as error:
-        if len(pairs) == 1:
-            return {pairs[0].name: str(error)}
-        reasons = [animate_or_reasons(animator, [pair], folder, options, policy) for pair in pairs]
-        return {name: reason for each in reasons for name, reason in each.items()}
-    return {}
+class PairRenderer(NamedTuple):
+    """Animation of pairs that move alike, into a folder."""
 
+    animator: Animator
+    folder: PairFolder
+    options: AnimationOptions
+    policy: CropPolicy | None
 
-def animate_clip(
-    animator: Animator,
-    pair: Pair,
-    folder: PairFolder,
-    options: AnimationOptions,
-    policy: CropPolicy | None,
-) -> None:
-    """Write a source picture animated by all frames of a clip, (H, W, 3) each."""
-    assert isinstance(pair.driving, Clip)
-    source = fit_source(animator, pair.source.read(), policy, pair.source.path)
-    driving = DrivingVideo(animator, pair.driving.path, policy=policy)
-    initial, best_frame = None, pair.best_frame or options.best_frame
-    if best_frame is None and pair.of_protocol:
-        best_frame = 0
-    if options.motion == "relative" and isinstance(best_frame, FrameRef):
-        picture = fitted(best_frame.read(), driving.video.size)
-        initial = animator.detect([driving.fit(picture)])
-    elif options.motion == "relative" and not isinstance(best_frame, FrameRef):
-        initial = initial_keypoints(
-            animator, source.picture, driving, best_frame, options.batch_size
-        )
-    panel = source.to_panel(source.picture)
-    with (
-        folder.clip_writer(pair, panel, driving.rate, driving.sound) as write,
-        write_async(write, WAITING) as submit,
-        animated(animator, source.picture, driving, initial, options) as results,
-    ):
-        for frame, result in results:
-            (picture,) = frame.pictures
-            submit(source.to_panel(picture), source.to_output(result), frame.time)
+    def animate(self, pairs: list[Pair]) -> dict[str, str]:
+        """Animate a batch of pairs; return why some failed, which does not stop the others."""
+        try:
+            if isinstance(pairs[0].driving, Clip):
+                self.animate_clip(pairs[0], pairs[0].driving)
+            else:
+                self.animate_stills(pairs)
+        except InputError as error:
+            if len(pairs) == 1:
+                return {pairs[0].name: str(error)}
+            reasons = (self.animate([pair]).items() for pair in pairs)
+            return dict(itertools.chain.from_iterable(reasons))
+        return {}
 
+    def animate_clip(self, pair: Pair, clip: Clip) -> None:
+        """Write a source picture animated by all frames of a clip, (H, W, 3) each."""
+        animator, options = self.animator, self.options
+        source = fit_source(animator, pair.source.read(), self.policy, pair.source.path)
+        driving = DrivingVideo(animator, clip.path, policy=self.policy)
+        initial, best_frame = None, pair.best_frame or options.best_frame
+        if best_frame is None and pair.of_protocol:
+            best_frame = 0
+        if options.motion == "relative" and isinstance(best_frame, FrameRef):
+            picture = fitted(best_frame.read(), driving.video.size)
+            initial = animator.detect([driving.fit(picture)])
+        elif options.motion == "relative" and not isinstance(best_frame, FrameRef):
+            initial = initial_keypoints(
+                animator, source.picture, driving, best_frame, options.batch_size
+            )
+        panel = source.to_panel(source.picture)
+        with (
+            self.folder.clip_writer(pair, panel, driving.rate, driving.sound) as write,
+            write_async(write, WAITING) as submit,
+            animated(animator, source.picture, driving, initial, options) as results,
+        ):
+            for frame, result in results:
+                (picture,) = frame.pictures
+                submit(source.to_panel(picture), source.to_output(result), frame.time)
 
-def animate_stills(
-    animator: Animator,
-    pairs: Sequence[Pair],
-    folder: PairFolder,
-    options: AnimationOptions,
-    policy: CropPolicy | None,
-) -> None:
-    """Write pairs of pictures (H, W, 3), rendered as one batch."""
-    refs = [pair.driving for pair in pairs if isinstance(pair.driving, FrameRef)]
-    best_refs = [pair.best_frame for pair in pairs if isinstance(pair.best_frame, FrameRef)]
-    pictures = read_refs([*(pair.source for pair in pairs), *refs])
-    sources = [
-        fit_source(animator, picture, policy, pair.source.path)
-        for pair, picture in zip(pairs, pictures, strict=False)
-    ]
-    pictures = pictures[len(pairs) :]
-    sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
-    fits = [
-        driving_fit(animator, policy, size, partial(main_face, picture), ref.path)
-        for size, picture, ref in zip(sizes, pictures, refs, strict=True)
-    ]
-    seen = [fit(picture) for fit, picture in zip(fits, pictures, strict=True)]
-    encoded = animator.encode(*(source.picture for source in sources))
-    driving = animator.detect(seen)
-    if options.motion == "relative":
-        if len(best_refs) < len(pairs):
-            raise InputError("Relative motion by a single picture needs a best_frame.")
-        best = [  # cropped where the driving pictures are, which are of the same clips
-            fit(fitted(picture, size))
-            for fit, picture, size in zip(fits, read_refs(best_refs), sizes, strict=True)
+    def animate_stills(self, pairs: Sequence[Pair]) -> None:
+        """Write pairs of pictures (H, W, 3), rendered as one batch."""
+        animator, policy, options = self.animator, self.policy, self.options
+        refs = [pair.driving for pair in pairs if isinstance(pair.driving, FrameRef)]
+        best_refs = [pair.best_frame for pair in pairs if isinstance(pair.best_frame, FrameRef)]
+        pictures = read_refs([*(pair.source for pair in pairs), *refs])
+        sources = [
+            fit_source(animator, picture, policy, pair.source.path)
+            for pair, picture in zip(pairs, pictures, strict=False)
         ]
-        relative = RelativeMotion(
-            encoded.keypoints,
-            animator.detect(best),
-            adapt_scale=options.adapt_scale,
-            strength=options.strength,
-            aspect=animator.aspect,
-        )
-        driving = relative(driving)
-    results = animator.render(encoded, driving)
-    for pair, source, frame, result in zip(pairs, sources, seen, results, strict=True):
-        panels = source.to_panel(source.picture), source.to_panel(frame)
-        folder.write_still(pair, *panels, source.to_output(result))
+        pictures = pictures[len(pairs) :]
+        sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+        fits = [
+            driving_fit(animator, policy, size, partial(main_face, picture), ref.path)
+            for size, picture, ref in zip(sizes, pictures, refs, strict=True)
+        ]
+        seen = [fit(picture) for fit, picture in zip(fits, pictures, strict=True)]
+        encoded = animator.encode(*(source.picture for source in sources))
+        driving = animator.detect(seen)
+        if options.motion == "relative":
+            if len(best_refs) < len(pairs):
+                raise InputError("Relative motion by a single picture needs a best_frame.")
+            best = [  # cropped where the driving pictures are, which are of the same clips
+                fit(fitted(picture, size))
+                for fit, picture, size in zip(fits, read_refs(best_refs), sizes, strict=True)
+            ]
+            relative = RelativeMotion(
+                encoded.keypoints,
+                animator.detect(best),
+                adapt_scale=options.adapt_scale,
+                strength=options.strength,
+                aspect=animator.aspect,
+            )
+            driving = relative(driving)
+        results = animator.render(encoded, driving)
+        for pair, source, frame, result in zip(pairs, sources, seen, results, strict=True):
+            panels = source.to_panel(source.picture), source.to_panel(frame)
+            self.folder.write_still(pair, *panels, source.to_output(result))
 
 
 def report(problems: dict[str, str], output: Path) -> int:

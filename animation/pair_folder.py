@@ -10,11 +10,11 @@ each result was made of, and what is missing or failed.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,13 +27,10 @@ from utils.files import remove_leftovers, write_text_whole
 
 Format = Literal["png", "mp4"]
 
+# Adds a driving and a generated frame to the files of a pair, at seconds where the rate varies
+WriteFrames = Callable[[Picture, Picture, Fraction | None], None]
+
 RECORD = "pairs.json"
-
-
-class WriteFrame(Protocol):
-    """Add a frame (H, W, 3) to the files of a pair; ``time`` (seconds) where the rate varies."""
-
-    def __call__(self, driving: Picture, generated: Picture, time: Fraction | None) -> None: ...
 
 
 class PairFolder:
@@ -101,7 +98,7 @@ class PairFolder:
     @contextmanager
     def clip_writer(
         self, pair: Pair, source: Picture, rate: Fraction, audio_from: Path | None
-    ) -> Iterator[WriteFrame]:
+    ) -> Iterator[WriteFrames]:
         """Write the source of a pair and, whole or not at all, the frames given at this rate."""
         paths = self.paths(pair)
         write_picture_whole(Path(paths.pop("source")), source)

@@ -1,7 +1,7 @@
 """Encode RGB frames as the packets of an mp4 or of a GIF."""
 
 from fractions import Fraction
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import av
 from av.container import OutputContainer
@@ -15,24 +15,10 @@ BT709 = 1  # as matrix, as primaries and as transfer curve
 LIMITED_RANGE, FULL_RANGE = 1, 2  # of colour values
 
 
-class Codec(Protocol):
-    """Codec of the video stream of one container format."""
-
-    tick: Fraction  # seconds; times of frames are multiples of it
-    shortest: int  # least duration of a frame in ticks
-
-    def add_stream(
-        self, container: OutputContainer, rate: Fraction, height: int, width: int
-    ) -> av.VideoStream: ...
-
-    def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
-        """Convert an RGB frame to frames to encode; None asks for those still held back."""
-
-
 class H264:
-    """Codec of an mp4: H.264 in 4:2:0, tagged BT.709."""
+    """Codec of an mp4: H.264 in 4:2:0, tagged BT.709; times are multiples of a tick in seconds."""
 
-    shortest = 1
+    shortest = 1  # least duration of a frame in ticks
 
     def __init__(self, tick: Fraction, crf: int, key_frame_every: int, threads: int) -> None:
         self.tick = tick
@@ -57,6 +43,7 @@ class H264:
         return stream
 
     def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """Convert an RGB frame to frames to encode; None asks for those still held back."""
         if frame is None:
             return []
         return [
@@ -82,6 +69,7 @@ class Gif:
         return stream
 
     def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """Convert an RGB frame to frames to encode; None asks for those still held back."""
         self._palette.push(frame)
         converted: list[av.VideoFrame] = []
         while True:

@@ -24,7 +24,7 @@ from PIL import Image
 from typing_extensions import Self
 
 from media.audio import AudioCopy
-from media.codecs import H264, Codec, Gif
+from media.codecs import H264, Gif
 from media.pictures import Picture
 from utils.errors import InputError, OutputError
 from utils.files import left_by_system, link_target, remove_leftovers, temporary_path
@@ -206,7 +206,7 @@ class VideoWriter(Writer):
         height, width, _ = self._shape = shape
         if self.format == "mp4" and (height % 2 or width % 2):
             raise InputError(f"{self.path}: an mp4 needs even sides, not {width} x {height}.")
-        self._codec: Codec = Gif()
+        self._codec: H264 | Gif = Gif()
         if self.format == "mp4":
             tick = FINE_TICK if timed else 1 / self.rate
             self._codec = H264(tick, self.crf, self.key_frame_every, self.threads)
