@@ -213,7 +213,7 @@ class Animator:
 
     @torch.inference_mode()
     def submit(self, encoded: FusedEncoded, driving: Keypoints) -> PendingBatch:
-        """Begin to render a batch without waiting for the GPU; ``result`` returns its frames."""
+        """Begin to render driving keypoints (B, K, ...) without waiting for the GPU."""
         with self.busy.counted():
             prediction = self.network.render(encoded, driving)
             return PendingBatch(encoded, driving, self.to_pictures(prediction))

@@ -115,7 +115,7 @@ class DrivingVideo:
 
     @contextmanager
     def motion(self, batch_size: int | None = None) -> Iterator[KeypointBatches]:
-        """Stream the motion in batches of frames; a thread reads two batches ahead."""
+        """Stream frames and keypoints (B, K, ...); a thread reads two batches ahead."""
         batch_size = batch_size or self.animator.batch_size
         with prefetch(self.frames(), 2 * batch_size) as frames:
             read = batches(frames, batch_size)
@@ -165,11 +165,11 @@ class DrivingVideo:
         return frames_of(found, slice(number - first, number - first + 1))
 
     def keep_keypoints(self) -> None:
-        """Keep the keypoints that go through ``motion`` from now on, for ``template``."""
+        """Keep the keypoints (B, K, ...) of ``motion`` from now on, for ``template``."""
         self.buffer = KeypointBuffer()
 
     def template(self) -> MotionTemplate:
-        """Make a template of the motion, once all of it went through and was kept."""
+        """Make a template of the keypoints (T, K, ...), once all of them were kept."""
         assert self.buffer is not None
         return MotionTemplate(
             self.buffer.keypoints(),
@@ -201,7 +201,7 @@ class DrivingTemplate:
 
     @contextmanager
     def motion(self, batch_size: int | None = None) -> Iterator[KeypointBatches]:
-        """Stream the motion in batches of frames."""
+        """Stream frames without pictures, and keypoints (B, K, ...)."""
         batch_size = batch_size or self.animator.batch_size
         times = iter([None] * self.num_frames if self.times is None else self.times)
         start = self.times[0] if self.times else 0

@@ -53,7 +53,7 @@ class HeadMotion(NamedTuple):
 
 
 def fit_head(before: Tensor, after: Tensor) -> HeadMotion:
-    """Fit the motion of a head from ``before`` to ``after``.
+    """Fit the motion of a head from landmarks ``before`` to ``after``, (B, 68, 2) each.
 
     Least squares over the rigid points, with a faint pull to no motion, which decides where all
     of them are on one line or on one spot.
@@ -71,7 +71,7 @@ def fit_head(before: Tensor, after: Tensor) -> HeadMotion:
 
 
 def bounded_head(motion: HeadMotion, strength: float = 1.0) -> HeadMotion:
-    """Take a motion ``strength`` times as far, within the bounds."""
+    """Take a motion ``strength`` times as far (0 to 2), within the bounds."""
     linear = bounded(strengthened(motion.linear, strength))
     return HeadMotion(linear, limited(strength * motion.turn, MAX_TURN))
 

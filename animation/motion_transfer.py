@@ -194,5 +194,5 @@ def hull_area(points: np.ndarray) -> float:
 
 
 def to_numpy(points: Tensor) -> np.ndarray:
-    """Copy points to the host as float64."""
+    """Copy points (..., 2) to the host as float64."""
     return points.detach().double().cpu().numpy()
