@@ -65,7 +65,7 @@ def fit_source(
     """
     picture, name = (read_image(source), source) if isinstance(source, Path) else (source, name)
     require_picture(picture)
-    crop = face_crop(animator, policy, picture.shape[:2], partial(main_face, picture), name)
+    crop = find_crop(animator, policy, picture.shape[:2], partial(main_face, picture), name)
     if crop is None or policy is None:
         return FittedSource(animator.fit(picture), lambda frame: frame, lambda frame: frame)
     to_output = partial(crop.paste, picture=picture) if policy.paste else crop.region
@@ -84,20 +84,20 @@ def driving_fit(
     A policy crops all of them alike, around the face that ``find_face`` finds; those of another
     size are resized to it first.
     """
-    crop = face_crop(animator, policy, size, find_face, name)
+    crop = find_crop(animator, policy, size, find_face, name)
     if crop is None:
         return animator.fit
     return lambda picture: crop.frame(resized(picture, size))
 
 
-def face_crop(
+def find_crop(
     animator: Animator,
     policy: CropPolicy | None,
     size: Size,
     find_face: Callable[[], Box | None],
     name: Path | str,
 ) -> FaceCrop | None:
-    """Choose the crop of pictures of ``size`` (H, W) in pixels; None where they are not cropped."""
+    """Find the crop of pictures of ``size`` (H, W) in pixels; None where they are not cropped."""
     if policy is None or (size == animator.size and not policy.always):
         return None
     face = find_face()
