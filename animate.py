@@ -34,7 +34,6 @@ from animation.driving import ALL, require_driving
 from animation.motion_template import require_template_name
 from animation.motion_transfer import MotionStrength
 from animation.pair_folder import Format
-from config import load_config
 from datasets.pair_list import read_pair_list
 from media.pictures import picture_size
 from media.video import STILL_RATE
@@ -184,7 +183,11 @@ class NetworkOptions:
 
     def load(self) -> tuple[Animator, Path, CropPolicy | None]:
         """Load the network; return it with its checkpoint and the policy of cropping."""
-        settings = load_config(self.config) if self.config else None
+        settings = None
+        if self.config is not None:
+            from config import load_config  # here, since it loads the training's settings
+
+            settings = load_config(self.config)
         checkpoint = self.checkpoint or bundled_weights()
         face_crop = settings.data.face_crop if settings else None
         policy = choose_policy(self.fit, self.paste, checkpoint, face_crop)

@@ -143,7 +143,7 @@ def load_template(path: Path) -> MotionTemplate:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a .npz, in which nothing can run code."""
+    """Read the arrays of a .npz, such as positions (T, K, 2); nothing in it can run code."""
     try:
         with open(path, "rb") as file:
             opened: Any = np.load(file, allow_pickle=False)
@@ -191,7 +191,7 @@ def faults(arrays: Arrays) -> Iterator[str]:
 
 
 def timing_faults(times: np.ndarray, initial: np.ndarray, num_frames: int) -> Iterator[str]:
-    """Describe why times, or the initial frame, are not those of a template."""
+    """Describe why times (T,), or the initial frame, are not those of a template."""
     if times.dtype.kind != "i" or times.shape not in ((0,), (num_frames,)):
         yield f"its times are not whole numbers, one for each of {num_frames} frames"
     if times.any() and (times[0] != 0 or (np.diff(times) <= 0).any()):

@@ -16,10 +16,11 @@ from evaluation.metrics.landmarks import GivenLandmarks, given_files
 from evaluation.work_units import Dropped, Row, Unit
 from media.animated import moves
 from media.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image, require_text
-from media.video import VIDEO_SUFFIXES, read_frames
+from media.video import read_frames
 from utils.errors import InputError
 from utils.files import passed_over
 
+VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif"}
 PICTURES_IN_A_UNIT = 32
 
 Entries = dict[str, Path]
@@ -163,7 +164,7 @@ def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> Entries:
 
 
 def is_entry(path: Path) -> bool:
-    known = path.is_dir() or path.suffix.lower() in {*VIDEO_SUFFIXES, ".gif", *PICTURE_SUFFIXES}
+    known = path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES | PICTURE_SUFFIXES
     return known and not passed_over(path.name)
 
 

@@ -277,7 +277,7 @@ def channels_first(
     import torch  # here, since preparing data needs none
 
     batch = pictures if isinstance(pictures, torch.Tensor) else torch.from_numpy(np.array(pictures))
-    return batch.to(device).permute(0, 3, 1, 2)
+    return (batch if device is None else batch.to(device)).permute(0, 3, 1, 2)
 
 
 def unit_range(

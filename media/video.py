@@ -32,10 +32,6 @@ __all__ = [
     "read_image",
 ]
 
-VIDEO_SUFFIXES = (  # the usual ones first
-    *(".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv", ".f4v", ".3gp", ".3g2", ".ts"),
-    *(".mts", ".m2ts", ".mpg", ".mpeg", ".m2v", ".vob", ".qt", ".wmv", ".asf", ".ogv", ".mxf"),
-)
 FAR_RATE = 0.5  # of the average: a stated rate that is off by more is not used
 STILL_RATE = Fraction(25)  # default for a folder of pictures in frames per second, as in VoxCeleb
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from media.video import VIDEO_SUFFIXES
+from datasets.preprocessing.raw_videos import VIDEO_SUFFIXES
 from utils.errors import InputError, OutputError
 from utils.files import flush
 

@@ -10,12 +10,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from media.video import VIDEO_SUFFIXES
 from utils.errors import InputError
 from utils.files import passed_over
 
 logger = logging.getLogger(__name__)
 
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv", ".f4v", ".3gp", ".3g2", ".ts"),
+    *(".mts", ".m2ts", ".mpg", ".mpeg", ".m2v", ".vob", ".qt", ".wmv", ".asf", ".ogv", ".mxf"),
+)
 BRACKETED = re.compile(r".*\[([^\[\]]+)\]")
 # yt-dlp's pieces: of a video and its sound before they are joined, and of what it works on
 PIECE = re.compile(r".*\.(f[0-9]+(?:-[^.]+)?|temp)")

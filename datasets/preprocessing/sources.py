@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.preprocessing.metadata import MAX_ID, BadRow, split_cells
-from datasets.preprocessing.raw_videos import PIECE, walk
+from datasets.preprocessing.raw_videos import PIECE, VIDEO_SUFFIXES, walk
 from datasets.preprocessing.report import Outcome
-from media.video import VIDEO_SUFFIXES
 from utils.errors import InputError
 
 UNFIT = re.compile(r"[^\w.-]|^\.")  # for the name of a person or of a video

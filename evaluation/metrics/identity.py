@@ -17,7 +17,6 @@ from evaluation.metrics import openface
 from evaluation.metrics.landmarks import NO_FACE, has_face
 from evaluation.metrics.metric import Frames, Measured, Unavailable
 from faces.landmarks import Landmarks
-from media.pictures import unit_range
 from utils.errors import InputError
 
 COLUMNS = ("aed", "aed_published")
@@ -51,7 +50,7 @@ class OpenFaceEmbedder:
     @torch.inference_mode()
     def embed(self, frames: np.ndarray) -> np.ndarray:
         """Vectors of length 1, (N, 128), of pictures of any size."""
-        images = unit_range(frames, self.device)
+        images = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).float() / 255
         size = (openface.SIZE, openface.SIZE)
         images = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
         return self.network(images.flip(1)).cpu().numpy()  # RGB to BGR

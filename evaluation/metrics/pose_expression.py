@@ -10,10 +10,10 @@ from contextlib import redirect_stderr
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 
 from evaluation.metrics.landmarks import NO_FACE, NO_REAL_FACE
 from evaluation.metrics.metric import Frames, Measured, Unavailable
-from media.pictures import channels_first
 
 COLUMNS = ("pose_rmse", "au_hamming")
 PRESENT = 0.5  # probability from which an action unit counts as present
@@ -72,7 +72,7 @@ class PyFeatDetector:
 
     def __call__(self, frames: np.ndarray) -> Expressions:
         """The expression of the surest face of each frame."""
-        images = channels_first(frames)
+        images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
         with redirect_stderr(io.StringIO()):  # a progress bar, whatever is asked for
             faces = self.network.detect(
                 images, data_type="tensor", batch_size=len(images), progress_bar=False
