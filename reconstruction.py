@@ -90,7 +90,7 @@ def reconstruct(checkpoint: Path, config: Config | None, options: Options, outpu
             checkpoint,
             config=config.model,
             size=config.data.frame_size,
-            fit="squash",  # as the training does
+            resize_mode="squash",  # as the training does
             device=options.device,
             precision=options.precision,
         )
@@ -175,9 +175,9 @@ def pairs_work(data: DataConfig, options: Options, animator: Animator) -> Work:
 def unsuited_for_truth(pair: Pair) -> str | None:
     """Why the driving frame of a pair is not what its result should look like."""
     if isinstance(pair.driving, Clip):
-        return "the driving side is a whole clip: animate it with animate.py --pairs"
+        return "the driving side is a whole clip: animate it with animate.py pairs"
     if not pair.same_identity:
-        return "two people have no true frame to compare with: animate it with animate.py --pairs"
+        return "two people have no true frame to compare with: animate it with animate.py pairs"
     return None
 
 

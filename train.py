@@ -26,9 +26,8 @@ from accelerate import Accelerator
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from animation.animate_file import animate_file
+from animation.animate_file import AnimationOptions, animate_file
 from animation.animator import Animator
-from animation.best_frame import Options
 from config import Config, load_config, to_settings, to_yaml
 from datasets.config import DataConfig
 from datasets.dataloader import load_batches
@@ -411,7 +410,7 @@ def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
     animator = Animator.from_checkpoint(checkpoint)
     with TemporaryDirectory() as folder:
         driving = (others or clips)[0].as_file(Path(folder))
-        animate_file(animator, source, driving, str(output), Options(panels=True))
+        animate_file(animator, source, driving, str(output), AnimationOptions(panels=True))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

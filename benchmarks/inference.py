@@ -70,7 +70,7 @@ def fused_frames(network: Inference, encoded: FusedEncoded, driving: Tensor) -> 
 
 def compute_frame(network: Inference, encoded: FusedEncoded, driving: Tensor) -> Tensor:
     """Render as ``fused_frames``, without a CUDA graph: replayed operations cannot be counted."""
-    return network.form.compute(encoded, network.detect(driving))
+    return network.fused.compute(encoded, network.detect(driving))
 
 
 @torch.inference_mode()

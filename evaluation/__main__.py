@@ -90,7 +90,7 @@ def folders(
         network = None
         if checkpoint is not None:
             animator = Animator.from_checkpoint(
-                checkpoint, fit="squash", device=device, precision="fp32"
+                checkpoint, resize_mode="squash", device=device, precision="fp32"
             )
             network = EvaluatedNetwork(animator, checkpoint)
         suite = build_suite(

@@ -1,12 +1,14 @@
 """What every script does alike: the log, and a user's mistake as one sentence."""
 
 import errno
+import inspect
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -105,3 +107,40 @@ def describe(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be accessed: {error.strerror}."
     return None
+
+
+def options_from_dataclasses(command: Callable[..., int]) -> Callable[..., int]:
+    """Replace each dataclass parameter of a typer command by options, one for each of its fields.
+
+    A field is written as an option is: ``size: Annotated[int, typer.Option(help="...")] = 256``.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    signature, groups = inspect.signature(command), {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        if is_dataclass(hints[name]):
+            groups[name] = hints[name]
+            parameters += inspect.signature(hints[name]).parameters.values()
+        else:
+            parameters.append(parameter)
+
+    def call(*args: Any, **values: Any) -> int:
+        made = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        return command(*args, **values, **made)
+
+    parameters = [_any_if_parsed(parameter) for parameter in parameters]
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    return call
+
+
+def _any_if_parsed(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Hide the type of an option that has a parser, since typer knows only simple ones."""
+    _, *metadata = get_args(parameter.annotation) or (None,)
+    if not any(getattr(each, "parser", None) for each in metadata):
+        return parameter
+    return parameter.replace(annotation=Annotated[(Any, *metadata)])

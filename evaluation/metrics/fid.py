@@ -14,6 +14,7 @@ from torch import nn
 
 from evaluation.metrics.metric import Unavailable
 from evaluation.metrics.torch_hub import downloaded
+from media.pictures import channels_first
 
 CHUNK = 16  # frames that go through the network together, which bounds the memory
 BLOCK = 512  # rows of features that are added up together
@@ -41,8 +42,8 @@ class InceptionFeatures:
         """Frames (N, H, W, 3) uint8 of any size -> (N, 2048) float32."""
         features = np.empty((len(frames), 2048), np.float32)
         for start in range(0, len(frames), CHUNK):
-            chunk = torch.tensor(frames[start : start + CHUNK], device=self.device)
-            (found,) = self.network(chunk.permute(0, 3, 1, 2))
+            chunk = channels_first(frames[start : start + CHUNK], self.device)
+            (found,) = self.network(chunk)
             features[start : start + CHUNK] = found.cpu().numpy()
         return features
 

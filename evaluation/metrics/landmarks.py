@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.landmark_files import landmark_file, landmark_path
-from faces.landmarks import Landmarks, Pictures
-from media.pictures import Picture, frame_paths
+from faces.landmarks import Landmarks
+from media.pictures import Picture, Pictures, frame_paths
 from modules.face_landmarks import NUM_LANDMARKS
 from utils.errors import InputError
 

@@ -37,7 +37,7 @@ def test_a_face_is_there_where_no_landmark_is_missing():
 
 def animator(landmarks: LandmarkDetectorConfig | None) -> Animator:
     model = tiny_model(TINY.model_copy(update={"landmark_detector": landmarks}))
-    return Animator(model, (32, 48), fit="squash", device="cpu", precision="fp32")
+    return Animator(model, (32, 48), resize_mode="squash", device="cpu", precision="fp32")
 
 
 def test_the_landmarks_of_a_network_are_pixels_of_the_frames_that_it_is_given():
