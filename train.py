@@ -65,7 +65,7 @@ from training.train_step import TrainStep
 from training.validation import LandmarkValidation, Scores, Validation
 from utils.command_line import describe, run, writable_folder
 from utils.errors import InputError, OutputError
-from utils.files import write_text_whole, written_whole
+from utils.files import atomic_folder, write_atomically
 from utils.progress import progress_bar
 from utils.signals import deferred_signals
 
@@ -117,7 +117,7 @@ class Trainer:
         self.logbook = None
         if self.accelerator.is_main_process:
             self.logbook = RunLogger(folder, self.train_step.step)
-            write_text_whole(folder / "config.yaml", to_yaml(config))
+            write_atomically(folder / "config.yaml", to_yaml(config))
 
     def start(self, checkpoint: Path | None) -> TrainStep:
         """The networks and optimizers before the first step."""
@@ -294,7 +294,7 @@ class Trainer:
             "data": self.data(),
         }
         try:
-            with written_whole(place) as folder:
+            with atomic_folder(place) as folder:
                 self.save_weights(folder)
                 write_state(folder, state)
         except OSError as error:

@@ -178,7 +178,7 @@ def check(
     """Open everything in a root and say what is wrong: exit code 1 where something remains."""
     from datasets.inspection.check import PROBLEMS_LEFT
     from datasets.inspection.check import check as run_check
-    from utils.files import require_apart, write_text_whole
+    from utils.files import require_apart, write_atomically
     from utils.worker_pool import usable_cores
 
     if output is not None:
@@ -188,7 +188,7 @@ def check(
     )
     typer.echo(report.table())
     if output is not None:
-        write_text_whole(output, report.model_dump_json(indent=1) + "\n")
+        write_atomically(output, report.model_dump_json(indent=1) + "\n")
     return PROBLEMS_LEFT if report.remaining else 0
 
 

@@ -28,7 +28,7 @@ from media.pictures import (
 )
 from media.video import frames_at, probe, read_frames
 from utils.errors import InputError
-from utils.files import passed_over
+from utils.files import is_hidden
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def possible_clips(folder: Path, depth: int = MAX_DEPTH) -> list[Path]:
     """The same, whatever their names: those in folders of people in the place of these."""
     paths: list[Path] = []
     for path in sorted(folder.iterdir()):
-        if passed_over(path.name):
+        if is_hidden(path.name):
             continue
         if not path.is_dir():
             paths += [path] if path.suffix.lower() in CLIP_SUFFIXES else []
@@ -187,8 +187,7 @@ def possible_clips(folder: Path, depth: int = MAX_DEPTH) -> list[Path]:
 def _holds_frames(folder: Path) -> bool:
     with os.scandir(folder) as entries:
         return any(
-            os.path.splitext(entry.name)[1].lower() in FRAME_SUFFIXES
-            and not passed_over(entry.name)
+            os.path.splitext(entry.name)[1].lower() in FRAME_SUFFIXES and not is_hidden(entry.name)
             for entry in entries
         )
 

@@ -18,7 +18,7 @@ from numpy.lib.format import open_memmap, write_array_header_1_0
 from datasets.clips import Clip, stream_clip
 from media.pictures import Picture, resized
 from utils.errors import InputError, OutputError
-from utils.files import flush, state_of
+from utils.files import fingerprint, flush
 from utils.progress import progress_bar
 from utils.wording import counted
 from utils.worker_pool import WorkerDied, map_in_processes, usable_cores
@@ -65,7 +65,7 @@ def cached_clips(
     has no room for all of them.
     """
     decoded = [
-        CachedClip(clip, folder / f"{state_of([clip.path])[:16]}-{size[1]}x{size[0]}.npy", size)
+        CachedClip(clip, folder / f"{fingerprint([clip.path])[:16]}-{size[1]}x{size[0]}.npy", size)
         for clip in clips
     ]
     try:

@@ -13,7 +13,7 @@ from datasets.clips import clip_name
 from faces.crop import FaceCropConfig
 from media.pictures import Box
 from utils.errors import InputError
-from utils.files import passed_over, write_text_whole
+from utils.files import is_hidden, write_atomically
 from utils.section import Section
 
 SETTINGS, FACE_CROP = "dataset.json", "geometry.json"
@@ -81,9 +81,9 @@ def keep_settings(root: Path, command: str, settings: dict[str, JsonValue]) -> N
                 "or name another --output."
             )
         return
-    if root.is_dir() and any(not passed_over(entry.name) for entry in root.iterdir()):
+    if root.is_dir() and any(not is_hidden(entry.name) for entry in root.iterdir()):
         raise InputError(f"{root} holds something else than a data set: name an empty --output.")
-    write_text_whole(path, wanted.model_dump_json(indent=1) + "\n")
+    write_atomically(path, wanted.model_dump_json(indent=1) + "\n")
 
 
 def _difference(found: DatasetSettings | None, wanted: DatasetSettings) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from datasets.clips import clip_name, identity_of
 from media.pictures import PICTURE_SUFFIXES, Picture, picture_size, read_image, require_text
 from utils.errors import InputError
-from utils.files import passed_over
+from utils.files import is_hidden
 
 
 class Still(NamedTuple):
@@ -39,7 +39,7 @@ def find_stills(root: Path, unwanted: Collection[str]) -> list[Still]:
     paths = sorted(
         path
         for path in root.iterdir()
-        if path.suffix.lower() in PICTURE_SUFFIXES and not (passed_over(path.name) or path.is_dir())
+        if path.suffix.lower() in PICTURE_SUFFIXES and not (is_hidden(path.name) or path.is_dir())
     )
     portraits = []
     for path in paths:

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from media.file_kinds import InMemoryFile, kind_of_media, require_file
 from utils.errors import InputError, OutputError
-from utils.files import passed_over, temporary_path
+from utils.files import is_hidden, temporary_path
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 Size = tuple[int, int]  # height and width
@@ -132,7 +132,7 @@ def frame_paths(folder: Path) -> list[Path]:
     frames = [
         entry
         for entry in entries
-        if entry.suffix.lower() in FRAME_SUFFIXES and not passed_over(entry.name)
+        if entry.suffix.lower() in FRAME_SUFFIXES and not is_hidden(entry.name)
     ]
     if not frames:
         raise InputError(f"{folder} holds no PNG or JPEG frames: give a folder that does.")

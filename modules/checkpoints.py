@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from modules.mcnet import MCNet, ModelConfig
 from utils.errors import InputError
-from utils.files import write_whole
+from utils.files import write_atomically
 from utils.wording import counted
 
 WEIGHTS = "weights.safetensors"
@@ -342,4 +342,4 @@ def write_tensors(
     """
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     metadata = None if config is None else {"config": json.dumps(config)}
-    write_whole(Path(path), save(tensors, metadata))
+    write_atomically(Path(path), save(tensors, metadata))

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from modules.checkpoints import current_discriminator, with_current_names
 from utils.errors import InputError, OutputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 
 STATE_FILE = "training_state.pt"
 GRACE = 2  # seconds that the processes of a killed training may take to end with it
@@ -49,7 +49,7 @@ def sole_training(run: Path) -> Iterator[None]:
     try:
         began = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
         mine = f"process {os.getpid()} on {platform.node()} (since {began})"
-        write_text_whole(run / HOLDER, mine)
+        write_atomically(run / HOLDER, mine)
         yield
     finally:
         with suppress(OSError):

@@ -12,7 +12,7 @@ from datasets.preprocessing.cutting import RATE, RawVideo
 from media.decoder import Index, open_video
 from media.pictures import FRAME_SUFFIXES, frame_paths, read_image, require_text
 from utils.errors import InputError
-from utils.files import passed_over
+from utils.files import is_hidden
 from utils.wording import counted
 
 Size = tuple[int, int]  # width and height
@@ -104,5 +104,5 @@ def key_spacing(index: Index) -> int:
 
 def _holds_other_things(folder: Path) -> bool:
     """Whether a folder holds no frames but other things, which someone may still want."""
-    entries = [entry for entry in folder.iterdir() if not passed_over(entry.name)]
+    entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
     return bool(entries) and not any(entry.suffix.lower() in FRAME_SUFFIXES for entry in entries)

@@ -36,7 +36,7 @@ from media.pictures import FRAME_SUFFIXES, frame_paths, read_image, resized, wri
 from media.video import probe
 from media.writers import VideoWriter
 from utils.errors import InputError, OutputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 from utils.progress import progress_bar
 from utils.wording import counted
 from utils.worker_pool import WorkerDied, map_in_processes
@@ -161,7 +161,7 @@ def correct_record(clip: Path, size: Size) -> None:
     record = read_record(clip)
     if record is not None and record.size != size:
         text = record.model_copy(update={"size": size}).model_dump_json(indent=1)
-        write_text_whole(record_path(clip), text + "\n")
+        write_atomically(record_path(clip), text + "\n")
 
 
 def rejected_folder(root: Path) -> Path:

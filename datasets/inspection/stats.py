@@ -21,7 +21,7 @@ from datasets.records import read_face_crop
 from faces.crop import FaceCropConfig
 from media.pictures import write_picture_whole
 from utils.errors import InputError, OutputError
-from utils.files import require_apart, write_text_whole
+from utils.files import require_apart, write_atomically
 from utils.progress import progress_bar
 from utils.section import Section
 from utils.wording import counted
@@ -137,11 +137,11 @@ def write_stats(
     make_folder(output)
     measured = measure_all(contents, workers)
     stats = summarise(root, measured, face_crop, coverage)
-    write_text_whole(output / "clips.csv", clips_table(measured.clips))
+    write_atomically(output / "clips.csv", clips_table(measured.clips))
     write_picture_whole(
         output / "contact_sheet.png", contact_sheet(measured.clips, each=each, count=count)
     )
-    write_text_whole(output / "stats.json", stats.model_dump_json(indent=1) + "\n")
+    write_atomically(output / "stats.json", stats.model_dump_json(indent=1) + "\n")
     return stats
 
 

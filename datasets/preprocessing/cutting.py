@@ -24,7 +24,7 @@ from media.display import Display
 from media.pictures import Box
 from media.writers import FolderWriter, VideoWriter, Writer
 from utils.errors import InputError, OutputError
-from utils.files import flush, printable, write_text_whole
+from utils.files import flush, printable, write_atomically
 from utils.wording import counted
 from utils.worker_pool import WORKER_DIED, WorkerDied
 
@@ -262,7 +262,7 @@ class _Clip:
                 flush(path)
             self.place.parent.mkdir(exist_ok=True)
             record = self.place.with_name(f"{self.cut.name}.json")
-            write_text_whole(record, self.record().model_dump_json(indent=1) + "\n")
+            write_atomically(record, self.record().model_dump_json(indent=1) + "\n")
             self.grown.rename(self.place)
         except OSError as error:
             raise OutputError(f"{self.place} cannot be written: {error.strerror}.") from error

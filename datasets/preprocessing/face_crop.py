@@ -12,7 +12,7 @@ from faces.crop import FaceCropConfig
 from faces.main_face import main_face
 from media.pictures import Box, Picture, resized
 from utils.errors import InputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 from utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def write_face_crop(root: Path) -> FaceCropConfig | None:
     places = np.linspace(0, len(paths) - 1, min(len(paths), MAX_SAMPLED)).round().astype(int)
     face_crop = measure_face_crop([paths[place] for place in places])
     if face_crop is not None:
-        write_text_whole(root / FACE_CROP, face_crop.model_dump_json(indent=1) + "\n")
+        write_atomically(root / FACE_CROP, face_crop.model_dump_json(indent=1) + "\n")
     elif paths:
         logger.warning("No faces were found in the clips: how they are cropped is not recorded.")
     return face_crop

@@ -22,7 +22,7 @@ from faces.landmarks import FaceAlignmentLandmarks, NamedLandmarks
 from media.pictures import PICTURE_SUFFIXES, Picture
 from media.video import read_frames
 from utils.errors import InputError, OutputError
-from utils.files import write_whole
+from utils.files import write_atomically
 from utils.worker_pool import WORKER_DIED, WorkerDied, map_in_processes
 
 COMMAND = "landmarks"
@@ -110,7 +110,7 @@ def _write(make_detector: MakeDetector, folder: Path, job: _Job) -> Outcome:
             content = io.BytesIO()
             found = find_landmarks(job.path, _detector(make_detector))
             np.save(content, found.astype(np.float16))
-            write_whole(path, content.getvalue())
+            write_atomically(path, content.getvalue())
         landmarks = read_landmarks(path)
     except OutputError:
         raise

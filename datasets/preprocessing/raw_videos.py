@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from utils.errors import InputError
-from utils.files import passed_over
+from utils.files import is_hidden
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ def walk(folder: Path) -> Iterator[Path]:
             folders.clear()  # a link has led back
             continue
         entered.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not passed_over(name))
-        yield from (Path(parent, name) for name in sorted(files) if not passed_over(name))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        yield from (Path(parent, name) for name in sorted(files) if not is_hidden(name))
 
 
 def _tell(error: OSError) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pydantic import JsonValue, ValidationError
 
 from utils.errors import InputError
-from utils.files import printable, write_text_whole
+from utils.files import printable, write_atomically
 from utils.section import Section
 
 REPORT = "report.json"
@@ -89,7 +89,7 @@ class Report(Section):
     def write(self, root: Path) -> Path:
         """Writes it into ``root``, and returns the file."""
         path = root / report_name(Shard(*self.shard))
-        write_text_whole(path, self.model_dump_json(indent=1) + "\n")
+        write_atomically(path, self.model_dump_json(indent=1) + "\n")
         return path
 
     def table(self) -> str:

@@ -14,7 +14,7 @@ from datasets.preprocessing.tracks import SAMPLED_EVERY, Detection, Scene
 from faces.detectors import FaceDetector
 from media.pictures import Box, Picture
 from utils.errors import OutputError
-from utils.files import state_of, write_text_whole
+from utils.files import fingerprint, write_atomically
 from utils.section import Section
 
 SEEN_AT = 512  # pixels: the longer side of the frames that are looked at, unless they are smaller
@@ -38,7 +38,7 @@ def footage(video: Path, detector: FaceDetector, folder: Path) -> SceneScan:
     """
     if kept := kept_footage(video, detector.name, folder):
         return kept
-    path, state = _file(video, folder), state_of([video])
+    path, state = _file(video, folder), fingerprint([video])
     raw = RawVideo.open(video)
     scenes = tuple(look_through(raw, detector))
     found = SceneScan(detector=detector.name, state=state, size=raw.size, scenes=scenes)
@@ -46,7 +46,7 @@ def footage(video: Path, detector: FaceDetector, folder: Path) -> SceneScan:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
-    write_text_whole(path, found.model_dump_json() + "\n")
+    write_atomically(path, found.model_dump_json() + "\n")
     return found
 
 
@@ -54,7 +54,7 @@ def kept_footage(video: Path, detector: str, folder: Path) -> SceneScan | None:
     """What was found in a video before, None where that is not known or the video has changed."""
     try:
         kept = SceneScan.model_validate_json(_file(video, folder).read_text())
-        return kept if (kept.detector, kept.state) == (detector, state_of([video])) else None
+        return kept if (kept.detector, kept.state) == (detector, fingerprint([video])) else None
     except (OSError, ValueError, ValidationError):
         return None
 

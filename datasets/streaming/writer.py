@@ -28,7 +28,7 @@ from datasets.streaming.reader import MANIFEST, Entry, Manifest
 from datasets.streaming.storage import INDEX, read_file, require_litdata, uploader
 from media.pictures import frame_paths
 from utils.errors import InputError, OutputError
-from utils.files import require_apart, write_text_whole, written_whole
+from utils.files import atomic_folder, require_apart, write_atomically
 from utils.progress import progress_bar
 
 SHARD_BYTES = 2**26
@@ -81,7 +81,7 @@ def write_stream(root: Path, output: str, workers: int) -> Report:
             publish(Path(shutil.copy(root / FACE_CROP, folder / FACE_CROP)))
         report = Report.of("stream", {"root": str(root)}, Shard(), outcomes)
         publish(report.write(folder))
-        write_text_whole(folder / MANIFEST, Manifest(clips=tuple(entries)).model_dump_json())
+        write_atomically(folder / MANIFEST, Manifest(clips=tuple(entries)).model_dump_json())
         publish(folder / MANIFEST)
     return report
 
@@ -187,7 +187,7 @@ def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], Non
         if (destination / MANIFEST).is_file():
             raise InputError(taken)
         raise InputError(f"{output} holds something else than a stream: name another --output.")
-    with written(output), sole_writer(destination), written_whole(destination) as unfinished:
+    with written(output), sole_writer(destination), atomic_folder(destination) as unfinished:
         yield unfinished, lambda path: None
 
 

@@ -17,7 +17,7 @@ from datasets.frame_pairs import PairDataset, load_frames
 from datasets.training_clips import training_clips
 from tests.datasets.conftest import write_clip
 from utils.errors import OutputError
-from utils.files import state_of
+from utils.files import fingerprint
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_one_process_decodes_at_a_time(root, tmp_path):
         other.start()
         other.join(timeout=0.3)
         assert other.is_alive()
-        decoded_elsewhere = folder / f"{state_of([clip.path])[:16]}-32x24.npy"
+        decoded_elsewhere = folder / f"{fingerprint([clip.path])[:16]}-32x24.npy"
         np.save(decoded_elsewhere, np.zeros((6, 24, 32, 3), np.uint8))
     other.join()
     assert np.load(decoded_elsewhere).max() == 0  # was not decoded again
