@@ -47,17 +47,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it takes the place of ``path`` when the block ends.
 
     A symbolic link stays, and its target is replaced.  Where the block fails, ``path`` is as it
-    was before, and the temporary file is deleted.  Raises OutputError in the place of OSError.
+    was before, and the temporary file is deleted.
     """
-    if not path.name:
-        raise InputError(f"{path} does not name a file: add a name.")
     place = link_target(path)
     temporary = temporary_path(place)
     try:
         yield temporary
         os.replace(temporary, place)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
     finally:
         remove(temporary)
 
@@ -67,7 +63,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill; it is flushed and renamed to ``folder`` at the end.
 
     ``folder`` must be absent or empty.  Where the block fails, the temporary folder is deleted:
-    it would fill a full disk.  Raises OSError where a folder cannot be made or renamed.
+    it would fill a full disk.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder.parent, glob.escape(folder.name))
@@ -88,10 +84,15 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
     Text is written in UTF-8; bytes of a path that are not UTF-8 are written as their numbers.
     """
+    if not path.name:
+        raise InputError(f"{path} does not name a file: add a name.")
     if isinstance(content, str):
         content = content.encode("utf-8", errors="backslashreplace")
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
+    try:
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def require_writable(path: Path) -> None:

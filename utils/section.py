@@ -1,4 +1,4 @@
-"""The base of every section of a configuration, and of every JSON file with fixed keys."""
+"""Base class of sections of a configuration, and of JSON files with fixed keys."""
 
 from pathlib import Path
 
