@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from media.pictures import Picture
+from datasets.records import ClipRecord, record_path
+from media.pictures import Box, Picture
 from media.video import VideoWriter
 
 
@@ -34,6 +35,28 @@ def write_clip(path: Path, num_frames: int = 30, rate: Fraction = Fraction(25)) 
         for number in range(num_frames):
             writer.write(moving_bar(number))
     return path
+
+
+def write_record(clip: Path, **values: object) -> ClipRecord:
+    """The record of a clip, written beside it; values that are not given are usual ones."""
+    usual = {
+        "video": "raw.mp4",
+        "frames": (0, 30),
+        "video_size": (640, 480),
+        "video_rate": "25",
+        "boxes": "published",
+        "box": Box(0, 0, 100, 120),
+        "aspect": 1.2,
+        "size": (64, 64),
+    }
+    record = ClipRecord(**usual | values)
+    record.write_json(record_path(clip))
+    return record
+
+
+def here(work, jobs, workers):
+    """``map_in_processes`` without processes, which take seconds to begin."""
+    return ((job, work(job)) for job in jobs)
 
 
 def encode(path: Path, codec: str = "libx264", num_frames: int = 30, **settings: object) -> Path:

@@ -35,7 +35,7 @@ def assert_equal(batches: list[Batch], others: list[Batch]) -> None:
 
 @pytest.fixture(params=["fork", "spawn"])
 def start_method(request: pytest.FixtureRequest):
-    """How worker processes begin; the default of the platform differs."""
+    """Start method of worker processes; the default of the platform differs."""
     before = torch.multiprocessing.get_start_method()
     torch.multiprocessing.set_start_method(request.param, force=True)
     yield
