@@ -8,7 +8,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 
 from datasets.records import ClipRecord, record_path
 from media.pictures import Box, Picture
@@ -137,6 +136,8 @@ def clip(tmp_path: Path) -> Path:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """For tests that fork: a process whose threads have worked may hang then."""
+    import torch  # here, since processes of other tests import this file
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

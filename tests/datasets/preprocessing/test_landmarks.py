@@ -183,7 +183,7 @@ def test_shards_in_processes_come_to_the_same_files(root, tmp_path, monkeypatch)
     monkeypatch.setattr(landmarks, "map_in_processes", map_in_processes)
     for number in (1, 2):
         report = prepare(
-            root, tmp_path / "found", workers=2, shard=Shard(number, 2), make_detector=BrightFaces
+            root, tmp_path / "found", workers=1, shard=Shard(number, 2), make_detector=BrightFaces
         )
         finish(report, tmp_path / "found")
     assert finish(merge(tmp_path / "found"), tmp_path / "found") == 0

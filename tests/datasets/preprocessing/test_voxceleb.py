@@ -59,8 +59,8 @@ def rows(num_videos: int = 6) -> list[dict[str, object]]:
 
 
 def arguments(table: Path, videos: Path, root: Path, *more: str) -> list[str]:
-    given = ["--metadata", table, "--videos", videos, "--output", root, "--size", "32", *more]
-    return ["voxceleb", *map(str, given)]
+    given = ["--metadata", table, "--videos", videos, "--output", root]
+    return ["voxceleb", *map(str, given), "--size", "32", "--workers", "1", *more]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def whole(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, b
     """Files of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     table = write_table(folder / "table.csv", rows())
-    assert main(arguments(table, videos, folder / "root")) == 0
+    assert main(arguments(table, videos, folder / "root", "--workers", "2")) == 0
     return contents(folder / "root")
 
 
