@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from datasets.frame_finder import CELEBV_FOLDER
 from datasets.preprocessing.raw_videos import walk
-from datasets.preprocessing.run import Outcome, Report, Shard, begun
+from datasets.preprocessing.run import Outcome, Report, Shard, open_output
 from media.pictures import (
     FRAME_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -60,7 +60,7 @@ def prepare(folder: Path, root: Path, size: int, *, workers: int) -> Report:
         for picture in _choose(person, people[person], folder, outcomes)
     ]
     settings: dict[str, JsonValue] = {"size": size}
-    with begun(root, COMMAND, settings, Shard()):
+    with open_output(root, COMMAND, settings, Shard()):
         for person in {job.person for job in jobs}:
             pictures = root / person / CELEBV_FOLDER
             pictures.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from datasets.clips import CLIP_SUFFIXES, iterate_frames, open_clip, split_folders
 from datasets.contents import without_path
 from datasets.landmark_files import holds_strip, read_landmarks
-from datasets.preprocessing.run import Outcome, Report, Shard, begun
+from datasets.preprocessing.run import Outcome, Report, Shard, open_output
 from faces.landmarks import FaceAlignmentLandmarks, NamedLandmarks
 from media.pictures import PICTURE_SUFFIXES, Picture
 from media.video import read_frames
@@ -72,7 +72,7 @@ def prepare(
     name = make_detector().name  # here, so that one process downloads its weights
     settings: dict[str, JsonValue] = {"root": str(root.resolve()), "detector": name}
     outcomes: list[Outcome] = []
-    with begun(folder, COMMAND, settings, shard):
+    with open_output(folder, COMMAND, settings, shard):
         for job in jobs:
             (folder / job.split).mkdir(exist_ok=True)
         results = map_in_processes(partial(_write, make_detector, folder), jobs, workers)

@@ -135,7 +135,7 @@ class Output(NamedTuple):
 
 
 @contextmanager
-def begun(
+def open_output(
     root: Path, command: str, settings: dict[str, JsonValue], shard: Shard
 ) -> Iterator[Output]:
     """Open the data set in ``root``, a new one or one that was begun with the same settings.

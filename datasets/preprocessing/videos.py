@@ -22,7 +22,7 @@ from datasets.preprocessing.cutting import (
     outcomes_after_death,
 )
 from datasets.preprocessing.raw_videos import Source, find_by_person
-from datasets.preprocessing.run import Outcome, Output, Report, Shard, begun
+from datasets.preprocessing.run import Outcome, Output, Report, Shard, open_output
 from datasets.preprocessing.scene_scan import SceneScan, cached_scan, scan_video
 from datasets.preprocessing.tracks import Limits, find_segments
 from faces.detectors import DetectorName, FaceDetector, pick_detector
@@ -96,7 +96,7 @@ def prepare(
     ]
     outcomes = problems if shard.number == 1 else []
     scans = root / (OLD_SCANS if (root / OLD_SCANS).is_dir() else SCANS)
-    with begun(root, COMMAND, settings, shard) as output:
+    with open_output(root, COMMAND, settings, shard) as output:
         plan = _Plan(name, limits, form, output, scans)
         with progress_bar(total=sum(job.size for job in jobs), unit="B", unit_scale=True) as bar:
             for job, result in map_in_processes(partial(_prepare, plan), jobs, workers):

@@ -12,7 +12,7 @@ from datasets.preprocessing.cutting import ClipFormat, Cut, cut_clips, outcomes_
 from datasets.preprocessing.download import Downloader, DownloadError
 from datasets.preprocessing.metadata import read_metadata
 from datasets.preprocessing.raw_videos import MISSING, find_by_id
-from datasets.preprocessing.run import Outcome, Output, Report, Shard, begun
+from datasets.preprocessing.run import Outcome, Output, Report, Shard, open_output
 from utils.files import require_apart
 from utils.progress import progress_bar
 from utils.worker_pool import WorkerDied, map_in_processes
@@ -49,7 +49,7 @@ def prepare(
     cuts = {video: own for i, (video, own) in enumerate(table.cuts.items()) if shard.includes(i)}
     outcomes = list(table.problems) if shard.number == 1 else []
     settings: dict[str, JsonValue] = dict(form._asdict())
-    with begun(root, COMMAND, settings, shard) as output:
+    with open_output(root, COMMAND, settings, shard) as output:
         total = sum(map(len, cuts.values()))
         with progress_bar(total=total, unit="clip") as bar:
 

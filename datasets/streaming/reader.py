@@ -23,9 +23,9 @@ from datasets.config import DataConfig
 from datasets.streaming.storage import (
     StreamError,
     open_items,
-    reached,
     read_file,
     require_litdata,
+    stream_errors,
 )
 from media.decoder import open_video
 from media.file_kinds import InMemoryFile
@@ -103,7 +103,7 @@ class Stream:
         """Read the bytes of a clip from its shard."""
         items = self.items
         if isinstance(self.root, str):
-            with reached(f"{self.root} (clip {self.entries[number].name})"):
+            with stream_errors(f"{self.root} (clip {self.entries[number].name})"):
                 return bytes(items[number][1])
         try:
             return bytes(items[number][1])  # copies a view of a mapped file

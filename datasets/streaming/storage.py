@@ -59,7 +59,7 @@ def open_items(root: Path | str, cache: Path) -> Any:
             raise StreamError(
                 f"{root} is damaged where its {INDEX} is: write the stream again."
             ) from error
-    with reached(join(root, INDEX)):
+    with stream_errors(join(root, INDEX)):
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / ".lock"):  # the first process fetches the index
             return StreamingDataset(root, cache_dir=str(cache), max_cache_size=UNUSED)
@@ -83,7 +83,7 @@ def local_copy(root: Path | str, *names: str) -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         for name in names:
             url = join(root, name)
-            with reached(url):
+            with stream_errors(url):
                 provider = _provider(url)
                 if provider.exists(url):
                     provider.download_file(url, str(Path(folder) / name))
@@ -95,7 +95,7 @@ def uploader(root: str) -> Callable[[Path], None]:
 
     def upload(path: Path) -> None:
         url = join(root, path.name)
-        with reached(url):
+        with stream_errors(url):
             _provider(url).upload_file(str(path), url)
         path.unlink()
 
@@ -103,7 +103,7 @@ def uploader(root: str) -> Callable[[Path], None]:
 
 
 @contextmanager
-def reached(url: str) -> Iterator[None]:
+def stream_errors(url: str) -> Iterator[None]:
     """Turn every error into a StreamError: each provider has its own errors."""
     try:
         yield

@@ -178,7 +178,7 @@ def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], Non
     if "://" in output:
         if read_file(output, MANIFEST) is not None:
             raise InputError(taken)
-        with TemporaryDirectory() as folder, written(output):
+        with TemporaryDirectory() as folder, naming_errors(output):
             yield Path(folder), uploader(output)
         return
     require_apart(output, root)
@@ -189,7 +189,7 @@ def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], Non
         if (destination / MANIFEST).is_file():
             raise InputError(taken)
         raise InputError(f"{output} holds something else than a stream: name another --output.")
-    with written(output), sole_writer(destination), atomic_folder(destination) as unfinished:
+    with naming_errors(output), sole_writer(destination), atomic_folder(destination) as unfinished:
         yield unfinished, lambda path: None
 
 
@@ -209,7 +209,7 @@ def sole_writer(destination: Path) -> Iterator[None]:
 
 
 @contextmanager
-def written(output: str) -> Iterator[None]:
+def naming_errors(output: str) -> Iterator[None]:
     """Turn OSError within the block into OutputError."""
     try:
         yield

@@ -266,7 +266,7 @@ def test_what_cannot_begin_ends_in_one_sentence(tmp_path, videos, capfd, change,
 def test_two_runs_do_not_write_one_shard_at_once(tmp_path, videos):
     table, root = write_table(tmp_path / "table.csv", rows(1)), tmp_path / "root"
     with (
-        voxceleb.begun(root, "voxceleb", dict(ClipFormat(size=32)._asdict()), Shard()),
+        voxceleb.open_output(root, "voxceleb", dict(ClipFormat(size=32)._asdict()), Shard()),
         pytest.raises(InputError, match="Another run is writing"),
     ):
         voxceleb.prepare(table, videos, root, ClipFormat(size=32), workers=1, shard=Shard())
@@ -275,7 +275,7 @@ def test_two_runs_do_not_write_one_shard_at_once(tmp_path, videos):
 
 def test_one_shard_at_a_time_writes_the_settings(tmp_path):
     def begin() -> None:
-        with voxceleb.begun(tmp_path, "voxceleb", {"size": 32}, Shard(1, 2)):
+        with voxceleb.open_output(tmp_path, "voxceleb", {"size": 32}, Shard(1, 2)):
             pass
 
     beginning = Thread(target=begin)
