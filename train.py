@@ -66,7 +66,7 @@ from training.train_step import TrainStep
 from training.validation import LandmarkValidation, Scores, Validation, validation_batches
 from utils.command_line import describe, run, writable_folder
 from utils.errors import InputError, OutputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 from utils.progress import progress_bar
 from utils.signals import deferred_signals
 
@@ -125,7 +125,7 @@ class Trainer:
         self.run_logger = None
         if accelerator.is_main_process:
             self.run_logger = RunLogger(folder, self.train_step.step)
-            write_text_whole(folder / "config.yaml", to_yaml(config))
+            write_atomically(folder / "config.yaml", to_yaml(config))
 
     def new_step(self, checkpoint: Path | None) -> TrainStep:
         """Build the networks and optimizers, with the weights of a checkpoint if there is one."""

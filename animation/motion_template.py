@@ -21,7 +21,7 @@ from modules.geometry import Keypoints
 from modules.keypoint_detector import KeypointDetector
 from modules.landmark_detector import LandmarkDetector
 from utils.errors import InputError
-from utils.files import require_writable, write_whole
+from utils.files import require_writable, write_atomically
 from utils.wording import counted
 
 VERSION = 2  # of the file's format; 1 had neither times nor the initial frame
@@ -111,7 +111,7 @@ def save_template(path: Path, template: MotionTemplate) -> None:
         raise InputError(f"{path} was not written: {fault}.")
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    write_whole(path, file.getvalue())
+    write_atomically(path, file.getvalue())
 
 
 def load_template(path: Path) -> MotionTemplate:

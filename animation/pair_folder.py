@@ -23,7 +23,7 @@ from datasets.pair_list import FrameRef, Pair, PairList
 from media.pictures import Picture, write_picture_whole
 from media.writers import open_writer
 from utils.errors import InputError
-from utils.files import remove_leftovers, write_text_whole
+from utils.files import remove_leftovers, write_atomically
 
 Format = Literal["png", "mp4"]
 
@@ -139,7 +139,7 @@ class PairFolder:
                 for pair in pair_list.pairs
             },
         }
-        write_text_whole(self.folder / RECORD, json.dumps(described, indent=1) + "\n")
+        write_atomically(self.folder / RECORD, json.dumps(described, indent=1) + "\n")
 
 
 def describe(pair: Pair) -> dict[str, Any]:

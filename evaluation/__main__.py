@@ -136,14 +136,14 @@ def compare_results(
     """Paired differences B - A of two evaluations, with intervals and a verdict for each metric."""
     from evaluation.results.compare import compare, comparison_json, comparison_markdown
     from evaluation.results.result import FRAMES_FILE
-    from utils.files import require_apart, write_text_whole
+    from utils.files import require_apart, write_atomically
 
     if output is not None:
         require_apart(output, a, b, a.with_name(FRAMES_FILE), b.with_name(FRAMES_FILE))
     comparison = compare(a, b, seed)
     typer.echo(comparison_markdown(comparison))
     if output is not None:
-        write_text_whole(output, json.dumps(comparison_json(comparison), indent=1))
+        write_atomically(output, json.dumps(comparison_json(comparison), indent=1))
     return 0
 
 
@@ -168,7 +168,7 @@ def write_memory_use(
     from evaluation.memory_use import Plan, measure_memory, memory_json, memory_markdown
     from modules.checkpoints import load_model, read_config
     from utils.device import pick_device
-    from utils.files import write_text_whole
+    from utils.files import write_atomically
 
     resolved = read_config(checkpoint)
     side = resolved["data"]["size"] if resolved else PUBLISHED_SIZE
@@ -178,7 +178,7 @@ def write_memory_use(
     use = measure_memory(model, find_clips(DataConfig(root=root), "test")[:limit], plan)
     typer.echo(memory_markdown(use))
     if output is not None:
-        write_text_whole(output, json.dumps(memory_json(use), indent=1))
+        write_atomically(output, json.dumps(memory_json(use), indent=1))
     return 0
 
 

@@ -31,7 +31,7 @@ from evaluation.results.result import (
 from evaluation.results.tables import latex, markdown
 from evaluation.work_units import Dropped, Rows, Unit, read_units
 from utils.errors import InputError
-from utils.files import state_of, write_text_whole
+from utils.files import fingerprint, write_atomically
 from utils.progress import progress_bar
 
 NOT_FINITE = "the generated frame is not finite"
@@ -92,7 +92,7 @@ class Evaluation:
             "metrics": [*self.suite.columns, *(["fid"] if self.suite.features else [])],
             "list of metrics of the copied source": self.suite.copied_columns,
             "list of names": [unit.name for unit in self.units],
-            "state of the files": state_of(file for unit in self.units for file in unit.files),
+            "state of the files": fingerprint(file for unit in self.units for file in unit.files),
         }
 
     def measure_units(self) -> None:
@@ -191,9 +191,9 @@ class Evaluation:
             best = self.parts.examples(NUM_EXAMPLES, largest=higher)
             worst = self.parts.examples(NUM_EXAMPLES, largest=not higher)
         write_frames(self.output / "frames.csv", table)
-        write_text_whole(self.output / "table.md", markdown(result))
-        write_text_whole(self.output / "table.tex", latex(result))
-        write_text_whole(
+        write_atomically(self.output / "table.md", markdown(result))
+        write_atomically(self.output / "table.tex", latex(result))
+        write_atomically(
             self.output / "report.html", html(result, table, best, worst, self.ranked_by)
         )
         write_result(self.output, result)

@@ -18,7 +18,7 @@ from media.animated import moves
 from media.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image, require_text
 from media.video import read_frames
 from utils.errors import InputError
-from utils.files import passed_over
+from utils.files import is_hidden
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif"}
 PICTURES_IN_A_UNIT = 32
@@ -165,7 +165,7 @@ def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> Entries:
 
 def is_entry(path: Path) -> bool:
     known = path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES | PICTURE_SUFFIXES
-    return known and not passed_over(path.name)
+    return known and not is_hidden(path.name)
 
 
 def is_picture(path: Path) -> bool:

@@ -19,7 +19,7 @@ from datasets.clips import Clip, is_strip, require_own_names
 from datasets.frame_finder import frame_number
 from media.pictures import frame_paths
 from utils.errors import InputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 from utils.wording import counted
 
 Kind = Literal["same", "cross", "clips"]
@@ -71,7 +71,7 @@ def write_pair_list(path: Path, kind: Kind, rows: Sequence[tuple[str, ...]]) -> 
     """Writes rows of a kind as a CSV file, whole.  Raises InputError where that fails."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([HEADERS[kind], *rows])
-    write_text_whole(path, text.getvalue())
+    write_atomically(path, text.getvalue())
 
 
 def by_person(clips: Sequence[Clip], random: np.random.Generator) -> dict[str, deque[Clip]]:

@@ -19,7 +19,7 @@ from evaluation.results.frame_table import FrameTable, joined, read_frames, writ
 from evaluation.results.report import Example
 from media.pictures import Picture, read_image
 from utils.errors import InputError
-from utils.files import write_text_whole, written_whole
+from utils.files import atomic_folder, write_atomically
 from utils.locks import sole_writer
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class PartialResults:
                     + (f" ({values[0]}, now {values[1]})" if short else "")
                     + ": name another --output, or delete the folder."
                 )
-        write_text_whole(path, json.dumps(settings, indent=1))
+        write_atomically(path, json.dumps(settings, indent=1))
 
     def path(self, number: int) -> Path:
         return self.folder / f"{number:06d}"
@@ -98,7 +98,7 @@ class PartialResults:
         examples = [(example.clip, example.frame, example.value) for example in part.examples]
         facts = PartInfo(part.dropped, part.seconds, examples)
         try:
-            with written_whole(self.path(number)) as folder:
+            with atomic_folder(self.path(number)) as folder:
                 write_frames(folder / "frames.csv", part.table)
                 (folder / "part.json").write_text(json.dumps(facts._asdict()))
                 if part.features is not None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from animation.animator import Animator
-from datasets.clips import Clip, stream_clip
+from datasets.clips import Clip, iterate_frames
 from datasets.frame_finder import FrameRef, read_refs
 from datasets.pair_list import Pair
 from evaluation.metrics.landmarks import GivenLandmarks, given_files
@@ -48,7 +48,7 @@ class ClipUnit(NamedTuple):
 
     def read(self) -> Iterator[Row]:
         source, given = None, GivenLandmarks(self.landmarks, self.clip.path)
-        for number, image in enumerate(stream_clip(self.clip)):
+        for number, image in enumerate(iterate_frames(self.clip)):
             real = self.fit(image)
             source = real if source is None else source
             frame = f"{number:07d}"

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from media.file_kinds import InMemoryFile, kind_of_media, require_file
 from utils.errors import InputError
-from utils.files import passed_over, write_whole
+from utils.files import is_hidden, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +136,7 @@ def frame_paths(folder: Path) -> list[Path]:
     frames = [
         entry
         for entry in entries
-        if entry.suffix.lower() in FRAME_SUFFIXES and not passed_over(entry.name)
+        if entry.suffix.lower() in FRAME_SUFFIXES and not is_hidden(entry.name)
     ]
     if not frames:
         raise InputError(f"{folder} holds no PNG or JPEG frames: give a folder that does.")
@@ -267,7 +267,7 @@ def write_picture_whole(path: Path, picture: Picture) -> None:
         Image.fromarray(picture).save(file, "PNG")
     else:
         Image.fromarray(picture).save(file, "JPEG", quality=95, subsampling=0)
-    write_whole(path, file.getvalue())
+    write_atomically(path, file.getvalue())
 
 
 def channels_first(

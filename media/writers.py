@@ -27,7 +27,7 @@ from media.audio import AudioCopy
 from media.codecs import H264, Gif
 from media.pictures import Picture
 from utils.errors import InputError, OutputError
-from utils.files import left_by_system, link_target, remove_leftovers, temporary_path
+from utils.files import is_system_file, link_target, remove_leftovers, temporary_path
 
 # Seconds; fine enough for the time stamps of all common rates and containers:
 # multiples of 1/90000, 1/12800, 1/15360, 1/24000, 1/30000 and 1/1000 stay exact.
@@ -123,7 +123,7 @@ class FolderWriter(Writer):
 
     def _holds_only_frames(self) -> bool:
         return self.place.is_dir() and all(
-            re.fullmatch(r"\d{7}\.png", entry.name) or left_by_system(entry.name)
+            re.fullmatch(r"\d{7}\.png", entry.name) or is_system_file(entry.name)
             for entry in self.place.iterdir()
         )
 

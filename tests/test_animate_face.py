@@ -13,7 +13,7 @@ from skimage import data
 
 from animate import AnimationOptions, Animator, CropPolicy, animate_file, animate_frames
 from animation import best_frame
-from datasets.preprocessing.cutting import Cut, Form, Output, cut_clips
+from datasets.preprocessing.cutting import ClipFormat, Cut, Output, cut_clips
 from datasets.preprocessing.face_crop import write_face_crop
 from faces import main_face as main_face_module
 from faces.crop import PUBLISHED, FaceCrop, FaceCropConfig
@@ -403,7 +403,7 @@ def test_pictures_are_cut_as_the_frames_of_a_prepared_data_set_were(tmp_path, bo
         for x, y in product((-8, -4, 0, 4, 8), repeat=2)
     ]
     output = Output(tmp_path / "root", tmp_path / "work")
-    outcomes = cut_clips(tmp_path / "raw.mp4", cuts, Form("published", SIZE, "png"), output)
+    outcomes = cut_clips(tmp_path / "raw.mp4", cuts, ClipFormat("published", SIZE, "png"), output)
     assert [outcome.reason for outcome in outcomes] == [None] * len(cuts)
     face_crop, face = write_face_crop(tmp_path / "root"), main_face(data.astronaut())
     assert face_crop is not None

@@ -13,7 +13,7 @@ import numpy as np
 
 from evaluation.metrics.registry import COLUMNS
 from utils.errors import InputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 
 KEYS = ["clip", "identity", "frame", "is_source"]  # before the columns of values
 COPIED = "copy_source_"  # before the name of a column: what copying the source would give
@@ -62,7 +62,7 @@ def write_frames(path: Path, table: FrameTable) -> None:
         missing = {column: why[i] for column, why in zip(columns, reasons, strict=True) if why[i]}
         details = json.dumps(missing, ensure_ascii=False) if missing else ""
         writer.writerow([*keys, *cells, details])
-    write_text_whole(path, text.getvalue())
+    write_atomically(path, text.getvalue())
 
 
 def read_frames(path: Path) -> FrameTable:

@@ -30,7 +30,7 @@ from evaluation.metrics.registry import COLUMNS
 from evaluation.results.frame_table import FrameTable
 from evaluation.results.statistics import differences, estimate, group_means
 from utils.errors import InputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 
 RESULT_FILE = "result.json"
 FRAMES_FILE = "frames.csv"  # beside it
@@ -327,7 +327,7 @@ def write_result(folder: Path, result: Result) -> None:
     In paths ``?`` stands for bytes that are no UTF-8, which JSON does not hold.
     """
     text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)
-    write_text_whole(folder / RESULT_FILE, text.encode(errors="replace").decode() + "\n")
+    write_atomically(folder / RESULT_FILE, text.encode(errors="replace").decode() + "\n")
 
 
 def read_result(path: Path) -> Result:
