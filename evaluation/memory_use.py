@@ -18,7 +18,7 @@ from datasets.clips import Clip
 from datasets.frame_pairs import load_frames
 from evaluation.metrics.pixels import psnr, to_pictures
 from evaluation.results.statistics import differences, estimate, mean
-from evaluation.results.tables import NOTHING, markdown_table, number
+from evaluation.results.tables import NOTHING, Table, markdown_table, number
 from modules.attention import Attention, Reading, usage_entropy
 from modules.generator import VISIBLE_BLOCKS, Rendered
 from modules.geometry import Keypoints, resize
@@ -240,12 +240,15 @@ def memory_markdown(use: MemoryUse) -> str:
     parts = [f"People: {use.people}."]
     for pixels in dict.fromkeys(row.pixels for row in use.contrasts):
         rows = [row for row in use.contrasts if row.pixels == pixels]
-        parts += [f"Pixels: {pixels}.", markdown_table([HEADER, *map(contrast_cells, rows)])]
+        parts += [
+            f"Pixels: {pixels}.",
+            markdown_table(Table(HEADER, [contrast_cells(row) for row in rows])),
+        ]
     table = [
         (row.level, f"{row.position:.1f}", f"{row.data:.1f}", str(row.slots))
         for row in use.perplexities
     ]
-    parts += [NOTE, "Perplexity of the attention:", markdown_table([PERPLEXITY_HEADER, *table])]
+    parts += [NOTE, "Perplexity of the attention:", markdown_table(Table(PERPLEXITY_HEADER, table))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from faces.landmarks import Landmarks
 from modules.face_landmarks import Expressions, measure_expressions
 
@@ -38,7 +38,7 @@ class ExpressionTransfer:
     def __init__(self, landmarks: Landmarks, columns: Sequence[str] = COLUMNS) -> None:
         self.landmarks, self.columns = landmarks, columns
 
-    def look(self, frames: Frames) -> np.ndarray:
+    def observe(self, frames: Frames) -> np.ndarray:
         """The expressions of the real and the generated faces: (B, 2, 4), NaN without a face.
 
         Landmarks of the real frames that are given are not looked for.
@@ -47,9 +47,9 @@ class ExpressionTransfer:
         sides = (real, self.landmarks(frames.generated))
         return np.stack([expressions(side) for side in sides], axis=1)
 
-    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
+    def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
         """Gains and correlations of a clip of N frames, (N, 2, 4), or NaN and why there is none."""
-        found = compare_expressions(seen[:, 0], seen[:, 1])
+        found = compare_expressions(observations[:, 0], observations[:, 1])
         return {column: found[column] for column in self.columns}
 
 

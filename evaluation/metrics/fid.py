@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from evaluation.metrics.metric import Unavailable
+from evaluation.metrics.interface import Unavailable
 from evaluation.metrics.torch_hub import downloaded
 
 CHUNK = 16  # frames that go through the network together, which bounds the memory
@@ -47,7 +47,7 @@ class InceptionFeatures:
         return features
 
 
-class Features(nn.Identity):
+class PrecomputedFeatures(nn.Identity):
     """Tells torchmetrics how wide the features are that it is handed in place of images."""
 
     def __init__(self, width: int) -> None:
@@ -73,7 +73,7 @@ def frechet_distance(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
         distance, counts = None, {True: 0, False: 0}
         for is_real, rows in in_blocks(batches):
             if distance is None:
-                distance = FrechetInceptionDistance(Features(rows.shape[1]))
+                distance = FrechetInceptionDistance(PrecomputedFeatures(rows.shape[1]))
             distance.update(torch.tensor(rows, dtype=torch.float64), real=is_real)
             counts[is_real] += len(rows)
         if distance is None or min(counts.values()) < 2:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from skimage.transform import estimate_transform, warp
 
 from evaluation.metrics import openface
+from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.landmarks import NO_FACE, has_face
-from evaluation.metrics.metric import Frames, Measured, Unavailable
 from faces.landmarks import Landmarks
 from utils.errors import InputError
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evaluation.metrics.interface import Frames, Measured
 from evaluation.metrics.landmarks import NO_FACE, NO_REAL_FACE, has_face
-from evaluation.metrics.metric import Frames, Measured
 from faces.landmarks import Landmarks
 
 COLUMNS = ("akd", "akd_published", "mkr")

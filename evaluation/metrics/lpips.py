@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.models import AlexNet_Weights, VGG16_Weights
 
-from evaluation.metrics.metric import Frames, Measured, Unavailable
+from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.torch_hub import downloaded
 
 BACKBONES = {"alex": AlexNet_Weights.DEFAULT, "vgg": VGG16_Weights.DEFAULT}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from modules.geometry import Keypoints
 
 SINGLE = "a single frame has no motion"
@@ -24,16 +24,16 @@ class MotionCorrelation:
         """``detect`` finds the keypoints of RGB uint8 pictures of one size."""
         self.detect = detect
 
-    def look(self, frames: Frames) -> np.ndarray:
+    def observe(self, frames: Frames) -> np.ndarray:
         """The keypoints in the real and the generated frames: (B, 2, K, 2)."""
         found = [self.detect(list(side)).positions for side in (frames.real, frames.generated)]
         return np.stack([positions.double().cpu().numpy() for positions in found], axis=1)
 
-    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
+    def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
         """The correlation in a clip of N frames, (N, 2, K, 2), or NaN and why there is none."""
-        if len(seen) < 2:
+        if len(observations) < 2:
             return {"motion": (np.nan, SINGLE)}
-        real, generated = np.moveaxis(seen - seen[:1], 1, 0).reshape(2, -1)
+        real, generated = np.moveaxis(observations - observations[:1], 1, 0).reshape(2, -1)
         if real.std() == 0 or generated.std() == 0:
             return {"motion": (np.nan, STILL)}
         return {"motion": (float(np.corrcoef(real, generated)[0, 1]), "")}

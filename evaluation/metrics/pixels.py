@@ -13,7 +13,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from evaluation.metrics.metric import Frames, Measured
+from evaluation.metrics.interface import Frames, Measured
 
 
 class Scores(NamedTuple):

@@ -12,27 +12,27 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
+from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.landmarks import NO_FACE, NO_REAL_FACE
-from evaluation.metrics.metric import Frames, Measured, Unavailable
 
 COLUMNS = ("pose_rmse", "au_hamming")
 PRESENT = 0.5  # probability from which an action unit counts as present
 
 
-class Expressions(NamedTuple):
+class PoseAndActionUnits(NamedTuple):
     """What the faces of frames do; NaN in the rows of frames without a face."""
 
     pose: np.ndarray  # (N, 3): pitch, roll and yaw in degrees
     action_units: np.ndarray  # (N, U): 1 present, 0 absent
 
 
-class ExpressionDetector(Protocol):
+class PoseExpressionDetector(Protocol):
     """What finds expressions in frames (N, H, W, 3) uint8, RGB; it is named beside its numbers."""
 
     name: str
     version: str
 
-    def __call__(self, frames: np.ndarray) -> Expressions: ...
+    def __call__(self, frames: np.ndarray) -> PoseAndActionUnits: ...
 
 
 class PyFeatDetector:
@@ -70,7 +70,7 @@ class PyFeatDetector:
                 f"{error}: install py-feat>=2.1.5, not {feat.__version__}."
             ) from error
 
-    def __call__(self, frames: np.ndarray) -> Expressions:
+    def __call__(self, frames: np.ndarray) -> PoseAndActionUnits:
         """The expression of the surest face of each frame."""
         images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
         with redirect_stderr(io.StringIO()):  # a progress bar, whatever is asked for
@@ -85,17 +85,17 @@ class PyFeatDetector:
         radians = faces[["Pitch", "Roll", "Yaw"]].to_numpy(dtype=float)[rows]
         units = faces[faces.au_columns].to_numpy(dtype=float)[rows]
         present = np.where(np.isnan(units), np.nan, units > PRESENT)
-        return Expressions(np.degrees(radians), present)
+        return PoseAndActionUnits(np.degrees(radians), present)
 
 
-class ExpressionDistance:
+class PoseExpressionDistance:
     """How the real and the generated face differ in pose and in expression.
 
     ``pose_rmse`` is the root mean square of the three angles' differences in degrees,
     ``au_hamming`` the share of action units that only one of the two shows.
     """
 
-    def __init__(self, detector: ExpressionDetector, columns: Sequence[str] = COLUMNS) -> None:
+    def __init__(self, detector: PoseExpressionDetector, columns: Sequence[str] = COLUMNS) -> None:
         self.detector = detector
         self.columns = columns
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from evaluation.metrics.metric import Frames, Measured
+from evaluation.metrics.interface import Frames, Measured
 
 FLAT = "the real frame is flat"
 

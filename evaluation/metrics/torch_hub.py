@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import torch
 
-from evaluation.metrics.metric import Unavailable
+from evaluation.metrics.interface import Unavailable
 from utils.progress import stdout_to_stderr
 
 

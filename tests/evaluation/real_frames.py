@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from media.video import read_frames
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips" / "test"

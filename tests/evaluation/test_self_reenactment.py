@@ -4,7 +4,7 @@ from PIL import Image
 from datasets.clips import open_clip
 from datasets.pair_list import read_pair_list
 from evaluation.self_reenactment import ClipUnit, pair_units
-from evaluation.work_units import Row
+from evaluation.work_units import UnitFrame
 
 
 def test_frames_have_names_of_their_own_within_a_clip(tmp_path):
@@ -19,7 +19,7 @@ def test_frames_have_names_of_their_own_within_a_clip(tmp_path):
     pairs = read_pair_list(tmp_path / "pairs.csv", tmp_path).pairs
     (unit,) = pair_units(pairs, lambda picture: picture)
     items = list(unit.read())
-    assert all(isinstance(item, Row) for item in items)
+    assert all(isinstance(item, UnitFrame) for item in items)
     assert [item.frame for item in items] == [
         "p#a-0--p#a-1",
         "p#a-0--p#a-1-2",

@@ -13,7 +13,7 @@ from evaluation.metrics.expression_transfer import (
     ExpressionTransfer,
     compare_expressions,
 )
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from evaluation.metrics.registry import COLUMNS as ALL_COLUMNS
 from modules.face_landmarks import Expressions
 from tests.evaluation.faces import faces, moved, talking
@@ -45,7 +45,7 @@ def measured(driving: np.ndarray, result: np.ndarray) -> dict[str, tuple[float, 
     metric = ExpressionTransfer(Drawn(np.concatenate([driving, result])))
     count = len(driving)
     seen = [
-        metric.look(Frames(None, numbered(range(a, b)), numbered(range(count + a, count + b))))
+        metric.observe(Frames(None, numbered(range(a, b)), numbered(range(count + a, count + b))))
         for a, b in ((0, 3), (3, count))
     ]
     return metric.measure(np.concatenate(seen))
@@ -144,7 +144,7 @@ def test_landmarks_that_come_with_the_real_frames_are_not_looked_for():
     detector = Drawn(faces(result))
     pictures = numbered(range(12))
     metric = ExpressionTransfer(detector, ["mouth_gain"])
-    found = metric.measure(metric.look(Frames(None, pictures, pictures, faces(driving))))
+    found = metric.measure(metric.observe(Frames(None, pictures, pictures, faces(driving))))
     assert detector.asked == 12
     expected = compare_expressions(driving, result)["mouth_gain"][0]
     assert {column: value for column, (value, _) in found.items()} == {

@@ -12,7 +12,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from evaluation.metrics import fid
 from evaluation.metrics.fid import BLOCK, CHUNK, InceptionFeatures, frechet_distance
-from evaluation.metrics.metric import Unavailable
+from evaluation.metrics.interface import Unavailable
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 

@@ -15,7 +15,7 @@ from evaluation.metrics.identity import (
     OpenFaceEmbedder,
     align,
 )
-from evaluation.metrics.metric import Frames, Unavailable
+from evaluation.metrics.interface import Frames, Unavailable
 from evaluation.metrics.openface import OpenFace
 from utils.errors import InputError
 
@@ -61,7 +61,7 @@ def test_openface_sees_the_whole_picture_resized_without_aliasing_in_bgr(tmp_pat
         np.testing.assert_allclose(image, np.asarray(resized), atol=1)  # Pillow rounds
 
 
-def test_identity_distance_is_euclidean_and_squared_in_the_reference():
+def test_identity_distance_is_euclidean_and_squared_as_published():
     frames = np.zeros((2, 8, 9, 3), np.uint8)
     real, generated = frames + np.uint8([1, 2, 3]), frames + np.uint8([1, 5, 7])
     values, missing = IdentityDistance(MeanColour())(Frames(None, real, generated))

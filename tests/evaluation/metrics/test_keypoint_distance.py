@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from evaluation.metrics.interface import Frames
 from evaluation.metrics.keypoint_distance import KeypointDistance
-from evaluation.metrics.metric import Frames
 
 MISSING = np.full((68, 2), np.nan)
 

@@ -12,7 +12,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from evaluation.metrics.pixels import (
     PICTURE_METRICS,
     PictureMetrics,

@@ -5,20 +5,24 @@ import pytest
 import torch
 
 from animation.best_frame import NetworkLandmarks
-from evaluation.metrics.metric import Unavailable
-from evaluation.metrics.pixels import PICTURE_METRICS
-from evaluation.metrics.registry import COLUMNS
-from evaluation.metrics.suite import (
+from evaluation.metrics.available import (
+    AvailableMetrics,
     EvaluatedNetwork,
-    Suite,
-    WeightFiles,
-    build_suite,
-    parse_metrics,
+    MetricInputs,
+    available_metrics,
 )
+from evaluation.metrics.interface import Unavailable
+from evaluation.metrics.pixels import PICTURE_METRICS
+from evaluation.metrics.registry import COLUMNS, parse_metrics
 from faces.detectors import DetectorUnavailable
 from utils.errors import InputError
 
 CPU = torch.device("cpu")
+
+
+def made(wanted: list[str], **inputs: object) -> AvailableMetrics:
+    defaults = {"device": CPU, "has_source": True, "cross_identity": False}
+    return available_metrics(wanted, MetricInputs(**defaults | inputs))
 
 
 def unavailable(*args: object, **kwargs: object) -> None:
@@ -31,9 +35,9 @@ def without_detector(device: str) -> None:
 
 @pytest.fixture
 def offline(monkeypatch):
-    for network in ("Lpips", "InceptionFeatures", "PyFeatDetector"):
-        monkeypatch.setattr(f"evaluation.metrics.suite.{network}", unavailable)
-    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", without_detector)
+    for network in ("lpips.Lpips", "fid.InceptionFeatures", "pose_expression.PyFeatDetector"):
+        monkeypatch.setattr(f"evaluation.metrics.{network}", unavailable)
+    monkeypatch.setattr("evaluation.metrics.available.FaceAlignmentLandmarks", without_detector)
 
 
 def test_metrics_come_in_the_order_of_the_columns():
@@ -44,14 +48,14 @@ def test_metrics_come_in_the_order_of_the_columns():
 
 
 def test_what_cannot_be_had_is_named_and_the_rest_is_there(offline):
-    suite = build_suite(list(COLUMNS), CPU, WeightFiles(), has_source=True, cross_identity=False)
-    assert suite.columns == suite.copied_columns == [*PICTURE_METRICS, "sharpness"]
-    assert suite.features is None
-    assert set(suite.unavailable) == set(COLUMNS) - set(suite.columns)
-    assert "--checkpoint" in suite.unavailable["motion"]
-    assert "--openface" in suite.unavailable["aed"]
-    assert "--arcface" in suite.unavailable["csim"]
-    assert suite.unavailable["fid"] == "nothing can be downloaded."
+    metrics = made(list(COLUMNS))
+    assert metrics.columns == metrics.copied_columns == [*PICTURE_METRICS, "sharpness"]
+    assert metrics.features is None
+    assert set(metrics.unavailable) == set(COLUMNS) - set(metrics.columns)
+    assert "--checkpoint" in metrics.unavailable["motion"]
+    assert "--openface" in metrics.unavailable["aed"]
+    assert "--arcface" in metrics.unavailable["csim"]
+    assert metrics.unavailable["fid"] == "nothing can be downloaded."
 
 
 OWN = SimpleNamespace(detects_landmarks=True, detect=None)
@@ -65,11 +69,12 @@ def weights(tmp_path) -> Path:
     return file
 
 
-def expressions_of(animator: SimpleNamespace | None, weights: Path, folder: Path | None) -> Suite:
+def expressions_of(
+    animator: SimpleNamespace | None, weights: Path, folder: Path | None
+) -> AvailableMetrics:
     network = None if animator is None else EvaluatedNetwork(animator, weights)
-    return build_suite(
-        *(["l1", "brows_corr", "mouth_gain"], CPU, WeightFiles()),
-        has_source=True,
+    return made(
+        ["l1", "brows_corr", "mouth_gain"],
         cross_identity=True,
         network=network,
         given_landmarks=folder,
@@ -78,10 +83,10 @@ def expressions_of(animator: SimpleNamespace | None, weights: Path, folder: Path
 
 @pytest.mark.parametrize("animator", [None, SimpleNamespace(detects_landmarks=False)])
 def test_expressions_need_something_that_finds_landmarks(offline, weights, animator):
-    suite = expressions_of(animator, weights, folder=None)
-    assert suite.columns == []
-    reason = suite.unavailable["mouth_gain"]
-    assert reason == suite.unavailable["brows_corr"]
+    metrics = expressions_of(animator, weights, folder=None)
+    assert metrics.columns == []
+    reason = metrics.unavailable["mouth_gain"]
+    assert reason == metrics.unavailable["brows_corr"]
     assert reason == (
         "nothing can be downloaded; a --checkpoint whose network has a landmark detector would "
         "serve too."
@@ -89,22 +94,24 @@ def test_expressions_need_something_that_finds_landmarks(offline, weights, anima
 
 
 def test_expressions_are_found_by_the_network_itself_where_nothing_else_can(offline, weights):
-    suite = expressions_of(OWN, weights, folder=weights.parent)
-    (metric,) = suite.clip_metrics
+    metrics = expressions_of(OWN, weights, folder=weights.parent)
+    (metric,) = metrics.clip_metrics
     assert isinstance(metric.landmarks, NetworkLandmarks)
-    assert suite.columns == metric.columns == ["mouth_gain", "brows_corr"]
-    by = suite.networks["mouth_gain"]
+    assert metrics.columns == metric.columns == ["mouth_gain", "brows_corr"]
+    by = metrics.networks["mouth_gain"]
     assert by.startswith("the network's own landmark detector, network.safetensors, sha256 ")
     assert by.endswith(f"; of the real frames: files in {weights.parent}")
 
 
 def test_a_detector_that_does_not_know_the_network_goes_before_its_own(monkeypatch, weights):
     detector = SimpleNamespace(name="face-alignment 1.5")
-    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", lambda device: detector)
-    suite = expressions_of(OWN, weights, folder=None)
-    (metric,) = suite.clip_metrics
+    monkeypatch.setattr(
+        "evaluation.metrics.available.FaceAlignmentLandmarks", lambda device: detector
+    )
+    metrics = expressions_of(OWN, weights, folder=None)
+    (metric,) = metrics.clip_metrics
     assert metric.landmarks.landmarks is detector
-    assert suite.networks["mouth_gain"] == "face-alignment 1.5"
+    assert metrics.networks["mouth_gain"] == "face-alignment 1.5"
 
 
 def test_a_folder_of_landmarks_must_be_there(weights):
@@ -113,21 +120,17 @@ def test_a_folder_of_landmarks_must_be_there(weights):
 
 
 def test_across_identities_nothing_is_held_against_the_driving_frame(offline):
-    suite = build_suite(
-        ["l1", "csim", "mkr"], CPU, WeightFiles(), has_source=False, cross_identity=True
-    )
-    assert suite.metrics == []
-    assert "another person" in suite.unavailable["l1"]
-    assert "--source" in suite.unavailable["csim"]
-    assert suite.unavailable["mkr"] == "nothing can be downloaded."
+    metrics = made(["l1", "csim", "mkr"], has_source=False, cross_identity=True)
+    assert metrics.frame_metrics == []
+    assert "another person" in metrics.unavailable["l1"]
+    assert "--source" in metrics.unavailable["csim"]
+    assert metrics.unavailable["mkr"] == "nothing can be downloaded."
 
 
 @pytest.mark.parametrize(("has_source", "cross_identity"), [(True, True), (False, False)])
 def test_copying_the_source_needs_a_source_of_the_same_person(offline, has_source, cross_identity):
-    suite = build_suite(
-        ["l1"], CPU, WeightFiles(), has_source=has_source, cross_identity=cross_identity
-    )
-    assert suite.copied_columns == []
+    metrics = made(["l1"], has_source=has_source, cross_identity=cross_identity)
+    assert metrics.copied_columns == []
 
 
 def test_what_computes_a_number_is_named(monkeypatch, tmp_path):
@@ -140,12 +143,12 @@ def test_what_computes_a_number_is_named(monkeypatch, tmp_path):
         def __init__(self, device: str) -> None:
             self.name = "face-alignment 1.5"
 
-    monkeypatch.setattr("evaluation.metrics.suite.Lpips", Lpips)
-    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", FaceAlignment)
+    monkeypatch.setattr("evaluation.metrics.lpips.Lpips", Lpips)
+    monkeypatch.setattr("evaluation.metrics.available.FaceAlignmentLandmarks", FaceAlignment)
     wanted = ["l1", "lpips_alex", "akd"]
-    suite = build_suite(wanted, CPU, WeightFiles(), has_source=True, cross_identity=False)
-    assert suite.columns == wanted
-    assert suite.networks["akd"] == "face-alignment 1.5"
-    assert suite.networks["lpips_alex"].startswith("alex.pth, sha256 ")
-    assert len(suite.networks["lpips_alex"].split()[-1]) == 64
-    assert "l1" not in suite.networks
+    metrics = made(wanted)
+    assert metrics.columns == wanted
+    assert metrics.networks["akd"] == "face-alignment 1.5"
+    assert metrics.networks["lpips_alex"].startswith("alex.pth, sha256 ")
+    assert len(metrics.networks["lpips_alex"].split()[-1]) == 64
+    assert "l1" not in metrics.networks
