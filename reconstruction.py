@@ -23,7 +23,7 @@ from datasets.config import DataConfig
 from datasets.pair_list import Pair, read_pair_list
 from evaluation.command_line import MeasureOptions, with_options
 from evaluation.measure import measure
-from evaluation.metrics.available import EvaluatedNetwork
+from evaluation.metrics.inputs import EvaluatedNetwork
 from evaluation.processes import joined_processes
 from evaluation.results.result import ClipCoverage, Coverage, PairCoverage
 from evaluation.self_reenactment import ClipUnit, Renderer, first_pictures, pair_units

@@ -56,7 +56,7 @@ def folders(context: typer.Context, *, options: FolderOptions) -> int:
     from animation.animator import Animator
     from evaluation.folders import pair_folders
     from evaluation.measure import measure
-    from evaluation.metrics.available import EvaluatedNetwork
+    from evaluation.metrics.inputs import EvaluatedNetwork
     from evaluation.processes import joined_processes
     from evaluation.results.result import ClipCoverage, Coverage
     from modules.checkpoints import weights_file

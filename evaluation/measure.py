@@ -11,7 +11,8 @@ import typer
 
 from evaluation.command_line import MeasureOptions
 from evaluation.evaluator import Evaluation, Render, Request
-from evaluation.metrics.available import EvaluatedNetwork, MetricInputs, available_metrics
+from evaluation.metrics.available import available_metrics
+from evaluation.metrics.inputs import EvaluatedNetwork, MetricInputs
 from evaluation.metrics.registry import parse_metrics
 from evaluation.processes import Processes
 from evaluation.results.result import Coverage, Result
