@@ -27,7 +27,7 @@ Entries = dict[str, Path]
 
 
 class Entry(NamedTuple):
-    """Files of one name."""
+    """Files of one name in the folders."""
 
     real: Path
     generated: Path
@@ -35,12 +35,12 @@ class Entry(NamedTuple):
 
     @property
     def files(self) -> list[Path]:
-        """Files that are there."""
+        """List the files that are given."""
         return [path for path in self if path is not None]
 
 
 class VideoUnit(NamedTuple):
-    """Two videos or folders of frames of one name, a clip."""
+    """Clip of which two videos or folders of frames are compared."""
 
     name: str
     entry: Entry
@@ -70,7 +70,7 @@ class VideoUnit(NamedTuple):
 
 
 class PicturesUnit(NamedTuple):
-    """Some single pictures, each a clip by itself."""
+    """Group of single pictures, each a clip by itself."""
 
     name: str
     entries: dict[str, Entry]

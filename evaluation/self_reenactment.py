@@ -135,7 +135,7 @@ class Renderer:
 
         Returns the generated frames (B, H, W, 3), RGB uint8, and which of them are finite (B,).
         """
-        if source is not self.source:
+        if self.source is None or not np.array_equal(source, self.source):
             self.source, self.encoded = source, self.animator.encode(*source)
         prediction = self.animator.predict(self.encoded, self.animator.detect(list(driving)))
         finite = torch.isfinite(prediction).flatten(1).all(dim=1)

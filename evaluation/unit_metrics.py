@@ -103,22 +103,17 @@ class TopExamples:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.lowest: list[float] = []  # so far, the lowest first
-        self.highest: list[float] = []  # in the same order, with minus signs
+        self.values: list[float] = []  # of all examples that were given so far
 
     def select(self, examples: list[Example]) -> list[Example]:
         """Return those among the ``count`` lowest or highest of all that were given so far."""
-        values = [example.value for example in examples]
-        self.lowest, low = smallest(self.lowest, values, self.count)
-        self.highest, high = smallest(self.highest, [-value for value in values], self.count)
-        return [example for i, example in enumerate(examples) if i in low | high]
-
-
-def smallest(before: list[float], values: list[float], count: int) -> tuple[list[float], set[int]]:
-    """Find the ``count`` smallest of all in order, and the indices of ``values`` among them."""
-    pool = before + values
-    order = sorted(range(len(pool)), key=pool.__getitem__)[:count]
-    return [pool[i] for i in order], {i - len(before) for i in order}
+        first_new = len(self.values)
+        self.values += [example.value for example in examples]
+        ascending, descending = (
+            np.argsort(sign * np.array(self.values), kind="stable") for sign in (1, -1)
+        )
+        kept = {*ascending[: self.count].tolist(), *descending[: self.count].tolist()}
+        return [example for i, example in enumerate(examples, first_new) if i in kept]
 
 
 def examples(table: pd.DataFrame, ranked_by: str, frames: Frames) -> Iterator[Example]:

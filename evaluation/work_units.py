@@ -62,7 +62,7 @@ class FrameBatch(NamedTuple):
     """Batch of frames with pictures of one size: RGB uint8, (B, H, W, 3)."""
 
     rows: list[UnitFrame]
-    source: np.ndarray | None  # (1, H, W, 3), and the same object as before, where all share it
+    source: np.ndarray | None  # (1, H, W, 3) where all share it
     real: np.ndarray
     generated: np.ndarray | None
     landmarks: np.ndarray | None  # (B, 68, 2), of the real pictures
@@ -80,31 +80,20 @@ def read_units(units: Sequence[Unit], batch_size: int) -> Iterator[tuple[Unit, I
 def read_unit(unit: Unit, batch_size: int) -> Iterator[Item]:
     """Yield the batches of a unit, what is dropped of it, and "end"."""
     pending: list[UnitFrame] = []
-    shared: np.ndarray | None = None  # the source of all rows of the last batch
-
-    def batch() -> FrameBatch:
-        nonlocal shared
-        rows = stack(pending)
-        if rows.source is not None and len(rows.source) == 1:
-            if shared is None or not np.array_equal(shared, rows.source):
-                shared = rows.source
-            rows = rows._replace(source=shared)
-        return rows
-
     try:
         for item in unit.read():
             if isinstance(item, Dropped):
                 yield item
                 continue
             if pending and (len(pending) == batch_size or shapes(item) != shapes(pending[0])):
-                yield batch()
+                yield stack(pending)
                 pending = []
             pending.append(item)
     except InputError as error:
         yield Dropped(unit.name, str(error), whole=True)
     else:
         if pending:
-            yield batch()
+            yield stack(pending)
     yield "end"
 
 
@@ -115,7 +104,7 @@ def shapes(row: UnitFrame) -> list[tuple[int, ...] | None]:
 
 
 def stack(rows: list[UnitFrame]) -> FrameBatch:
-    """FrameBatch of equal shapes as one batch."""
+    """Stack frames of equal shapes to one batch."""
     first = rows[0]
     sources = [row.source for row in rows if row.source is not None]
     generated = [row.generated for row in rows if row.generated is not None]

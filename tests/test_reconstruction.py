@@ -1,4 +1,4 @@
-"""``reconstruction.py`` as a user calls it, and ``python -m evaluation`` on what it is given."""
+"""Commands ``reconstruction.py`` and ``python -m evaluation``, as a user calls them."""
 
 import json
 import os
@@ -87,7 +87,7 @@ def test_the_video_protocol_drives_the_first_frame_by_all(checkpoint, root, tmp_
     assert (conditions["precision"], conditions["size"]) == ("fp32", f"{SIZE} x {SIZE}")
 
 
-def test_a_checkpoint_is_held_against_copying_the_source(checkpoint, root, tmp_path):
+def test_a_checkpoint_is_compared_with_copying_the_source(checkpoint, root, tmp_path):
     assert main([*command(checkpoint, tmp_path / "out"), "--metrics", "psnr,l1,sharpness"]) == 0
     result = result_of(tmp_path / "out")
     copies, num_frames = [], 0
@@ -138,7 +138,7 @@ def test_cross_identity_results_are_asked_whether_their_keypoints_follow(
 
 
 class MouthInPixel:
-    """Finds faces whose mouth is as open as the first pixel is bright; black ones show none."""
+    """Detector of faces whose mouth is as open as the first pixel is bright; black shows none."""
 
     name = "the first pixel"
 
@@ -164,7 +164,7 @@ def write_mouths(folder: Path, openings: Sequence[float]) -> None:
 
 
 def test_expressions_of_folders_are_measured_and_compared(tmp_path, monkeypatch, capsys):
-    """Whoever they show: one clip talks, one hardly moves; one result has frames without a face."""
+    """One clip talks, one hardly moves; one result has a frame without a face."""
     monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", MouthInPixel)
     steps = np.array([1, 5, 2, 4, 3, 1, 5, 2, 4, 3, 1, 2]) / 17
     still = np.array([100, 101] * 6) / 255
@@ -308,7 +308,7 @@ def test_two_processes_and_a_killed_one_come_to_the_same_result(checkpoint, tmp_
     assert len({path.read_bytes() for path in frames}) == 1
 
 
-def test_what_cannot_be_had_is_said_and_strict_makes_it_an_error(checkpoint, tmp_path, capsys):
+def test_what_is_not_available_is_said_and_strict_makes_it_an_error(checkpoint, tmp_path, capsys):
     options = ["--metrics", "l1,aed", "--limit", "1"]
     assert main(command(checkpoint, tmp_path / "out", *options)) == 0
     result = result_of(tmp_path / "out")

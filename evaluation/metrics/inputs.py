@@ -27,6 +27,7 @@ class EvaluatedNetwork(NamedTuple):
 
     @property
     def weights(self) -> Path:
+        """File of the weights."""
         return weights_file(self.checkpoint)
 
 

@@ -1,4 +1,4 @@
-"""AKD and MKR: how far the landmarks of a face are from the true ones, and whether it has any."""
+"""AKD and MKR: distance of the landmarks of a face from the true ones, and rate of no face."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ SIZE = 256  # distances are pixels of frames of this height
 
 
 class KeypointDistance:
-    """The distance of the landmarks of the real and the generated face, in pixels at 256.
+    """Distance of the landmarks of the real and the generated face, in pixels at 256.
 
     ``akd`` is the mean of the Euclidean distance over the points, ``akd_published`` that of the
     absolute difference over their coordinates; ``mkr`` is 1 where only the real frame has a face

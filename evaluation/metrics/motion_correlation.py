@@ -1,4 +1,4 @@
-"""Whether the keypoints of a result move as those of the driving clip, found by one detector."""
+"""Motion correlation: agreement of the keypoints' motion in a result and its driving clip."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,16 +21,16 @@ class MotionCorrelation:
     columns: Sequence[str] = ("motion",)
 
     def __init__(self, detect: Callable[[Sequence[np.ndarray]], Keypoints]) -> None:
-        """``detect`` finds the keypoints of RGB uint8 pictures of one size."""
+        """Take ``detect``, which finds the keypoints of RGB uint8 pictures of one size."""
         self.detect = detect
 
     def observe(self, frames: Frames) -> np.ndarray:
-        """The keypoints in the real and the generated frames: (B, 2, K, 2)."""
+        """Detect the keypoints in the real and the generated frames: (B, 2, K, 2)."""
         found = [self.detect(list(side)).positions for side in (frames.real, frames.generated)]
         return np.stack([positions.double().cpu().numpy() for positions in found], axis=1)
 
     def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
-        """The correlation in a clip of N frames, (N, 2, K, 2), or NaN and why there is none."""
+        """Compute the correlation in a clip of N frames, (N, 2, K, 2), or NaN with a reason."""
         if len(observations) < 2:
             return {"motion": (np.nan, SINGLE)}
         real, generated = np.moveaxis(observations - observations[:1], 1, 0).reshape(2, -1)

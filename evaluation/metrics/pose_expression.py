@@ -1,7 +1,7 @@
-"""Pose and expression: the angles of the head, and the facial action units, that a detector finds.
+"""Pose and expression: angles of the head, and facial action units, that a detector finds.
 
-The published PRMSE and 1 - AUCON were measured with the py-feat of 2022, which cannot be had: the
-numbers compare with others of the same detector and version only.
+The published PRMSE and 1 - AUCON were measured with the py-feat of 2022, which is not available
+any more: the numbers compare with others of the same detector and version only.
 """
 
 import io
@@ -20,23 +20,25 @@ PRESENT = 0.5  # probability from which an action unit counts as present
 
 
 class PoseAndActionUnits(NamedTuple):
-    """What the faces of frames do; NaN in the rows of frames without a face."""
+    """Pose and action units of the faces of frames; NaN in the rows of frames without a face."""
 
     pose: np.ndarray  # (N, 3): pitch, roll and yaw in degrees
     action_units: np.ndarray  # (N, U): 1 present, 0 absent
 
 
 class PoseExpressionDetector(Protocol):
-    """What finds expressions in frames (N, H, W, 3) uint8, RGB; it is named beside its numbers."""
+    """Detector of poses and action units in frames (N, H, W, 3) uint8, RGB."""
 
-    name: str
+    name: str  # stands beside its numbers, with the version
     version: str
 
-    def __call__(self, frames: np.ndarray) -> PoseAndActionUnits: ...
+    def __call__(self, frames: np.ndarray) -> PoseAndActionUnits:
+        """Measure the face of each frame (N, H, W, 3)."""
+        ...
 
 
 class PyFeatDetector:
-    """py-feat (Cheong et al. 2023), written for version 2.1.5.
+    """Detector of py-feat (Cheong et al. 2023), written for version 2.1.5.
 
     The pose is img2pose's, the 20 action units are those of py-feat's own classifiers. py-feat
     downloads their weights itself at the first use.
@@ -45,7 +47,7 @@ class PyFeatDetector:
     name = "py-feat"
 
     def __init__(self, device: str) -> None:
-        """Raises Unavailable without the package or the weights."""
+        """Load the detector; raises Unavailable without the package or the weights."""
         try:
             import feat
 
@@ -71,7 +73,7 @@ class PyFeatDetector:
             ) from error
 
     def __call__(self, frames: np.ndarray) -> PoseAndActionUnits:
-        """The expression of the surest face of each frame."""
+        """Measure the surest face of each frame (N, H, W, 3)."""
         images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
         with redirect_stderr(io.StringIO()):  # a progress bar, whatever is asked for
             faces = self.network.detect(
@@ -89,7 +91,7 @@ class PyFeatDetector:
 
 
 class PoseExpressionDistance:
-    """How the real and the generated face differ in pose and in expression.
+    """Difference of the real and the generated face in pose and in expression.
 
     ``pose_rmse`` is the root mean square of the three angles' differences in degrees,
     ``au_hamming`` the share of action units that only one of the two shows.

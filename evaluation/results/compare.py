@@ -192,20 +192,9 @@ def verdict(column: str, interval: tuple[float, float] | None) -> Verdict:
 
 
 def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """List the names of conditions that are not the same."""
-    flat_a, flat_b = flat(a), flat(b)
+    """List the names of conditions that are not the same; those of groups as group.name."""
+    flat_a, flat_b = (pd.json_normalize(each).to_dict("records")[0] for each in (a, b))
     return [name for name in flat_a | flat_b if flat_a.get(name) != flat_b.get(name)]
-
-
-def flat(conditions: dict[str, Any]) -> dict[str, Any]:
-    """Name the entries of groups as group.name."""
-    entries = {}
-    for key, value in conditions.items():
-        if isinstance(value, dict):
-            entries.update({f"{key}.{name}": inner for name, inner in value.items()})
-        else:
-            entries[key] = value
-    return entries
 
 
 def comparison_markdown(comparison: Comparison) -> str:

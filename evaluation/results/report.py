@@ -23,9 +23,11 @@ from evaluation.results.tables import (
     conventions,
     copy_tables,
     fairness,
+    grouped,
     metrics_table,
     number,
     published_table,
+    without_value,
 )
 
 FOLDER = Path(__file__).parent
@@ -83,9 +85,9 @@ def html(
         published=published_table(result),
         fairness=fairness(result),
         conventions=conventions(),
-        dropped_clips=names_by_reason(result["coverage"]["clips"]["dropped"]),
-        dropped_pairs=names_by_reason({} if pairs is None else pairs["missing"]),
-        dropped_frames=frames_by_reason(result),
+        dropped_clips=by_reason(result["coverage"]["clips"]["dropped"]),
+        dropped_pairs=by_reason({} if pairs is None else pairs["missing"]),
+        dropped_frames=without_value(result),
         distributions=distributions(result, table),
         ranked_by=None if ranked_by is None else COLUMNS[ranked_by],
         examples={"Worst frames": worst, "Best frames": best},
@@ -102,6 +104,11 @@ class Distribution(NamedTuple):
     title: str
     plot: str  # SVG, "" where there is no finite value
     infinite: int  # values that are not drawn
+
+
+def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    """Group names by the reason why they were dropped."""
+    return grouped((reason, name) for name, reason in reasons.items())
 
 
 def distributions(result: Result, table: pd.DataFrame) -> list[Distribution]:
@@ -153,21 +160,3 @@ def data_uri(picture: np.ndarray) -> str:
     stored = io.BytesIO()
     image.save(stored, "PNG")
     return f"data:image/png;base64,{base64.b64encode(stored.getvalue()).decode()}"
-
-
-def names_by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
-    """Group the names of clips or pairs by the reason why they are missing."""
-    names: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        names.setdefault(reason, []).append(name)
-    return names
-
-
-def frames_by_reason(result: Result) -> list[tuple[str, Sequence[str]]]:
-    """Group the frames without a value by reason, and the metrics that lack the same frames."""
-    titles: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for name, metric in result["metrics"].items():
-        if "unavailable" not in metric:
-            for reason, names in metric["dropped"].items():
-                titles.setdefault((reason, tuple(names)), []).append(COLUMNS[name].title)
-    return [(f"{reason} ({'; '.join(of)})", names) for (reason, names), of in titles.items()]

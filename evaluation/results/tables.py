@@ -1,8 +1,8 @@
 """Tables of a result as Markdown and LaTeX: beside published numbers, and all metrics."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -10,6 +10,9 @@ from evaluation.metrics.registry import COLUMNS
 from evaluation.results.published import CONDITIONS, NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED_ROWS
 from evaluation.results.result import BesideCopy, MeanResult, Result
 from utils.wording import counted
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 NOTHING = "\N{EN DASH}"  # where there is no number
 UNAVAILABLE = "unavailable"
@@ -77,13 +80,32 @@ def arrowed(column: str) -> str:
     return f"{COLUMNS[column].title} {ARROWS[COLUMNS[column].better]}"
 
 
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Collect the values of each key, in order."""
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
 def reasons(result: Result) -> list[str]:
     """Write a sentence for every reason for which metrics are unavailable."""
-    titles: dict[str, list[str]] = {}
-    for name, metric in result["metrics"].items():
-        if "unavailable" in metric:
-            titles.setdefault(metric["unavailable"], []).append(COLUMNS[name].title)
+    titles = grouped(
+        (metric["unavailable"], COLUMNS[name].title)
+        for name, metric in result["metrics"].items()
+        if "unavailable" in metric
+    )
     return [f"Unavailable: {'; '.join(own)}: {reason}" for reason, own in titles.items()]
+
+
+def without_value(result: Result) -> dict[tuple[str, tuple[str, ...]], list[str]]:
+    """Collect the titles of metrics by the reason and the frames for which they have no value."""
+    return grouped(
+        ((reason, tuple(names)), COLUMNS[name].title)
+        for name, metric in result["metrics"].items()
+        if "unavailable" not in metric
+        for reason, names in metric["dropped"].items()
+    )
 
 
 def left_out(result: Result) -> dict[str, tuple[dict[str, str], int]]:
@@ -103,24 +125,22 @@ def dropped_sentences(result: Result) -> list[str]:
             sentences.append(
                 f"Dropped, and in no number below: {len(names):,} of {counted(asked_for, noun)}."
             )
-            sentences += by_reason(names)
-    frames: dict[tuple[str, int], list[str]] = {}  # titles of metrics by reason and count
-    for name, metric in result["metrics"].items():
-        if "unavailable" not in metric:
-            for reason, without in metric["dropped"].items():
-                frames.setdefault((reason, len(without)), []).append(COLUMNS[name].title)
+            sentences += lines_by_reason(names)
+    counts = grouped(
+        ((reason, len(names)), title)
+        for (reason, names), titles in without_value(result).items()
+        for title in titles
+    )
     sentences += [
         f"Without a value of {', '.join(titles)}: {counted(count, 'frame')} ({reason})."
-        for (reason, count), titles in frames.items()
+        for (reason, count), titles in counts.items()
     ]
     return sentences
 
 
-def by_reason(reasons: Mapping[str, str]) -> list[str]:
+def lines_by_reason(reasons: Mapping[str, str]) -> list[str]:
     """Write a line for each of the first reasons, with the first names of each."""
-    names: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        names.setdefault(reason, []).append(name)
+    names = grouped((reason, name) for name, reason in reasons.items())
     lines = []
     for reason, own in list(names.items())[:SHOWN]:
         more = f" and {len(own) - SHOWN:,} more" if len(own) > SHOWN else ""

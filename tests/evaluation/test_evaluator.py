@@ -54,13 +54,13 @@ class Clip(NamedTuple):
 
 
 def render(source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half-way from the source to the driving frame; the first pixel tells what is not finite."""
+    """Render half-way from source to driving frame; the first pixel says if it is finite."""
     generated = ((source.astype(int) + driving) // 2).astype(np.uint8)
     return generated, driving[:, 0, 0, 0] < BRIGHT
 
 
 class Difference:
-    """A metric that knows nothing of frames that begin dark."""
+    """Metric that has no value for frames whose first pixel is dark."""
 
     def __call__(self, frames: Frames) -> Measured:
         difference = np.abs(frames.real.astype(float) - frames.generated).mean(axis=(1, 2, 3)) / 255
@@ -70,7 +70,7 @@ class Difference:
 
 
 class Brightening:
-    """A metric of clips: how much brighter the last result is than the first."""
+    """Metric of clips: brightness of the last result less that of the first."""
 
     columns = ("motion",)
 
@@ -179,8 +179,7 @@ def test_what_copying_the_source_gives_is_measured_beside(tmp_path):
     assert [name for name in table if name.startswith("copy_")] == ["copy_source_l1"]
 
 
-def test_a_source_of_another_size_is_not_compared():
-    """Nor is one that is not there."""
+def test_a_source_of_another_size_or_none_is_not_compared():
     source, real, generated = np.random.default_rng(0).integers(0, 256, (3, 2, 8, 8, 3), np.uint8)
     metrics = [Difference()]
     assert of_copied_source(metrics, Frames(source, real, generated)).keys() == {"l1"}
@@ -197,7 +196,7 @@ def test_examples_are_ranked_by_a_metric_of_frames_alone(tmp_path):
 
 
 def test_the_value_of_a_clip_stands_at_each_of_its_frames(tmp_path):
-    """Frames that could not be rendered are left out, as if they were not there."""
+    """Frames that could not be rendered are left out."""
     clips = [*CLIPS, Clip(20, num_frames=1)]
     result = evaluation(clips, tmp_path).run()
     table = read_frames(tmp_path / "frames.csv")
@@ -216,7 +215,7 @@ def test_the_value_of_a_clip_stands_at_each_of_its_frames(tmp_path):
 
 
 class Given:
-    """A metric of clips: the mean of the landmarks that come with the frames."""
+    """Metric of clips: mean of the landmarks that come with the frames."""
 
     columns = ("mouth_gain",)
 

@@ -11,7 +11,7 @@ FRAMES = Frames(*np.zeros((3, 2, 4, 4, 3), np.uint8))
 
 
 class Growth:
-    """A metric of clips: what was seen last, less what was seen first, and how many were seen."""
+    """Metric of clips: last observation less the first, and the number of observations."""
 
     columns = ("motion", "mouth_gain")
 
@@ -26,7 +26,7 @@ class Growth:
 
 
 class Twice(Growth):
-    """Another metric, which sees something else."""
+    """Metric of clips with other observations: the first one."""
 
     columns = ("brows_corr",)
 
@@ -56,7 +56,7 @@ def batch(
 
 
 def test_the_clips_of_a_unit_are_measured_apart():
-    """Pictures come many in a unit; those of one clip need not follow each other."""
+    """Frames of one clip need not follow each other in a unit."""
     unit = unit_metrics()
     unit.add(*batch(["a", "b", "a"], 0, [1.0, 10.0, NAN]))
     unit.add(*batch(["c"], 3, [NAN]))

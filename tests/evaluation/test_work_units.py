@@ -56,14 +56,6 @@ def test_one_source_is_stacked_once_and_several_in_order():
     np.testing.assert_array_equal(second.source, np.stack([PICTURE, other]))
 
 
-def test_a_shared_source_is_the_same_object_in_every_batch():
-    unit = Unit("a", [row(0), row(1), row(2), row(3, source=PICTURE + 1)])
-    batches = [item for _, item in read_units([unit], 1) if isinstance(item, FrameBatch)]
-    first, second, third, other = (batch.source for batch in batches)
-    assert first is second is third
-    np.testing.assert_array_equal(other, PICTURE[None] + 1)
-
-
 def test_a_frame_that_is_dropped_leaves_the_others():
     unit = Unit("a", [row(0), Dropped("x", "damaged"), row(1)])
     assert [item for _, item in items(unit)] == [Dropped("x", "damaged"), [0, 1], "end"]

@@ -43,7 +43,7 @@ def test_metrics_come_in_the_order_of_the_columns():
         parse_metrics("psnrr")
 
 
-def test_what_cannot_be_had_is_named_and_the_rest_is_there(offline):
+def test_what_is_not_available_is_named_and_the_rest_is_there(offline):
     metrics = made(list(COLUMNS))
     assert metrics.columns == metrics.copied_columns == [*PICTURE_METRICS, "sharpness"]
     assert metrics.features is None
@@ -113,7 +113,7 @@ def test_a_folder_of_landmarks_must_be_there(weights):
         expressions_of(None, weights, folder=weights.parent / "nowhere")
 
 
-def test_across_identities_nothing_is_held_against_the_driving_frame(offline):
+def test_across_identities_nothing_is_compared_with_the_driving_frame(offline):
     metrics = made(["l1", "csim", "mkr"], has_source=False, cross_identity=True)
     assert metrics.frame_metrics == []
     assert "another person" in metrics.unavailable["l1"]

@@ -1,4 +1,4 @@
-"""How much of what the driving face does a result does: drawn faces of known expressions."""
+"""Expression transfer of drawn faces whose expressions are known."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ CORRELATIONS = [column for column in COLUMNS if column.endswith("_corr")]
 
 
 class Drawn:
-    """Finds the landmarks of pictures whose first pixel says which they show."""
+    """Detector of landmarks in pictures whose first pixel says which face they show."""
 
     def __init__(self, landmarks: np.ndarray) -> None:
         self.landmarks = landmarks
@@ -41,7 +41,7 @@ def numbered(numbers: range) -> np.ndarray:
 
 
 def measured(driving: np.ndarray, result: np.ndarray) -> dict[str, tuple[float, str]]:
-    """Landmarks (N, 68, 2) of both through the metric, in two batches."""
+    """Pass landmarks (N, 68, 2) of both sides through the metric, in two batches."""
     metric = ExpressionTransfer(Drawn(np.concatenate([driving, result])))
     count = len(driving)
     seen = [
@@ -56,7 +56,7 @@ def values(found: dict[str, tuple[float, str]], columns: list[str]) -> list[floa
 
 
 def test_a_result_that_moves_half_as_far_has_gain_half_and_correlation_one():
-    """Whatever its own neutral face, and however both heads are turned and placed."""
+    """Neutral face, turn, size and place of either head make no difference."""
     driving = talking(20)
     result = driving / 2 + [0.2, 0.1, 0.05, 0.4]
     found = measured(moved(faces(driving), 1), moved(faces(result), 2))
@@ -132,7 +132,7 @@ def test_few_frames_say_nothing():
 
 
 def test_a_face_on_one_spot_is_none():
-    """An untrained detector may find it."""
+    """Degenerate faces, which an untrained detector may find, give no number."""
     spot = np.full((12, 68, 2), 5.0)
     assert {reason for _, reason in measured(spot, faces(talking(12))).values()} == {
         NO_DRIVING_FACE

@@ -39,7 +39,7 @@ MISSING = np.full((68, 2), np.nan)
 
 
 class MeanColour:
-    """Embeds a picture as its mean colour, twice as long in every second one."""
+    """Embedder of a picture as its mean colour, twice as long in every second one."""
 
     def __init__(self) -> None:
         self.asked: list[np.ndarray] = []

@@ -13,7 +13,7 @@ def frames(count: int, height: int = 256) -> Frames:
 
 
 def found(real: list[np.ndarray], generated: list[np.ndarray]):
-    """Stands in for a detector: frames of zeros are real, of ones generated."""
+    """Stand-in for a detector: frames of zeros are real, of ones generated."""
     return lambda asked: np.stack(generated if asked.any() else real)
 
 

@@ -18,7 +18,7 @@ UNITS = ["AU01", "AU02", "AU12", "AU43"]
 
 
 class Detector:
-    """Finds prepared expressions: the first in frames of zeros, the second in the others."""
+    """Detector of prepared expressions: the first in frames of zeros, the second in the others."""
 
     name = "prepared"
     version = "1"
@@ -62,7 +62,7 @@ def test_frames_without_a_face_have_no_values_and_say_why():
 
 
 class Table:
-    """As much of pandas as is used: columns, by a name or by several."""
+    """Stand-in for py-feat's table of faces: columns, by a name or by several."""
 
     def __init__(self, columns: dict[str, list[float]]) -> None:
         self.columns = columns
@@ -74,7 +74,7 @@ class Table:
 
 
 class FakeDetector(torch.nn.Module):
-    """feat.Detectorv1 2.1.5: two faces in white frames, the second surer; none in black ones."""
+    """Stand-in for feat.Detectorv1: two faces in white frames, the second surer; none in black."""
 
     def __init__(
         self,

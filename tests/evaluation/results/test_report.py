@@ -32,7 +32,7 @@ def example(**changes) -> Example:
 
 
 class Page(HTMLParser):
-    """What a page consists of; it must be well-formed."""
+    """Elements and text of a page, which must be well-formed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ def test_an_error_map_goes_from_black_over_red_and_yellow_to_white():
 
 
 def screenshot(page: Path, profile: Path, width: int, height: int, *flags: str) -> np.ndarray:
-    """What a real browser makes of a page: (height, width, 3) uint8."""
+    """Show a page in a real browser: (height, width, 3) uint8."""
     picture = profile.with_suffix(".png")
     command = [
         *(str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu"),

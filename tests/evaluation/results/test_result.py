@@ -42,7 +42,7 @@ def test_means_by_clip_and_identity_are_those_by_hand():
 
 
 def test_a_result_stands_beside_that_of_copying_the_source():
-    """Of six frames one is the source; of the others two are further from it than the median."""
+    """One of six frames is the source; two others are further from it than the median."""
     table = frame_table(
         {"l1": [0.0, 0.1, 0.1, 0.2, 0.1, 0.3], "psnr": [INF, 30.0, NAN, 26.0, 31.0, 20.0]},
         ["a", "a", "a", "b", "b", "b"],

@@ -16,7 +16,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def slow_interval(values: list[float], clips: list[str], seed: int) -> tuple[float, float]:
-    """The bootstrap as one would tell it: draw clips, pool their frames, take the mean."""
+    """Bootstrap in plain steps: draw clips, pool their frames, take the mean."""
     generator = np.random.default_rng(seed)
     names = sorted(set(clips))
     means = []
