@@ -26,7 +26,7 @@ from evaluation.measure import measure
 from evaluation.metrics.inputs import EvaluatedNetwork
 from evaluation.processes import joined_processes
 from evaluation.results.result import ClipCoverage, Coverage, PairCoverage
-from evaluation.self_reenactment import ClipUnit, Renderer, first_pictures, pair_units
+from evaluation.self_reenactment import Renderer, clip_unit, first_pictures, pair_units
 from evaluation.work_units import Unit
 from modules.checkpoints import weights_file
 from utils.command_line import run, writable_folder
@@ -135,7 +135,7 @@ def video_work(data: DataConfig, options: Options, animator: Animator) -> Work:
     if unreadable and options.strict:
         reasons = "; ".join(unreadable.values())
         raise InputError(f"{counted(len(unreadable), 'unreadable clip')}: {reasons}")
-    units = [ClipUnit(clip, animator.fit, options.landmarks) for clip in clips[: options.limit]]
+    units = [clip_unit(clip, animator.fit, options.landmarks) for clip in clips[: options.limit]]
     coverage = ClipCoverage(listed=len(clips) + len(unreadable), used=0, dropped=unreadable)
     return Work(units, Coverage(clips=coverage, pairs=None), conditions={})
 

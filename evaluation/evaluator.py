@@ -15,7 +15,7 @@ import pandas as pd
 from evaluation.metrics.available import AvailableMetrics
 from evaluation.metrics.fid import frechet_distance
 from evaluation.metrics.interface import FrameMetric, Frames, Unavailable
-from evaluation.metrics.registry import COLUMNS
+from evaluation.metrics.registry import CLIP_COLUMNS, COLUMNS
 from evaluation.partial_results import Features, PartialResults
 from evaluation.processes import Processes
 from evaluation.results.frame_table import frame_table, write_frames
@@ -67,8 +67,7 @@ class Evaluation:
         self.units, self.render, self.metrics, self.request = units, render, metrics, request
         self.output, self.processes = output, processes
         self.partial_results = PartialResults(output / "parts", len(units))
-        of_clips = {column for metric in metrics.clip_metrics for column in metric.columns}
-        per_frame = [c for c in COLUMNS if c in metrics.columns and c not in of_clips]
+        per_frame = [c for c in COLUMNS if c in metrics.columns and c not in CLIP_COLUMNS]
         self.ranked_by = per_frame[0] if per_frame else None
 
     def run(self) -> Result | None:
@@ -143,8 +142,8 @@ class Evaluation:
         if finite.any():
             for metric in metrics.frame_metrics:
                 measured = metric(frames)
-                for column, found in measured.values.items():
-                    values[column][finite] = found
+                for column in measured.values.keys() & values.keys():
+                    found = values[column][finite] = measured.values[column]
                     for i in np.flatnonzero(np.isnan(found) & (np.array(measured.missing) != "")):
                         missing[np.flatnonzero(finite)[i]][column] = measured.missing[i]
             for column, found in of_copied_source(metrics.copied, frames).items():

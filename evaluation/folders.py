@@ -4,12 +4,11 @@ In a folder every video, every folder of frames and every picture is an entry, n
 ending.  Pictures whose names are numbers are the frames of one clip instead.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from datasets.clips import clip_name, identity_of
 from evaluation.metrics.landmarks import GivenLandmarks, given_files
@@ -33,69 +32,54 @@ class Entry(NamedTuple):
     generated: Path
     source: Path | None
 
-    @property
-    def files(self) -> list[Path]:
-        """List the files that are given."""
-        return [path for path in self if path is not None]
 
+def read_clip(name: str, entry: Entry, landmarks: Path | None) -> Iterator[UnitFrame]:
+    """Read two videos or folders, frames of the same names in the same order.
 
-class VideoUnit(NamedTuple):
-    """Clip of which two videos or folders of frames are compared."""
-
-    name: str
-    entry: Entry
-    landmarks: Path | None  # the folder with those of the real frames
-    num_frames: int = 0
-
-    @property
-    def files(self) -> list[Path]:
-        return [*self.entry.files, *given_files(self.landmarks, [self.entry.real])]
-
-    def read(self) -> Iterator[UnitFrame]:
-        """Read frames of the same names in the same order; InputError where they differ."""
-        source = None if self.entry.source is None else first_frame(self.entry.source)
-        given = GivenLandmarks(self.landmarks, self.entry.real)
-        frames = (named_frames(path) for path in (self.entry.real, self.entry.generated))
-        for number, (real, generated) in enumerate(zip_longest(*frames)):
-            if real is None or generated is None or real[0] != generated[0]:
-                found = [frame[0] if frame else "no more" for frame in (real, generated)]
-                raise InputError(
-                    f"The frames of {self.name} are not pairs: {found[0]} in {self.entry.real}, "
-                    f"where {found[1]} is in {self.entry.generated}."
-                )
-            landmarks = given(number, real[1])
-            yield unit_frame(
-                self.name, real[0], real[1], generated[1], source=source, landmarks=landmarks
+    Raises InputError where they differ.
+    """
+    source = None if entry.source is None else first_frame(entry.source)
+    given, identity = GivenLandmarks(landmarks, entry.real), identity_of(name)
+    frames = (named_frames(path) for path in (entry.real, entry.generated))
+    for number, (real, generated) in enumerate(zip_longest(*frames)):
+        if real is None or generated is None or real[0] != generated[0]:
+            found = [frame[0] if frame else "no more" for frame in (real, generated)]
+            raise InputError(
+                f"The frames of {name} are not pairs: {found[0]} in {entry.real}, "
+                f"where {found[1]} is in {entry.generated}."
             )
+        found_landmarks = given(number, real[1])
+        pictures = (source, real[1], generated[1])
+        yield of_one_size(UnitFrame(name, identity, real[0], *pictures, found_landmarks))
 
 
-class PicturesUnit(NamedTuple):
-    """Group of single pictures, each a clip by itself."""
+def read_pictures(
+    entries: dict[str, Entry], landmarks: Path | None
+) -> Iterator[UnitFrame | Dropped]:
+    """Read single pictures, each a clip by itself."""
+    for name, entry in entries.items():
+        try:
+            source = None if entry.source is None else first_frame(entry.source)
+            real, generated = read_image(entry.real), read_image(entry.generated)
+            found_landmarks = GivenLandmarks(landmarks, entry.real)(0, real)
+            pictures = (source, real, generated)
+            identity = identity_of(name)
+            yield of_one_size(UnitFrame(name, identity, "0000000", *pictures, found_landmarks))
+        except InputError as error:
+            yield Dropped(name, str(error))
 
-    name: str
-    entries: dict[str, Entry]
-    landmarks: Path | None
 
-    @property
-    def num_frames(self) -> int:
-        return len(self.entries)
-
-    @property
-    def files(self) -> list[Path]:
-        files = [file for entry in self.entries.values() for file in entry.files]
-        return files + given_files(self.landmarks, (entry.real for entry in self.entries.values()))
-
-    def read(self) -> Iterator[UnitFrame | Dropped]:
-        for name, entry in self.entries.items():
-            try:
-                source = None if entry.source is None else first_frame(entry.source)
-                real, generated = read_image(entry.real), read_image(entry.generated)
-                landmarks = GivenLandmarks(self.landmarks, entry.real)(0, real)
-                yield unit_frame(
-                    name, "0000000", real, generated, source=source, landmarks=landmarks
-                )
-            except InputError as error:
-                yield Dropped(name, str(error))
+def entries_unit(
+    name: str,
+    entries: Sequence[Entry],
+    landmarks: Path | None,
+    read: Callable[[], Iterator[UnitFrame | Dropped]],
+    num_frames: int = 0,
+) -> Unit:
+    """Make a unit that reads some entries, and the landmarks of their real frames."""
+    files = [path for entry in entries for path in entry if path is not None]
+    files += given_files(landmarks, (entry.real for entry in entries))
+    return Unit(name, num_frames, files, read)
 
 
 class PairedFolders(NamedTuple):
@@ -119,7 +103,7 @@ def pair_folders(
     found = {option: entries(path, option) for option, path in sides.items()}
     names = sorted(set().union(*(found[option] for option in ("--real", "--generated"))))
     missing: dict[str, str] = {}
-    clips: list[Unit] = []
+    units: list[Unit] = []
     pictures: dict[str, Entry] = {}
     for name in names:
         absent = [str(sides[option]) for option in sides if name not in found[option]]
@@ -132,16 +116,19 @@ def pair_folders(
         if all(is_picture(path) for path in (entry.real, entry.generated)):
             pictures[name] = entry
         else:
-            clips.append(VideoUnit(name, entry, landmarks))
-    if not clips and not pictures:
+            read = partial(read_clip, name, entry, landmarks)
+            units.append(entries_unit(name, [entry], landmarks, read))
+    if not units and not pictures:
         raise InputError(
             f"No name is in all of {', '.join(map(str, sides.values()))}: pairs are made by name, "
             f"and the first here are {', '.join(next(iter(side)) for side in found.values())}."
         )
     remaining = iter(pictures.items())
     while chunk := dict(islice(remaining, PICTURES_IN_A_UNIT)):
-        clips.append(PicturesUnit(f"pictures from {next(iter(chunk))}", chunk, landmarks))
-    return PairedFolders(clips, missing, len(names))
+        name, members = f"pictures from {next(iter(chunk))}", [*chunk.values()]
+        reader = partial(read_pictures, chunk, landmarks)
+        units.append(entries_unit(name, members, landmarks, reader, num_frames=len(chunk)))
+    return PairedFolders(units, missing, len(names))
 
 
 def entries(folder: Path, option: str) -> Entries:
@@ -200,28 +187,13 @@ def first_frame(path: Path) -> Picture:
     return next(read_frames(path)).image
 
 
-def unit_frame(
-    clip: str,
-    frame: str,
-    real: Picture,
-    generated: Picture,
-    *,
-    source: Picture | None,
-    landmarks: np.ndarray | None,
-) -> UnitFrame:
-    """Make a frame to measure; InputError where its two pictures are of different size."""
-    if real.shape != generated.shape:
-        (height, width, _), (other_height, other_width, _) = real.shape, generated.shape
+def of_one_size(frame: UnitFrame) -> UnitFrame:
+    """Check that the two pictures to compare are of one size; InputError where they differ."""
+    assert frame.generated is not None
+    (height, width, _), (other_height, other_width, _) = frame.real.shape, frame.generated.shape
+    if (height, width) != (other_height, other_width):
         raise InputError(
-            f"Frame {frame} of {clip} is {width} x {height} pixels, the generated one "
+            f"Frame {frame.frame} of {frame.clip} is {width} x {height} pixels, the generated one "
             f"{other_width} x {other_height}."
         )
-    return UnitFrame(
-        clip=clip,
-        identity=identity_of(clip),
-        frame=frame,
-        source=source,
-        real=real,
-        generated=generated,
-        landmarks=landmarks,
-    )
+    return frame

@@ -15,7 +15,7 @@ from evaluation.metrics.available import available_metrics
 from evaluation.metrics.inputs import EvaluatedNetwork, MetricInputs
 from evaluation.metrics.registry import parse_metrics
 from evaluation.processes import Processes
-from evaluation.results.result import Coverage, Result
+from evaluation.results.result import Coverage, Result, unavailable_metrics
 from evaluation.results.tables import dropped_sentences, markdown
 from evaluation.work_units import Unit
 
@@ -111,5 +111,4 @@ def show(result: Result, output: Path, strict: bool) -> int:
     dropped = dropped_sentences(result)
     for sentence in dropped:
         typer.echo(sentence, err=True)
-    unavailable = any("unavailable" in metric for metric in result["metrics"].values())
-    return 1 if strict and (unavailable or dropped) else 0
+    return 1 if strict and (unavailable_metrics(result) or dropped) else 0

@@ -6,10 +6,9 @@ take the driving keypoints as they are (absolute motion).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,71 +26,75 @@ from utils.errors import InputError
 Resize = Callable[[Picture], Picture]
 
 
-class ClipUnit(NamedTuple):
-    """Clip whose first frame is the source of all its frames."""
+def clip_unit(clip: Clip, resize: Resize, landmarks: Path | None = None) -> Unit:
+    """Make the unit of a clip whose first frame is the source of all its frames.
 
-    clip: Clip
-    resize: Resize  # resizes whole pictures
-    landmarks: Path | None = None  # the folder with those of the driving frames
-
-    @property
-    def name(self) -> str:
-        return self.clip.name
-
-    @property
-    def num_frames(self) -> int:
-        return self.clip.num_frames
-
-    @property
-    def files(self) -> list[Path]:
-        return [self.clip.path, *given_files(self.landmarks, [self.clip.path])]
-
-    def read(self) -> Iterator[UnitFrame]:
-        source, given = None, GivenLandmarks(self.landmarks, self.clip.path)
-        for number, image in enumerate(stream_clip(self.clip)):
-            real = self.resize(image)
-            source = real if source is None else source
-            frame = f"{number:07d}"
-            landmarks = given(number, real)
-            yield UnitFrame(
-                self.clip.name, self.clip.identity, frame, source, real, None, landmarks
-            )
+    ``landmarks`` is the folder with those of the driving frames.
+    """
+    return Unit(
+        name=clip.name,
+        num_frames=clip.num_frames,
+        files=[clip.path, *given_files(landmarks, [clip.path])],
+        read=partial(read_clip, clip, resize, landmarks),
+    )
 
 
-class PairsUnit(NamedTuple):
-    """Pairs of one driving clip."""
+def read_clip(clip: Clip, resize: Resize, landmarks: Path | None) -> Iterator[UnitFrame]:
+    """Read the frames of a clip, driven from the first."""
+    source, given = None, GivenLandmarks(landmarks, clip.path)
+    for number, image in enumerate(stream_clip(clip)):
+        real = resize(image)
+        source = real if source is None else source
+        yield UnitFrame(
+            clip=clip.name,
+            identity=clip.identity,
+            frame=f"{number:07d}",
+            source=source,
+            real=real,
+            generated=None,
+            landmarks=given(number, real),
+        )
 
-    name: str
-    pairs: Sequence[Pair]
-    resize: Resize  # resizes whole pictures
-    landmarks: Path | None = None  # the folder with those of the driving frames
 
-    @property
-    def num_frames(self) -> int:
-        return len(self.pairs)
+def pair_units(pairs: Sequence[Pair], resize: Resize, landmarks: Path | None = None) -> list[Unit]:
+    """Make a unit of the pairs of each driving clip."""
+    clips: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        assert isinstance(pair.driving, FrameRef)
+        clips.setdefault(pair.driving.clip, []).append(pair)
+    units = []
+    for name, members in clips.items():
+        files = [ref.path for pair in members for ref in (pair.source, pair.driving)]
+        files += given_files(landmarks, (clip_of(pair.driving) for pair in members))
+        read = partial(read_pairs, name, members, resize, landmarks)
+        units.append(Unit(name, len(members), list(dict.fromkeys(files)), read))
+    return units
 
-    @property
-    def files(self) -> Iterable[Path]:
-        refs = [ref for pair in self.pairs for ref in (pair.source, pair.driving)]
-        landmarks = given_files(self.landmarks, (clip_of(pair.driving) for pair in self.pairs))
-        return dict.fromkeys([*(ref.path for ref in refs), *landmarks])
 
-    def read(self) -> Iterator[UnitFrame | Dropped]:
-        uses = Counter(map(name_within_clip, self.pairs))
-        given = cache(partial(GivenLandmarks, self.landmarks))  # by clip
-        for pair in self.pairs:
-            assert isinstance(pair.driving, FrameRef)
-            name = name_within_clip(pair) if uses[name_within_clip(pair)] == 1 else pair.name
-            try:
-                source, real = (
-                    self.resize(image) for image in read_refs([pair.source, pair.driving])
-                )
-            except InputError as error:
-                yield Dropped(pair.name, str(error))
-                continue
-            frame = pair.driving.path if pair.driving.number is None else pair.driving.number
-            landmarks = given(clip_of(pair.driving))(frame, real)
-            yield UnitFrame(self.name, pair.driving.identity, name, source, real, None, landmarks)
+def read_pairs(
+    clip: str, pairs: Sequence[Pair], resize: Resize, landmarks: Path | None
+) -> Iterator[UnitFrame | Dropped]:
+    """Read the pairs of one driving clip."""
+    uses = Counter(map(name_within_clip, pairs))
+    given = cache(partial(GivenLandmarks, landmarks))  # by clip
+    for pair in pairs:
+        assert isinstance(pair.driving, FrameRef)
+        name = name_within_clip(pair)
+        try:
+            source, real = (resize(image) for image in read_refs([pair.source, pair.driving]))
+        except InputError as error:
+            yield Dropped(pair.name, str(error))
+            continue
+        frame = pair.driving.path if pair.driving.number is None else pair.driving.number
+        yield UnitFrame(
+            clip=clip,
+            identity=pair.driving.identity,
+            frame=name if uses[name] == 1 else pair.name,
+            source=source,
+            real=real,
+            generated=None,
+            landmarks=given(clip_of(pair.driving))(frame, real),
+        )
 
 
 def name_within_clip(pair: Pair) -> str:
@@ -105,15 +108,6 @@ def clip_of(ref: FrameRef | Clip) -> Path:
     """Return the video, strip or folder of frames that a frame is in."""
     assert isinstance(ref, FrameRef)
     return ref.path.parent if ref.number is None else ref.path
-
-
-def pair_units(pairs: Sequence[Pair], resize: Resize, landmarks: Path | None = None) -> list[Unit]:
-    """Make a unit of the pairs of each driving clip."""
-    clips: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        assert isinstance(pair.driving, FrameRef)
-        clips.setdefault(pair.driving.clip, []).append(pair)
-    return [PairsUnit(name, members, resize, landmarks) for name, members in clips.items()]
 
 
 def first_pictures(units: Sequence[Unit]) -> Iterator[tuple[Picture, Picture]]:

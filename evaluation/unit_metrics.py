@@ -92,7 +92,9 @@ def measure_clips(
     """
     positions = np.cumsum(observed) - 1  # (rows,): where the observations of a row stand
     for rows in table[observed].groupby("clip", sort=False).groups.values():
-        for column, (value, reason) in metric.measure(observations[positions[rows]]).items():
+        measured = metric.measure(observations[positions[rows]])
+        for column in measured.keys() & set(table.columns):
+            value, reason = measured[column]
             table.loc[rows, column] = value
             for reasons in table.loc[rows, MISSING] if reason else ():
                 reasons[column] = reason

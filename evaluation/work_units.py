@@ -4,9 +4,10 @@ A unit is a clip, the pairs of one driving clip, or a handful of pictures.  One 
 by itself, and measures it again where it was interrupted.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -35,27 +36,14 @@ class Dropped(NamedTuple):
     whole: bool = False  # the unit: its earlier rows are dropped too
 
 
-class Unit(Protocol):
-    """Protocol of a unit."""
+@dataclass(frozen=True)
+class Unit:
+    """Clip, pairs or pictures that one process measures."""
 
-    @property
-    def name(self) -> str:
-        """Name that differs from those of other units."""
-        ...
-
-    @property
-    def num_frames(self) -> int:
-        """Number of frames, for the progress bar; 0 where it is not known."""
-        ...
-
-    @property
-    def files(self) -> Iterable[Path]:
-        """Pictures, videos and folders of frames that it reads."""
-        ...
-
-    def read(self) -> Iterator[UnitFrame | Dropped]:
-        """Read its frames in order; an InputError drops the whole unit."""
-        ...
+    name: str  # differs from those of other units
+    num_frames: int  # for the progress bar; 0 where it is not known
+    files: Sequence[Path]  # pictures, videos and folders of frames that it reads
+    read: Callable[[], Iterator[UnitFrame | Dropped]]  # an InputError drops the whole unit
 
 
 class FrameBatch(NamedTuple):

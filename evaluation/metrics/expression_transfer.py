@@ -4,8 +4,6 @@ Mouth opening and width, eye opening and brow height (``modules.face_landmarks``
 frame by frame over a clip.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
@@ -37,8 +35,8 @@ class ExpressionTransfer:
     driving face does not make has neither.
     """
 
-    def __init__(self, landmarks: Landmarks, columns: Sequence[str] = COLUMNS) -> None:
-        self.landmarks, self.columns = landmarks, columns
+    def __init__(self, landmarks: Landmarks) -> None:
+        self.landmarks = landmarks
 
     def observe(self, frames: Frames) -> np.ndarray:
         """Measure the expressions of the real and generated faces: (B, 2, 4), NaN without a face.
@@ -51,8 +49,7 @@ class ExpressionTransfer:
 
     def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
         """Compute gains and correlations of a clip of N frames, (N, 2, 4), or NaN with a reason."""
-        found = compare_expressions(observations[:, 0], observations[:, 1])
-        return {column: found[column] for column in self.columns}
+        return compare_expressions(observations[:, 0], observations[:, 1])
 
 
 def expressions(landmarks: np.ndarray) -> np.ndarray:

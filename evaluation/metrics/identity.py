@@ -4,7 +4,6 @@ AED compares whole pictures by OpenFace, as the published tables do; CSIM compar
 an ArcFace network (Deng et al. 2019). The user gives the weights of either.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,8 +17,6 @@ from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.landmarks import NO_FACE, has_face
 from faces.landmarks import Landmarks
 from utils.errors import InputError
-
-COLUMNS = ("aed", "aed_published")
 
 FACE_SIZE = 112  # side of an aligned face
 FACE_POINTS = np.array(  # (x, y) in it of the eyes, the tip of the nose, the corners of the mouth
@@ -105,15 +102,13 @@ class IdentityDistance:
     ``aed_published`` is its square.
     """
 
-    def __init__(self, embedder: Embedder, columns: Sequence[str] = COLUMNS) -> None:
+    def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
-        self.columns = columns
 
     def __call__(self, frames: Frames) -> Measured:
         real, generated = map(self.embedder.embed, (frames.real, frames.generated))
         squares = np.square(generated.astype(np.float64) - real).sum(axis=1)
-        values = {"aed": np.sqrt(squares), "aed_published": squares}
-        return Measured({column: values[column] for column in self.columns}, [""] * len(real))
+        return Measured({"aed": np.sqrt(squares), "aed_published": squares}, [""] * len(real))
 
 
 class IdentitySimilarity:

@@ -1,6 +1,5 @@
 """Protocols that metrics follow: of a batch of frames, of a clip, or of all frames together."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -24,7 +23,7 @@ class Measured(NamedTuple):
 
 
 class FrameMetric(Protocol):
-    """Metric of single frames; one object may fill several columns of the registry."""
+    """Metric of single frames, which may fill several columns of the registry."""
 
     def __call__(self, frames: Frames) -> Measured:
         """Measure a batch of B frames."""
@@ -32,12 +31,7 @@ class FrameMetric(Protocol):
 
 
 class ClipMetric(Protocol):
-    """Metric of a clip, which is observed batch by batch and measured at its end.
-
-    One object may fill several columns.
-    """
-
-    columns: Sequence[str]
+    """Metric of a clip, which is observed batch by batch and measured at its end."""
 
     def observe(self, frames: Frames) -> np.ndarray:
         """Extract the numbers that the metric needs of each frame: (B, ...) float64."""

@@ -18,8 +18,6 @@ class MotionCorrelation:
     driving clip does, to any scale; 0 where the one says nothing of the other.
     """
 
-    columns: Sequence[str] = ("motion",)
-
     def __init__(self, detect: Callable[[Sequence[np.ndarray]], Keypoints]) -> None:
         """Take ``detect``, which finds the keypoints of RGB uint8 pictures of one size."""
         self.detect = detect

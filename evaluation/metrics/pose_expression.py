@@ -5,7 +5,6 @@ any more: the numbers compare with others of the same detector and version only.
 """
 
 import io
-from collections.abc import Sequence
 from contextlib import redirect_stderr
 from typing import Any, NamedTuple, Protocol
 
@@ -15,7 +14,6 @@ import torch
 from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.landmarks import NO_FACE, NO_REAL_FACE
 
-COLUMNS = ("pose_rmse", "au_hamming")
 PRESENT = 0.5  # probability from which an action unit counts as present
 
 
@@ -97,9 +95,8 @@ class PoseExpressionDistance:
     ``au_hamming`` the share of action units that only one of the two shows.
     """
 
-    def __init__(self, detector: PoseExpressionDetector, columns: Sequence[str] = COLUMNS) -> None:
+    def __init__(self, detector: PoseExpressionDetector) -> None:
         self.detector = detector
-        self.columns = columns
 
     def __call__(self, frames: Frames) -> Measured:
         real, generated = self.detector(frames.real), self.detector(frames.generated)
@@ -108,7 +105,6 @@ class PoseExpressionDistance:
             "pose_rmse": np.sqrt(np.square(turned).mean(axis=1)),
             "au_hamming": np.abs(generated.action_units - real.action_units).mean(axis=1),
         }
-        values = {column: values[column] for column in self.columns}
         lacking = np.isnan(list(values.values())).any(axis=0)
         no_real_face = np.isnan(np.hstack(real)).any(axis=1)
         reasons = np.select([lacking & no_real_face, lacking], [NO_REAL_FACE, NO_FACE], default="")

@@ -34,7 +34,7 @@ class RegisteredMetric(NamedTuple):
     """Entry of the registry."""
 
     columns: Mapping[str, Column]
-    make: "Callable[[MetricInputs, Sequence[str]], MetricAndSource]"  # for some of the columns
+    make: "Callable[[MetricInputs, Sequence[str]], MetricAndSource]"  # of the wanted columns
     measures: Literal["frame", "clip", "all frames"] = "frame"
 
 
@@ -61,7 +61,7 @@ def make_keypoint_distance(inputs: "MetricInputs", columns: Sequence[str]) -> Me
     from evaluation.metrics.keypoint_distance import KeypointDistance
 
     detector, name = inputs.landmarks
-    return MetricAndSource(KeypointDistance(detector, columns), name)
+    return MetricAndSource(KeypointDistance(detector), name)
 
 
 def make_identity_distance(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
@@ -69,7 +69,7 @@ def make_identity_distance(inputs: "MetricInputs", columns: Sequence[str]) -> Me
 
     path = inputs.file("openface")
     embedder = OpenFaceEmbedder(path, inputs.device)
-    return MetricAndSource(IdentityDistance(embedder, columns), inputs.describe(path))
+    return MetricAndSource(IdentityDistance(embedder), inputs.describe(path))
 
 
 def make_motion_correlation(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
@@ -86,7 +86,7 @@ def make_expression_transfer(inputs: "MetricInputs", columns: Sequence[str]) -> 
     detector, source = inputs.landmarks_or_own()
     if inputs.given_landmarks is not None:
         source = f"{source}; of the real frames: files in {inputs.given_landmarks}"
-    return MetricAndSource(ExpressionTransfer(detector, columns), source)
+    return MetricAndSource(ExpressionTransfer(detector), source)
 
 
 def make_identity_similarity(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
@@ -105,7 +105,7 @@ def make_pose_expression(inputs: "MetricInputs", columns: Sequence[str]) -> Metr
 
     detector = PyFeatDetector(str(inputs.device))
     source = f"{detector.name} {detector.version}"
-    return MetricAndSource(PoseExpressionDistance(detector, columns), source)
+    return MetricAndSource(PoseExpressionDistance(detector), source)
 
 
 def make_fid(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
@@ -184,6 +184,7 @@ METRICS = [
     ),
 ]
 
+CLIP_COLUMNS = {name for metric in METRICS if metric.measures == "clip" for name in metric.columns}
 COLUMNS = {name: column for metric in METRICS for name, column in metric.columns.items()}
 
 # Names of columns in results of earlier versions: "reference" meant the published convention.

@@ -12,7 +12,13 @@ import pandas as pd
 
 from evaluation.metrics.registry import COLUMNS
 from evaluation.results.frame_table import read_frames, value_columns
-from evaluation.results.result import FRAMES_FILE, Result, read_result
+from evaluation.results.result import (
+    FRAMES_FILE,
+    MetricResult,
+    Result,
+    computed_metrics,
+    read_result,
+)
 from evaluation.results.statistics import differences, estimate, mean
 from evaluation.results.tables import (
     ARROWS,
@@ -80,23 +86,20 @@ def compare(a: Path, b: Path, seed: int) -> Comparison:
             f"{a} and {b} have no frame in common: compare results on the same clips or pairs."
         )
 
-    rows, only_a, only_b = [], [], []
-    for column in COLUMNS:
-        in_a, in_b = has_numbers(result_a, column), has_numbers(result_b, column)
-        if in_a and in_b and column in table_a:
-            rows.append(compare_frames(column, common, seed))
-        elif in_a and in_b:
-            rows.append(compare_whole(column, result_a, result_b))
-        elif in_a:
-            only_a.append(column)
-        elif in_b:
-            only_b.append(column)
+    in_a, in_b = computed_metrics(result_a), computed_metrics(result_b)
+    rows = [
+        compare_frames(column, common, seed)
+        if column in table_a
+        else compare_whole(column, in_a[column], in_b[column])
+        for column in COLUMNS
+        if column in in_a and column in in_b
+    ]
     return Comparison(
         a=a,
         b=b,
         rows=rows,
-        only_a=only_a,
-        only_b=only_b,
+        only_a=[column for column in in_a if column not in in_b],
+        only_b=[column for column in in_b if column not in in_a],
         num_frames_a=len(table_a),
         num_frames_b=len(table_b),
         num_common_frames=len(common),
@@ -127,7 +130,7 @@ def read_table(path: Path, result: Result) -> pd.DataFrame:
     frames = path.parent / FRAMES_FILE
     table = read_frames(frames)
     found = set(value_columns(table))
-    measured = {column for column in result["metrics"] if has_numbers(result, column)} - {"fid"}
+    measured = computed_metrics(result).keys() - {"fid"}
     if len(table) != result["counts"]["frames"] or found != measured:
         raise InputError(
             f"{frames} is not of the same evaluation as {path}: it has "
@@ -135,11 +138,6 @@ def read_table(path: Path, result: Result) -> pd.DataFrame:
             f"not {result['counts']['frames']} with {len(measured)}."
         )
     return table
-
-
-def has_numbers(result: Result, column: str) -> bool:
-    """Tell whether a column was computed."""
-    return "unavailable" not in result["metrics"].get(column, {"unavailable": ""})
 
 
 def compare_frames(column: str, common: pd.DataFrame, seed: int) -> MetricDifference:
@@ -163,11 +161,8 @@ def compare_frames(column: str, common: pd.DataFrame, seed: int) -> MetricDiffer
     )
 
 
-def compare_whole(column: str, result_a: Result, result_b: Result) -> MetricDifference:
+def compare_whole(column: str, a: MetricResult, b: MetricResult) -> MetricDifference:
     """Compare a column that is one number for all frames, which cannot be paired."""
-    a, b = result_a["metrics"][column], result_b["metrics"][column]
-    assert "unavailable" not in a
-    assert "unavailable" not in b
     mean_a, mean_b = a["mean"], b["mean"]
     difference = None if mean_a is None or mean_b is None else mean_b - mean_a
     return MetricDifference(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from evaluation.metrics.registry import COLUMNS
 from evaluation.results.plots import histogram
-from evaluation.results.result import Result
+from evaluation.results.result import Result, computed_metrics, unavailable_metrics
 from evaluation.results.tables import (
     INTERVAL_NOTE,
     PROTOCOLS,
@@ -68,18 +68,13 @@ def html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    unavailable = {
-        arrowed(name): metric["unavailable"]
-        for name, metric in result["metrics"].items()
-        if "unavailable" in metric
-    }
     pairs = result["coverage"]["pairs"]
     page = environment.get_template(TEMPLATE).render(
         style=(FOLDER / STYLE).read_text(encoding="utf-8"),
         result=result,
         protocol=PROTOCOLS[result["protocol"]],
         metrics=metrics_table(result),
-        unavailable=unavailable,
+        unavailable={arrowed(name): why for name, why in unavailable_metrics(result).items()},
         interval_note=INTERVAL_NOTE,
         copies=copy_tables(result),
         published=published_table(result),
@@ -114,10 +109,10 @@ def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
 def distributions(result: Result, table: pd.DataFrame) -> list[Distribution]:
     """Draw a histogram of every column that has a value for each frame."""
     plots = []
-    for name, column in COLUMNS.items():
-        metric = result["metrics"].get(name)
-        if name not in table or metric is None or "unavailable" in metric:
+    for name, metric in computed_metrics(result).items():
+        if name not in table:
             continue
+        column = COLUMNS[name]
         values, plot, interval = table[name].to_numpy(), "", metric["interval"]
         if np.isfinite(values).any():
             plot = histogram(

@@ -231,6 +231,22 @@ def summarise(
     return summary
 
 
+def computed_metrics(result: Result) -> dict[str, MetricResult]:
+    """Select the columns that were computed."""
+    return {
+        name: metric for name, metric in result["metrics"].items() if "unavailable" not in metric
+    }
+
+
+def unavailable_metrics(result: Result) -> dict[str, str]:
+    """Collect the reasons of the columns that could not be computed."""
+    return {
+        name: metric["unavailable"]
+        for name, metric in result["metrics"].items()
+        if "unavailable" in metric
+    }
+
+
 def means_by(table: pd.DataFrame, key: str) -> dict[str, dict[str, float | None]]:
     """Average the finite values of every column over the frames of each clip or identity."""
     finite = table[value_columns(table)].replace([np.inf, -np.inf], np.nan)

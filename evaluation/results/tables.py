@@ -8,7 +8,13 @@ import pandas as pd
 
 from evaluation.metrics.registry import COLUMNS
 from evaluation.results.published import CONDITIONS, NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED_ROWS
-from evaluation.results.result import BesideCopy, MeanResult, Result
+from evaluation.results.result import (
+    BesideCopy,
+    MeanResult,
+    Result,
+    computed_metrics,
+    unavailable_metrics,
+)
 from utils.wording import counted
 
 K = TypeVar("K")
@@ -90,11 +96,7 @@ def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
 
 def reasons(result: Result) -> list[str]:
     """Write a sentence for every reason for which metrics are unavailable."""
-    titles = grouped(
-        (metric["unavailable"], COLUMNS[name].title)
-        for name, metric in result["metrics"].items()
-        if "unavailable" in metric
-    )
+    titles = grouped((why, COLUMNS[c].title) for c, why in unavailable_metrics(result).items())
     return [f"Unavailable: {'; '.join(own)}: {reason}" for reason, own in titles.items()]
 
 
@@ -102,8 +104,7 @@ def without_value(result: Result) -> dict[tuple[str, tuple[str, ...]], list[str]
     """Collect the titles of metrics by the reason and the frames for which they have no value."""
     return grouped(
         ((reason, tuple(names)), COLUMNS[name].title)
-        for name, metric in result["metrics"].items()
-        if "unavailable" not in metric
+        for name, metric in computed_metrics(result).items()
         for reason, names in metric["dropped"].items()
     )
 
@@ -157,8 +158,8 @@ def copy_tables(result: Result) -> list[Table]:
     One of all frames that the source does not drive itself, and one of those that moved.
     """
     everything, far = [], []
-    for name, metric in result["metrics"].items():
-        if "unavailable" in metric or "copy_source" not in metric:
+    for name, metric in computed_metrics(result).items():
+        if "copy_source" not in metric:
             continue
         of = metric["copy_source"]
         everything.append(copy_row(name, of["without_source_frames"]))
@@ -201,11 +202,10 @@ def published_table(result: Result) -> Table:
         ]
         for row in PUBLISHED_ROWS
     ]
-    own = ["this result"]
+    own, metrics = ["this result"], computed_metrics(result)
     for column in PUBLISHED_COLUMNS:
-        metric = result["metrics"].get(column.column)
-        mean = None
-        if metric is not None and "unavailable" not in metric:
+        metric, mean = metrics.get(column.column), None
+        if metric is not None:
             mean = (metric["without_source_frames"] or metric)["mean"]
         own.append(number(None if mean is None else mean * column.scale, column.digits))
     header = ["", *(column.title for column in PUBLISHED_COLUMNS)]

@@ -4,7 +4,7 @@ from PIL import Image
 
 from datasets.clips import open_clip
 from datasets.pair_list import read_pair_list
-from evaluation.self_reenactment import ClipUnit, Renderer, pair_units
+from evaluation.self_reenactment import Renderer, clip_unit, pair_units
 from evaluation.work_units import UnitFrame
 
 
@@ -44,7 +44,7 @@ def test_landmarks_come_with_the_driving_frames_of_clips_and_of_pairs(tmp_path):
     def halved(picture: np.ndarray) -> np.ndarray:
         return picture[::2, ::2]
 
-    clip = ClipUnit(open_clip(folder), halved, file.parent)
+    clip = clip_unit(open_clip(folder), halved, file.parent)
     for number, row in enumerate(clip.read()):
         np.testing.assert_allclose(row.landmarks, found[number] / 2, rtol=1e-6)
     (tmp_path / "pairs.csv").write_text(
@@ -56,7 +56,7 @@ def test_landmarks_come_with_the_driving_frames_of_clips_and_of_pairs(tmp_path):
         np.testing.assert_allclose(row.landmarks, found[number] / 2, rtol=1e-6)
     for of in (clip, unit):
         assert file in of.files  # so that other landmarks are not taken for these
-    assert all(row.landmarks is None for row in ClipUnit(open_clip(folder), halved).read())
+    assert all(row.landmarks is None for row in clip_unit(open_clip(folder), halved).read())
 
 
 class CountingAnimator:

@@ -13,8 +13,6 @@ FRAMES = Frames(*np.zeros((3, 2, 4, 4, 3), np.uint8))
 class Growth:
     """Metric of clips: last observation less the first, and the number of observations."""
 
-    columns = ("motion", "mouth_gain")
-
     def observe(self, frames: Frames) -> np.ndarray:
         raise AssertionError("its observations are given")
 
@@ -28,13 +26,11 @@ class Growth:
 class Twice(Growth):
     """Metric of clips with other observations: the first one."""
 
-    columns = ("brows_corr",)
-
     def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
         return {"brows_corr": (float(observations[0]), "")}
 
 
-COLUMNS = [*Growth.columns, *Twice.columns]
+COLUMNS = ["motion", "mouth_gain", "brows_corr"]
 
 
 def unit_metrics() -> UnitMetrics:

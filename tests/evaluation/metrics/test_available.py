@@ -93,7 +93,7 @@ def test_expressions_are_found_by_the_network_itself_where_nothing_else_can(offl
     metrics = expressions_of(OWN, weights, folder=weights.parent)
     (metric,) = metrics.clip_metrics
     assert isinstance(metric.landmarks, NetworkLandmarks)
-    assert metrics.columns == metric.columns == ["mouth_gain", "brows_corr"]
+    assert metrics.columns == ["mouth_gain", "brows_corr"]
     by = metrics.networks["mouth_gain"]
     assert by.startswith("the network's own landmark detector, network.safetensors, sha256 ")
     assert by.endswith(f"; of the real frames: files in {weights.parent}")
