@@ -275,12 +275,10 @@ def summarise_column(
     """Compute the means of a column; ``moved`` (N,) says which frames moved far from the source."""
     others = ~table["is_source"].to_numpy()
     missing = table[table[column].isna()]
+    names = missing["clip"] + "/" + missing["frame"]
+    why = missing[MISSING].map(lambda reasons: reasons.get(column, "no value"))
+    dropped = {reason: [*of] for reason, of in names.groupby(why, sort=False)}
     every = mean_result(table, table[column], seed)
-    dropped: dict[str, list[str]] = {}
-    for clip, frame, reasons in zip(
-        missing["clip"], missing["frame"], missing[MISSING], strict=True
-    ):
-        dropped.setdefault(reasons.get(column, "no value"), []).append(f"{clip}/{frame}")
     result = MetricResult(
         mean=every["mean"],
         interval=every["interval"],
