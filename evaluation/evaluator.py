@@ -6,8 +6,9 @@ next; the first one then merges the partial results that all have left in ``part
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -40,9 +41,15 @@ NOT_FINITE = "the generated frame is not finite"
 Render = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-class Request(NamedTuple):
-    """Description of an evaluation in the words of ``result.json``, known before its start."""
+@dataclass(kw_only=True)
+class Evaluation:
+    """Measurement of units by metrics, in the words of ``result.json``."""
 
+    units: Sequence[Unit]
+    render: Render | None  # makes the frames; None where the units bring them
+    metrics: AvailableMetrics
+    output: Path
+    processes: Processes
     protocol: Literal["video", "pairs", "folders"]
     cross_identity: bool
     conditions: dict[str, Any]
@@ -50,25 +57,10 @@ class Request(NamedTuple):
     seed: int  # of the bootstrap
     batch_size: int
 
-
-class Evaluation:
-    """Measurement of units by metrics; ``render`` makes the frames, None where they are given."""
-
-    def __init__(
-        self,
-        *,
-        units: Sequence[Unit],
-        render: Render | None,
-        metrics: AvailableMetrics,
-        request: Request,
-        output: Path,
-        processes: Processes,
-    ) -> None:
-        self.units, self.render, self.metrics, self.request = units, render, metrics, request
-        self.output, self.processes = output, processes
-        self.partial_results = PartialResults(output / "parts", len(units))
-        per_frame = [c for c in COLUMNS if c in metrics.columns and c not in CLIP_COLUMNS]
-        self.ranked_by = per_frame[0] if per_frame else None
+    def __post_init__(self) -> None:
+        self.partial_results = PartialResults(self.output / "parts", len(self.units))
+        measured = set(self.metrics.columns) - CLIP_COLUMNS
+        self.ranked_by = next((column for column in COLUMNS if column in measured), None)
 
     def run(self) -> Result | None:
         """Measure all units; the first process returns the result and writes it, others None.
@@ -84,12 +76,11 @@ class Evaluation:
 
     def settings(self) -> dict[str, Any]:
         """Collect the settings that an interrupted evaluation must be continued with."""
-        request = self.request
         return {
-            "protocol": request.protocol,
-            "cross_identity": request.cross_identity,
-            **request.conditions,
-            "batch_size": request.batch_size,
+            "protocol": self.protocol,
+            "cross_identity": self.cross_identity,
+            **self.conditions,
+            "batch_size": self.batch_size,
             "metrics": [*self.metrics.columns, *(["fid"] if self.metrics.features else [])],
             "list of metrics of the copied source": self.metrics.copied_columns,
             "list of names": [unit.name for unit in self.units],
@@ -109,7 +100,7 @@ class Evaluation:
         remaining = iter(numbers)
         total = sum(unit.num_frames for unit in units) or None
         with progress_bar(total=total, unit="frame", hidden=not self.processes.is_main) as progress:
-            for unit, item in read_units(units, self.request.batch_size):
+            for unit, item in read_units(units, self.batch_size):
                 progress.set_postfix_str(unit.name, refresh=False)
                 if isinstance(item, FrameBatch):
                     self.measure(item, unit_metrics)
@@ -167,7 +158,7 @@ class Evaluation:
         if table.empty:
             first = next(iter(dropped.values()), "there is nothing to read")
             raise InputError(f"No frame could be measured; the first reason: {first}")
-        request, unavailable = self.request, dict(self.metrics.unavailable)
+        unavailable = dict(self.metrics.unavailable)
         distance = None
         num_features = sum(len(generated) for _, generated in self.partial_results.features())
         if self.metrics.features is not None:
@@ -176,12 +167,12 @@ class Evaluation:
             except Unavailable as error:
                 unavailable["fid"] = str(error)
         result: Result = {
-            "protocol": request.protocol,
-            "cross_identity": request.cross_identity,
-            "conditions": request.conditions,
-            "coverage": with_dropped(request.coverage, dropped, table),
+            "protocol": self.protocol,
+            "cross_identity": self.cross_identity,
+            "conditions": self.conditions,
+            "coverage": with_dropped(self.coverage, dropped, table),
             "duration_seconds": self.partial_results.seconds(),
-            **summarise(table, unavailable, distance, num_features, request.seed),
+            **summarise(table, unavailable, distance, num_features, self.seed),
         }
         best: list[Example] = []
         worst: list[Example] = []

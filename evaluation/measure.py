@@ -10,7 +10,7 @@ import torch
 import typer
 
 from evaluation.command_line import MeasureOptions
-from evaluation.evaluator import Evaluation, Render, Request
+from evaluation.evaluator import Evaluation, Render
 from evaluation.metrics.available import available_metrics
 from evaluation.metrics.inputs import EvaluatedNetwork, MetricInputs
 from evaluation.metrics.registry import parse_metrics
@@ -66,7 +66,12 @@ def measure(
     )
     metrics = available_metrics(parse_metrics(options.metrics), inputs)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    request = Request(
+    evaluation = Evaluation(
+        units=units,
+        render=render,
+        metrics=metrics,
+        output=output,
+        processes=processes,
         protocol=protocol,
         cross_identity=cross_identity,
         conditions={
@@ -80,14 +85,6 @@ def measure(
         coverage=coverage,
         seed=options.seed,
         batch_size=options.batch_size,
-    )
-    evaluation = Evaluation(
-        units=units,
-        render=render,
-        metrics=metrics,
-        request=request,
-        output=output,
-        processes=processes,
     )
     result = evaluation.run()
     return 0 if result is None else show(result, output, options.strict)

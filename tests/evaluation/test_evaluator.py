@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from evaluation.evaluator import NOT_FINITE, Evaluation, Request, of_copied_source
+from evaluation.evaluator import NOT_FINITE, Evaluation, of_copied_source
 from evaluation.metrics.available import AvailableMetrics
 from evaluation.metrics.interface import Frames, Measured
 from evaluation.partial_results import PartialResults
@@ -106,21 +106,18 @@ def evaluation(
             unavailable={"akd": "no weights"},
             copied=[metric],
         )
-    request = Request(
+    return Evaluation(
+        units=units,
+        render=render,
+        metrics=metrics,
+        output=output,
+        processes=processes,
         protocol="video",
         cross_identity=False,
         conditions={"precision": precision},
         coverage={"clips": {"listed": len(units), "used": 0, "dropped": {}}, "pairs": None},
         seed=0,
         batch_size=2,
-    )
-    return Evaluation(
-        units=units,
-        render=render,
-        metrics=metrics,
-        request=request,
-        output=output,
-        processes=processes,
     )
 
 

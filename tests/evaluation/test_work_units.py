@@ -37,9 +37,12 @@ def items(*units: Unit, batch_size: int = 2) -> list[tuple[str, object]]:
 def test_every_unit_comes_in_batches_of_its_own_and_ends():
     units = Unit("a", [row(n) for n in range(3)]), Unit("b", []), Unit("c", [row(7)])
     assert items(*units) == [
-        *(("a", [0, 1]), ("a", [2]), ("a", "end")),
+        ("a", [0, 1]),
+        ("a", [2]),
+        ("a", "end"),
         ("b", "end"),
-        *(("c", [7]), ("c", "end")),
+        ("c", [7]),
+        ("c", "end"),
     ]
 
 

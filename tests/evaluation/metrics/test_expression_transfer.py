@@ -44,11 +44,11 @@ def measured(driving: np.ndarray, result: np.ndarray) -> dict[str, tuple[float, 
     """Pass landmarks (N, 68, 2) of both sides through the metric, in two batches."""
     metric = ExpressionTransfer(Drawn(np.concatenate([driving, result])))
     count = len(driving)
-    seen = [
+    observations = [
         metric.observe(Frames(None, numbered(range(a, b)), numbered(range(count + a, count + b))))
         for a, b in ((0, 3), (3, count))
     ]
-    return metric.measure(np.concatenate(seen))
+    return metric.measure(np.concatenate(observations))
 
 
 def values(found: dict[str, tuple[float, str]], columns: list[str]) -> list[float]:
@@ -106,11 +106,11 @@ def test_a_result_that_does_not_move_follows_by_nothing():
 
 def test_frames_without_a_face_in_either_are_left_out():
     driving, result = talking(20), talking(20, seed=1)
-    seen, made = faces(driving), faces(result)
-    seen[3] = made[[4, 7]] = np.nan
+    driving_faces, made = faces(driving), faces(result)
+    driving_faces[3] = made[[4, 7]] = np.nan
     kept = [i for i in range(20) if i not in (3, 4, 7)]
     expected = compare_expressions(driving[kept], result[kept])
-    assert values(measured(seen, made), list(COLUMNS)) == pytest.approx(
+    assert values(measured(driving_faces, made), list(COLUMNS)) == pytest.approx(
         values(expected, list(COLUMNS))
     )
 
@@ -120,13 +120,13 @@ def test_few_frames_say_nothing():
     assert not np.isnan(values(measured(driving, driving), list(COLUMNS))).any()
     fewer = driving.copy()
     fewer[0] = np.nan
-    for seen, made, why in (
+    for driving_faces, made, why in (
         (fewer, driving, FEW_FRAMES),
         (driving, fewer, FEW_FRAMES),
         (driving, nobody, FEW_FRAMES),
         (nobody, driving, NO_DRIVING_FACE),
     ):
-        found = measured(seen, made)
+        found = measured(driving_faces, made)
         assert np.isnan(values(found, list(COLUMNS))).all()
         assert {reason for _, reason in found.values()} == {why}
 

@@ -123,9 +123,8 @@ def test_pictures_are_those_given_in_their_order():
         assert picture.shape == (48, 48, 3)
         assert (picture == colour).all()
     assert (pictures[3] == error_map(plain(REAL), plain(GENERATED))).all()
-    assert [image["alt"] for image in page.all("img")[:4]] == [
-        *("source", "driving", "result", "error")
-    ]
+    captions = [image["alt"] for image in page.all("img")[:4]]
+    assert captions == ["source", "driving", "result", "error"]
 
 
 def test_large_pictures_are_made_smaller_and_keep_their_shape():
@@ -193,13 +192,14 @@ def test_an_error_map_goes_from_black_over_red_and_yellow_to_white():
 def screenshot(page: Path, profile: Path, width: int, height: int, *flags: str) -> np.ndarray:
     """Show a page in a real browser: (height, width, 3) uint8."""
     picture = profile.with_suffix(".png")
-    command = [
-        *(str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu"),
-        *("--disable-dev-shm-usage", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *(f"--user-data-dir={profile}", f"--screenshot={picture}"),
-        *(f"--window-size={width},{height}", *flags, page.as_uri()),
-    ]
+    fixed = (
+        "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic "
+        "--no-first-run --hide-scrollbars --disable-background-networking "
+        "--disable-component-update --disable-sync"
+    )
+    given = [f"--user-data-dir={profile}", f"--screenshot={picture}"]
+    given += [f"--window-size={width},{height}", *flags, page.as_uri()]
+    command = [str(BROWSER), *fixed.split(), *given]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     return np.asarray(Image.open(picture).convert("RGB"))
 

@@ -48,9 +48,8 @@ def markdown_rows(text: str) -> dict[str, list[str]]:
 def test_the_result_stands_below_the_published_rows_in_their_columns_and_units():
     rows = markdown_rows(markdown(result_of_published_columns()))
     assert rows["MCNet"] == ["0.0331", "82.5", "31.942", "0.174", "1.203", "0.1065"]
-    assert rows["**this result**"] == [
-        *("**0.7500**", "**75.0**", "**0.750**", "**0.750**", "**0.750**", "**0.7500**")
-    ]
+    own = "**0.7500** **75.0** **0.750** **0.750** **0.750** **0.7500**"
+    assert rows["**this result**"] == own.split()
     assert all(len(row.numbers) == len(PUBLISHED_COLUMNS) for row in PUBLISHED_ROWS)
 
 
@@ -100,9 +99,8 @@ def test_metrics_stand_beside_those_of_copying_the_source():
     result = result_of(table)
     _, beside = markdown(result).split("## Beside copying the source")
     everything, far = beside.split("Frames that moved")
-    assert markdown_rows(everything)["PSNR (dB) ↑"] == [
-        *("24.50", "23.75", "0.75", "-1.00 to 2.50", "4")
-    ]
+    expected = "24.50, 23.75, 0.75, -1.00 to 2.50, 4"
+    assert markdown_rows(everything)["PSNR (dB) ↑"] == expected.split(", ")
     assert markdown_rows(far)["PSNR (dB) ↑"] == ["23.00", "20.00", "3.00", "1.00 to 5.00", "2"]
     assert "an L1 of 0.2000" in far
     assert "MKR ↓" not in markdown_rows(beside)
