@@ -147,7 +147,7 @@ def pairs_work(data: DataConfig, options: Options, animator: Animator) -> Work:
     pair_list = read_pair_list(options.pairs, data.folder)
     if options.strict:
         pair_list.require_all()
-    unsuited = {pair.name: why for pair in pair_list.pairs if (why := unsuited_for_truth(pair))}
+    unsuited = {pair.name: why for pair in pair_list.pairs if (why := reason_without_truth(pair))}
     pairs = [pair for pair in pair_list.pairs if pair.name not in unsuited][: options.limit]
     if not pairs:
         name, why = next(iter(unsuited.items()))
@@ -166,7 +166,7 @@ def pairs_work(data: DataConfig, options: Options, animator: Animator) -> Work:
     return Work(units, coverage, conditions)
 
 
-def unsuited_for_truth(pair: Pair) -> str | None:
+def reason_without_truth(pair: Pair) -> str | None:
     """Say why the driving frame of a pair is not the truth for its result; None where it is."""
     if isinstance(pair.driving, Clip):
         return "the driving side is a whole clip: animate it with animate.py --pairs"
