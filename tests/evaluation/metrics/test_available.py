@@ -9,7 +9,7 @@ from evaluation.metrics.available import AvailableMetrics, available_metrics
 from evaluation.metrics.inputs import EvaluatedNetwork, MetricInputs
 from evaluation.metrics.interface import Unavailable
 from evaluation.metrics.pixels import PICTURE_METRICS
-from evaluation.metrics.registry import COLUMNS, parse_metrics
+from evaluation.metrics.registry import COLUMNS
 from faces.detectors import DetectorUnavailable
 from utils.errors import InputError
 
@@ -34,13 +34,6 @@ def offline(monkeypatch):
     for network in ("lpips.Lpips", "fid.InceptionFeatures", "pose_expression.PyFeatDetector"):
         monkeypatch.setattr(f"evaluation.metrics.{network}", unavailable)
     monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", without_detector)
-
-
-def test_metrics_come_in_the_order_of_the_columns():
-    assert parse_metrics("all") == parse_metrics("l1, all") == list(COLUMNS)
-    assert parse_metrics("fid, l1,akd") == ["l1", "akd", "fid"]
-    with pytest.raises(InputError, match=r"No metric is called 'psnrr'.*psnr_published"):
-        parse_metrics("psnrr")
 
 
 def test_what_is_not_available_is_named_and_the_rest_is_there(offline):
