@@ -42,7 +42,7 @@ def psnr(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Compute the structural similarity (Wang et al. 2004), at most 1.
+    """Compute the structural similarity of pictures (H, W, 3) (Wang et al. 2004), at most 1.
 
     Gaussian window of sigma 1.5, population covariance, mean over the channels.
     """
@@ -106,6 +106,7 @@ class PictureMetrics:
         return Measured(values, reasons.tolist())
 
     def measure(self, column: str, frames: Frames) -> np.ndarray:
+        """Compute one column of B frames: (B,) float64, NaN where they are too small."""
         if min(frames.real.shape[1:3]) < SMALLEST.get(column, 1):
             return np.full(len(frames.real), np.nan)
         scores = self.threads.map(PICTURE_METRICS[column], frames.generated, frames.real)
