@@ -2,6 +2,14 @@
 
 import os
 import signal
+from collections.abc import Iterator
+
+# One thread for each of the processes that share the tests, and for those that tests start: set
+# before torch is imported.  A training has other roundings with other numbers of threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
 
 from utils.device import flush_denormals
 
@@ -17,3 +25,12 @@ if hasattr(signal, "SIGHUP"):
 
 # Set as in every script, before other threads exist.
 flush_denormals()
+
+
+@pytest.fixture(autouse=True)
+def same_number_of_threads() -> Iterator[None]:
+    """Undo what a test, or a library in it (accelerate on several ranks), sets for the process."""
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)
