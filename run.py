@@ -1,4 +1,4 @@
-"""Does what one of the scripts does, with its options; trains, where none is named.
+"""Run one of the scripts with its options; without ``--mode``, train.
 
 python run.py --config demo.yaml         # the options of train.py
 python run.py --mode reconstruction ...  # the options of reconstruction.py
@@ -16,7 +16,7 @@ USAGE = f"Usage: run.py [--mode {'|'.join(MODES)}] [OPTIONS of that script]; wit
 
 
 def split_mode(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The value of ``--mode``, and the arguments without it."""
+    """Split off the value of ``--mode`` from the arguments."""
     for index, argument in enumerate(arguments):
         if argument.startswith("--mode="):
             return argument.removeprefix("--mode="), arguments[:index] + arguments[index + 1 :]
@@ -26,6 +26,7 @@ def split_mode(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the script that ``--mode`` names; return its exit code."""
     mode, others = split_mode(list(sys.argv[1:] if argv is None else argv))
     if mode is None and "--help" in others:
         print(USAGE)

@@ -26,9 +26,8 @@ from accelerate import Accelerator
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from animation.animate_file import animate_file
+from animation.animate_file import AnimationOptions, animate_file
 from animation.animator import Animator
-from animation.best_frame import Options
 from config import Config, load_config, to_settings, to_yaml
 from datasets.config import DataConfig
 from datasets.dataloader import load_batches
@@ -67,7 +66,7 @@ from training.train_step import TrainStep
 from training.validation import LandmarkValidation, Scores, Validation, validation_batches
 from utils.command_line import describe, run, writable_folder
 from utils.errors import InputError, OutputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 from utils.progress import progress_bar
 from utils.signals import deferred_signals
 
@@ -126,7 +125,7 @@ class Trainer:
         self.run_logger = None
         if accelerator.is_main_process:
             self.run_logger = RunLogger(folder, self.train_step.step)
-            write_text_whole(folder / "config.yaml", to_yaml(config))
+            write_atomically(folder / "config.yaml", to_yaml(config))
 
     def new_step(self, checkpoint: Path | None) -> TrainStep:
         """Build the networks and optimizers, with the weights of a checkpoint if there is one."""
@@ -411,7 +410,7 @@ def animate_unseen(data: DataConfig, checkpoint: Path, output: Path) -> None:
     animator = Animator.from_checkpoint(checkpoint)
     with TemporaryDirectory() as folder:
         driving = (others or clips)[0].as_file(Path(folder))
-        animate_file(animator, source, driving, str(output), Options(panels=True))
+        animate_file(animator, source, driving, str(output), AnimationOptions(panels=True))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

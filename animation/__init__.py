@@ -1,1 +1,1 @@
-"""Animate a portrait: from a picture and a driving motion to a video file."""
+"""Animate a source picture: from the picture and a driving motion to a video file."""

@@ -1,32 +1,131 @@
-"""One animation from files to a file, and the motion of a video saved for other animations."""
+"""Animate one source: from files to a file, or frames in memory.
 
+``animate_file`` reads, fits, animates and writes; ``save_motion`` stores the motion of a video for
+other animations; ``animate_frames`` takes frames from memory.
+"""
+
+import itertools
 import logging
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+import typer
 
-from animation.animator import Animator
-from animation.best_frame import WAITING, Options, animated, initial_keypoints
-from animation.cropper import Framing, fit_portrait
+from animation.animator import Animator, Motion
+from animation.best_frame import find_best_frame, neutral_keypoints
+from animation.cropper import CropPolicy, choose_policy, driving_fit, fit_source
 from animation.driving import ALL, Driving, DrivingFrame, DrivingVideo, open_driving
 from animation.motion_template import require_template_name, save_template
+from animation.motion_transfer import AS_DRIVEN, MotionStrength
+from faces.main_face import median_face, spread
 from media.pictures import Picture
 from media.video import STILL_RATE, open_writer
 from media.writers import require_output
+from modules.face_landmarks import PARTS
+from modules.geometry import Keypoints
 from utils.errors import InputError
 from utils.files import require_apart
 from utils.prefetch import write_async
 from utils.progress import progress_bar
 from utils.wording import counted
 
+BestFrame = int | Literal["auto"]  # that relative motion starts from
+
+WAITING = 32  # frames that may wait to be written
+SEARCHED = 32  # frames of a stream, whose length is not known, in which the face is looked for
+
 logger = logging.getLogger(__name__)
 
 
+def parse_best_frame(text: str) -> BestFrame:
+    """Parse the number of a frame, numbered from 0, or "auto"."""
+    if text != "auto" and not text.isdecimal():
+        raise typer.BadParameter(f"The best frame is auto or the number of a frame: found {text!r}")
+    return "auto" if text == "auto" else int(text)
+
+
+def parse_parts(text: str) -> tuple[str, ...]:
+    """Parse the names of parts of a face, separated by commas."""
+    return tuple(part.strip() for part in text.split(","))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnimationOptions:
+    """Options of an animation, whatever its files; the command line is made from these fields."""
+
+    motion: Annotated[
+        Motion | None,
+        typer.Option(help="relative if left out; for pairs, what their protocol prescribes."),
+    ] = None
+    adapt_scale: Annotated[
+        bool, typer.Option("--adapt-scale", help="Scale relative motion to the source's face.")
+    ] = False
+    best_frame: Annotated[
+        BestFrame | None,
+        typer.Option(
+            parser=parse_best_frame,
+            metavar="NUMBER|auto",
+            help="Frame that relative motion starts from; if left out, the first in which the "
+            "face is found, or the one with the most neutral face where the network finds "
+            "landmarks.",
+        ),
+    ] = None
+    head: Annotated[float, typer.Option(help="Strength of the head's relative motion, 0 to 2.")] = (
+        1.0
+    )
+    expression: Annotated[
+        float,
+        typer.Option(help="Strength of relative expressions, 0 to 2 (networks with landmarks)."),
+    ] = 1.0
+    only: Annotated[
+        tuple[str, ...] | None,
+        typer.Option(
+            parser=parse_parts,
+            metavar="PARTS",
+            help="Parts of the face whose expression is transferred, for example mouth,eyes: "
+            "of jaw, brows, nose, eyes and mouth (networks with landmarks).",
+        ),
+    ] = None
+    panels: Annotated[
+        bool,
+        typer.Option(
+            "--panels", help="Source, driving (a motion file has none) and result side by side."
+        ),
+    ] = False
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Frames rendered at once; else by the device.")
+    ] = None
+
+    @property
+    def strength(self) -> MotionStrength:
+        """Strength of relative motion, 0 to 2, and the parts that express."""
+        return MotionStrength(self.head, self.expression, self.only or tuple(PARTS))
+
+    def require_usable(self, animator: Animator, policy: CropPolicy | None) -> None:
+        """Raise InputError where the options need what is not there."""
+        if policy is not None and policy.paste and self.panels:
+            raise InputError("--paste goes without --panels: leave out one of them.")
+        self.strength.require_usable(animator.detects_landmarks)
+
+    def require_consistent(self) -> None:
+        """Raise InputError where options of relative motion are combined with absolute motion."""
+        chosen = self.adapt_scale or self.best_frame is not None or self.strength != AS_DRIVEN
+        if self.motion == "absolute" and chosen:
+            raise InputError(
+                "--adapt-scale, --best-frame, --head, --expression and --only need relative "
+                "motion: leave them out, or choose --motion relative."
+            )
+
+
 class Timing(NamedTuple):
-    """How long an animation took from file to file, and for how long the network computed."""
+    """Duration of an animation from file to file, and of the network's computation in it."""
 
     num_frames: int
     seconds: float
@@ -45,52 +144,57 @@ def animate_file(
     source: Path | Picture,
     driving: Path,
     output: str,
-    options: Options,
+    options: AnimationOptions,
     *,
-    framing: Framing | None = None,
+    policy: CropPolicy | None = None,
     frames: slice = ALL,
     still_rate: Fraction = STILL_RATE,
     motion_to: Path | None = None,
 ) -> Timing:
-    """Writes the picture ``source``, animated by the ``frames`` of ``driving``.
+    """Write the source picture (H, W, 3), animated by the ``frames`` of ``driving``, to a file.
 
-    This is a video, folder, picture, or motion template (.npz).  ``output`` is a .mp4 or .gif with
-    the rate (and, in a .mp4, the sound) of the driving video, or a folder of PNG where it ends in
-    "/".  A folder drives with ``still_rate`` frames a second.  With a ``framing`` both faces are
-    cut as the training's were.  The motion of a driving video is saved as the template
+    ``driving`` is a video, folder, picture, or motion template (.npz).  ``output`` is a .mp4 or
+    .gif with the rate (and, in a .mp4, the sound) of the driving video, or a folder of PNG where
+    it ends in "/".  A folder drives with ``still_rate`` frames per second.  With a ``policy`` both
+    faces are cropped as in training.  The motion of a driving video is saved as the template
     ``motion_to``.
     """
     inputs = [driving, source if isinstance(source, Path) else None]
     require_apart(output, *inputs, motion_to)
     if motion_to is not None:
         require_apart(motion_to, *inputs)
-    if framing and framing.paste and options.panels:
-        raise InputError("--paste goes without --panels: leave out one of them.")
-    options.strength.require_usable(animator.has_landmarks)
+    options.require_usable(animator, policy)
     require_output(output)
     began, computed_before = time.perf_counter(), animator.busy.seconds
-    portrait = fit_portrait(animator, source, framing)
-    moving = open_driving(animator, driving, framing=framing, frames=frames, still_rate=still_rate)
-    recorded = None if motion_to is None else Recorded(moving, motion_to)
+    fitted = fit_source(animator, source, policy)
+    moving = open_driving(animator, driving, policy=policy, frames=frames, still_rate=still_rate)
+    if motion_to is not None:
+        keep_motion(moving, motion_to)
     if isinstance(moving, DrivingVideo) and moving.sound is None and moving.video.has_audio:
         first = moving.numbers.start
         logger.info("Without sound: it is kept where --frames begins with 0, not %d.", first)
-    initial = initial_keypoints(animator, portrait.frame, moving, options)
+    initial = None
+    if options.motion != "absolute":
+        initial = initial_keypoints(
+            animator, fitted.picture, moving, options.best_frame, options.batch_size
+        )
     with open_writer(output, moving.rate, moving.sound) as writer:
 
-        def write(moment: DrivingFrame, result: Picture) -> None:
-            shown = [portrait.frame, *moment.pictures, result] if options.panels else [result]
-            writer.write(np.hstack([portrait.output(each) for each in shown]), moment.time)
+        def write(frame: DrivingFrame, result: Picture) -> None:
+            shown = fitted.to_output(result)
+            if options.panels:
+                seen = map(fitted.to_panel, [fitted.picture, *frame.pictures])
+                shown = np.hstack([*seen, shown])
+            writer.write(shown, frame.time)
 
         with (
             write_async(write, WAITING) as submit,
-            animated(animator, portrait.frame, moving, initial, options) as results,
+            animated(animator, fitted.picture, moving, initial, options) as results,
         ):
-            progress = progress_bar(results, total=moving.num_frames, unit="frame")
-            for moment, result in progress:
-                submit(moment, result)
-        if recorded is not None:
-            recorded.write()
+            for frame, result in progress_bar(results, total=moving.num_frames, unit="frame"):
+                submit(frame, result)
+        if motion_to is not None:
+            write_motion(moving, motion_to)
     logger.info("Written: %s", output)
     timing = Timing(
         num_frames=writer.num_frames,
@@ -101,40 +205,142 @@ def animate_file(
     return timing
 
 
+def initial_keypoints(
+    animator: Animator,
+    source: Picture,
+    driving: Driving,
+    best_frame: BestFrame | None = None,
+    batch_size: int | None = None,
+) -> Keypoints | None:
+    """Choose the keypoints (1, K, ...) that relative motion starts from; None for the first frame.
+
+    The frame is the ``best_frame``, or by default the one with the most neutral face where the
+    network finds landmarks, else the first that shows the face.  ``source`` has the network's size.
+    """
+    if isinstance(best_frame, int):
+        return driving.keypoints_at(best_frame, batch_size)
+    if best_frame is None and animator.detects_landmarks:
+        return neutral_keypoints(animator, source, driving, batch_size)
+    if best_frame is None and driving.initial == 0:
+        return None
+    if best_frame is None:
+        logger.info(
+            "Motion is relative to frame %d, the first that shows the face: --best-frame chooses "
+            "another.",
+            driving.initial,
+        )
+        return driving.keypoints_at(driving.initial, batch_size)
+    if not isinstance(driving, DrivingVideo):
+        raise InputError(
+            f"--best-frame auto looks at the driving frames, which {driving.path} does not hold: "
+            "give the number of a frame."
+        )
+    best = find_best_frame(animator, source, driving)
+    return None if best is None else animator.detect([best])
+
+
+@contextmanager
+def animated(
+    animator: Animator,
+    source: Picture,
+    driving: Driving,
+    initial: Keypoints | None,
+    options: AnimationOptions,
+) -> Iterator[Iterator[tuple[DrivingFrame, Picture]]]:
+    """Stream each driving frame with the picture (H, W, 3) that the source becomes by it."""
+    with driving.motion(options.batch_size) as motion:
+        # Two readers of one stream: the one returned is at most two batches behind the network's.
+        returned, given = itertools.tee(motion)
+        results = animator.animate_keypoints(
+            source,
+            (keypoints for _, keypoints in given),
+            motion=options.motion or "relative",
+            adapt_scale=options.adapt_scale,
+            initial=initial,
+            strength=options.strength,
+        )
+        frames = itertools.chain.from_iterable(frames for frames, _ in returned)
+        yield zip(frames, results, strict=True)
+
+
+def animate_frames(
+    animator: Animator,
+    source: Picture,
+    frames: Iterable[Picture],
+    *,
+    policy: CropPolicy | None = None,
+    paste: bool = False,
+    motion: Motion = "relative",
+    adapt_scale: bool = False,
+    initial: Picture | None = None,
+    batch_size: int | None = None,
+) -> Iterator[Picture]:
+    """Re-enact the source: yield one picture (H, W, 3) RGB uint8 for each driving frame.
+
+    Without a ``policy`` faces are cropped as by the command without --fit: where the animator's
+    checkpoint states how, and a face is found; with ``paste`` in any case.  All driving frames
+    have one crop, around the face in some of them, or in some of the first where ``frames`` is no
+    sequence.  Relative motion starts from the driving frame ``initial``, or else from the first.
+    """
+    if policy is None and animator.checkpoint is not None:
+        policy = choose_policy(None, paste, animator.checkpoint)
+    fitted = fit_source(animator, source, policy)
+    known: Sequence[Picture]
+    if isinstance(frames, Sequence | np.ndarray):
+        known = list(frames)
+    else:
+        stream = iter(frames)
+        known = list(itertools.islice(stream, SEARCHED))
+        frames = itertools.chain(known, stream)
+    if not known:
+        return
+    size = known[0].shape[:2]
+    find_face = partial(median_face, spread(known))
+    fit = driving_fit(animator, policy, size, find_face, "the driving frames")
+    results = animator.animate(
+        fitted.picture,
+        map(fit, frames),
+        motion=motion,
+        adapt_scale=adapt_scale,
+        initial=None if initial is None else fit(initial),
+        batch_size=batch_size,
+    )
+    yield from map(fitted.to_output, results)
+
+
 def save_motion(
     animator: Animator,
     driving: Path,
     output: Path,
     *,
-    framing: Framing | None = None,
+    policy: CropPolicy | None = None,
     frames: slice = ALL,
     still_rate: Fraction = STILL_RATE,
     batch_size: int | None = None,
 ) -> None:
-    """Writes the motion of a driving video as a template (.npz), without animating anything."""
+    """Write the motion of a driving video, at a rate per second, as a template (.npz)."""
     require_apart(output, driving)
-    moving = open_driving(animator, driving, framing=framing, frames=frames, still_rate=still_rate)
-    recorded = Recorded(moving, output)
+    moving = open_driving(animator, driving, policy=policy, frames=frames, still_rate=still_rate)
+    keep_motion(moving, output)
     with moving.motion(batch_size) as motion:
         for _ in progress_bar(motion, unit="batch"):
             pass
-    recorded.write()
+    write_motion(moving, output)
 
 
-class Recorded:
-    """A driving video, whose motion becomes a file once it went through."""
+def keep_motion(driving: Driving, path: Path) -> None:
+    """Keep the keypoints of a video for a template.  Raises InputError where there is no video."""
+    if not isinstance(driving, DrivingVideo):
+        raise InputError(f"--save-motion needs a driving video: {driving.path} is none.")
+    require_template_name(path)
+    driving.keep_keypoints()
 
-    def __init__(self, driving: Driving, path: Path) -> None:
-        """Raises InputError where that cannot be."""
-        if not isinstance(driving, DrivingVideo):
-            raise InputError(f"--save-motion needs a driving video: {driving.path} is none.")
-        require_template_name(path)
-        driving.keep_motion()
-        self.driving, self.path = driving, path
 
-    def write(self) -> None:
-        template = self.driving.template()
-        save_template(self.path, template)
-        num_frames, num_kp, _ = template.keypoints.positions.shape
-        frames, keypoints = counted(num_frames, "frame"), counted(num_kp, "keypoint")
-        logger.info("Written: %s (%s, %s)", self.path, frames, keypoints)
+def write_motion(driving: Driving, path: Path) -> None:
+    """Write the keypoints (T, K, ...) that were kept as a template."""
+    assert isinstance(driving, DrivingVideo)
+    template = driving.template()
+    save_template(path, template)
+    num_frames, num_kp, _ = template.keypoints.positions.shape
+    frames, keypoints = counted(num_frames, "frame"), counted(num_kp, "keypoint")
+    logger.info("Written: %s (%s, %s)", path, frames, keypoints)

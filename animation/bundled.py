@@ -1,4 +1,4 @@
-"""What comes with the project: a small network, and motions for it; and a portrait to try it on."""
+"""Files that come with the project: a small network, motions for it, and a source picture."""
 
 import logging
 from pathlib import Path
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def bundled_weights() -> Path:
-    """The small network; says that it is used.  Raises InputError where its file is missing."""
+    """Path of the small network, which is logged.  Raises InputError where it is missing."""
     if not WEIGHTS.is_file():
         raise InputError(
             f"The small network that comes with the project is missing ({WEIGHTS}): give a "
@@ -30,14 +30,14 @@ def bundled_weights() -> Path:
 
 
 def motion_names() -> list[str]:
-    """The motions that the small network can be driven by, without a video."""
+    """Names of the motions that drive the small network without a video."""
     return sorted(path.stem for path in MOTIONS.glob(f"*{SUFFIX}"))
 
 
 def driving_path(text: str) -> Path:
-    """The file or folder ``text``, or else the motion of that name; says which, if both are there.
+    """Find the file or folder ``text``, or else the bundled motion of that name.
 
-    Raises InputError where there is neither.
+    It is logged if both are there.  Raises InputError where there is neither.
     """
     names = motion_names()
     if text and (path := Path(text)).exists():
@@ -45,7 +45,9 @@ def driving_path(text: str) -> Path:
             logger.info(
                 "--driving %s is taken to be the %s of that name here; the motion that comes with "
                 "the project is %s.",
-                *(text, "folder" if path.is_dir() else "file", MOTIONS / f"{text}{SUFFIX}"),
+                text,
+                "folder" if path.is_dir() else "file",
+                MOTIONS / f"{text}{SUFFIX}",
             )
         return path
     if text in names:
@@ -56,15 +58,15 @@ def driving_path(text: str) -> Path:
     )
 
 
-def bundled_portrait() -> np.ndarray:
-    """The astronaut Eileen Collins, by NASA: (512, 512, 3), RGB uint8; says that it is used.
+def bundled_source() -> np.ndarray:
+    """Portrait of the astronaut Eileen Collins, by NASA: (512, 512, 3) RGB uint8; it is logged.
 
-    It lies inside the installed scikit-image: nothing is fetched.
+    It is part of the installed scikit-image: nothing is downloaded.
     """
     from skimage import data
 
     logger.info(
         "No --source: the public-domain portrait in scikit-image (the astronaut Eileen Collins)."
     )
-    portrait: np.ndarray = data.astronaut()
-    return portrait
+    picture: np.ndarray = data.astronaut()
+    return picture

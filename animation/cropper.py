@@ -1,8 +1,9 @@
-"""How the files of one animation become frames of the network, and its frames become the output.
+"""Crop the faces of pictures as in training, and undo it in the output.
 
-Plainly: pictures of another shape are cropped to their centre, padded or squashed, and the output
-is what the network gives.  Or as in training: both faces are cut as the training frames were, which
-is undone in the output.
+Pictures reach the network's size in one of two ways.  As a whole, by the animator's ``ResizeMode``;
+the output is then what the network renders.  Or by a ``CropPolicy``: the face is cropped as in the
+training frames, and the output has the proportions of the crop, or is the source picture with the
+animated crop pasted in.
 """
 
 import json
@@ -14,153 +15,144 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from animation.animator import Animator, Fit, require_picture
+from animation.animator import Animator, ResizeMode, require_picture
 from faces.crop import PUBLISHED, FaceCrop, FaceCropConfig
-from faces.main_face import FacesOfVideo, main_face
-from media.pictures import Box, Picture, read_image
+from faces.main_face import main_face
+from media.pictures import Box, Picture, Size, read_image, resized
 from modules.checkpoints import read_config
 from utils.errors import InputError
 
-Fitter = Callable[[Picture], Picture]  # of pictures of one size to another
-Fitting = Literal[Fit, "training"]
+FitOption = Literal[ResizeMode, "face"]  # of the command line
+PictureMap = Callable[[Picture], Picture]  # from pictures of one size to another
 
 OTHERS = "use --fit crop, pad or squash"
 
 logger = logging.getLogger(__name__)
 
 
-class Framing(NamedTuple):
-    """Faces are cut as those that the network was trained on."""
+class CropPolicy(NamedTuple):
+    """Crop faces as the network's training frames were cropped."""
 
     face_crop: FaceCropConfig
     always: bool = True  # else not in pictures of the network's size, nor where no face is found
     paste: bool = False  # the output is the source's whole picture
 
-    def as_text(self) -> str:
-        """All of it, for what is kept of how results were made."""
-        how = "always" if self.always else "where there is a face"
+    def __str__(self) -> str:
+        """Describe the policy for the settings that are kept beside results."""
+        when = "always" if self.always else "where there is a face"
         pasted = ", pasted" if self.paste else ""
-        return f"training, {how}{pasted}: {self.face_crop.model_dump_json()}"
+        return f"face, {when}{pasted}: {self.face_crop.model_dump_json()}"
 
 
-class Portrait(NamedTuple):
-    """A source as a frame of the network, and the way from such frames to those of the output."""
+class FittedSource(NamedTuple):
+    """A source picture at the network's size, and the way from rendered frames to the output."""
 
-    frame: Picture
-    output: Fitter
-    seen: Fitter  # of what the network saw, for showing it: in the output's proportions
+    picture: Picture
+    to_output: PictureMap  # for rendered frames
+    to_panel: PictureMap  # for frames as the network saw them: in the output's proportions
 
 
-def fit_portrait(
+def fit_source(
     animator: Animator,
     source: Path | Picture,
-    framing: Framing | None = None,
+    policy: CropPolicy | None = None,
     name: Path | str = "source",
-) -> Portrait:
-    """A picture, which messages call ``name``, or its file, made to fit.
+) -> FittedSource:
+    """Bring a source picture, or its file, to the network's size (H, W) in pixels.
 
-    With a ``framing`` that cuts it, the output has the proportions of the cut, or is the picture
-    with the cut in it.  Raises InputError where it always cuts and there is no face.
+    Messages call it ``name``.  Raises InputError where the policy always crops and there is no
+    face.
     """
     picture, name = (read_image(source), source) if isinstance(source, Path) else (source, name)
     require_picture(picture)
-    size = picture.shape[:2]
-    crop = training_crop(animator, framing, size, partial(main_face, picture), name)
-    if crop is None or framing is None:
-        return Portrait(animator.fit(picture), lambda frame: frame, lambda frame: frame)
-    output = partial(crop.paste, picture=picture) if framing.paste else crop.region
-    return Portrait(crop.frame(picture), output, crop.region)
+    crop = find_crop(animator, policy, picture.shape[:2], partial(main_face, picture), name)
+    if crop is None or policy is None:
+        return FittedSource(animator.fit(picture), lambda frame: frame, lambda frame: frame)
+    to_output = partial(crop.paste, picture=picture) if policy.paste else crop.region
+    return FittedSource(crop.frame(picture), to_output, crop.region)
 
 
-def picture_fitter(
-    animator: Animator, picture: Picture, name: Path | str, framing: Framing | None = None
-) -> Fitter:
-    """What brings a driving picture, and others of its size, to the network's size."""
-    size = picture.shape[:2]
-    crop = training_crop(animator, framing, size, partial(main_face, picture), name)
-    return animator.fit if crop is None else crop.frame
-
-
-def video_fitter(
+def driving_fit(
     animator: Animator,
-    faces: FacesOfVideo,
-    size: tuple[int, int],
-    framing: Framing | None = None,
-) -> Fitter:
-    """What brings frames of a video, of this height and width, to the network's size.
+    policy: CropPolicy | None,
+    size: Size,
+    find_face: Callable[[], Box | None],
+    name: Path | str,
+) -> PictureMap:
+    """Choose how driving pictures of ``size`` (H, W) in pixels are brought to the network's size.
 
-    With a ``framing`` all have one cut, around the main one of ``faces``.
+    A policy crops all of them alike, around the face that ``find_face`` finds; those of another
+    size are resized to it first.
     """
-    crop = training_crop(animator, framing, size, faces.main, faces.path)
-    return animator.fit if crop is None else crop.frame
+    crop = find_crop(animator, policy, size, find_face, name)
+    if crop is None:
+        return animator.fit
+    return lambda picture: crop.frame(resized(picture, size))
 
 
-def training_crop(
+def find_crop(
     animator: Animator,
-    framing: Framing | None,
-    size: tuple[int, ...],
-    find: Callable[[], Box | None],
+    policy: CropPolicy | None,
+    size: Size,
+    find_face: Callable[[], Box | None],
     name: Path | str,
 ) -> FaceCrop | None:
-    """The cut around the face that ``find`` finds, in pictures of ``size`` (H, W).
-
-    None where they are not to be cut.
-    """
-    if framing is None or (size == animator.size and not framing.always):
+    """Find the crop of pictures of ``size`` (H, W) in pixels; None where they are not cropped."""
+    if policy is None or (size == animator.size and not policy.always):
         return None
-    face = find()
+    face = find_face()
     if face is not None:
         x, y = face.centre
         logger.info("In %s: a face %.0f pixels wide, at (%.0f, %.0f).", name, face.width, x, y)
-        return FaceCrop.around(face, framing.face_crop, animator.size)
-    if framing.always:
-        needs = (
-            "--paste needs: leave it out" if framing.paste else f"--fit training needs: {OTHERS}"
-        )
+        return FaceCrop.around(face, policy.face_crop, animator.size)
+    if policy.always:
+        needs = "--paste needs: leave it out" if policy.paste else f"--fit face needs: {OTHERS}"
         raise InputError(f"No face was found in {name}, which {needs}.")
-    logger.info("No face was found in %s: it is taken as a whole, not cut as in training.", name)
+    logger.info(
+        "No face was found in %s: it is taken as a whole, not cropped as in training.", name
+    )
     return None
 
 
-def chosen_framing(
-    fit: Fitting | None,
+def choose_policy(
+    fit: FitOption | None,
     paste: bool,
     checkpoint: str | Path,
     face_crop: FaceCropConfig | None = None,
-) -> Framing | None:
-    """The framing that the options of the command line ask for.
+) -> CropPolicy | None:
+    """Choose the policy that the options of the command line ask for.
 
-    ``face_crop`` stands in place of the checkpoint's.  Where no ``fit`` is chosen, faces are cut if
-    the checkpoint states how; to paste is to cut.
+    ``face_crop`` replaces the checkpoint's.  Without a ``fit``, faces are cropped if the checkpoint
+    states how; pasting includes cropping.
     """
-    if paste and fit not in (None, "training"):
-        raise InputError(f"--paste undoes --fit training: leave out --fit {fit}.")
-    if fit == "training" or paste:
-        return Framing(face_crop or training_face_crop(checkpoint), paste=paste)
-    if fit is None and (face_crop := face_crop or face_crop_in(checkpoint)):
-        return Framing(face_crop, always=False)
+    if paste and fit not in (None, "face"):
+        raise InputError(f"--paste undoes --fit face: leave out --fit {fit}.")
+    if fit == "face" or paste:
+        return CropPolicy(face_crop or require_face_crop(checkpoint), paste=paste)
+    if fit is None and (face_crop := face_crop or stated_face_crop(checkpoint)):
+        return CropPolicy(face_crop, always=False)
     return None
 
 
-def training_face_crop(checkpoint: str | Path) -> FaceCropConfig:
-    """How the frames were cut that a network was trained on.
+def require_face_crop(checkpoint: str | Path) -> FaceCropConfig:
+    """Read how the training frames of a checkpoint were cropped.
 
     Published checkpoints are taken to be trained on VoxCeleb1 as published.  Raises InputError
-    where one of ours does not say it.
+    where one of ours does not state it.
     """
     if read_config(checkpoint) is None:
         return PUBLISHED
-    face_crop = face_crop_in(checkpoint)
-    if face_crop is None:
+    stated = stated_face_crop(checkpoint)
+    if stated is None:
         raise InputError(
-            f"{checkpoint} does not say how its training frames were cut (data.face_crop), which "
-            f"--fit training needs: name a --config that does, or {OTHERS}."
+            f"{checkpoint} does not state how its training frames were cropped (data.face_crop), "
+            f"which --fit face needs: name a --config that does, or {OTHERS}."
         )
-    return face_crop
+    return stated
 
 
-def face_crop_in(checkpoint: str | Path) -> FaceCropConfig | None:
-    """The same where the checkpoint says it; None where it does not, as published ones never do."""
+def stated_face_crop(checkpoint: str | Path) -> FaceCropConfig | None:
+    """Read ``data.face_crop`` of a checkpoint; None where it is not stated or it is published."""
     config: dict[str, Any] = read_config(checkpoint) or {"data": {}}
     stated = config["data"].get("face_crop")
     if stated is None:

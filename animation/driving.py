@@ -1,6 +1,6 @@
-"""What drives a portrait: a video, whose keypoints are detected, or a motion saved before.
+"""Read what drives a source: a video, whose keypoints are detected, or a motion template.
 
-Both are a stream of keypoints in batches, with the moments that these belong to.
+Both are a stream of keypoints in batches, with the driving frames that these belong to.
 """
 
 import collections
@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from animation.animator import Animator, batches
-from animation.cropper import Framing, video_fitter
+from animation.cropper import CropPolicy, driving_fit
 from animation.motion_template import SUFFIX, MotionTemplate, load_template
+from animation.motion_transfer import frames_of
 from faces.main_face import FacesOfVideo
 from media.pictures import Picture
 from media.video import STILL_RATE, Frame, frames_at, probe, read_frames
@@ -37,13 +38,11 @@ class DrivingFrame(NamedTuple):
     pictures: list[Picture]  # the frame at the network's size, if there is one
 
 
-KeypointBatches = Iterator[
-    tuple[list[DrivingFrame], Keypoints]
-]  # the keypoints on the network's device
+KeypointBatches = Iterator[tuple[list[DrivingFrame], Keypoints]]  # keypoints (B, K, ...), on device
 
 
-class KeptMotion:
-    """The motion of any number of frames on the host, each part in one growing block of float32.
+class KeypointBuffer:
+    """Keypoints of any number of frames on the host, each part in one growing block of float32.
 
     Tensors that are kept pin the larger blocks freed around them: memory grew by 0.2 to 0.8 MB
     with every frame.
@@ -56,36 +55,38 @@ class KeptMotion:
         self.times: list[Fraction] = []  # of the frames, where the rate varies
 
     def add(self, keypoints: Keypoints, times: list[Fraction]) -> None:
+        """Append the keypoints (B, K, ...) of a batch, and its times in seconds."""
         self.num_frames += len(keypoints.positions)
         self.shapes = [part.shape[1:] for part in keypoints]
-        for kept, part in zip(self.parts, keypoints, strict=True):
-            kept.frombytes(part.cpu().numpy().tobytes())
+        for block, part in zip(self.parts, keypoints, strict=True):
+            block.frombytes(part.cpu().numpy().tobytes())
         self.times += times
 
     def keypoints(self) -> Keypoints:
-        """Those of all frames: (T, K, ...)."""
-        parts = (np.array(part, np.float32) for part in self.parts)
-        shapes = ((self.num_frames, *shape) for shape in self.shapes)
+        """Return the keypoints of all frames: (T, K, ...)."""
         return Keypoints(
-            *(torch.from_numpy(p.reshape(s)) for p, s in zip(parts, shapes, strict=True))
+            *(
+                torch.from_numpy(np.array(part, np.float32).reshape(self.num_frames, *shape))
+                for part, shape in zip(self.parts, self.shapes, strict=True)
+            )
         )
 
 
 class DrivingVideo:
-    """A video, folder or picture."""
+    """A driving video, folder or picture, whose keypoints are detected as it is read."""
 
     def __init__(
         self,
         animator: Animator,
         path: Path,
         *,
-        framing: Framing | None = None,
+        policy: CropPolicy | None = None,
         frames: slice = ALL,
         still_rate: Fraction = STILL_RATE,
     ) -> None:
-        """Of the video only ``frames``, all brought to the network's size in the same way.
+        """Use ``frames`` of the video, all brought to the network's size in the same way.
 
-        A folder shows ``still_rate`` frames a second.
+        A folder shows ``still_rate`` frames per second.
         """
         self.animator, self.path = animator, path
         self.still_rate = still_rate
@@ -93,97 +94,98 @@ class DrivingVideo:
         self.numbers = chosen_numbers(frames, self.video.num_frames, path)
         self.num_frames, self.rate = len(self.numbers), self.video.rate
         self.faces = FacesOfVideo(path, self.numbers)
-        self.fit = video_fitter(animator, self.faces, self.video.size, framing)
+        self.fit = driving_fit(animator, policy, self.video.size, self.faces.main, path)
         has_sound = self.video.has_audio and self.numbers.start == 0
         self.sound = path if has_sound else None  # the file with the sound of these frames
-        self.kept: KeptMotion | None = None  # of what goes through ``motion``, if asked for
-        self.known: Keypoints | None = None  # of all frames, once ``all_keypoints`` found them
+        self.buffer: KeypointBuffer | None = None  # of what goes through ``motion``, if asked for
+        self.detected: Keypoints | None = None  # of all frames, once ``all_keypoints`` found them
 
     @cached_property
     def initial(self) -> int:
-        """The frame that relative motion counts from: the first that shows the main face."""
+        """Number of the frame that relative motion starts from: the first that shows the face."""
         return self.faces.first()
 
     def frames(self) -> Iterator[Frame]:
-        """The frames as the network sees them, with the seconds from the first of them."""
+        """Read the frames as the network sees them, (H, W, 3), with seconds from the first."""
         start = None
         frames = read_frames(self.path, self.numbers.start, still_rate=self.still_rate)
-        chosen = itertools.islice(frames, self.num_frames)
-        for image, time in chosen:
+        for image, time in itertools.islice(frames, self.num_frames):
             start = time if start is None else start
             yield Frame(self.fit(image), time - start)
 
     @contextmanager
     def motion(self, batch_size: int | None = None) -> Iterator[KeypointBatches]:
-        """A thread reads two batches ahead of the network."""
+        """Stream frames and keypoints (B, K, ...); a thread reads two batches ahead."""
         batch_size = batch_size or self.animator.batch_size
         with prefetch(self.frames(), 2 * batch_size) as frames:
             read = batches(frames, batch_size)
-            if self.known is not None:
-                yield zip(map(self.moments, read), split(self.known, batch_size), strict=True)
+            if self.detected is not None:
+                known = split(self.detected, batch_size)
+                yield zip(map(self.driving_frames, read), known, strict=True)
             else:
-                if self.kept is not None:  # of a pass that went before
-                    self.keep_motion()
+                if self.buffer is not None:  # of an earlier pass
+                    self.keep_keypoints()
                 yield map(self.detect, read)
 
     def detect(self, frames: list[Frame]) -> tuple[list[DrivingFrame], Keypoints]:
+        """Detect the keypoints (B, K, ...) of a batch of frames, and keep them if asked for."""
         keypoints = self.animator.detect([frame.image for frame in frames])
-        if self.kept is not None:
+        if self.buffer is not None:
             times = [time for _, time in frames] if self.video.variable_rate else []
-            self.kept.add(keypoints, times)
-        return self.moments(frames), keypoints
+            self.buffer.add(keypoints, times)
+        return self.driving_frames(frames), keypoints
 
-    def moments(self, frames: list[Frame]) -> list[DrivingFrame]:
+    def driving_frames(self, frames: list[Frame]) -> list[DrivingFrame]:
+        """Leave out the times in seconds where the rate tells them."""
         varies = self.video.variable_rate
         return [DrivingFrame(time if varies else None, [image]) for image, time in frames]
 
     def all_keypoints(self, batch_size: int | None = None) -> Keypoints:
-        """Find the keypoints of all frames, keeping no picture; ``motion`` then takes these."""
-        if self.known is None:
-            self.keep_motion()
+        """Detect the keypoints (T, K, ...) of all frames, which ``motion`` then does not repeat."""
+        if self.detected is None:
+            self.keep_keypoints()
             with self.motion(batch_size) as motion:
                 collections.deque(motion, maxlen=0)
-            assert self.kept is not None
-            kept = self.kept.keypoints()
-            self.known = Keypoints(*(part.to(self.animator.device) for part in kept))
-        return self.known
+            assert self.buffer is not None
+            kept = self.buffer.keypoints()
+            self.detected = Keypoints(*(part.to(self.animator.device) for part in kept))
+        return self.detected
 
     def keypoints_at(self, number: int, batch_size: int | None = None) -> Keypoints:
-        """Those of one frame, counted from the first that is used.
+        """Detect the keypoints (1, K, ...) of one frame, numbered from the first that is used.
 
-        Found among the frames of its batch, as those that go through ``motion``: a frame alone can
-        be rounded otherwise.
+        They are detected among the frames of its batch, as in ``motion``: a frame alone can be
+        rounded otherwise.
         """
         require_frame(number, self.numbers, self.path)
         batch_size = batch_size or self.animator.batch_size
         first = number - number % batch_size
         images = frames_at(self.path, self.numbers[first : first + batch_size])
         found = self.animator.detect([self.fit(image) for image in images])
-        return Keypoints(*(part[number - first : number - first + 1] for part in found))
+        return frames_of(found, slice(number - first, number - first + 1))
 
-    def keep_motion(self) -> None:
-        """Keep what goes through ``motion`` from now on, for ``template``."""
-        self.kept = KeptMotion()
+    def keep_keypoints(self) -> None:
+        """Keep the keypoints (B, K, ...) of ``motion`` from now on, for ``template``."""
+        self.buffer = KeypointBuffer()
 
     def template(self) -> MotionTemplate:
-        """The motion, once all of it went through and was kept."""
-        assert self.kept is not None
-        animator = self.animator
+        """Make a template of the keypoints (T, K, ...), once all of them were kept."""
+        assert self.buffer is not None
         return MotionTemplate(
-            self.kept.keypoints(),
-            self.rate,
-            animator.size,
-            animator.detector_fingerprint,
-            tuple(self.kept.times) or None,
-            self.initial,
+            self.buffer.keypoints(),
+            rate=self.rate,
+            size=self.animator.size,
+            detector=self.animator.detector_fingerprint,
+            times=tuple(self.buffer.times) or None,
+            initial=self.initial,
         )
 
 
 class DrivingTemplate:
-    """A motion that was saved."""
+    """A driving motion that was saved as a template."""
 
     def __init__(self, animator: Animator, path: Path, *, frames: slice = ALL) -> None:
-        """Raises InputError where it is not of the animator's detector."""
+        """Load the template.  Raises InputError where another detector made it."""
         self.animator, self.path = animator, path
         template = load_template(path)
         template.require_maker(animator.detector_fingerprint, animator.size, path)
@@ -199,33 +201,31 @@ class DrivingTemplate:
 
     @contextmanager
     def motion(self, batch_size: int | None = None) -> Iterator[KeypointBatches]:
-        yield self.moments(batch_size or self.animator.batch_size)
-
-    def moments(self, batch_size: int) -> KeypointBatches:
+        """Stream frames without pictures, and keypoints (B, K, ...)."""
+        batch_size = batch_size or self.animator.batch_size
         times = iter([None] * self.num_frames if self.times is None else self.times)
         start = self.times[0] if self.times else 0
-        for keypoints in split(self.keypoints, batch_size):
-            some = itertools.islice(times, len(keypoints.positions))
-            yield (
-                [DrivingFrame(None if time is None else time - start, []) for time in some],
-                keypoints,
-            )
+        frames = (DrivingFrame(None if time is None else time - start, []) for time in times)
+        yield (
+            (list(itertools.islice(frames, len(keypoints.positions))), keypoints)
+            for keypoints in split(self.keypoints, batch_size)
+        )
 
     def all_keypoints(self, batch_size: int | None = None) -> Keypoints:
-        """The keypoints of all frames, whatever the batches."""
+        """Return the keypoints of all frames: (T, K, ...)."""
         return self.keypoints
 
     def keypoints_at(self, number: int, batch_size: int | None = None) -> Keypoints:
-        """Those of one frame, counted from the first that is used, whatever the batches."""
+        """Return the keypoints (1, K, ...) of one frame, numbered from the first that is used."""
         require_frame(number, self.numbers, self.path)
-        return Keypoints(*(part[number : number + 1] for part in self.keypoints))
+        return frames_of(self.keypoints, slice(number, number + 1))
 
 
 Driving = DrivingVideo | DrivingTemplate
 
 
 def split(keypoints: Keypoints, batch_size: int) -> Iterator[Keypoints]:
-    """Split the keypoints of a motion into batches."""
+    """Split the keypoints (T, K, ...) of a motion into batches."""
     parts = zip(*(part.split(batch_size) for part in keypoints), strict=True)
     return itertools.starmap(Keypoints, parts)
 
@@ -234,20 +234,20 @@ def open_driving(
     animator: Animator,
     path: Path,
     *,
-    framing: Framing | None = None,
+    policy: CropPolicy | None = None,
     frames: slice = ALL,
     still_rate: Fraction = STILL_RATE,
 ) -> Driving:
-    """What the file drives with: a .npz is a template."""
+    """Open what drives, a template where the file is a .npz; a folder has a rate per second."""
     if path.suffix.lower() == SUFFIX:
         return DrivingTemplate(animator, path, frames=frames)
-    return DrivingVideo(animator, path, framing=framing, frames=frames, still_rate=still_rate)
+    return DrivingVideo(animator, path, policy=policy, frames=frames, still_rate=still_rate)
 
 
 def require_driving(path: Path, frames: slice, initial: int) -> None:
-    """Raises InputError where a file cannot drive, or has not these frames: to be asked first.
+    """Raise InputError, before any work, where a file cannot drive or lacks the frames.
 
-    ``initial`` is that of the frames from which motion counts.
+    ``initial`` is the number, among those frames, of the one that relative motion starts from.
     """
     if path.suffix.lower() == SUFFIX:
         num_frames = len(load_template(path).keypoints.positions)
@@ -257,17 +257,17 @@ def require_driving(path: Path, frames: slice, initial: int) -> None:
 
 
 def chosen_numbers(frames: slice, num_frames: int, path: Path) -> range:
-    """The numbers of the frames.  Raises InputError where some of them are not there."""
+    """Numbers of the chosen frames.  Raises InputError where some of them are out of range."""
     start, end = frames.start or 0, num_frames if frames.stop is None else frames.stop
     if not 0 <= start < end <= num_frames:
         raise InputError(
-            f"{path} holds {counted(num_frames, 'frame')}: {start}:{end} is no part of them."
+            f"Frames {start}:{end} are out of range: {path} has {counted(num_frames, 'frame')}."
         )
     return range(start, end)
 
 
 def require_frame(index: int, numbers: range, path: Path) -> None:
-    """Raises InputError where the frames with these numbers have none at ``index``."""
+    """Raise InputError where the frames with these numbers have none at ``index``."""
     if index >= len(numbers):
         used = "1 frame is" if len(numbers) == 1 else f"{len(numbers)} frames are"
         raise InputError(f"Of {path} {used} used: there is no frame {index}.")

@@ -1,4 +1,4 @@
-"""The motion of a head, fitted to the landmarks of two frames.
+"""Motion of a head, fitted to the landmarks of two frames.
 
     d = A n + u z v^T
 
@@ -17,7 +17,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from animation.openings import indices
 from modules.face_landmarks import MIRRORED, NUM_LANDMARKS, OUTER_CORNERS
 
 # Corners of the eyes and nose, which no expression moves.  Not the temples: they are where the
@@ -35,7 +34,7 @@ DEPTHS |= dict.fromkeys((48, 60), -1.6) | dict.fromkeys((49, 59), -1.05)  # mout
 DEPTHS |= dict.fromkeys((50, 61, 67, 58), -0.9) | dict.fromkeys((51, 62, 66, 57), -0.8)
 
 # Bounds.  Nearly all frames of people who speak to a camera stay below them; a face that turns out
-# of profile has several times as much, and melts the portrait.
+# of profile has several times as much, and distorts the source.
 MAX_SCALE = 2.0  # and at least its inverse
 MAX_DEVIATION = 0.2  # of A from a similarity: lengths differ by at most (1 + d) / (1 - d) = 1.5
 MAX_TURN = 0.2  # length of v
@@ -43,7 +42,7 @@ MIN_UNIT = 1e-2  # the least eye distance
 
 
 class HeadMotion(NamedTuple):
-    """How a head moved, about its centre."""
+    """Motion of a head about its centre: linear, and what a turn displaces."""
 
     linear: Tensor  # A, (B, 2, 2)
     turn: Tensor  # v, (B, 1, 2)
@@ -54,7 +53,7 @@ class HeadMotion(NamedTuple):
 
 
 def fit_head(before: Tensor, after: Tensor) -> HeadMotion:
-    """Fit the motion of a head from ``before`` to ``after``.
+    """Fit the motion of a head from landmarks ``before`` to ``after``, (B, 68, 2) each.
 
     Least squares over the rigid points, with a faint pull to no motion, which decides where all
     of them are on one line or on one spot.
@@ -72,7 +71,7 @@ def fit_head(before: Tensor, after: Tensor) -> HeadMotion:
 
 
 def bounded_head(motion: HeadMotion, strength: float = 1.0) -> HeadMotion:
-    """Take a motion ``strength`` times as far, within the bounds."""
+    """Take a motion ``strength`` times as far (0 to 2), within the bounds."""
     linear = bounded(strengthened(motion.linear, strength))
     return HeadMotion(linear, limited(strength * motion.turn, MAX_TURN))
 
@@ -94,14 +93,14 @@ def strengthened(linear: Tensor, strength: float) -> Tensor:
 
 
 def bounded(linear: Tensor) -> Tensor:
-    """Bound the scale and the deviation from a similarity of linear maps (..., 2, 2)."""
+    """Limit the scale and the deviation from a similarity of linear maps (..., 2, 2)."""
     size, angle, stretch = polar(linear)
     size = size.clamp(1 / MAX_SCALE, MAX_SCALE)
     return from_polar(size, angle, limited(stretch, MAX_DEVIATION))
 
 
 def polar(linear: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Size and angle (...,) of a, and c (..., 2), of the map z -> a (z + c z*)."""
+    """Decompose maps z -> a (z + c z*), (..., 2, 2): size and angle (...,) of a, and c (..., 2)."""
     (p, q), (r, s) = (row.unbind(-1) for row in linear.unbind(-2))
     a = torch.stack([p + s, r - q], dim=-1) / 2
     b = torch.stack([p - s, r + q], dim=-1) / 2
@@ -112,7 +111,7 @@ def polar(linear: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def from_polar(size: Tensor, angle: Tensor, stretch: Tensor) -> Tensor:
-    """Undo ``polar``: (..., 2, 2)."""
+    """Compose linear maps (..., 2, 2) from what ``polar`` returned."""
     a = size[..., None] * torch.stack([angle.cos(), angle.sin()], dim=-1)
     (x, y), (u, v) = a.unbind(-1), rotate(a, stretch).unbind(-1)
     return torch.stack([x + u, v - y, v + y, x - u], dim=-1).unflatten(-1, (2, 2))
@@ -125,35 +124,44 @@ def limited(vectors: Tensor, longest: Tensor | float) -> Tensor:
 
 
 def rotate(one: Tensor, other: Tensor) -> Tensor:
-    """The product of two complex numbers (..., 2)."""
+    """Multiply two complex numbers (..., 2)."""
     (x, y), (u, v) = one.unbind(-1), other.unbind(-1)
     return torch.stack([x * u - y * v, x * v + y * u], dim=-1)
 
 
 def rigid_points(landmarks: Tensor) -> Tensor:
-    """The points of a face that no expression moves: (B, R, 2)."""
+    """Select the points of a face that no expression moves: (B, R, 2)."""
     return landmarks.index_select(1, indices(RIGID, landmarks.device))
 
 
 def face_centre(landmarks: Tensor) -> Tensor:
-    """The mean of the rigid points: (B, 1, 2)."""
+    """Mean of the rigid points: (B, 1, 2)."""
     return rigid_points(landmarks).mean(dim=1, keepdim=True)
 
 
 def eye_vector(landmarks: Tensor) -> Tensor:
-    """The vector from the left to the right outer corner of the eyes: (B, 2)."""
+    """Vector from the left to the right outer corner of the eyes: (B, 2)."""
     (left,), (right,) = OUTER_CORNERS
     return landmarks[:, right] - landmarks[:, left]
 
 
 def face_unit(landmarks: Tensor) -> Tensor:
-    """The eye distance, (B, 1, 1), and at least ``MIN_UNIT``."""
+    """Eye distance of faces, at least ``MIN_UNIT``: (B, 1, 1)."""
     return eye_vector(landmarks).norm(dim=-1).clamp_min(MIN_UNIT)[:, None, None]
+
+
+# On the device once: to copy a list there makes the host wait for all that the device has to do.
+
+
+@cache
+def indices(landmarks: tuple[int, ...], device: torch.device) -> Tensor:
+    """Indices of landmarks as a tensor on the device, to select by: (N,)."""
+    return torch.tensor(landmarks, device=device)
 
 
 @cache
 def depths(device: torch.device) -> Tensor:
-    """How far each landmark stands out, 0 on average over the rigid points: (68, 1)."""
+    """Depth of each landmark, 0 on average over the rigid points: (68, 1)."""
     known = DEPTHS | {MIRRORED[landmark]: depth for landmark, depth in DEPTHS.items()}
     depth = torch.tensor([known[landmark] for landmark in range(NUM_LANDMARKS)])
     return (depth - depth[list(RIGID)].mean())[:, None].to(device)
@@ -161,5 +169,5 @@ def depths(device: torch.device) -> Tensor:
 
 @cache
 def landmark_unit(aspect: float, device: torch.device) -> Tensor:
-    """What brings (x, y) in [-1, 1] to a unit that is the same along both axes: (2,)."""
+    """Factors from (x, y) in [-1, 1] to a unit that is the same along both axes: (2,)."""
     return torch.tensor([aspect, 1.0], device=device)

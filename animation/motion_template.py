@@ -1,4 +1,4 @@
-"""The motion of a face as a file of kilobytes: keypoints of every frame, no picture of anybody.
+"""Store the motion of a face as a file of kilobytes: keypoints of every frame, no pictures.
 
 A template belongs to the detector that made it: keypoints of another network mean something else.
 So it carries the fingerprint of that detector, and is refused for any other.
@@ -21,10 +21,10 @@ from modules.geometry import Keypoints
 from modules.keypoint_detector import KeypointDetector
 from modules.landmark_detector import LandmarkDetector
 from utils.errors import InputError
-from utils.files import require_writable, write_whole
+from utils.files import require_writable, write_atomically
 from utils.wording import counted
 
-VERSION = 2  # of the file's format; 1 had neither times nor the frame to count from
+VERSION = 2  # of the file's format; 1 had neither times nor the initial frame
 TICK = Fraction(1, 5_760_000)  # seconds, in which times are written: exact for all common rates
 SUFFIX = ".npz"
 
@@ -32,17 +32,17 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class MotionTemplate(NamedTuple):
-    """The keypoints of T frames."""
+    """Keypoints of T frames, with their times and the detector that found them."""
 
     keypoints: Keypoints  # (T, K, ...), float32 on the host
-    rate: Fraction  # frames a second; the average where it varied
+    rate: Fraction  # frames per second; the average where it varied
     size: tuple[int, int]  # height and width of the frames that the detector saw
     detector: str  # its fingerprint
     times: tuple[Fraction, ...] | None = None  # seconds from the first; None: where the rate says
-    initial: int = 0  # the frame that relative motion counts from
+    initial: int = 0  # the frame that relative motion starts from
 
     def require_maker(self, detector: str, size: tuple[int, int], path: Path) -> None:
-        """Raises InputError unless the detector made it, at this shape of frames (H, W)."""
+        """Raise InputError unless the detector made it, at this shape of frames (H, W)."""
         if self.detector != detector:
             raise InputError(
                 f"{path} was made by the keypoint detector of another network, whose keypoints "
@@ -59,10 +59,10 @@ class MotionTemplate(NamedTuple):
 def fingerprint(
     detector: KeypointDetector, landmark_detector: LandmarkDetector | None = None
 ) -> str:
-    """A hash of all that decides which keypoints, and landmarks if any, detectors find.
+    """Hash all that decides which keypoints, and landmarks if any, detectors find.
 
-    Weights count in half precision, so that exported ones have the fingerprint of those that they
-    were rounded from.
+    Weights are hashed in half precision, so that exported ones have the fingerprint of those that
+    they were rounded from.
     """
     digest = hashlib.sha256(f"{detector.temperature} {detector.downsample.factor}".encode())
     digest.update(weights(detector))
@@ -73,7 +73,7 @@ def fingerprint(
 
 
 def weights(network: nn.Module) -> bytes:
-    """Names, shapes and values of a network's weights, in half precision."""
+    """Serialize the names, shapes and values of a network's weights, in half precision."""
     parts = []
     for name, tensor in sorted(network.state_dict().items()):
         if tensor.is_floating_point():  # not the batches that a norm has counted
@@ -83,16 +83,17 @@ def weights(network: nn.Module) -> bytes:
 
 
 def require_template_name(path: Path) -> None:
-    """Raises InputError where no template can be written to ``path``."""
+    """Raise InputError where no template can be written to ``path``."""
     if path.suffix.lower() != SUFFIX:
         raise InputError(f"Motion templates are written as NAME{SUFFIX}: found {path}.")
     require_writable(path)
 
 
 def save_template(path: Path, template: MotionTemplate) -> None:
-    """Writes a compressed .npz, all of it or nothing.
+    """Write the keypoints (T, K, ...) of a template to a compressed .npz, all of it or nothing.
 
-    Raises InputError where it could not be read again: of keypoints that are not finite, say.
+    Raises InputError where it could not be read again, for example for keypoints that are not
+    finite.
     """
     require_template_name(path)
     arrays = {
@@ -110,11 +111,11 @@ def save_template(path: Path, template: MotionTemplate) -> None:
         raise InputError(f"{path} was not written: {fault}.")
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    write_whole(path, file.getvalue())
+    write_atomically(path, file.getvalue())
 
 
 def load_template(path: Path) -> MotionTemplate:
-    """The template in a file.  Raises InputError where it is none, or one that cannot be used."""
+    """Load a template, keypoints (T, K, ...).  Raises InputError where it cannot be used."""
     arrays = read_arrays(path)
     version = arrays.get("version", np.array(VERSION))
     if version.dtype.kind == "i" and (version > VERSION).any():
@@ -142,7 +143,7 @@ def load_template(path: Path) -> MotionTemplate:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npz; nothing in it can run code."""
+    """Read the arrays of a .npz, such as positions (T, K, 2); nothing in it can run code."""
     try:
         with open(path, "rb") as file:
             opened: Any = np.load(file, allow_pickle=False)
@@ -156,7 +157,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def faults(arrays: Arrays) -> Iterator[str]:
-    """What keeps arrays from being a template, as clauses; only the first is to be asked for."""
+    """Describe why arrays are no template, as clauses; later ones assume that the first holds."""
     names = ("version", "positions", "jacobians", "rate", "size", "detector", "times", "initial")
     if missing := [name for name in names if name not in arrays]:
         yield f"it has no {' and no '.join(missing)}"
@@ -185,22 +186,22 @@ def faults(arrays: Arrays) -> Iterator[str]:
         if pair.shape != (2,) or pair.dtype.kind != "i" or (pair < 1).any():
             yield f"its {name} is not two positive integers"
     if arrays["detector"].shape != () or arrays["detector"].dtype.kind != "U":
-        yield "its detector is no text"
+        yield "its detector is not a text"
     yield from timing_faults(arrays["times"], arrays["initial"], len(positions))
 
 
 def timing_faults(times: np.ndarray, initial: np.ndarray, num_frames: int) -> Iterator[str]:
-    """What keeps times, and the frame to count from, from being those of a template."""
+    """Describe why times (T,), or the initial frame, are not those of a template."""
     if times.dtype.kind != "i" or times.shape not in ((0,), (num_frames,)):
-        yield f"its times are no whole numbers, one for each of {num_frames} frames"
+        yield f"its times are not whole numbers, one for each of {num_frames} frames"
     if times.any() and (times[0] != 0 or (np.diff(times) <= 0).any()):
-        yield "its times do not grow from 0"
+        yield "its times do not increase from 0"
     if initial.shape != () or initial.dtype.kind != "i" or not 0 <= initial < num_frames:
-        yield "the frame that it counts from is none of its own"
+        yield "its initial frame is out of range"
 
 
 def landmark_faults(landmarks: np.ndarray, num_frames: int) -> Iterator[str]:
-    """What keeps an array from being the landmarks of frames, or of a network without any."""
+    """Describe why an array is not the landmarks of frames, (T, 68, 2) or (T, 0, 2)."""
     if landmarks.shape not in [(num_frames, count, 2) for count in (0, NUM_LANDMARKS)]:
         yield (
             f"its landmarks are of shape {landmarks.shape}, not ({num_frames}, {NUM_LANDMARKS}, 2)"

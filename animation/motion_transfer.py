@@ -1,10 +1,11 @@
-"""From the motion of the driving face to keypoints of the source face (FOMM).
+"""Transfer the motion of the driving face to keypoints of the source face (FOMM).
 
-Absolute motion uses the driving keypoints as they are.  Relative motion, ``transfer_motion``,
-moves the source's own keypoints by what the driving face did since an initial frame, so that the
-shape of the source's face survives.  It suits an initial frame of the same pose as the source:
-``shape_distances`` helps to find it.  How far the head moves, and where there are landmarks how
-far and with which parts the face expresses itself, is a ``MotionStrength``.
+Absolute motion uses the driving keypoints as they are.  Relative motion moves the source's own
+keypoints by what the driving face did since an initial frame, so that the shape of the source's
+face survives: ``transfer_motion`` is the formula, ``RelativeMotion`` applies it to the batches of
+an animation.  It suits an initial frame of the same pose as the source, which
+``shape_distances`` helps to find.  ``MotionStrength`` says how far the head moves and, where there
+are landmarks, how far and with which parts the face expresses itself.
 """
 
 import math
@@ -18,20 +19,21 @@ from torch import Tensor
 
 from animation.head_motion import MAX_SCALE, face_unit, landmark_unit, strengthened
 from animation.landmark_motion import move_landmarks
+from animation.neutral_face import NeutralSoFar
 from modules.face_landmarks import NUM_LANDMARKS, PARTS
 from modules.geometry import Keypoints, inverse_2x2
 from utils.errors import InputError
 
 
 class MotionStrength(NamedTuple):
-    """How far the source moves, where the driving face moves by 1."""
+    """Strength of the source's motion, relative to the driving face's."""
 
     head: float = 1.0  # 0 to 2
     expression: float = 1.0  # 0 to 2
     parts: tuple[str, ...] = tuple(PARTS)  # that express; others keep the source's expression
 
     def require_usable(self, has_landmarks: bool) -> None:
-        """Raise InputError for strengths and parts that are none, or that need landmarks."""
+        """Raise InputError for unknown parts, strengths out of range, or missing landmarks."""
         for name, strength in (("head", self.head), ("expression", self.expression)):
             if not 0 <= strength <= 2:
                 raise InputError(f"--{name} is a strength from 0 to 2: found {strength:g}.")
@@ -62,7 +64,7 @@ def transfer_motion(
     neutral: Tensor | None = None,
     aspect: float = 1.0,
 ) -> Keypoints:
-    """Keypoints of the source, moved as the driving face moved since ``initial``.
+    """Move the source's keypoints (B, K, ...) as the driving face moved since ``initial``.
 
         p = h s (p_t^D - p_0^D) + p^S,    J = (J_t^D (J_0^D)^-1)^h J^S
 
@@ -94,9 +96,49 @@ def transfer_motion(
     return Keypoints(positions, jacobians, landmarks / square)
 
 
+class RelativeMotion:
+    """Relative motion of one animation: every batch is moved since one frame, by one scale."""
+
+    def __init__(
+        self,
+        source: Keypoints,
+        initial: Keypoints,
+        *,
+        adapt_scale: bool = False,
+        strength: MotionStrength = AS_DRIVEN,
+        neutral: NeutralSoFar | None = None,
+        aspect: float = 1.0,
+    ) -> None:
+        """Measure the scale of ``source`` to ``initial``, (1, K, ...) or without it (B, K, ...).
+
+        Where the network finds landmarks it is always adapted: they say how large both faces are.
+        """
+        is_adapted = adapt_scale or source.landmarks.shape[1] > 0
+        self.scale = movement_scale(source, initial, aspect) if is_adapted else 1.0
+        self.source, self.initial, self.neutral = source, initial, neutral
+        self.strength, self.aspect = strength, aspect
+
+    def __call__(self, driving: Keypoints) -> Keypoints:
+        """Move the source's keypoints by the next driving keypoints (B, K, ...)."""
+        return transfer_motion(
+            self.source,
+            driving,
+            self.initial,
+            scale=self.scale,
+            strength=self.strength,
+            neutral=None if self.neutral is None else self.neutral(driving.landmarks),
+            aspect=self.aspect,
+        )
+
+
+def frames_of(keypoints: Keypoints, frames: slice) -> Keypoints:
+    """Select some frames from the keypoints (T, K, ...) of a motion."""
+    return Keypoints(*(part[frames] for part in keypoints))
+
+
 @cache
 def landmark_strengths(strength: MotionStrength, device: torch.device) -> Tensor:
-    """The strength of the expression for each landmark: (68,)."""
+    """Spread the strength of the expression over the landmarks: (68,)."""
     strengths = torch.zeros(NUM_LANDMARKS)
     for part in strength.parts:
         strengths[list(PARTS[part])] = strength.expression
@@ -104,9 +146,9 @@ def landmark_strengths(strength: MotionStrength, device: torch.device) -> Tensor
 
 
 def movement_scale(source: Keypoints, initial: Keypoints, aspect: float = 1.0) -> float:
-    """How much larger the source's face is than the driving face, in batches of one.
+    """Measure how many times as large as the driving face the source's is, in batches of one.
 
-    The ratio of the eye distances, between 1/2 and 2, where there are landmarks.  Else
+    It is the ratio of the eye distances, between 1/2 and 2, where there are landmarks.  Else
     ``sqrt(area^S / area_0^D)``, with the areas of the keypoints' convex hulls; 1 where one of the
     hulls has no area, since there is nothing to compare.
     """
@@ -121,11 +163,11 @@ def movement_scale(source: Keypoints, initial: Keypoints, aspect: float = 1.0) -
 
 
 def shape_distances(shapes: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """How far each of ``shapes`` (N, P, 2) is from the shape of ``target`` (P, 2): (N,).
+    """Measure how far each of ``shapes`` (N, P, 2) is from the shape of ``target`` (P, 2): (N,).
 
     Shapes are compared centred and divided by the square root of their hull's area, so that
-    place and size do not count.  The sum of squared differences; infinite where a shape is
-    missing (NaN) or has no area.
+    place and size do not count.  A distance is the sum of squared differences, and infinite where
+    a shape is missing (NaN) or has no area.
     """
     normalised = np.stack([normalise_shape(shape) for shape in shapes])
     distances = np.square(normalised - normalise_shape(target)).sum(axis=(1, 2))
@@ -133,7 +175,7 @@ def shape_distances(shapes: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def normalise_shape(points: np.ndarray) -> np.ndarray:
-    """``points`` (P, 2) centred, with a hull of area 1; NaN where they span no area."""
+    """Centre points (P, 2) and scale their hull to area 1; NaN where they span no area."""
     area = hull_area(points)
     if area == 0:
         return np.full(points.shape, np.nan)
@@ -142,7 +184,7 @@ def normalise_shape(points: np.ndarray) -> np.ndarray:
 
 
 def hull_area(points: np.ndarray) -> float:
-    """The area of the convex hull of ``points`` (P, 2); 0 where they are NaN or on one line."""
+    """Area of the convex hull of points (P, 2); 0 where they are NaN or on one line."""
     if np.isnan(points).any():
         return 0.0
     try:
@@ -152,5 +194,5 @@ def hull_area(points: np.ndarray) -> float:
 
 
 def to_numpy(points: Tensor) -> np.ndarray:
-    """``points`` as float64 on the host."""
+    """Copy points (..., 2) to the host as float64."""
     return points.detach().double().cpu().numpy()

@@ -1,4 +1,4 @@
-"""The neutral face of a driving video: mouth closed, eyes open, posed as the source is.
+"""Find the neutral face of a driving video: mouth closed, eyes open, posed as the source is.
 
 Expressions are relative to it, so a video may begin with an open mouth or with closed eyes.
 Landmarks are (T, 68, 2), (x, y) in [-1, 1] of frames that are ``aspect`` times as wide as high.
@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from animation.head_motion import face_centre, face_unit, landmark_unit, rigid_points
-from animation.landmark_motion import USUAL_EYES
-from animation.openings import LIDS, LIPS, downwards, openings
+from animation.landmark_motion import LIDS, LIPS, USUAL_EYES, downwards, openings
 
 CLOSED_MOUTH = 0.03  # opening of a mouth at rest, in eye distances
 MOUTH, EYES = 2.0, 0.5  # weights of the cost beside the pose
@@ -37,13 +36,13 @@ def neutral_cost(landmarks: Tensor, source: Tensor, aspect: float = 1.0) -> Tens
 
 
 def pose_shape(landmarks: Tensor) -> Tensor:
-    """The rigid points, centred and divided by their root mean square distance: (T, R, 2)."""
+    """Rigid points, centred and divided by their root mean square distance: (T, R, 2)."""
     points = rigid_points(landmarks) - face_centre(landmarks)
     return points / points.square().sum(dim=-1).mean(dim=-1).sqrt()[:, None, None].clamp_min(1e-6)
 
 
 def best_so_far(costs: Tensor) -> Tensor:
-    """The index of the best of the first i costs, for each i of (T,).
+    """Index of the best of the first i costs, for each i of (T,).
 
     Computed on the costs' device: a live animation does not wait for it.  Costs are compared in
     steps of ``STEP``, and of equal ones the earliest is the best.
@@ -54,20 +53,20 @@ def best_so_far(costs: Tensor) -> Tensor:
 
 
 def find_neutral(landmarks: Tensor, source: Tensor, aspect: float = 1.0) -> int:
-    """The number of the frame whose face is the most neutral."""
+    """Find the frame of landmarks (T, 68, 2) whose face is the most neutral."""
     return int(best_so_far(neutral_cost(landmarks, source, aspect))[-1])
 
 
 class NeutralSoFar:
-    """The neutral face of a stream, among the frames that have been seen."""
+    """Neutral face of a stream, among the frames that have been seen."""
 
     def __init__(self, source: Tensor, aspect: float = 1.0) -> None:
-        """``source`` is the portrait's landmarks, (1, 68, 2)."""
+        """Start with the landmarks of the source picture, (1, 68, 2)."""
         self.source, self.aspect = source, aspect
         self.best: Tensor | None = None  # (1, 68, 2)
 
     def __call__(self, landmarks: Tensor) -> Tensor:
-        """Of the next frames, the neutral face at each of them: (B, 68, 2)."""
+        """Find the neutral face so far at each of the next frames: (B, 68, 2)."""
         seen = landmarks if self.best is None else torch.cat([self.best, landmarks])
         best = seen[best_so_far(neutral_cost(seen, self.source, self.aspect))]
         self.best = best[-1:]

@@ -1,52 +1,48 @@
-"""The folder that a list of pairs is animated into, as the evaluation reads it.
+"""Write the folder of a list of pairs, as the evaluation reads it.
 
     source/NAME.png     driving/NAME.*      generated/NAME.*      pairs.json
 
 NAME is that of the pair.  Where one picture drives, all are PNG files; where a clip does, a folder
 of PNG frames (exact, for measuring) or an mp4 (for watching).  Source and driving frames are as
-the network saw them, in the proportions of the results.  ``pairs.json`` says what was made of what
-and how, and what could not be.
+the network saw them, in the proportions of the results.  ``pairs.json`` records the settings, what
+each result was made of, and what is missing or failed.
 """
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
 from datasets.clips import Clip
 from datasets.pair_list import FrameRef, Pair, PairList
-from media.pictures import Picture
+from media.pictures import Picture, write_picture_whole
 from media.writers import open_writer
 from utils.errors import InputError
-from utils.files import remove_leftovers, temporary_path, write_text_whole
+from utils.files import remove_leftovers, write_atomically
 
 Format = Literal["png", "mp4"]
+
+# Adds a driving and a generated frame to the files of a pair, at seconds where the rate varies
+WriteFrames = Callable[[Picture, Picture, Fraction | None], None]
 
 RECORD = "pairs.json"
 
 
-class WriteFrame(Protocol):
-    """Adds a frame to the files of a pair; ``time`` (seconds) where the rate varies."""
-
-    def __call__(self, driving: Picture, generated: Picture, time: Fraction | None) -> None: ...
-
-
 class PairFolder:
-    """Writes the files of each pair whole, those generated last, so that a list can be continued.
+    """Folder of results whose files are written whole, generated ones last, to be continued.
 
-    What an earlier call left is kept where it was made under the same ``conditions``.
+    Results of an earlier call are kept where it had the same ``conditions``.
     """
 
     def __init__(
         self, folder: Path, conditions: Mapping[str, Any], format: Format, panels: bool
     ) -> None:
-        """Raises InputError for a folder that cannot be made or has results of other conditions."""
+        """Raise InputError where the folder cannot be made or has results of other conditions."""
         self.folder, self.format = folder, format
         self.kinds = ["source", "driving", *(["panels"] if panels else []), "generated"]
         self.conditions = {**conditions, "format": format, "panels": panels}
@@ -59,7 +55,7 @@ class PairFolder:
             raise InputError(f"{folder} cannot be made a folder: {error.strerror}.") from error
 
     def _goes_on(self) -> bool:
-        """Whether an earlier call began the same."""
+        """Tell whether an earlier call had the same conditions."""
         try:
             record = json.loads((self.folder / RECORD).read_text())
             earlier = dict(record["conditions"])
@@ -78,7 +74,7 @@ class PairFolder:
         return True
 
     def paths(self, pair: Pair) -> dict[str, str]:
-        """The files of a pair by kind; those that end in / are folders of frames."""
+        """Name the files of a pair by kind; those that end in / are folders of frames."""
         ending = ".png"
         if isinstance(pair.driving, Clip):
             ending = "/" if self.format == "png" else ".mp4"
@@ -88,25 +84,25 @@ class PairFolder:
         }
 
     def is_done(self, pair: Pair) -> bool:
-        """Whether an earlier call made all files of a pair."""
+        """Tell whether an earlier call made all files of a pair."""
         return self.goes_on and all(map(os.path.exists, self.paths(pair).values()))
 
     def write_still(
         self, pair: Pair, source: Picture, driving: Picture, generated: Picture
     ) -> None:
-        """Writes the pictures of a pair, of one size.  Raises InputError."""
+        """Write the pictures (H, W, 3) of a pair, of one size.  Raises InputError."""
         pictures = self._by_kind(source, driving, generated)
         for kind, path in self.paths(pair).items():
-            write_picture(Path(path), pictures[kind])
+            write_picture_whole(Path(path), pictures[kind])
 
     @contextmanager
     def clip_writer(
         self, pair: Pair, source: Picture, rate: Fraction, audio_from: Path | None
-    ) -> Iterator[WriteFrame]:
-        """Writes the source of a pair and, whole or not at all, the frames that are given."""
+    ) -> Iterator[WriteFrames]:
+        """Write the source of a pair and, whole or not at all, the frames given at this rate."""
         paths = self.paths(pair)
-        write_picture(Path(paths.pop("source")), source)
-        with ExitStack() as stack:  # which ends what it began first, generated/, last
+        write_picture_whole(Path(paths.pop("source")), source)
+        with ExitStack() as stack:  # ends what it began first, generated/, last
             writers = {
                 kind: stack.enter_context(open_writer(paths[kind], rate, audio_from))
                 for kind in reversed(paths)
@@ -120,7 +116,7 @@ class PairFolder:
             yield write
 
     def _by_kind(self, source: Picture, driving: Picture, generated: Picture) -> dict[str, Picture]:
-        """The pictures by kind, "panels" among them if they are wanted: all side by side."""
+        """Sort the pictures by kind, with all side by side as "panels" if asked for."""
         pictures = {"source": source, "driving": driving, "generated": generated}
         if "panels" in self.kinds:
             pictures["panels"] = np.hstack(list(pictures.values()))
@@ -129,7 +125,7 @@ class PairFolder:
     def record(
         self, pair_list: PairList, motions: Mapping[str, str], failed: Mapping[str, str] | None
     ) -> None:
-        """Writes ``pairs.json``; ``failed`` is None before all has been tried."""
+        """Write ``pairs.json``; ``failed`` is None before all has been tried."""
         described = {
             "finished": failed is not None,
             "conditions": self.conditions,
@@ -143,11 +139,11 @@ class PairFolder:
                 for pair in pair_list.pairs
             },
         }
-        write_text_whole(self.folder / RECORD, json.dumps(described, indent=1) + "\n")
+        write_atomically(self.folder / RECORD, json.dumps(described, indent=1) + "\n")
 
 
 def describe(pair: Pair) -> dict[str, Any]:
-    """What a pair is made of, as text."""
+    """Describe the parts of a pair as text."""
     best_frame = pair.best_frame
     return {
         "source": title(pair.source),
@@ -158,16 +154,5 @@ def describe(pair: Pair) -> dict[str, Any]:
 
 
 def title(part: FrameRef | Clip) -> str:
+    """Name a clip, or a frame as CLIP/NAME."""
     return part.name if isinstance(part, Clip) else f"{part.clip}/{part.name}"
-
-
-def write_picture(path: Path, picture: Picture) -> None:
-    """Writes a PNG, whole.  Raises InputError where that fails."""
-    temporary = temporary_path(path)
-    try:
-        Image.fromarray(picture).save(temporary, format="PNG")
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

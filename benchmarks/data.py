@@ -13,10 +13,11 @@ from benchmarks.target import SEED
 from benchmarks.timing import Call, Spread, time_interleaved
 from config import Config
 from datasets.augmentation import augment
+from datasets.config import SyntheticConfig
 from datasets.dataloader import load_batches
 from datasets.frame_pairs import PairDataset, PairSampler, collate
 from datasets.streaming.writer import write_stream
-from datasets.synthetic.clips import SyntheticConfig, generate
+from datasets.synthetic.clips import generate
 from datasets.training_clips import TrainingClip, training_clips
 from media.pictures import Picture, resized
 from utils.errors import InputError

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from benchmarks.timing import Spread
 from utils.errors import InputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 from utils.section import Section
 
 Value = str | bool | int | float | Spread | None
@@ -38,7 +38,7 @@ class Result(Section):
 
 def save(result: Result, path: Path) -> None:
     """Write a result as JSON, completely or not at all."""
-    write_text_whole(path, result.model_dump_json(indent=1) + "\n")
+    write_atomically(path, result.model_dump_json(indent=1) + "\n")
 
 
 def read(path: Path) -> Result:

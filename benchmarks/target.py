@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from animation.animate_file import Timing, animate_file
+from animation.animate_file import AnimationOptions, Timing, animate_file
 from animation.animator import Animator
-from animation.best_frame import Options
 from benchmarks.report import Value
 from config import Config
 from datasets.synthetic.motion import draw_motion
@@ -90,7 +89,9 @@ class BenchmarkTarget(NamedTuple):
     def animate_files(self, folder: Path) -> Timing:
         """Animate the files that ``write_files`` has written."""
         source, driving = folder / "source.png", folder / "driving.mp4"
-        return animate_file(self.animator(), source, driving, str(folder / "result.mp4"), Options())
+        return animate_file(
+            self.animator(), source, driving, str(folder / "result.mp4"), AnimationOptions()
+        )
 
 
 @cache

@@ -1,1 +1,1 @@
-"""Talking-head clips: read, written, drawn in pairs, and generated."""
+"""Data sets of talking heads: prepare, inspect, read, stream and generate clips, and draw pairs."""

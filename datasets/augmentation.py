@@ -1,6 +1,6 @@
-"""Augmentation of a pair: one draw for both frames, but for what sets a still picture in motion.
+"""Augment pairs of frames: the same draw for both frames, but for the motion of a still picture.
 
-Facial landmarks follow their frames; those that are not known are NaN and stay so.
+Facial landmarks follow their frames; unknown ones are NaN and stay so.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from modules.face_landmarks import MIRRORED
 from modules.geometry import coordinate_grid, inverse_2x2, resize
 from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform
 
-COARSE = (33, 33)  # points at which a warp is computed; it is smooth, and bilinear in between
+COARSE = (33, 33)  # points at which a warp is computed; it is smooth, so bilinear in between
 
 
 def augment(
@@ -21,20 +21,20 @@ def augment(
     landmarks: Tensor,
     config: AugmentationConfig,
     rng: np.random.Generator,
-    portrait: StillsConfig | None = None,
+    still: StillsConfig | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The pair (2, 3, H, W) of 8 bits flipped in space and in time, moved, and in other colours.
+    """Flip a pair in space and in time, move it, and change its colours.
 
-    With its landmarks (2, 68, 2) in [-1, 1].  ``portrait`` says that both frames are one picture,
-    which are then moved apart.
+    ``pair`` is (2, 3, H, W) uint8, ``landmarks`` (2, 68, 2) in [-1, 1].  With ``still`` both frames
+    are one picture, and each is moved by itself.
     """
     mirror, exchange = rng.random(2) < 0.5
     if config.horizontal_flip and mirror:
         pair, landmarks = pair.flip(-1), mirrored(landmarks)
     if config.time_flip and exchange:
         pair, landmarks = pair.flip(0), landmarks.flip(0)
-    if portrait is not None:
-        pair, landmarks = move(pair, landmarks, config, portrait.warp, rng, apart=True)
+    if still is not None:
+        pair, landmarks = move(pair, landmarks, config, still.warp, rng, apart=True)
     elif config.scale or config.shift or config.rotation or config.warp:
         pair, landmarks = move(pair, landmarks, config, config.warp, rng, apart=False)
     pair = jitter(pair, config, rng)
@@ -44,13 +44,13 @@ def augment(
 
 
 def soften(frames: Tensor) -> Tensor:
-    """Frames (N, 3, H, W) of 8 bits at half their resolution, as enlarged ones have it."""
+    """Halve the resolution of frames (N, 3, H, W) uint8 and enlarge them again."""
     half = F.interpolate(frames.float(), scale_factor=0.5, mode="area")
     return F.interpolate(half, frames.shape[-2:], mode="bilinear").round_().byte()
 
 
 def mirrored(landmarks: Tensor) -> Tensor:
-    """The landmarks (N, 68, 2) of mirrored frames: left and right change names too."""
+    """Mirror landmarks (N, 68, 2) in [-1, 1], and exchange the indices of left and right ones."""
     return landmarks[:, MIRRORED] * landmarks.new_tensor([-1, 1])
 
 
@@ -63,10 +63,10 @@ def move(
     *,
     apart: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Frames (N, 3, H, W) of 8 bits, scaled, shifted and turned: all alike, or ``apart``.
+    """Scale, shift and rotate frames (N, 3, H, W) uint8, all alike or each ``apart``.
 
-    With their landmarks (N, 68, 2).  Each is then warped by itself, as the equivariance loss does,
-    ``warp`` times as strongly.  What comes from outside of a frame is its reflection.
+    Each frame is then warped by itself as in the equivariance loss, ``warp`` times as strongly.
+    The landmarks (N, 68, 2) follow.  Outside of its border a frame is reflected.
     """
     num, size = len(frames), frames.shape[-2:]
     likewise = rng.uniform(-1, 1, size=(num if apart else 1, 4))
@@ -90,9 +90,9 @@ def move(
 def similarities(
     amounts: np.ndarray, config: AugmentationConfig, size: tuple[int, ...]
 ) -> np.ndarray:
-    """Which point of a frame each point of the result shows: (N, 2, 3).
+    """Make the matrices (N, 2, 3) that map a point of the result to a point of the frame.
 
-    ``amounts`` (N, 4) in [-1, 1] are of scale, rotation, and shift to the right and down.
+    ``amounts`` (N, 4) in [-1, 1] are those of scale, rotation, and shift to the right and down.
     """
     factors, turns = 1 + config.scale * amounts[:, 0], np.radians(config.rotation * amounts[:, 1])
     cosines, sines = np.cos(turns) / factors, np.sin(turns) / factors
@@ -105,11 +105,11 @@ def similarities(
 
 
 def jitter(images: Tensor, config: AugmentationConfig, rng: np.random.Generator) -> Tensor:
-    """Images (B, 3, H, W) of 8 bits in other colours: one draw for all, its steps in any order.
+    """Change the colours of images (B, 3, H, W) uint8: one draw for all, steps in random order.
 
     The steps are computed in float32 in [0, 1] and rounded once, at the end.
     """
-    # Here, since it takes a second, which an animation need not wait for
+    # Imported here: it takes a second, for which an animation need not wait
     from torchvision.transforms.v2 import functional as F
 
     steps = (
@@ -131,9 +131,9 @@ def jitter(images: Tensor, config: AugmentationConfig, rng: np.random.Generator)
 
 
 def shift_hue(images: Tensor, turns: float) -> Tensor:
-    """Images (B, 3, H, W) with the colour wheel turned; value and saturation stay.
+    """Turn the colour wheel of images (B, 3, H, W) in [0, 1]; value and saturation stay.
 
-    What torchvision's ``adjust_hue`` computes, in a tenth of its time.  A third of a turn moves the
+    Equals torchvision's ``adjust_hue``, in a tenth of its time.  A third of a turn moves the
     channels round.  A turn by s sixths, 0 <= s <= 1, of a colour with minimum 0 and maximum 1 lets
     red fall to 1 + red - green - s where blue is 0, and rise to red - green + s where blue is 1;
     where blue lies between, both are beyond the same end of [0, 1].  Of all colours therefore

@@ -1,8 +1,8 @@
-"""The clips of a data set: found, counted and told apart by person.
+"""Find the clips of a data set, and tell them apart by person.
 
-A clip is a video, a folder of PNG or JPEG frames, or one picture in which square frames stand
-side by side. The part of its name before the first ``#`` is the person that it shows; clips may
-also lie in a folder of each person, by which they are named: ``id1/video/0001.mp4`` is
+A clip is a video, a folder of PNG or JPEG frames, or a strip: one picture of square frames side by
+side.  The part of its name before the first ``#`` is the person that it shows.  Clips may also lie
+in a folder for each person, which becomes part of their names: ``id1/video/0001.mp4`` is
 ``id1#video#0001``.
 """
 
@@ -21,6 +21,7 @@ from datasets.config import DataConfig
 from media.animated import moves
 from media.pictures import (
     FRAME_SUFFIXES,
+    PICTURE_SUFFIXES,
     Picture,
     picture_size,
     read_image,
@@ -28,14 +29,16 @@ from media.pictures import (
 )
 from media.video import frames_at, probe, read_frames
 from utils.errors import InputError
-from utils.files import passed_over
+from utils.files import is_hidden
 
 logger = logging.getLogger(__name__)
 
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
 
-CLIP_SUFFIXES = {".mp4", ".mov", ".avi", ".gif"} | FRAME_SUFFIXES
-MAX_DEPTH = 2  # folders that a clip may lie in below that of all: of a person, and of a video
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".gif")
+CLIP_SUFFIXES = {*VIDEO_SUFFIXES, *FRAME_SUFFIXES}
+MAX_DEPTH = 2  # levels of folders above a clip in its split: of a person, and of a video
 MAX_UNREADABLE = 0.05  # share of the clips that may be left out
 
 
@@ -48,20 +51,20 @@ class Clip(NamedTuple):
     num_frames: int
 
     def frames(self, numbers: Sequence[int]) -> list[Picture]:
-        """The frames with these numbers."""
+        """Read the frames with these numbers."""
         return frames_of(self.path, numbers)
 
     def as_file(self, folder: Path) -> Path:
-        """A file or folder with the frames; nothing has to be written into ``folder`` for it."""
+        """Return the file or folder of the clip; nothing is written into ``folder``."""
         return self.path
 
 
 def find_clips(config: DataConfig, split: Split) -> list[Clip]:
-    """The readable clips of a split, in the order of their names.
+    """Find the readable clips of a split, in the order of their names.
 
     ``root/train`` and ``root/test`` are the splits; where neither exists, the people in ``root``
-    are split by ``config.split_seed``. Raises InputError when there is no clip or when more than
-    5 % of them are unreadable; fewer are left out, named in the log.
+    are split by ``config.split_seed``.  Raises InputError where there is no clip or more than 5 %
+    of them are unreadable; fewer are left out and named in the log.
     """
     clips, unreadable = survey_clips(config, split)
     for error in unreadable.values():
@@ -76,22 +79,20 @@ def find_clips(config: DataConfig, split: Split) -> list[Clip]:
 
 
 def survey_clips(config: DataConfig, split: Split) -> tuple[list[Clip], dict[str, str]]:
-    """The readable clips of a split and, by name, what is wrong with the others."""
+    """Open the clips of a split: the readable ones, and the errors of the others by name."""
     folder, paths = split_paths(config, split)
     with ThreadPoolExecutor() as pool:
-        opened = dict(zip(paths, pool.map(partial(_open, folder=folder), paths), strict=True))
-    return (
-        [found for found in opened.values() if isinstance(found, Clip)],
-        {
-            str(path.relative_to(folder)): str(found)
-            for path, found in opened.items()
-            if isinstance(found, InputError)
-        },
-    )
+        opened = list(pool.map(partial(_open, folder=folder), paths))
+    unreadable = {
+        str(path.relative_to(folder)): str(found)
+        for path, found in zip(paths, opened, strict=True)
+        if isinstance(found, InputError)
+    }
+    return [found for found in opened if isinstance(found, Clip)], unreadable
 
 
 def split_paths(config: DataConfig, split: Split) -> tuple[Path, list[Path]]:
-    """The folder of a split, and what may be clips in it, in the order of their paths."""
+    """Return the folder of a split, and the paths of possible clips in it, in order."""
     root = config.folder
     if not root.is_dir():
         raise InputError(f"The data folder {root} does not exist: set data.root to one that does.")
@@ -102,36 +103,43 @@ def split_paths(config: DataConfig, split: Split) -> tuple[Path, list[Path]]:
     paths = clip_paths(folder)
     if None in folders:
         shown = {path: identity_of(clip_name(path, folder)) for path in paths}
-        people = people_of(split, shown.values(), config)
+        people = people_in_split(split, shown.values(), config)
         paths = [path for path in paths if shown[path] in people]
     if not paths:
         raise InputError(
             f"{folder} holds no clips: it needs folders train and test, or videos "
-            "(.mp4 .mov .avi .gif), folders of frames, or strips of frames; a stream needs "
+            f"({' '.join(VIDEO_SUFFIXES)}), folders of frames, or strips of frames; a stream needs "
             "data.source=stream."
         )
     return folder, paths
 
 
 def require_own_names(clips: Sequence[Clip]) -> None:
-    """Raises InputError where two clips have one name, which results and lists tell them by."""
+    """Raise InputError where two clips have one name: results and lists know them by it."""
     (name, uses), *_ = Counter(clip.name for clip in clips).most_common(1) or [("", 0)]
     if uses > 1:
         raise InputError(f"{uses} clips are called {name}: give each a name of its own.")
 
 
 def open_clip(path: Path, folder: Path | None = None) -> Clip:
-    """The clip of a video, of a folder of frames, or of a strip.  Raises InputError for others.
+    """Open a video, a folder of frames, or a strip as a clip.  Raises InputError for other files.
 
-    ``folder`` is that of all clips.
+    ``folder`` is the folder of the split, from which the names of folders above the clip count.
     """
     num_frames = _num_strip_frames(path) if is_strip(path) else probe(path).num_frames
     name = clip_name(path, folder)
     return Clip(path, name, identity_of(name), num_frames)
 
 
-def stream_clip(clip: Clip) -> Iterator[Picture]:
-    """The frames of a clip, in order, one at a time."""
+def _open(path: Path, folder: Path) -> Clip | InputError:
+    try:
+        return open_clip(path, folder)
+    except InputError as error:
+        return error
+
+
+def iterate_frames(clip: Clip) -> Iterator[Picture]:
+    """Read the frames of a clip in order, one at a time."""
     if is_strip(clip.path):
         yield from clip.frames(range(clip.num_frames))
     else:
@@ -139,29 +147,33 @@ def stream_clip(clip: Clip) -> Iterator[Picture]:
 
 
 def frames_of(path: Path, indices: Sequence[int]) -> list[Picture]:
-    """The frames with these numbers of a video, of a folder or of a strip."""
+    """Read the frames with these numbers from a video, a folder of frames, or a strip."""
     if not is_strip(path):
         return frames_at(path, indices)
     return strip_frames(read_image(path), indices)
 
 
 def strip_frames(strip: Picture, indices: Sequence[int]) -> list[Picture]:
-    """The frames with these numbers of a strip."""
+    """Cut the frames with these numbers out of a strip."""
     side = len(strip)
     return [strip[:, index * side : (index + 1) * side] for index in indices]
 
 
 def split_folders(root: Path) -> dict[Split | None, Path]:
-    """The folders of clips by split; under None that of all, where neither split has one."""
-    splits: tuple[Split, ...] = ("train", "test")
+    """Return the folders of clips by split; ``{None: root}`` where no split has a folder.
+
+    Raises InputError where ``root`` is no folder.
+    """
+    if not root.is_dir():
+        raise InputError(f"The data folder {root} does not exist: name one that does.")
     folders: dict[Split | None, Path] = {
-        split: root / split for split in splits if (root / split).is_dir()
+        split: root / split for split in SPLITS if (root / split).is_dir()
     }
     return folders or {None: root}
 
 
 def clip_paths(folder: Path) -> list[Path]:
-    """What may be clips in a folder, in the order of their paths.  Raises InputError for names."""
+    """Find possible clips in a folder, in order.  Raises InputError for names that are no text."""
     paths = possible_clips(folder)
     for path in paths:
         for part in (path, *path.relative_to(folder).parents[:-1]):
@@ -170,10 +182,10 @@ def clip_paths(folder: Path) -> list[Path]:
 
 
 def possible_clips(folder: Path, depth: int = MAX_DEPTH) -> list[Path]:
-    """The same, whatever their names: those in folders of people in the place of these."""
+    """Find possible clips of any name, up to ``depth`` folders down, in order."""
     paths: list[Path] = []
     for path in sorted(folder.iterdir()):
-        if passed_over(path.name):
+        if is_hidden(path.name):
             continue
         if not path.is_dir():
             paths += [path] if path.suffix.lower() in CLIP_SUFFIXES else []
@@ -187,14 +199,13 @@ def possible_clips(folder: Path, depth: int = MAX_DEPTH) -> list[Path]:
 def _holds_frames(folder: Path) -> bool:
     with os.scandir(folder) as entries:
         return any(
-            os.path.splitext(entry.name)[1].lower() in FRAME_SUFFIXES
-            and not passed_over(entry.name)
+            os.path.splitext(entry.name)[1].lower() in FRAME_SUFFIXES and not is_hidden(entry.name)
             for entry in entries
         )
 
 
-def people_of(split: Split, identities: Iterable[str], config: DataConfig) -> set[str]:
-    """Those among the people in ``config.root`` who fall to the split; at least one to each."""
+def people_in_split(split: Split, identities: Iterable[str], config: DataConfig) -> set[str]:
+    """Draw the people of a split among those of an undivided root; each split gets one or more."""
     people = sorted(set(identities))
     if len(people) == 1:
         raise InputError(
@@ -207,20 +218,13 @@ def people_of(split: Split, identities: Iterable[str], config: DataConfig) -> se
     return test if split == "test" else set(people) - test
 
 
-def _open(path: Path, folder: Path) -> Clip | InputError:
-    try:
-        return open_clip(path, folder)
-    except InputError as error:
-        return error
-
-
 def clip_name(path: Path, folder: Path | None = None) -> str:
-    """The name of a video without its ending, or of a folder; with the person's in ``folder``."""
+    """Return the name of a clip: its file name without ending, after the folders in ``folder``."""
     return with_person(path.name if path.is_dir() else path.stem, path, folder)
 
 
 def with_person(name: str, path: Path, folder: Path | None) -> str:
-    """The name of the clip at ``path``, after those of the folders below ``folder`` that it is in.
+    """Put the names of the folders between ``folder`` and the clip at ``path`` before its name.
 
     The first of them is the person; a name that begins with the same person stays.
     """
@@ -228,13 +232,19 @@ def with_person(name: str, path: Path, folder: Path | None) -> str:
     return name if not above or identity_of(name) == above[0] else "#".join([*above, name])
 
 
+def without_suffix(name: str) -> str:
+    """Return a file name without the ending of a clip or picture; other dots stay."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in CLIP_SUFFIXES | PICTURE_SUFFIXES else name
+
+
 def identity_of(name: str) -> str:
-    """The person that a clip of this name shows."""
+    """Return the person that a clip of this name shows."""
     return name.partition("#")[0]
 
 
 def is_strip(path: Path) -> bool:
-    """Whether a clip is a picture of frames side by side."""
+    """Whether a clip is a strip: a still picture, which holds its frames side by side."""
     return path.suffix.lower() in FRAME_SUFFIXES and not path.is_dir() and not moves(path)
 
 

@@ -1,4 +1,4 @@
-"""Section ``data`` of a configuration: where clips are, and how pairs are drawn of them."""
+"""Section ``data`` of a configuration: where the clips are, and how pairs are drawn from them."""
 
 import re
 from pathlib import Path
@@ -12,18 +12,18 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+from typing_extensions import Self
 
-from datasets.synthetic.clips import SyntheticConfig
 from faces.crop import FaceCropConfig
 from utils.errors import InputError
 from utils.section import Section
 
-Url = Annotated[str, Field(pattern=r"^[a-z0-9]+://")]  # in a path, its two slashes would be one
+Url = Annotated[str, Field(pattern=r"^[a-z0-9]+://")]  # a Path would join its two slashes
 Location = Annotated[Url | Path, Field(union_mode="left_to_right")]
 
 
 def _on_this_machine(path: Path) -> Path:
-    if re.match("[a-z0-9]{2,}:/", str(path)):  # a letter alone may be a disk
+    if re.match("[a-z0-9]{2,}:/", str(path)):  # one letter may be a Windows drive
         raise ValueError("is an address: name a folder")
     return path
 
@@ -43,7 +43,7 @@ class AugmentationConfig(Section):
     contrast: Strength = 0.1
     saturation: Strength = 0.1
     hue: Strength = 0.1  # shift drawn from [-hue, hue], in turns of the colour wheel
-    # For small sets; not in the published recipe, and 0 leaves a frame's pixels as they are
+    # For small data sets; not in the published recipe, and 0 leaves the pixels of a frame unchanged
     scale: Strength = 0.0  # factor drawn from [1 - s, 1 + s]
     shift: Strength = 0.0  # to each side, as a fraction of the frame's
     rotation: Degrees = 0.0  # to each side
@@ -52,9 +52,9 @@ class AugmentationConfig(Section):
 
 
 class StillsConfig(Section):
-    """Section ``data.stills``: still pictures, which are people with one frame.
+    """Section ``data.stills``: still pictures, each of which counts as a clip of one frame.
 
-    Both frames of a pair are made of the one picture: each is scaled, shifted and turned by itself.
+    Both frames of a pair are made from one picture: each is scaled, shifted and turned by itself.
     """
 
     root: Folder  # of pictures named person#picture
@@ -62,50 +62,53 @@ class StillsConfig(Section):
     warp: Warp = 1.0  # in the place of augmentation.warp
 
 
+class SyntheticConfig(Section):
+    """Section ``data.synthetic``: generated people, which ``datasets.synthetic`` draws."""
+
+    train_identities: PositiveInt = 60
+    test_identities: PositiveInt = 8
+    clips_per_identity: PositiveInt = 1
+    frames: Annotated[int, Field(ge=2)] = 48  # of a clip
+    size: Annotated[int, Field(ge=32, multiple_of=2)] = 128  # height and width in pixels
+    rate: PositiveInt = 25  # frames a second
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
 class DataConfig(Section):
     """Section ``data``."""
 
-    source: Literal["files", "stream"] = "files"  # stream: what `python -m datasets stream` wrote
+    source: Literal["files", "stream"] = "files"  # stream: as `python -m datasets stream` writes it
     root: Location  # of files: holds train/ and test/, or all clips; of a stream: folder or URL
     cache: Folder = Path("data/cache")  # keeps clips of a URL
-    cache_gb: NonNegativeFloat = 100  # so much of them, the others are fetched whenever drawn
+    cache_gb: NonNegativeFloat = 100  # of clips are kept; the others are fetched for each pair
     size: PositiveInt | tuple[PositiveInt, PositiveInt] = 256  # of frames: side; height, width
     repeats: PositiveInt = 75  # passes over the clips in an epoch
     identity_sampling: bool = True  # passes over people, a random clip of each, instead of clips
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1  # of people, where root is not split
     split_seed: NonNegativeInt = 0  # chooses these people
     augmentation: AugmentationConfig = AugmentationConfig()
-    frame_cache: Folder | None = (
-        None  # keeps all frames of files decoded: 196 KB each, at 256 x 256
-    )
+    # Folder of the decoded frames of files: 196 KB for each frame of 256 x 256
+    frame_cache: Folder | None = None
     stills: StillsConfig | None = None  # a second kind of pairs
     landmarks: Folder | None = None  # of files of facial landmarks, as of `datasets landmarks`
     synthetic: SyntheticConfig | None = None  # files to generate at root when it is not there
-    face_crop: FaceCropConfig | None = None  # how the frames were cut; else what geometry.json says
+    face_crop: FaceCropConfig | None = None  # how the frames were cut; default: face_crop.json
 
     @model_validator(mode="after")
-    def only_streams_have_urls(self) -> "DataConfig":
+    def _of_one_source(self) -> Self:
         if self.source == "files" and isinstance(self.root, str):
             raise ValueError(
                 f"files cannot be at {self.root}: set source to stream, or name a folder"
             )
-        return self
-
-    @model_validator(mode="after")
-    def only_files_are_decoded(self) -> "DataConfig":
         if self.source == "stream" and self.frame_cache is not None:
             raise ValueError("frame_cache keeps the frames of files: leave it out for a stream")
-        return self
-
-    @model_validator(mode="after")
-    def only_files_have_landmarks(self) -> "DataConfig":
         if self.source == "stream" and self.landmarks is not None:
             raise ValueError("landmarks are those of files: leave them out for a stream")
         return self
 
     @property
     def folder(self) -> Path:
-        """The root of files.  Raises InputError for a stream."""
+        """Root of the files.  Raises InputError for a stream."""
         if self.source == "stream" or isinstance(self.root, str):
             raise InputError(
                 f"This reads files of clips, but {self.root} is a stream: "
@@ -115,5 +118,5 @@ class DataConfig(Section):
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width."""
+        """Height and width of a frame."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size

@@ -1,4 +1,4 @@
-"""Batches of pairs in the order of a sampler, made ahead by other processes."""
+"""Load batches of pairs in the order of a sampler, in other processes."""
 
 from collections.abc import Iterator
 
@@ -13,9 +13,9 @@ from utils.signals import end_with_parent, ignore_signals
 def load_batches(
     dataset: PairDataset, sampler: PairSampler, workers: int, pin_memory: bool
 ) -> Iterator[Batch]:
-    """The batches of a sampler, without end; with no workers this process makes each when asked.
+    """Yield the batches of a sampler, without end; without workers this process loads them.
 
-    Raises InputError where a worker met one, with its words.
+    Raises the InputError of a worker.
     """
     loader = DataLoader(
         _Batches(dataset),
@@ -32,10 +32,9 @@ def load_batches(
 
 
 class _Batches(Dataset[Batch | InputError]):
-    """Batches under lists of keys.
+    """Batches by lists of keys.
 
-    An error is handed over as a value: raised in a worker, it would arrive as the text of a
-    traceback.
+    An error is returned as a value: raised in a worker, it would arrive as the text of a traceback.
     """
 
     def __init__(self, pairs: PairDataset) -> None:

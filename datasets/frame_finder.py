@@ -1,7 +1,7 @@
-"""Finds the files that the lists of others mean: frames of clips, and whole clips.
+"""Find the frames and clips that lists of pairs name, also published lists.
 
 A published list names a frame ``/data/xyz/vox/test/CLIP/0000012.png``, with folders of another
-machine before it.  Here it may be a file in a folder CLIP, or frame 12 of the video CLIP.mp4.
+machine before it.  Here that may be a file in a folder CLIP, or frame 12 of the video CLIP.mp4.
 """
 
 import os
@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from datasets.clips import (
     CLIP_SUFFIXES,
+    SPLITS,
+    VIDEO_SUFFIXES,
     Clip,
     clip_name,
     frames_of,
@@ -20,23 +22,23 @@ from datasets.clips import (
     possible_clips,
     split_folders,
     with_person,
+    without_suffix,
 )
 from media.animated import moves
 from media.decoder import open_video
 from media.pictures import FRAME_SUFFIXES, PICTURE_SUFFIXES, Picture, frame_paths, read_image
 from utils.errors import InputError
 
-SPLITS = ("test", "train")
 CELEBV_FOLDER = "Image"  # CelebV keeps the frames of NAME in NAME/Image
 # A published list has CLIP.mp4000291.jpg where CLIP.mp4/000291.jpg is meant
-WITHOUT_SEPARATOR = re.compile(r"(.+\.(?:mp4|mov|avi|gif))([0-9]+\.[a-z]+)", re.IGNORECASE)
+WITHOUT_SEPARATOR = re.compile(
+    rf"(.+(?:{'|'.join(map(re.escape, VIDEO_SUFFIXES))}))([0-9]+\.[a-z]+)", re.IGNORECASE
+)
 FRAME_NAME = re.compile(r"(?:frame|image|img)?[-_]?([0-9]{1,18})", re.IGNORECASE)
-
-Parts = tuple[str, ...]
 
 
 class FrameRef(NamedTuple):
-    """One picture: a file, or a frame of a video or strip."""
+    """Reference to one picture: a file, or a frame of a video or strip."""
 
     clip: str
     name: str  # of the frame within the clip, "0000012"
@@ -45,16 +47,16 @@ class FrameRef(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """The person that it shows."""
+        """Person that the picture shows."""
         return identity_of(self.clip)
 
     def read(self) -> Picture:
-        """The picture, RGB uint8 (H, W, 3).  Raises InputError where it is unreadable."""
+        """Read the picture, RGB uint8 (H, W, 3).  Raises InputError where it is unreadable."""
         return read_refs([self])[0]
 
 
 def read_refs(refs: Sequence[FrameRef]) -> list[Picture]:
-    """The pictures of ``refs``; each file is opened once."""
+    """Read the pictures of references; each file is opened once."""
     numbers: dict[Path, list[int]] = {}
     for path, number in dict.fromkeys((ref.path, ref.number) for ref in refs):
         if number is not None:
@@ -70,17 +72,17 @@ def read_refs(refs: Sequence[FrameRef]) -> list[Picture]:
 
 
 class FrameFinder:
-    """Files under a data root, its splits ``test`` and ``train``, or beside a list.
+    """Search for files under a data root, in its splits ``test`` and ``train``, or beside a list.
 
-    What it has learned of the folders is kept: a list of thousands of rows reads each once.
+    The contents of folders are remembered: a list of thousands of rows reads each folder once.
     """
 
     def __init__(self, root: Path | None, beside: Path) -> None:
-        """Raises InputError where ``root`` is no folder."""
+        """Search under ``root`` and in the folder ``beside`` the list.  Raises InputError."""
         if root is not None and not root.is_dir():
             raise InputError(f"The data root {root} is no folder: give the one with the clips.")
         self.root = root
-        self.roots = [] if root is None else [*(root / split for split in SPLITS), root]
+        self.roots = [] if root is None else [*(root / split for split in reversed(SPLITS)), root]
         self.folders = {} if root is None else split_folders(root)
         self.elsewhere = [beside, Path()]
         self.present: dict[Path, bool] = {}
@@ -89,10 +91,10 @@ class FrameFinder:
         self.clips: dict[Path, Clip | InputError] = {}
 
     def find(self, text: str) -> FrameRef | Clip:
-        """The picture or the whole clip that ``text`` names.
+        """Find the picture or the whole clip that ``text`` names.
 
-        The longest end of the path that is found under the root or a split counts; else the
-        path is one seen from the list's folder or the working directory.  That a video has so
+        The longest end of the path that exists under the root or a split counts; otherwise the
+        path is relative to the list's folder or to the working directory.  Whether a video has so
         many frames is not checked.  Raises InputError where nothing is found.
         """
         parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
@@ -109,19 +111,19 @@ class FrameFinder:
         raise InputError(f"{text} is not under {self.root}, {places}.")
 
     def first_frame(self, clip: Clip) -> FrameRef:
-        """The first frame of a clip."""
+        """Return the first frame of a clip."""
         if clip.path.is_dir():
             return self._picture(frame_paths(clip.path)[0], clip.path)
         return self._numbered(clip.path, 0)
 
     def frame(self, clip_file: Path, number: int) -> FrameRef:
-        """The frame of this number: of a folder by the names in it.  Raises InputError."""
+        """Return a frame by its number; in a folder, names have the numbers.  Raises InputError."""
         if not clip_file.is_dir():
             return self._numbered(clip_file, number)
         return self._in_folder(clip_file, f"{number:07d}", number)
 
     def _places(self, text: str, parts: list[str]) -> Iterator[tuple[Path, list[str]]]:
-        """Where to look for what, the longest end of the path first."""
+        """Yield folders with the path to look for in each, the longest end of the path first."""
         for start in range(len(parts) - _least_parts(parts) + 1):
             if ".." not in parts[start:]:
                 yield from ((root, parts[start:]) for root in self.roots)
@@ -129,7 +131,7 @@ class FrameFinder:
             yield (Path("/") if text.startswith("/") else folder), parts
 
     def _at(self, base: Path, parts: list[str]) -> FrameRef | Clip | None:
-        """What ``base/parts`` names; None where nothing there has such a name."""
+        """Find the picture or clip that ``base/parts`` names; None where there is none."""
         exact = self._walk(base, parts)
         stem, suffix = os.path.splitext(parts[-1])
         names_picture = suffix.lower() in PICTURE_SUFFIXES
@@ -147,7 +149,7 @@ class FrameFinder:
         )
 
     def _walk(self, base: Path, parts: list[str]) -> Path | None:
-        """``base/parts`` where it exists, asked for part by part: most miss at the first."""
+        """Return ``base/parts`` where it exists; part by part, since most fail at the first."""
         path = base
         for part in parts:
             path = path / part
@@ -158,7 +160,7 @@ class FrameFinder:
         return path
 
     def _clip_file(self, base: Path, parts: list[str]) -> Path | None:
-        """The folder, video or strip of a clip; a folder comes before files of its name."""
+        """Find the folder, video or strip of a clip; a folder comes before files of its name."""
         folder = self._walk(base, parts[:-1]) if parts else None
         if folder is None:
             return None
@@ -166,7 +168,7 @@ class FrameFinder:
             of_people = folder in self.folders.values()
             self.clip_files[folder] = _clip_files(folder, of_people=of_people)
         name = parts[-1]
-        files = self.clip_files[folder].get(_without_ending(name), [])
+        files = self.clip_files[folder].get(without_suffix(name), [])
         return min(files, key=lambda file: (not file.is_dir(), file.name != name), default=None)
 
     def _clip(self, path: Path) -> Clip:
@@ -182,7 +184,7 @@ class FrameFinder:
         return found
 
     def _numbers(self, folder: Path) -> dict[int, list[Path]]:
-        """The frames of a folder by the numbers in their names."""
+        """List the frames of a folder by the numbers in their names."""
         if folder not in self.frames:
             self.frames[folder] = {}
             for path in map(Path, os.scandir(folder)):
@@ -192,7 +194,7 @@ class FrameFinder:
         return self.frames[folder]
 
     def _in_folder(self, folder: Path, stem: str, number: int) -> FrameRef:
-        """The frame of this number, whatever the ending and the zeros; ``stem`` if it is there."""
+        """Find a frame by number, whatever its ending and zeros; the one named ``stem`` first."""
         paths = self._numbers(folder).get(number, [])
         paths = [path for path in paths if path.stem == stem] or paths
         if not paths:
@@ -203,9 +205,9 @@ class FrameFinder:
         return self._picture(paths[0], folder)
 
     def _picture(self, path: Path, folder: Path | None = None) -> FrameRef:
-        """A file: a frame of its folder, or a clip of its own where its name is no number.
+        """Refer to a picture file: a frame of its folder, or a clip where its name is no number.
 
-        In a folder named as a clip, person#clip, pictures of all names are frames.
+        In a folder that is named like a clip, person#clip, pictures of any name are frames.
         """
         named_as_clip = "#" in path.parent.name and "#" not in path.stem
         if folder is None and (named_as_clip or frame_number(path.stem) is not None):
@@ -217,7 +219,7 @@ class FrameFinder:
         return FrameRef(self._folder_name(path), f"{number:07d}", path, number)
 
     def _folder_name(self, path: Path) -> str:
-        """The name of the clip in a folder or file, as ``datasets.clips`` has it."""
+        """Return the name of the clip in a folder or file, as in ``datasets.clips``."""
         absolute = Path(os.path.abspath(path))
         if absolute.name == CELEBV_FOLDER:
             return clip_name(absolute.parent)
@@ -230,13 +232,13 @@ class FrameFinder:
 
 
 def frame_number(stem: str) -> int | None:
-    """The number in the name of a frame, ``0000012`` or ``frame_12``; None in other names."""
+    """Read the number in the name of a frame, ``0000012`` or ``frame_12``; None in other names."""
     match = FRAME_NAME.fullmatch(stem)
     return int(match[1]) if match else None
 
 
 def count_frames(path: Path) -> int:
-    """How many frames a video, animated picture or strip holds.  Raises InputError."""
+    """Count the frames of a video, animated picture or strip.  Raises InputError."""
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return open_clip(path).num_frames
     with open_video(path) as video:
@@ -244,24 +246,19 @@ def count_frames(path: Path) -> int:
 
 
 def _clip_files(folder: Path, *, of_people: bool) -> dict[str, list[Path]]:
-    """The folders, videos and strips in a folder by name, in which no ending of a video counts.
+    """List the folders, videos and strips in a folder by their names without endings.
 
-    A folder of frames may be named ``CLIP.mp4``, after the video that they came from.  In one
-    ``of_people`` there may be a folder of each.
+    A folder of frames may be named ``CLIP.mp4``, after the video that they came from.  In a folder
+    ``of_people`` each person may have a folder.
     """
     files: dict[str, list[Path]] = {}
     if folder.is_dir():
         paths = possible_clips(folder) if of_people else map(Path, os.scandir(folder))
         for path in sorted(paths, key=_kind_and_name):
             if path.suffix.lower() in CLIP_SUFFIXES or path.is_dir():
-                name = with_person(_without_ending(path.name), path, folder)
+                name = with_person(without_suffix(path.name), path, folder)
                 files.setdefault(name, []).append(path)
     return files
-
-
-def _without_ending(name: str) -> str:
-    stem, ending = os.path.splitext(name)
-    return stem if ending.lower() in CLIP_SUFFIXES else name
 
 
 def _kind_and_name(path: Path) -> tuple[bool, str]:
@@ -269,7 +266,7 @@ def _kind_and_name(path: Path) -> tuple[bool, str]:
 
 
 def _least_parts(parts: list[str]) -> int:
-    """How many parts at the end of a path tell its file from those of other clips."""
+    """Count the parts at the end of a path that distinguish its file from those of other clips."""
     if "#" in parts[-1]:
         return 1
     is_frame = os.path.splitext(parts[-1])[1].lower() in PICTURE_SUFFIXES

@@ -1,7 +1,7 @@
-"""Pairs of frames of one clip: random for training, fixed for validation.
+"""Draw pairs of frames of one clip: random ones for training, fixed ones for validation.
 
 Every random choice is a function of (seed, epoch, index) alone: a resumed run continues exactly,
-and neither the number of workers nor that of processes changes what is drawn.
+and neither the number of workers nor that of processes changes the pairs.
 """
 
 import logging
@@ -33,37 +33,37 @@ logger = logging.getLogger(__name__)
 Key = tuple[int, int]  # epoch and index
 AnyClip = TypeVar("AnyClip", bound=TrainingClip)
 
-MAX_DRAWS = 10  # of clips for one pair, before damage is no longer a matter of single clips
+MAX_DRAWS = 10  # of clips for one pair; after that the damage is more than that of single clips
 GOLDEN_RATIO = (5**0.5 - 1) / 2  # its multiples modulo 1 are spread evenly, however many
 
 
-class Pair(NamedTuple):
-    """Two frames of one clip, of 8 bits until they are on the device that computes with them."""
+class TrainingPair(NamedTuple):
+    """Two frames of one clip, uint8 until they are on the device."""
 
     source: Tensor  # (3, H, W) uint8
     driving: Tensor  # (3, H, W) uint8
-    landmarks: Tensor  # (2, 68, 2) of both, (x, y) in [-1, 1]; NaN where they are not known
+    landmarks: Tensor  # (2, 68, 2) of source and driving, (x, y) in [-1, 1]; NaN: unknown
     clip: str
-    unreadable: tuple[str, ...] = ()  # names of clips that failed while this pair was drawn
+    unreadable: tuple[str, ...] = ()  # names of clips that could not be read for this pair
 
 
 class FramePairs(NamedTuple):
-    """Pairs of frames of one clip each, with their labelled landmarks."""
+    """Batch of pairs on the device, with the facial landmarks of their frames."""
 
     source: Tensor  # (B, 3, H, W) in [0, 1]
     driving: Tensor  # (B, 3, H, W) in [0, 1]
-    landmarks: Tensor  # (B, 2, 68, 2) of source and driving in [-1, 1]; NaN: not known
+    landmarks: Tensor  # (B, 2, 68, 2) of source and driving in [-1, 1]; NaN: unknown
 
 
 def unlabelled(source: Tensor, driving: Tensor) -> FramePairs:
-    """Pairs of frames (B, 3, H, W) in [0, 1] whose landmarks are not known."""
+    """Make pairs of frames (B, 3, H, W) in [0, 1] whose landmarks are unknown."""
     return FramePairs(
         source, driving, source.new_full((len(source), 2, NUM_LANDMARKS, 2), torch.nan)
     )
 
 
 class Batch(NamedTuple):
-    """Pairs one above the other."""
+    """Batch of pairs in the memory of the CPU."""
 
     source: Tensor  # (B, 3, H, W) uint8
     driving: Tensor  # (B, 3, H, W) uint8
@@ -72,7 +72,7 @@ class Batch(NamedTuple):
     unreadable: list[str]
 
     def frames(self, device: torch.device) -> FramePairs:
-        """The pairs on a device, images in PyTorch's default type: float32."""
+        """Copy the pairs to a device, images in [0, 1] in PyTorch's default type, float32."""
         source, driving = (
             images.to(device, non_blocking=True).to(torch.get_default_dtype()).div_(255)
             for images in (self.source, self.driving)
@@ -80,12 +80,12 @@ class Batch(NamedTuple):
         return FramePairs(source, driving, self.landmarks.to(device, non_blocking=True))
 
 
-class PairDataset(Dataset[Pair]):
-    """Random pairs under keys (epoch, index).
+class PairDataset(Dataset[TrainingPair]):
+    """Random pairs by keys (epoch, index).
 
     An epoch passes ``config.repeats`` times over the clips or, with identity sampling, over the
-    people, each time with a random clip of the person.  ``portraits``, random pictures of random
-    people, take the place of a share of the pairs.
+    people, each time with a random clip of the person.  Random ``stills`` of random people take
+    the place of a share of the pairs.
     """
 
     def __init__(
@@ -93,24 +93,24 @@ class PairDataset(Dataset[Pair]):
         clips: Sequence[TrainingClip],
         config: DataConfig,
         seed: int,
-        portraits: Sequence[Still] = (),
+        stills: Sequence[Still] = (),
     ) -> None:
         self.clips, self.config, self.seed = clips, config, seed
         self.choices = _by_identity(clips) if config.identity_sampling else [[c] for c in clips]
-        self.portraits = _by_identity(portraits)
+        self.stills = _by_identity(stills)
 
     def __len__(self) -> int:
         return len(self.choices) * self.config.repeats
 
-    def __getitem__(self, key: Key) -> Pair:
-        """The pair of a key; an unreadable clip is named in it, and any other takes its place."""
+    def __getitem__(self, key: Key) -> TrainingPair:
+        """Draw the pair of a key; it names unreadable clips, in whose place another is drawn."""
         epoch, index = key
         rng = np.random.default_rng([self.seed, epoch, index])
         choices: Sequence[TrainingClip] = self.choices[index % len(self.choices)]
         unreadable: list[str] = []
-        still = self.config.stills
-        if self.portraits and still is not None and rng.random() < still.share:
-            choices = self.portraits[int(rng.integers(len(self.portraits)))]
+        settings = self.config.stills
+        if self.stills and settings is not None and rng.random() < settings.share:
+            choices = self.stills[int(rng.integers(len(self.stills)))]
         while len(unreadable) < MAX_DRAWS:
             clip = choices[int(rng.integers(len(choices)))]
             try:
@@ -118,25 +118,28 @@ class PairDataset(Dataset[Pair]):
                 pair = load_frames(clip, numbers, self.config.frame_size)
                 landmarks = load_landmarks(clip, numbers, self.config.landmarks)
             except StreamError:
-                raise  # another clip would not do better, and pairs must not depend on a network
+                raise  # it holds for all clips, and pairs must not depend on a connection
             except InputError:
                 unreadable.append(clip.name)
                 choices = self.clips
             else:
-                moved_by = still if isinstance(clip, Still) else None
                 (source, driving), landmarks = augment(
-                    pair, landmarks, self.config.augmentation, rng, moved_by
+                    pair,
+                    landmarks,
+                    self.config.augmentation,
+                    rng,
+                    still=settings if isinstance(clip, Still) else None,
                 )
-                return Pair(source, driving, landmarks, clip.name, tuple(unreadable))
+                return TrainingPair(source, driving, landmarks, clip.name, tuple(unreadable))
         raise InputError(f"{MAX_DRAWS} clips in a row are unreadable, the last {unreadable[-1]}.")
 
 
 class PairSampler(Sampler[list[Key]]):
-    """The batches of one process, without end: lists of (epoch, index).
+    """Keys (epoch, index) of the batches of one process, without end.
 
-    Every epoch is shuffled anew and its short last batch dropped. Batch t of all processes
+    Every epoch is shuffled anew, and its short last batch is dropped.  Batch t of all processes
     together is the same for any number of them; process ``rank`` has its rows from
-    ``rank * batch_size`` on. ``start_batch`` is the t to begin with.
+    ``rank * batch_size`` on.  ``start_batch`` is the first t.
     """
 
     def __init__(
@@ -169,8 +172,8 @@ class PairSampler(Sampler[list[Key]]):
             epoch, first = epoch + 1, 0
 
 
-def collate(pairs: Sequence[Pair]) -> Batch:
-    """Pairs as a batch."""
+def collate(pairs: Sequence[TrainingPair]) -> Batch:
+    """Stack pairs to a batch."""
     return Batch(
         torch.stack([pair.source for pair in pairs]),
         torch.stack([pair.driving for pair in pairs]),
@@ -181,13 +184,13 @@ def collate(pairs: Sequence[Pair]) -> Batch:
 
 
 def load_frames(clip: TrainingClip, numbers: Sequence[int], size: tuple[int, int]) -> Tensor:
-    """Frames of a clip, (N, 3, H, W) uint8 of the given height and width."""
+    """Read frames of a clip, (N, 3, H, W) uint8 of the given height and width."""
     frames = np.stack([resized(frame, size) for frame in clip.frames(numbers)])
     return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
 
 
 def load_landmarks(clip: TrainingClip, numbers: Sequence[int], folder: Path | None) -> Tensor:
-    """Landmarks of frames of a clip, (N, 68, 2) in [-1, 1]; NaN where ``folder`` has none."""
+    """Read landmarks of frames of a clip, (N, 68, 2) in [-1, 1]; NaN where ``folder`` has none."""
     file = None
     if folder is not None and isinstance(clip, Clip | CachedClip | Still):
         file = landmark_file(folder, clip.path)
@@ -196,14 +199,16 @@ def load_landmarks(clip: TrainingClip, numbers: Sequence[int], folder: Path | No
     return torch.from_numpy(file.read(numbers))
 
 
-def fixed_pairs(clips: Sequence[TrainingClip], config: DataConfig, count: int) -> list[Pair]:
-    """Pairs for validation, the same at every call and spread over people, clips and frames.
+def fixed_pairs(
+    clips: Sequence[TrainingClip], config: DataConfig, count: int
+) -> list[TrainingPair]:
+    """Choose pairs for validation, spread over people, clips and frames; no choice is random.
 
     The source is the first frame of a clip, the driving frame comes from its later three
-    quarters. An unreadable clip is named in the log and left out.
+    quarters.  An unreadable clip is named in the log and left out.
     """
     order = _in_turns([clip for clip in clips if clip.num_frames > 1])
-    pairs: list[Pair] = []
+    pairs: list[TrainingPair] = []
     while order and len(pairs) < count:
         clip = order[len(pairs) % len(order)]
         position = 0.25 + 0.75 * (len(pairs) * GOLDEN_RATIO % 1)
@@ -217,7 +222,7 @@ def fixed_pairs(clips: Sequence[TrainingClip], config: DataConfig, count: int) -
             logger.warning("Clip left out: %s", error)
             order.remove(clip)
         else:
-            pairs.append(Pair(source, driving, landmarks, clip.name))
+            pairs.append(TrainingPair(source, driving, landmarks, clip.name))
     if not pairs:
         raise InputError("No clip of the test split has two readable frames: add one that has.")
     return pairs
@@ -231,13 +236,13 @@ def _by_identity(clips: Iterable[AnyClip]) -> list[list[AnyClip]]:
 
 
 def _in_turns(clips: Iterable[TrainingClip]) -> list[TrainingClip]:
-    """The first clip of every person, then the second, and so on."""
+    """Order the clips: the first of every person, then the second, and so on."""
     rounds = zip_longest(*_by_identity(clips))
     return [clip for turn in rounds for clip in turn if clip is not None]
 
 
 def _two_frames(clip: TrainingClip, rng: np.random.Generator) -> list[int]:
-    """Two frame numbers in order, different where the clip has two."""
+    """Draw two frame numbers in order, which differ where the clip has two frames."""
     if clip.num_frames == 1:
         return [0, 0]
     return sorted(rng.choice(clip.num_frames, size=2, replace=False).tolist())

@@ -1,4 +1,4 @@
-"""Facial landmarks of clips and portraits, read from a folder with one file for each.
+"""Read the facial landmarks of clips and stills from a folder with one file for each.
 
 ``FOLDER/train/NAME.mp4.npy`` belongs to ``ROOT/train/NAME.mp4``: an array (frames, 68, 2) in iBUG
 order, (x, y) in pixels of the clip's frames, NaN where no face was found.
@@ -18,18 +18,18 @@ from utils.errors import InputError
 
 
 class LandmarkFile:
-    """The landmarks of the frames of one clip or picture."""
+    """Landmarks of the frames of one clip or still."""
 
     def __init__(self, path: Path, size: tuple[int, int]) -> None:
         """``size`` is the height and width of the frames, in whose pixels the landmarks are."""
         self.path, self.size = path, size
 
     def pixels(self) -> np.ndarray:
-        """All landmarks, (T, 68, 2) float32 in pixels.  Raises InputError for a damaged file."""
+        """Read all landmarks, (T, 68, 2) float32 in pixels.  Raises InputError for a bad file."""
         return read_landmarks(self.path)
 
     def read(self, numbers: Sequence[int]) -> np.ndarray:
-        """The landmarks of some frames, (N, 68, 2) float32 as (x, y) in [-1, 1]."""
+        """Read the landmarks of some frames, (N, 68, 2) float32 as (x, y) in [-1, 1]."""
         found = self.pixels()
         if max(numbers) >= len(found):
             raise InputError(
@@ -42,7 +42,7 @@ class LandmarkFile:
 
 
 def read_landmarks(path: Path) -> np.ndarray:
-    """Read a file of landmarks: (T, 68, 2) float32 in pixels.  Raises InputError for another."""
+    """Read a file of landmarks, (T, 68, 2) float32 in pixels.  Raises InputError for others."""
     try:
         found: np.ndarray = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -56,20 +56,20 @@ def read_landmarks(path: Path) -> np.ndarray:
 
 
 def landmark_file(folder: Path, media: Path) -> LandmarkFile | None:
-    """The landmarks of a clip or picture ``media``; None where ``folder`` has none of it."""
+    """Open the landmarks of a clip or picture ``media``; None where ``folder`` has none of it."""
     path = landmark_path(folder, media)
     return None if path is None else LandmarkFile(path, frame_size(media))
 
 
 def landmark_path(folder: Path, media: Path) -> Path | None:
-    """The file in ``folder`` that belongs to a clip or picture; None where there is none."""
+    """Find the file in ``folder`` that belongs to a clip or picture; None where there is none."""
     paths = (folder / media.parent.name / f"{media.name}.npy", folder / f"{media.name}.npy")
     return next((path for path in paths if path.is_file()), None)
 
 
 @cache
 def frame_size(media: Path) -> tuple[int, int]:
-    """Height and width of the frames of a clip or picture."""
+    """Return the height and width of the frames of a clip or picture."""
     if holds_strip(media):
         side, _ = picture_size(media)
         return side, side
@@ -77,7 +77,7 @@ def frame_size(media: Path) -> tuple[int, int]:
 
 
 def holds_strip(media: Path) -> bool:
-    """Whether a clip is square frames side by side in a picture, rather than a single picture."""
+    """Whether a picture file is a strip of square frames rather than a single picture."""
     if not is_strip(media):
         return False
     height, width = picture_size(media)

@@ -1,10 +1,10 @@
-"""Lists of pairs: CSV files, ours and the published ones as they are.
+"""Read lists of pairs from CSV files, ours and the published ones as they are.
 
-``source,driving[,best_frame]`` names pictures (or videos), with ``best_frame`` the driving picture,
-or the number of the driving frame, that relative motion counts from.  ``source,driving,frame`` is
-the form of FOMM: names of clips, of which the source gives its first frame and the driving clip
-moves it; ``frame`` is such a number too.  Other published names of columns are in ``COLUMNS``; the
-log says what each was taken for.
+``source,driving[,best_frame]`` names pictures (or videos); relative motion starts from
+``best_frame``, a picture or the number of a driving frame.  ``source,driving,frame`` is the form of
+FOMM: names of clips, of which the first frame of the source is animated by the driving clip;
+``frame`` is such a number too.  Other published names of columns are in ``COLUMNS``; the log says
+how each was understood.
 """
 
 import csv
@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from datasets.clips import CLIP_SUFFIXES, Clip, is_strip
+from datasets.clips import Clip, is_strip, without_suffix
 from datasets.frame_finder import (
     CELEBV_FOLDER,
     FrameFinder,
@@ -33,32 +33,31 @@ from utils.wording import counted
 
 __all__ = ["FrameRef", "Pair", "PairList", "read_pair_list", "read_refs"]
 
-ENDINGS = PICTURE_SUFFIXES | CLIP_SUFFIXES
 MAX_NAME = 100  # bytes of one side's name: file systems allow 255 for both
-SHOWN = 3  # rows in a sentence about many
-# The names of columns, ours first, by what they mean
+SHOWN = 3  # rows in an error about many
+# Names of columns by their meaning, ours first
 COLUMNS = {
     "source": ("source", "source_frame", "source_image"),
     "driving": ("driving", "driving_video", "driving_frame", "driving_image"),
     "best_frame": ("best_frame", "frame", "anchor"),
 }
-OURS = frozenset(COLUMNS)  # names that lists of one's own have too
+OURS = frozenset(COLUMNS)  # lists of users have these names too
 
 logger = logging.getLogger(__name__)
 
 
 class Pair(NamedTuple):
-    """A source picture, and what moves it."""
+    """Source picture, and the picture or clip that animates it."""
 
     name: str  # unique in its list; a file may be called so
     source: FrameRef
     driving: FrameRef | Clip  # one picture, or all frames of a clip
-    best_frame: FrameRef | Literal["auto"] | None  # what relative motion counts from
-    of_protocol: bool  # frames of a data set, which are taken as they are
+    best_frame: FrameRef | Literal["auto"] | None  # where relative motion starts
+    of_protocol: bool  # frames of a data set, which are not cropped
 
     @property
     def identity(self) -> str:
-        """The driving person."""
+        """Driving person."""
         return self.driving.identity
 
     @property
@@ -68,11 +67,11 @@ class Pair(NamedTuple):
 
     @property
     def motion(self) -> Literal["relative", "absolute"]:
-        """What the protocols prescribe.
+        """Kind of motion transfer that the protocols prescribe.
 
-        Absolute where the person is the same, and where it is not known what to count from; a
-        whole clip can count from its first frame.  Where no protocol prescribes anything, clips
-        move a source as they do elsewhere, and names do not tell people.
+        It is absolute where the person is the same, and where no start of relative motion is
+        known; for a whole clip that is its first frame.  Outside of protocols clips animate a
+        source as usual, with relative motion: their names do not say who is shown.
         """
         if not self.of_protocol and isinstance(self.driving, Clip):
             return "relative"
@@ -81,10 +80,10 @@ class Pair(NamedTuple):
 
 
 class PairList(NamedTuple):
-    """The different pairs of a list, and the rows that cannot be used."""
+    """Distinct pairs of a list, and the rows that cannot be used."""
 
     path: Path
-    root: Path | None  # where clips were looked for
+    root: Path | None  # where clips were searched
     sha256: str  # of the file
     num_rows: int
     num_duplicates: int  # rows that repeat an earlier one
@@ -93,13 +92,13 @@ class PairList(NamedTuple):
 
     @property
     def inputs(self) -> list[Path]:
-        """The list itself, the root if there is one, and the files of all pairs."""
+        """Paths that are read: the list, the root if there is one, and the files of all pairs."""
         parts = (part for pair in self.pairs for part in (pair.source, pair.driving))
         files = dict.fromkeys(part.path for part in parts)
         return [self.path, *([] if self.root is None else [self.root]), *files]
 
     def require_all(self) -> None:
-        """Raises InputError, naming each row that cannot be used, where there are any."""
+        """Raise InputError, which names each row that cannot be used, where there are any."""
         if self.missing:
             rows = "\n".join(f"{row}: {reason}" for row, reason in self.missing.items())
             raise InputError(
@@ -108,8 +107,8 @@ class PairList(NamedTuple):
             )
 
 
-class Row(NamedTuple):
-    """The cells of a row that count."""
+class PairRow(NamedTuple):
+    """Cells of one row of a list."""
 
     source: str
     driving: str
@@ -118,7 +117,7 @@ class Row(NamedTuple):
 
 
 def read_pair_list(path: Path, root: Path | None = None) -> PairList:
-    """The pairs of a CSV file, found under ``root``, beside the list or in the working directory.
+    """Read a CSV file, and find its files under ``root``, beside it or in the working directory.
 
     Rows that cannot be used are listed in ``missing``.  Raises InputError where the file is no
     list of pairs, where ``root`` is no folder, and where no row can be used.
@@ -129,12 +128,12 @@ def read_pair_list(path: Path, root: Path | None = None) -> PairList:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a CSV file of pairs: {error}.") from error
     finder = FrameFinder(root, path.parent)
-    lines: dict[Row, int] = {}
+    lines: dict[PairRow, int] = {}
     for line, row in rows:
         lines.setdefault(row, line)  # a repeated row is none of its own
     published = any(set(names) & set(header) - OURS for names in COLUMNS.values())
     resolved = [resolve(row, name, finder, published) for name, row in unique_names(lines).items()]
-    found = without_ends_passed(resolved)
+    found = with_frames_checked(resolved)
 
     pairs: dict[tuple[object, ...], Pair] = {}
     missing: dict[str, str] = {}
@@ -157,10 +156,10 @@ def read_pair_list(path: Path, root: Path | None = None) -> PairList:
     )
 
 
-def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[int, Row]]]:
-    """The header of a list, and its rows with their lines.
+def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[int, PairRow]]]:
+    """Read the header of a list, and its rows with their line numbers.
 
-    The log says what columns are taken for that have not our names, or that no row fills.
+    The log says how columns of other names were understood, and which ones no row fills.
     """
     reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
     header = [name.strip().lower() for name in reader.fieldnames or []]
@@ -190,23 +189,23 @@ def read_rows(content: bytes, path: Path) -> tuple[list[str], list[tuple[int, Ro
 
 def read_row(
     cells: Mapping[str | None, str | list[str] | None], columns: Mapping[str, list[str]]
-) -> Row:
-    """A row, which has None where it is shorter than the header, and a list where longer.
+) -> PairRow:
+    """Read the cells of a row; the first filled cell counts among ``columns`` of one meaning.
 
-    Of ``columns`` that mean the same, the first that is filled counts.
+    Cells are None where the row is shorter than the header; a list holds those beyond it.
     """
     texts = {
         name: (",".join(cell) if isinstance(cell, list) else cell or "").strip()
         for name, cell in cells.items()
     }
     found = {of: next(filter(None, map(texts.get, names)), "") for of, names in columns.items()}
-    return Row(**found, surplus=texts.get(None, "").strip(","))
+    return PairRow(**found, surplus=texts.get(None, "").strip(","))
 
 
-def resolve(row: Row, name: str, finder: FrameFinder, published: bool) -> Pair | str:
-    """The pair of a row, or the reason why it is none.
+def resolve(row: PairRow, name: str, finder: FrameFinder, published: bool) -> Pair | str:
+    """Make the pair of a row, or return the reason why it cannot be used.
 
-    It is a protocol's if its list has a ``published`` header, or its names are of a data set.
+    It belongs to a protocol if its list has a ``published`` header, or its names are of a data set.
     """
     if row.surplus:
         return f"It has more cells than the header has names: {row.surplus!r}."
@@ -216,7 +215,7 @@ def resolve(row: Row, name: str, finder: FrameFinder, published: bool) -> Pair |
             source = finder.first_frame(source)
         if isinstance(driving, Clip) and is_strip(driving.path):
             raise InputError(f"{driving.path} is a strip: only single frames of it can drive.")
-        best_frame = find_best_frame(row.best_frame, driving, finder)
+        best_frame = resolve_best_frame(row.best_frame, driving, finder)
         of_protocol = published or (of_data_set(source) and of_data_set(driving))
         return Pair(name, source, driving, best_frame, of_protocol)
     except InputError as error:
@@ -224,15 +223,15 @@ def resolve(row: Row, name: str, finder: FrameFinder, published: bool) -> Pair |
 
 
 def of_data_set(part: FrameRef | Clip) -> bool:
-    """Whether its name is one of data sets: PERSON#CLIP, or PERSON/Image of CelebV."""
+    """Whether a name is one of a data set: PERSON#CLIP, or PERSON/Image of CelebV."""
     clip = part.clip if isinstance(part, FrameRef) else part.name
     return "#" in clip or CELEBV_FOLDER in part.path.parts[-2:]
 
 
-def find_best_frame(
+def resolve_best_frame(
     text: str, driving: FrameRef | Clip, finder: FrameFinder
 ) -> FrameRef | Literal["auto"] | None:
-    """The frame that a cell names: by its number in the driving clip, or by its path."""
+    """Find the frame that a cell names by its number in the driving clip, or by its path."""
     if not text:
         return None
     if text == "auto":
@@ -250,8 +249,8 @@ def find_best_frame(
     raise InputError(f"The best frame is auto, a picture or the number of a frame: found {text!r}.")
 
 
-def without_ends_passed(found: list[Pair | str]) -> list[Pair | str]:
-    """The same, with a reason in place of each pair that asks for frames its videos do not have.
+def with_frames_checked(found: list[Pair | str]) -> list[Pair | str]:
+    """Replace each pair with frames beyond the end of their videos by a reason.
 
     Every video is opened once.
     """
@@ -275,22 +274,23 @@ def without_ends_passed(found: list[Pair | str]) -> list[Pair | str]:
 
 
 def refs_of(pair: Pair) -> list[FrameRef]:
-    """The frames of videos that a pair names."""
+    """Return the frames of videos that a pair names."""
     refs = (pair.source, pair.driving, pair.best_frame)
     return [ref for ref in refs if isinstance(ref, FrameRef) and ref.number is not None]
 
 
 def length_or_reason(video: Path) -> int | str:
+    """Count the frames of a video, or return the reason why they cannot be counted."""
     try:
         return count_frames(video)
     except InputError as error:
         return str(error)
 
 
-def unique_names(rows: Iterable[Row]) -> dict[str, Row]:
-    """The rows under names of their own, made from the list alone: data that come do not matter."""
-    named: dict[str, Row] = {}
-    taken: set[str] = set()  # in small letters, as some file systems see names
+def unique_names(rows: Iterable[PairRow]) -> dict[str, PairRow]:
+    """Give each row a unique name, which depends on the list alone and not on the data."""
+    named: dict[str, PairRow] = {}
+    taken: set[str] = set()  # in lower case, as some file systems see names
     for row in rows:
         base = f"{side_name(row.source)}--{side_name(row.driving)}"
         name, count = base, 1
@@ -303,18 +303,13 @@ def unique_names(rows: Iterable[Row]) -> dict[str, Row]:
 
 
 def side_name(text: str) -> str:
-    """A path as a part of a file name: its last part, after its folder's where that is a number."""
+    """Shorten a path to a file name: its last part, after its folder where that is a number."""
     *folders, last = [""] + [part for part in re.split(r"[/\\]", text) if part not in ("", ".")]
-    name = without_ending(last)
+    name = without_suffix(last)
     if frame_number(name) is not None:
         folders = [folder for folder in folders if folder != CELEBV_FOLDER]
-        name = f"{without_ending(folders[-1])}-{name}" if folders[-1] else name
+        name = f"{without_suffix(folders[-1])}-{name}" if folders[-1] else name
     safe = re.sub(r"[^\w#.=+-]+", "_", name).lstrip(".").encode()
     if len(safe) > MAX_NAME:  # the person stands first, the frame last
         safe = safe[: MAX_NAME // 2] + b"..." + safe[-MAX_NAME // 2 :]
     return safe.decode(errors="ignore") or "_"
-
-
-def without_ending(name: str) -> str:
-    stem, ending = os.path.splitext(name)
-    return stem if ending.lower() in ENDINGS else name

@@ -1,1 +1,1 @@
-"""How good the results are: metrics, protocols, statistics, reports."""
+"""Evaluation of generated frames: metrics, protocols, statistics and reports."""

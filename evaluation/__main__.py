@@ -1,4 +1,4 @@
-"""Measures any two folders and what a memory is worth, compares two results, makes lists of pairs.
+"""Commands of the evaluation: measure two folders, compare results, weigh a memory, list pairs.
 
 python -m evaluation --real DIR --generated DIR [--source DIR]
 python -m evaluation compare A/result.json B/result.json
@@ -9,22 +9,13 @@ python -m evaluation pairs --root DIR --output pairs.csv
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from evaluation.command_line import (
-    BATCH_SIZE,
-    ArcFaceOption,
-    BatchOption,
-    DeviceOption,
-    LandmarksOption,
-    MetricsOption,
-    OpenFaceOption,
-    SeedOption,
-    StrictOption,
-)
+from evaluation.command_line import DeviceOption, MeasureOptions, SeedOption, with_options
 from utils.command_line import run, writable_file, writable_folder
 from utils.errors import InputError
 from utils.wording import counted
@@ -32,143 +23,134 @@ from utils.wording import counted
 app = typer.Typer(add_completion=False)
 
 
-@app.callback(invoke_without_command=True)
-def folders(
-    context: typer.Context,
-    *,
-    real: Annotated[
-        Path | None, typer.Option(help="Folder of the true (or driving) frames.")
-    ] = None,
-    generated: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
-    source: Annotated[Path | None, typer.Option(help="Folder of the sources, for CSIM.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions(MeasureOptions):
+    """Options of the command that measures two folders."""
+
+    real: Annotated[Path | None, typer.Option(help="Folder of the true (or driving) frames.")] = (
+        None
+    )
+    generated: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None
+    source: Annotated[Path | None, typer.Option(help="Folder of the sources, for CSIM.")] = None
     cross_identity: Annotated[
         bool, typer.Option("--cross-identity", help="The driving frames show other people.")
-    ] = False,
+    ] = False
     checkpoint: Annotated[
         Path | None,
         typer.Option(
             help="The network whose results these are, for the motion of its keypoints, and for "
             "its landmark detector where face-alignment is not available."
         ),
-    ] = None,
-    metrics: MetricsOption = "all",
-    openface: OpenFaceOption = None,
-    arcface: ArcFaceOption = None,
-    landmarks: LandmarksOption = None,
-    device: DeviceOption = "auto",
-    batch_size: BatchOption = BATCH_SIZE,
-    seed: SeedOption = 0,
-    strict: StrictOption = False,
+    ] = None
     output: Annotated[
         Path, typer.Option(help="Folder of the result.", callback=writable_folder)
-    ] = Path("results/folders"),
-) -> int:
-    """Measure results against true frames, or a command below."""
+    ] = Path("results/folders")
+
+
+@app.callback(invoke_without_command=True)
+@with_options(FolderOptions)
+def folders(context: typer.Context, *, options: FolderOptions) -> int:
+    """Measure results against true frames, or run a command below."""
     if context.invoked_subcommand is not None:
         return 0
     from animation.animator import Animator
-    from evaluation.command_line import conditions, finish
-    from evaluation.evaluator import Evaluation, Request
     from evaluation.folders import pair_folders
-    from evaluation.metrics.suite import EvaluatedNetwork, WeightFiles, build_suite, parse_metrics
+    from evaluation.measure import measure
+    from evaluation.metrics.inputs import EvaluatedNetwork
     from evaluation.processes import joined_processes
+    from evaluation.results.result import ClipCoverage, Coverage
     from modules.checkpoints import weights_file
     from utils.device import pick_device
     from utils.files import require_apart
 
+    real, generated, source = options.real, options.generated, options.source
+    checkpoint = options.checkpoint
     if real is None or generated is None:
         raise InputError("Name two folders with --real and --generated, or a command: see --help.")
     weights = None if checkpoint is None else weights_file(checkpoint)
-    require_apart(output, real, generated, source, weights, openface, arcface)
-    wanted = parse_metrics(metrics)
-    units, missing, num_names = pair_folders(real, generated, source, landmarks)
-    if missing and strict:
+    read = (real, generated, source, weights, options.openface, options.arcface)
+    require_apart(options.output, *read)
+    units, missing, num_names = pair_folders(real, generated, source, options.landmarks)
+    if missing and options.strict:
         reasons = [f"{name}: {reason}" for name, reason in missing.items()]
         raise InputError(f"{counted(len(missing), 'name')} without a partner: {' '.join(reasons)}")
+    clips = ClipCoverage(listed=num_names, used=0, dropped=missing)
     with joined_processes() as processes:
-        chosen = pick_device(device)
+        device = pick_device(options.device)
         network = None
         if checkpoint is not None:
             animator = Animator.from_checkpoint(
-                checkpoint, fit="squash", device=device, precision="fp32"
+                checkpoint, resize_mode="squash", device=options.device, precision="fp32"
             )
             network = EvaluatedNetwork(animator, checkpoint)
-        suite = build_suite(
-            *(wanted, chosen, WeightFiles(openface, arcface)),
-            has_source=source is not None,
-            cross_identity=cross_identity,
-            network=network,
-            given_landmarks=landmarks,
-        )
-        request = Request(
+        return measure(
+            units,
+            Coverage(clips=clips, pairs=None),
+            options,
             protocol="folders",
-            cross_identity=cross_identity,
+            output=options.output,
+            processes=processes,
+            device=device,
             conditions={
                 "real": str(real),
                 "generated": str(generated),
                 "source": None if source is None else str(source),
-                "landmarks": None if landmarks is None else str(landmarks),
-                "seed": seed,
-                **conditions(suite, chosen),
             },
-            coverage={
-                "clips": {"listed": num_names, "used": 0, "dropped": missing},
-                "pairs": None,
-            },
-            seed=seed,
-            batch_size=batch_size,
+            has_source=source is not None,
+            cross_identity=options.cross_identity,
+            network=network,
         )
-        result = Evaluation(units, None, suite, request, output=output, processes=processes).run()
-        return finish(result, output, strict)
 
 
 @app.command("compare")
 def compare_results(
     *,
     a: Annotated[Path, typer.Argument(help="The result.json of one evaluation.")],
-    b: Annotated[Path, typer.Argument(help="That of another, of the same frames.")],
+    b: Annotated[
+        Path, typer.Argument(help="The result.json of another evaluation of the same frames.")
+    ],
     seed: SeedOption = 0,
     output: Annotated[
         Path | None,
         typer.Option(help="A JSON file for the comparison.", callback=writable_file),
     ] = None,
 ) -> int:
-    """Paired differences B - A of two evaluations, with intervals and a verdict for each metric."""
+    """Compare two evaluations: paired differences B - A with an interval and a verdict each."""
     from evaluation.results.compare import compare, comparison_json, comparison_markdown
     from evaluation.results.result import FRAMES_FILE
-    from utils.files import require_apart, write_text_whole
+    from utils.files import require_apart, write_atomically
 
     if output is not None:
         require_apart(output, a, b, a.with_name(FRAMES_FILE), b.with_name(FRAMES_FILE))
     comparison = compare(a, b, seed)
     typer.echo(comparison_markdown(comparison))
     if output is not None:
-        write_text_whole(output, json.dumps(comparison_json(comparison), indent=1))
+        write_atomically(output, json.dumps(comparison_json(comparison), indent=1))
     return 0
 
 
 @app.command("memory")
 def write_memory_use(
     *,
-    checkpoint: Annotated[Path, typer.Option(help="Ours (a run) or a published .pth.tar.")],
+    checkpoint: Annotated[Path, typer.Option(help="A run of train.py or a published .pth.tar.")],
     root: Annotated[Path, typer.Option(help="Folder of clips, with or without train and test.")],
-    frames: Annotated[int, typer.Option(min=1, help="Of each clip of the test split.")] = 8,
+    frames: Annotated[int, typer.Option(min=1, help="Driving frames of each clip.")] = 8,
     limit: Annotated[int | None, typer.Option(min=2, help="First clips only.")] = None,
     hide: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of blocks hidden at random besides.")
+        float, typer.Option(min=0, max=1, help="Share of blocks that are hidden at random as well.")
     ] = 0.0,
     device: DeviceOption = "auto",
     seed: SeedOption = 0,
     output: Annotated[Path | None, typer.Option(help="A JSON file for the numbers.")] = None,
 ) -> int:
-    """Measure what the memory of a network is worth: zeros or another person's in its place."""
+    """Measure how much the memory of a network adds: beside zeros, and beside another person's."""
     from animation.animator import PUBLISHED_SIZE
     from datasets.clips import find_clips
     from datasets.config import DataConfig
     from evaluation.memory_use import Plan, measure_memory, memory_json, memory_markdown
     from modules.checkpoints import load_model, read_config
     from utils.device import pick_device
-    from utils.files import write_text_whole
+    from utils.files import write_atomically
 
     resolved = read_config(checkpoint)
     side = resolved["data"]["size"] if resolved else PUBLISHED_SIZE
@@ -178,7 +160,7 @@ def write_memory_use(
     use = measure_memory(model, find_clips(DataConfig(root=root), "test")[:limit], plan)
     typer.echo(memory_markdown(use))
     if output is not None:
-        write_text_whole(output, json.dumps(memory_json(use), indent=1))
+        write_atomically(output, json.dumps(memory_json(use), indent=1))
     return 0
 
 
@@ -191,9 +173,9 @@ def write_pairs(
         Literal["same", "cross", "clips"],
         typer.Option(help="Frames of one person, of two, or whole clips of two."),
     ] = "same",
-    count: Annotated[int, typer.Option(min=1, help="Rows.")] = 2083,
+    count: Annotated[int, typer.Option(min=1, help="Number of rows.")] = 2083,
     split: Literal["test", "train"] = "test",
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 0,
 ) -> int:
     """Make a list of pairs from the clips of a folder."""
     from datasets.clips import find_clips

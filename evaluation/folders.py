@@ -1,24 +1,23 @@
-"""Two folders of pictures or videos, paired by name: anybody's results under the same ruler.
+"""Units of two folders of pictures or videos, paired by name: results of any method.
 
 In a folder every video, every folder of frames and every picture is an entry, named without its
 ending.  Pictures whose names are numbers are the frames of one clip instead.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from datasets.clips import clip_name, identity_of
 from evaluation.metrics.landmarks import GivenLandmarks, given_files
-from evaluation.work_units import Dropped, Row, Unit
+from evaluation.work_units import Dropped, Unit, UnitFrame
 from media.animated import moves
 from media.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image, require_text
 from media.video import read_frames
 from utils.errors import InputError
-from utils.files import passed_over
+from utils.files import is_hidden
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif"}
 PICTURES_IN_A_UNIT = 32
@@ -27,74 +26,64 @@ Entries = dict[str, Path]
 
 
 class Entry(NamedTuple):
-    """The files of one name."""
+    """Files of one name in the folders."""
 
     real: Path
     generated: Path
     source: Path | None
 
-    @property
-    def files(self) -> list[Path]:
-        return [path for path in self if path is not None]
+
+def read_clip(name: str, entry: Entry, landmarks: Path | None) -> Iterator[UnitFrame]:
+    """Read two videos or folders, frames of the same names in the same order.
+
+    Raises InputError where they differ.
+    """
+    source = None if entry.source is None else first_frame(entry.source)
+    given, identity = GivenLandmarks(landmarks, entry.real), identity_of(name)
+    frames = (named_frames(path) for path in (entry.real, entry.generated))
+    for number, (real, generated) in enumerate(zip_longest(*frames)):
+        if real is None or generated is None or real[0] != generated[0]:
+            found = [frame[0] if frame else "no more" for frame in (real, generated)]
+            raise InputError(
+                f"The frames of {name} are not pairs: {found[0]} in {entry.real}, "
+                f"where {found[1]} is in {entry.generated}."
+            )
+        found_landmarks = given(number, real[1])
+        pictures = (source, real[1], generated[1])
+        yield of_one_size(UnitFrame(name, identity, real[0], *pictures, found_landmarks))
 
 
-class ClipUnit(NamedTuple):
-    """Two videos or folders of frames of one name."""
-
-    name: str
-    entry: Entry
-    landmarks: Path | None  # the folder with those of the real frames
-    num_frames: int = 0
-
-    @property
-    def files(self) -> list[Path]:
-        return [*self.entry.files, *given_files(self.landmarks, [self.entry.real])]
-
-    def read(self) -> Iterator[Row]:
-        """Frames of the same names in the same order, or an InputError."""
-        source = None if self.entry.source is None else first_frame(self.entry.source)
-        given = GivenLandmarks(self.landmarks, self.entry.real)
-        frames = (named_frames(path) for path in (self.entry.real, self.entry.generated))
-        for number, (real, generated) in enumerate(zip_longest(*frames)):
-            if real is None or generated is None or real[0] != generated[0]:
-                found = [frame[0] if frame else "no more" for frame in (real, generated)]
-                raise InputError(
-                    f"The frames of {self.name} are not pairs: {found[0]} in {self.entry.real}, "
-                    f"where {found[1]} is in {self.entry.generated}."
-                )
-            landmarks = given(number, real[1])
-            yield row(self.name, real[0], real[1], generated[1], source=source, landmarks=landmarks)
+def read_pictures(
+    entries: dict[str, Entry], landmarks: Path | None
+) -> Iterator[UnitFrame | Dropped]:
+    """Read single pictures, each a clip by itself."""
+    for name, entry in entries.items():
+        try:
+            source = None if entry.source is None else first_frame(entry.source)
+            real, generated = read_image(entry.real), read_image(entry.generated)
+            found_landmarks = GivenLandmarks(landmarks, entry.real)(0, real)
+            pictures = (source, real, generated)
+            identity = identity_of(name)
+            yield of_one_size(UnitFrame(name, identity, "0000000", *pictures, found_landmarks))
+        except InputError as error:
+            yield Dropped(name, str(error))
 
 
-class PicturesUnit(NamedTuple):
-    """A handful of single pictures, each a clip by itself."""
-
-    name: str
-    entries: dict[str, Entry]
-    landmarks: Path | None
-
-    @property
-    def num_frames(self) -> int:
-        return len(self.entries)
-
-    @property
-    def files(self) -> list[Path]:
-        files = [file for entry in self.entries.values() for file in entry.files]
-        return files + given_files(self.landmarks, (entry.real for entry in self.entries.values()))
-
-    def read(self) -> Iterator[Row | Dropped]:
-        for name, entry in self.entries.items():
-            try:
-                source = None if entry.source is None else first_frame(entry.source)
-                real, generated = read_image(entry.real), read_image(entry.generated)
-                landmarks = GivenLandmarks(self.landmarks, entry.real)(0, real)
-                yield row(name, "0000000", real, generated, source=source, landmarks=landmarks)
-            except InputError as error:
-                yield Dropped(name, str(error))
+def entries_unit(
+    name: str,
+    entries: Sequence[Entry],
+    landmarks: Path | None,
+    read: Callable[[], Iterator[UnitFrame | Dropped]],
+    num_frames: int = 0,
+) -> Unit:
+    """Make a unit that reads some entries, and the landmarks of their real frames."""
+    files = [path for entry in entries for path in entry if path is not None]
+    files += given_files(landmarks, (entry.real for entry in entries))
+    return Unit(name, num_frames, files, read)
 
 
-class Folders(NamedTuple):
-    """What folders have in common, and what they do not."""
+class PairedFolders(NamedTuple):
+    """Units of the names that are in all folders, and the names that are not."""
 
     units: list[Unit]
     missing: dict[str, str]  # name -> where it is not
@@ -103,8 +92,8 @@ class Folders(NamedTuple):
 
 def pair_folders(
     real: Path, generated: Path, source: Path | None, landmarks: Path | None = None
-) -> Folders:
-    """What is in all the folders, paired by name; ``landmarks`` holds those of the real frames.
+) -> PairedFolders:
+    """Pair by name what is in all the folders; ``landmarks`` holds those of the real frames.
 
     Raises InputError where a folder is absent or holds nothing, or where no name is in both.
     """
@@ -114,7 +103,7 @@ def pair_folders(
     found = {option: entries(path, option) for option, path in sides.items()}
     names = sorted(set().union(*(found[option] for option in ("--real", "--generated"))))
     missing: dict[str, str] = {}
-    clips: list[Unit] = []
+    units: list[Unit] = []
     pictures: dict[str, Entry] = {}
     for name in names:
         absent = [str(sides[option]) for option in sides if name not in found[option]]
@@ -127,20 +116,23 @@ def pair_folders(
         if all(is_picture(path) for path in (entry.real, entry.generated)):
             pictures[name] = entry
         else:
-            clips.append(ClipUnit(name, entry, landmarks))
-    if not clips and not pictures:
+            read = partial(read_clip, name, entry, landmarks)
+            units.append(entries_unit(name, [entry], landmarks, read))
+    if not units and not pictures:
         raise InputError(
             f"No name is in all of {', '.join(map(str, sides.values()))}: pairs are made by name, "
             f"and the first here are {', '.join(next(iter(side)) for side in found.values())}."
         )
     remaining = iter(pictures.items())
     while chunk := dict(islice(remaining, PICTURES_IN_A_UNIT)):
-        clips.append(PicturesUnit(f"pictures from {next(iter(chunk))}", chunk, landmarks))
-    return Folders(clips, missing, len(names))
+        name, members = f"pictures from {next(iter(chunk))}", [*chunk.values()]
+        reader = partial(read_pictures, chunk, landmarks)
+        units.append(entries_unit(name, members, landmarks, reader, num_frames=len(chunk)))
+    return PairedFolders(units, missing, len(names))
 
 
 def entries(folder: Path, option: str) -> Entries:
-    """What a folder holds, by name."""
+    """List the entries of a folder by name."""
     if not folder.is_dir():
         raise InputError(f"{option} {folder} is no folder: name one of frames or videos.")
     paths = [path for path in sorted(folder.iterdir()) if is_entry(path)]
@@ -152,7 +144,7 @@ def entries(folder: Path, option: str) -> Entries:
 
 
 def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> Entries:
-    """Paths by their names, in order.  Raises InputError where two have one, or one is no text."""
+    """Map names to paths in order; InputError where two have one name, or one is no text."""
     found: Entries = {}
     for path in paths:
         require_text(path)
@@ -164,48 +156,44 @@ def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> Entries:
 
 
 def is_entry(path: Path) -> bool:
+    """Tell whether a path is a video, a picture or a folder, and not hidden."""
     known = path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES | PICTURE_SUFFIXES
-    return known and not passed_over(path.name)
+    return known and not is_hidden(path.name)
 
 
 def is_picture(path: Path) -> bool:
-    """Whether it is a picture that stands still."""
+    """Tell whether a file is a picture that is not animated."""
     is_file = path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
     return is_file and not moves(path)
 
 
 def named_frames(path: Path) -> Iterator[tuple[str, Picture]]:
-    """The frames of a video, a folder or a picture; numbers are written with seven digits."""
+    """Read the frames of a video, folder or picture; numbers are written with seven digits."""
     if path.is_dir():
-        for name, file in by_name(frame_paths(path), frame_name).items():
+        for name, file in by_name(frame_paths(path), numbered_name).items():
             yield name, read_image(file)
     else:
         for number, frame in enumerate(read_frames(path)):
             yield f"{number:07d}", frame.image
 
 
-def frame_name(file: Path) -> str:
+def numbered_name(file: Path) -> str:
+    """Name a frame after its file, a number with seven digits."""
     return f"{int(file.stem):07d}" if file.stem.isdecimal() else file.stem
 
 
 def first_frame(path: Path) -> Picture:
+    """Read the first frame of a video, folder or picture."""
     return next(read_frames(path)).image
 
 
-def row(
-    clip: str,
-    frame: str,
-    real: Picture,
-    generated: Picture,
-    *,
-    source: Picture | None,
-    landmarks: np.ndarray | None,
-) -> Row:
-    """Raises InputError where the two pictures to compare are of different size."""
-    if real.shape != generated.shape:
-        (height, width, _), (other_height, other_width, _) = real.shape, generated.shape
+def of_one_size(frame: UnitFrame) -> UnitFrame:
+    """Check that the two pictures to compare are of one size; InputError where they differ."""
+    assert frame.generated is not None
+    (height, width, _), (other_height, other_width, _) = frame.real.shape, frame.generated.shape
+    if (height, width) != (other_height, other_width):
         raise InputError(
-            f"Frame {frame} of {clip} is {width} x {height} pixels, the generated one "
+            f"Frame {frame.frame} of {frame.clip} is {width} x {height} pixels, the generated one "
             f"{other_width} x {other_height}."
         )
-    return Row(clip, identity_of(clip), frame, source, real, generated, landmarks)
+    return frame

@@ -1,4 +1,4 @@
-"""New lists of pairs, drawn from clips by a seed, in the forms that are published.
+"""Lists of pairs that are drawn from clips by a seed, in the forms that are published.
 
 ``same`` takes two frames of one clip, ``cross`` the frames of two people, and ``clips`` names a
 clip for the source and one of another person for the driving side.  The people take turns, and so
@@ -19,7 +19,7 @@ from datasets.clips import Clip, is_strip, require_own_names
 from datasets.frame_finder import frame_number
 from media.pictures import frame_paths
 from utils.errors import InputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 from utils.wording import counted
 
 Kind = Literal["same", "cross", "clips"]
@@ -33,7 +33,7 @@ HEADERS: dict[Kind, tuple[str, ...]] = {
 
 
 def make_pairs(clips: Sequence[Clip], kind: Kind, count: int, seed: int) -> list[tuple[str, ...]]:
-    """``count`` different rows under the header of ``kind``, the same for the same seed.
+    """Draw ``count`` different rows for the header of ``kind``; equal seeds give equal rows.
 
     Raises InputError where the clips do not allow so many.
     """
@@ -68,14 +68,14 @@ def make_pairs(clips: Sequence[Clip], kind: Kind, count: int, seed: int) -> list
 
 
 def write_pair_list(path: Path, kind: Kind, rows: Sequence[tuple[str, ...]]) -> None:
-    """Writes rows of a kind as a CSV file, whole.  Raises InputError where that fails."""
+    """Write rows of a kind as a CSV file, whole.  Raises InputError where that fails."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([HEADERS[kind], *rows])
-    write_text_whole(path, text.getvalue())
+    write_atomically(path, text.getvalue())
 
 
 def by_person(clips: Sequence[Clip], random: np.random.Generator) -> dict[str, deque[Clip]]:
-    """The clips of each person, all in an order of chance."""
+    """Group the clips by person, all in random order."""
     people: dict[str, deque[Clip]] = {}
     for index in random.permutation(len(clips)):
         people.setdefault(clips[index].identity, deque()).append(clips[index])
@@ -83,7 +83,7 @@ def by_person(clips: Sequence[Clip], random: np.random.Generator) -> dict[str, d
 
 
 def num_pairs(clips: Sequence[Clip], kind: Kind) -> dict[str, int]:
-    """How many rows there are with each clip as the source."""
+    """Count the rows that there are with each clip as the source."""
     if kind == "same":
         return {clip.name: clip.num_frames * (clip.num_frames - 1) for clip in clips}
     driving: Counter[str] = Counter()  # a person's frames, or clips, that can drive
@@ -97,7 +97,7 @@ def num_pairs(clips: Sequence[Clip], kind: Kind) -> dict[str, int]:
 
 
 def drawing(people: dict[str, deque[Clip]], kind: Kind, random: np.random.Generator) -> Draw:
-    """What rng rows; in the long run it rng every row that there is."""
+    """Make the function that draws rows; in the long run it draws every row that there is."""
     clips = {person: list(own) for person, own in people.items()}
     if kind == "clips":
         clips = {person: [clip for clip in own if can_drive(clip)] for person, own in clips.items()}
@@ -127,17 +127,17 @@ def drawing(people: dict[str, deque[Clip]], kind: Kind, random: np.random.Genera
         first = frame_number(Path(names(driving)[0]).stem)
         return source.name, driving.name, "" if first is None else str(first)
 
-    rng: dict[Kind, Draw] = {"same": same, "cross": cross, "clips": whole}
-    return rng[kind]
+    draws: dict[Kind, Draw] = {"same": same, "cross": cross, "clips": whole}
+    return draws[kind]
 
 
 def can_drive(clip: Clip) -> bool:
-    """Whether a whole clip can be driving: not so a strip."""
+    """Tell whether a whole clip can be the driving side, which a strip cannot."""
     return not is_strip(clip.path)
 
 
 def frame_names(clip: Clip) -> list[str]:
-    """The files in a folder; numbers, written as if they were files, of a video or strip."""
+    """List the files in a folder; for a video or strip, numbers written as if they were files."""
     if clip.path.is_dir():
         return [path.name for path in frame_paths(clip.path)]
     return [f"{number:07d}.png" for number in range(clip.num_frames)]

@@ -1,9 +1,9 @@
-"""What the memory of a network is worth: the same frames with other readings of it.
+"""Use of the memory of a network: the frames of clips rendered with other readings of it.
 
 Self-reenactment of the test split: the first frame of a clip is driven by frames spread over it.
-Each is rendered with what attention reads, with zeros in its place, and with the keys and values
-of another person; and compared with the true frame, on all pixels and on those that the source
-does not show.  N frames, S x S slots.
+Each is rendered with the reading of the attention, with zeros in its place, and with the keys and
+values of another person; and compared with the true frame, on all pixels and on those that the
+source does not show.  N frames, S x S slots.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +18,11 @@ from datasets.clips import Clip
 from datasets.frame_pairs import load_frames
 from evaluation.metrics.pixels import psnr, to_pictures
 from evaluation.results.statistics import differences, estimate, mean
-from evaluation.results.tables import NOTHING, markdown_table, number
+from evaluation.results.tables import NOTHING, Table, markdown_table, number
 from modules.attention import Attention, Reading, usage_entropy
 from modules.generator import VISIBLE_BLOCKS, Rendered
-from modules.geometry import Keypoints, resize
-from modules.mcnet import Encoded, MCNet
-from modules.memory_compensation import Compensation
+from modules.geometry import resize
+from modules.mcnet import MCNet
 from utils.errors import InputError
 
 SHOWN = 0.5  # of the occlusion map, from which the source shows a pixel
@@ -42,7 +41,7 @@ Intervention = Callable[[Attention], AbstractContextManager[Any]]
 
 
 class Plan(NamedTuple):
-    """What is rendered of the clips."""
+    """Settings of the measurement."""
 
     size: tuple[int, int]  # of frames: height, width
     num_frames: int  # of each clip that drive it
@@ -50,23 +49,8 @@ class Plan(NamedTuple):
     seed: int  # of these, and of the bootstrap
 
 
-class ClipFrames(NamedTuple):
-    """Frames of one clip."""
-
-    source: Tensor  # (N, 3, H, W) in [0, 1], N times the same
-    driving: Tensor  # (N, 3, H, W) in [0, 1]
-
-
-class LevelUse(NamedTuple):
-    """How a level reads the memory in some frames."""
-
-    size: tuple[int, int]  # height and width of the level
-    usage: Tensor  # (N, S S)
-    entropy: Tensor  # (N,), in nats
-
-
 class Contrast(NamedTuple):
-    """PSNR with a reading, beside that with the reading as it is."""
+    """PSNR with one reading, compared with the reading as it is."""
 
     reading: str
     pixels: str
@@ -77,7 +61,7 @@ class Contrast(NamedTuple):
 
 
 class Perplexity(NamedTuple):
-    """How many slots a level reads: exponentials of entropies."""
+    """Number of slots that a level reads: exponentials of entropies."""
 
     level: str  # its positions
     position: float
@@ -86,7 +70,7 @@ class Perplexity(NamedTuple):
 
 
 class MemoryUse(NamedTuple):
-    """What the memory is worth."""
+    """Result of the measurement."""
 
     people: int
     contrasts: list[Contrast]
@@ -94,7 +78,7 @@ class MemoryUse(NamedTuple):
 
 
 def with_zeros(attention: Attention) -> AbstractContextManager[Any]:
-    """Let nothing be read, inside a block."""
+    """Replace what the attention reads by zeros, inside a block."""
 
     def erase(module: Attention, inputs: tuple[Tensor, ...], reading: Reading) -> Reading:
         return reading._replace(read=torch.zeros_like(reading.read))
@@ -120,7 +104,7 @@ READINGS: dict[str, Intervention] = {
 
 
 def measure_memory(model: MCNet, clips: Sequence[Clip], plan: Plan) -> MemoryUse:
-    """Render all clips in every way, on the device of the model.
+    """Render all clips with every reading, on the device of the model.
 
     Raises InputError for a network without a memory, and where there are not two people with clips
     of two frames or more.
@@ -129,30 +113,36 @@ def measure_memory(model: MCNet, clips: Sequence[Clip], plan: Plan) -> MemoryUse
         raise InputError("This network has no memory: there is nothing to measure.")
     clips = [clip for clip in clips if clip.num_frames > 1]
     others = [another_persons(clips, index) for index in range(len(clips))]
+    device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(plan.seed)
     scores: dict[tuple[str, str], list[float]] = {}
     people: list[str] = []
-    uses: list[list[LevelUse]] = []  # of each clip
+    perplexities = PerplexityMeter(plan.num_frames)
     for clip, other in zip(clips, others, strict=True):
-        own, others_frames = driven(clip, plan), driven(other, plan)
-        encoded, keypoints = encode_both(model, own, others_frames)
+        frames = torch.stack([chosen_frames(each, plan) for each in (clip, other)])
+        source, driving = frames[:, :1].expand_as(frames[:, 1:]), frames[:, 1:]  # (2, N, 3, H, W)
+        with torch.no_grad():
+            encoded = model.encode(source.flatten(0, 1).to(device))
+            keypoints = model.detect(driving.flatten(0, 1).to(device))
         hidden = torch.rand(plan.num_frames, 1, VISIBLE_BLOCKS, VISIBLE_BLOCKS, generator=generator)
         visible = (hidden >= plan.hidden_share).to(keypoints.positions).repeat(2, 1, 1, 1)
         people += [clip.identity] * plan.num_frames
         for reading, intervention in READINGS.items():
             with intervention(model.generator.memory.attention), torch.no_grad():
                 rendered = model.render(encoded, keypoints, visible=visible)
-            for pixels, values in compare(rendered, own.driving).items():
+            for pixels, values in psnr_by_pixels(rendered, driving[0]).items():
                 scores.setdefault((reading, pixels), []).extend(values)
             if reading == AS_IT_IS:
-                uses.append([level_use(x, plan.num_frames) for x in rendered.compensations])
+                perplexities.add(rendered)
     return MemoryUse(
-        len(set(people)), contrasts(scores, np.array(people), plan.seed), perplexities(uses)
+        people=len(set(people)),
+        contrasts=contrasts(scores, np.array(people), plan.seed),
+        perplexities=perplexities.result(),
     )
 
 
 def another_persons(clips: Sequence[Clip], index: int) -> Clip:
-    """The next clip, around the end, that shows another person than the clip of this index."""
+    """Find the next clip, around the end, of another person than the clip of this index."""
     following = [*clips[index + 1 :], *clips[:index]]
     for clip in following:
         if clip.identity != clips[index].identity:
@@ -163,29 +153,17 @@ def another_persons(clips: Sequence[Clip], index: int) -> Clip:
     )
 
 
-def driven(clip: Clip, plan: Plan) -> ClipFrames:
-    """The first frame of a clip, and frames spread over the rest."""
+def chosen_frames(clip: Clip, plan: Plan) -> Tensor:
+    """Read the first frame of a clip and N spread over the rest, (1 + N, 3, H, W) in [0, 1]."""
     numbers = np.linspace(1, clip.num_frames - 1, plan.num_frames).round().astype(int)
-    frames = load_frames(clip, [0, *numbers.tolist()], plan.size).float() / 255
-    return ClipFrames(frames[:1].expand_as(frames[1:]), frames[1:])
+    return load_frames(clip, [0, *numbers.tolist()], plan.size).float() / 255
 
 
-@torch.no_grad()
-def encode_both(model: MCNet, own: ClipFrames, other: ClipFrames) -> tuple[Encoded, Keypoints]:
-    """Two people in one batch, own first: their sources, and the keypoints that drive them."""
-    device = next(model.parameters()).device
-    source, driving = (torch.cat(both).to(device) for both in zip(own, other, strict=True))
-    return model.encode(source), model.detect(driving)
+def psnr_by_pixels(rendered: Rendered, driving: Tensor) -> dict[str, list[float]]:
+    """Compute PSNR of the first N frames of a batch by the pixels that count.
 
-
-def level_use(level: Compensation, num_frames: int) -> LevelUse:
-    """What counts of a level, of the first frames of a batch."""
-    height, width = level.read.shape[-2:]
-    return LevelUse((height, width), level.usage[:num_frames], level.entropy[:num_frames])
-
-
-def compare(rendered: Rendered, driving: Tensor) -> dict[str, list[float]]:
-    """PSNR of the first frames of a batch, as many as drive it, (N,) by the pixels that count."""
+    ``driving`` (N, 3, H, W) are the truth.
+    """
     pictures, truths = to_pictures(rendered.prediction[: len(driving)]), to_pictures(driving)
     occlusion = resize(rendered.motion.occlusion[: len(driving)], driving.shape[-2:])
     hidden = (occlusion[:, 0] < SHOWN).cpu().numpy()  # (N, H, W)
@@ -202,54 +180,72 @@ def compare(rendered: Rendered, driving: Tensor) -> dict[str, list[float]]:
 def contrasts(
     scores: dict[tuple[str, str], list[float]], people: np.ndarray, seed: int
 ) -> list[Contrast]:
-    """Every reading beside the one as it is, on the same frames."""
+    """Compare every reading with the one as it is, on the same frames."""
     rows = []
     for (reading, pixels), values in scores.items():
         measured, base = np.array(values), np.array(scores[AS_IT_IS, pixels])
         difference = estimate(differences(base, measured), people, seed)
-        own = mean(measured[~np.isnan(measured)])
-        if reading == AS_IT_IS:
-            rows.append(Contrast(reading, pixels, own, None, None, difference.frames))
-        else:
-            rows.append(
-                Contrast(
-                    reading, pixels, own, difference.mean, difference.interval, difference.frames
-                )
+        differs = reading != AS_IT_IS
+        rows.append(
+            Contrast(
+                reading=reading,
+                pixels=pixels,
+                mean=mean(measured),
+                difference=difference.mean if differs else None,
+                interval=difference.interval if differs else None,
+                frames=difference.frames,
             )
+        )
     return sorted(rows, key=lambda row: row.pixels)
 
 
-def perplexities(uses: list[list[LevelUse]]) -> list[Perplexity]:
-    """Of each level that reads the memory, finest first."""
-    rows = []
-    for levels in zip(*uses, strict=True):
-        height, width = levels[0].size
-        entropy = torch.cat([level.entropy for level in levels]).mean()
-        usage = torch.cat([level.usage for level in levels])
-        data = usage_entropy(usage)
-        rows.append(
+class PerplexityMeter:
+    """Accumulate the attention of each level that reads the memory, finest first."""
+
+    def __init__(self, num_frames: int) -> None:
+        self.num_frames = num_frames  # of each batch that count
+        self.sizes: list[tuple[int, int]] = []
+        self.usage: list[list[Tensor]] = []  # of each batch and level, (N, S S)
+        self.entropy: list[list[Tensor]] = []  # of each batch and level, (N,) in nats
+
+    def add(self, rendered: Rendered) -> None:
+        """Add a batch."""
+        levels = rendered.compensations
+        self.sizes = [(level.read.shape[-1], level.read.shape[-2]) for level in levels]
+        self.usage.append([level.usage[: self.num_frames] for level in levels])
+        self.entropy.append([level.entropy[: self.num_frames] for level in levels])
+
+    def result(self) -> list[Perplexity]:
+        """Compute the perplexity of each level, of a position and over all frames."""
+        usages = map(torch.cat, zip(*self.usage, strict=True))
+        entropies = map(torch.cat, zip(*self.entropy, strict=True))
+        return [
             Perplexity(
-                f"{width} x {height}", entropy.exp().item(), data.exp().item(), usage.shape[1]
+                level=f"{width} x {height}",
+                position=entropy.mean().exp().item(),
+                data=usage_entropy(usage).exp().item(),
+                slots=usage.shape[1],
             )
-        )
-    return rows
+            for (width, height), usage, entropy in zip(self.sizes, usages, entropies, strict=True)
+        ]
 
 
 def memory_markdown(use: MemoryUse) -> str:
-    """The result as Markdown tables."""
+    """Write the result as Markdown tables."""
     parts = [f"People: {use.people}."]
     for pixels in dict.fromkeys(row.pixels for row in use.contrasts):
-        rows = [row for row in use.contrasts if row.pixels == pixels]
-        parts += [f"Pixels: {pixels}.", markdown_table([HEADER, *map(contrast_cells, rows)])]
-    table = [
+        rows = [contrast_cells(row) for row in use.contrasts if row.pixels == pixels]
+        parts += [f"Pixels: {pixels}.", markdown_table(Table(HEADER, rows))]
+    levels = [
         (row.level, f"{row.position:.1f}", f"{row.data:.1f}", str(row.slots))
         for row in use.perplexities
     ]
-    parts += [NOTE, "Perplexity of the attention:", markdown_table([PERPLEXITY_HEADER, *table])]
-    return "\n\n".join(parts) + "\n"
+    table = markdown_table(Table(PERPLEXITY_HEADER, levels))
+    return "\n\n".join([*parts, NOTE, "Perplexity of the attention:", table]) + "\n"
 
 
 def contrast_cells(row: Contrast) -> tuple[str, ...]:
+    """Format the cells of a contrast."""
     difference = NOTHING if row.difference is None else f"{row.difference:+.3f}"
     interval = NOTHING
     if row.interval is not None:
@@ -258,7 +254,7 @@ def contrast_cells(row: Contrast) -> tuple[str, ...]:
 
 
 def memory_json(use: MemoryUse) -> dict[str, Any]:
-    """The result as plain values."""
+    """Convert the result to plain values for JSON."""
     return {
         "people": use.people,
         "psnr": [row._asdict() for row in use.contrasts],

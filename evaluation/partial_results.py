@@ -1,4 +1,4 @@
-"""What has been measured so far: one folder for each finished unit, so that nothing is done twice.
+"""Results of finished units, a folder each, so that an interrupted evaluation goes on.
 
 All processes of an evaluation write below one folder.  A part is there whole or not at all, and
 the parts are merged in the order of the units, whoever measured them.
@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
-from evaluation.results.frame_table import FrameTable, joined, read_frames, write_frames
+from evaluation.results.frame_table import read_frames, write_frames
 from evaluation.results.report import Example
 from media.pictures import Picture, read_image
 from utils.errors import InputError
-from utils.files import write_text_whole, written_whole
+from utils.files import atomic_folder, write_atomically
 from utils.locks import sole_writer
 
 T = TypeVar("T")
@@ -32,9 +33,9 @@ Features = tuple[np.ndarray, np.ndarray]  # of the real and the generated frames
 
 
 class Part(NamedTuple):
-    """What a unit came to."""
+    """Results of one unit."""
 
-    table: FrameTable
+    table: pd.DataFrame  # its frames
     features: Features | None
     dropped: dict[str, str]  # name of a frame, or of all -> reason
     examples: list[Example]
@@ -42,7 +43,7 @@ class Part(NamedTuple):
 
 
 class PartInfo(NamedTuple):
-    """What ``part.json`` holds."""
+    """Content of ``part.json``."""
 
     dropped: dict[str, str]
     seconds: float
@@ -50,14 +51,14 @@ class PartInfo(NamedTuple):
 
 
 class PartialResults:
-    """The parts below a folder, numbered as their units."""
+    """Parts below a folder, numbered as their units."""
 
     def __init__(self, folder: Path, num_units: int) -> None:
         self.folder, self.num_units = folder, num_units
 
     @contextmanager
-    def begun(self, settings: dict[str, Any]) -> Iterator[None]:
-        """Makes the folder that of an evaluation with these settings, and of it alone.
+    def locked(self, settings: dict[str, Any]) -> Iterator[None]:
+        """Reserve the folder for this process and for an evaluation with these settings.
 
         Raises InputError where it holds parts of one with others, or another is at work in it.
         """
@@ -66,11 +67,11 @@ class PartialResults:
             "another --output."
         )
         with sole_writer(self.folder / LOCK, busy=busy):
-            self.keep_to(settings)
+            self.keep_settings(settings)
             yield
 
-    def keep_to(self, settings: dict[str, Any]) -> None:
-        """Notes the settings, or raises InputError where others are noted."""
+    def keep_settings(self, settings: dict[str, Any]) -> None:
+        """Write the settings, or raise InputError where others are written already."""
         path = self.folder / SETTINGS
         try:
             found = dict(json.loads(path.read_text())) if path.exists() else settings
@@ -85,22 +86,24 @@ class PartialResults:
                     + (f" ({values[0]}, now {values[1]})" if short else "")
                     + ": name another --output, or delete the folder."
                 )
-        write_text_whole(path, json.dumps(settings, indent=1))
+        write_atomically(path, json.dumps(settings, indent=1))
 
     def path(self, number: int) -> Path:
+        """Name the folder of a part."""
         return self.folder / f"{number:06d}"
 
     def has(self, number: int) -> bool:
+        """Tell whether unit ``number`` is finished."""
         return self.path(number).is_dir()
 
     def write(self, number: int, part: Part) -> None:
-        """The part of unit ``number``, all of it or nothing."""
+        """Write the part of unit ``number``, all of it or nothing."""
         examples = [(example.clip, example.frame, example.value) for example in part.examples]
-        facts = PartInfo(part.dropped, part.seconds, examples)
+        info = PartInfo(part.dropped, part.seconds, examples)
         try:
-            with written_whole(self.path(number)) as folder:
+            with atomic_folder(self.path(number)) as folder:
                 write_frames(folder / "frames.csv", part.table)
-                (folder / "part.json").write_text(json.dumps(facts._asdict()))
+                (folder / "part.json").write_text(json.dumps(info._asdict()))
                 if part.features is not None:
                     real, generated = part.features
                     np.savez(folder / "features.npz", real=real, generated=generated)
@@ -112,28 +115,29 @@ class PartialResults:
         except OSError as error:
             raise InputError(f"{self.path(number)} cannot be written: {error.strerror}.") from error
 
-    def table(self) -> FrameTable:
-        """The rows of all parts."""
-        return joined(list(self.each(lambda part: read_frames(part / "frames.csv"))))
+    def table(self) -> pd.DataFrame:
+        """Join the frames of all parts."""
+        tables = self.each(lambda part: read_frames(part / "frames.csv"))
+        return pd.concat(tables, ignore_index=True)
 
     def dropped(self) -> dict[str, str]:
-        """What was dropped in all parts."""
-        return {name: why for facts in self.facts() for name, why in facts.dropped.items()}
+        """Collect the names that were dropped in all parts, with reasons."""
+        return {name: why for info in self.infos() for name, why in info.dropped.items()}
 
     def seconds(self) -> float:
-        """The time that all parts took."""
-        return sum(facts.seconds for facts in self.facts())
+        """Add up the time that all parts took."""
+        return sum(info.seconds for info in self.infos())
 
     def features(self) -> Iterator[Features]:
-        """The features of all parts, one after the other."""
+        """Yield the features of each part that has any."""
         return (features for features in self.each(read_features) if features is not None)
 
     def examples(self, count: int, largest: bool) -> list[Example]:
-        """The ``count`` examples of the largest, or the smallest, value in order."""
+        """Read the ``count`` examples of the largest, or the smallest, value in order."""
         found = [
             (value, number, index, clip, frame)
-            for number, facts in enumerate(self.facts())
-            for index, (clip, frame, value) in enumerate(facts.examples)
+            for number, info in enumerate(self.infos())
+            for index, (clip, frame, value) in enumerate(info.examples)
         ]
         chosen = sorted(found, key=lambda item: -item[0] if largest else item[0])[:count]
         return [
@@ -141,15 +145,16 @@ class PartialResults:
             for value, number, index, clip, frame in chosen
         ]
 
-    def facts(self) -> Iterator[PartInfo]:
+    def infos(self) -> Iterator[PartInfo]:
+        """Read the ``part.json`` of every part, in order."""
         return self.each(lambda part: PartInfo(**json.loads((part / "part.json").read_text())))
 
     def each(self, read: Callable[[Path], T]) -> Iterator[T]:
-        """What ``read`` finds in the folder of every part, in order."""
+        """Apply ``read`` to the folder of every part, in order."""
         return (self.read(number, read) for number in range(self.num_units))
 
     def read(self, number: int, read: Callable[[Path], T]) -> T:
-        """What ``read`` finds in the folder of a part; InputError where the part is damaged."""
+        """Apply ``read`` to the folder of a part; InputError where the part is damaged."""
         folder = self.path(number)
         try:
             return read(folder)
@@ -158,7 +163,7 @@ class PartialResults:
 
 
 def read_features(part: Path) -> Features | None:
-    """The features in the folder of a part, if it has any."""
+    """Read the features (N, D) of real and generated frames of a part, if it has any."""
     path = part / "features.npz"
     if not path.exists():
         return None
@@ -167,7 +172,7 @@ def read_features(part: Path) -> Features | None:
 
 
 def read_pictures(index: int, part: Path) -> tuple[Picture | None, Picture, Picture]:
-    """Source, real and generated picture of an example in the folder of a part."""
+    """Read the source, real and generated picture of an example of a part."""
     source, real, generated = (
         part / f"example-{index}-{name}.png" for name in ("source", "real", "generated")
     )

@@ -1,4 +1,4 @@
-"""The processes of one evaluation, on one machine or several: who takes which unit.
+"""Processes of one evaluation, on one machine or several, which share its units.
 
 They are started by ``torchrun`` and need an output folder that all of them see; each writes what it
 finished there, so nothing but the waiting for each other goes between them.
@@ -22,21 +22,22 @@ LONGEST_WAIT = timedelta(days=7)  # of the quickest process for the slowest
 
 
 class Processes(NamedTuple):
-    """This process among all."""
+    """Rank of this process among all."""
 
     rank: int
     world_size: int
 
     @property
     def is_main(self) -> bool:
+        """Whether this is the first process, which writes the result."""
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """The items that this process takes."""
+        """Select the items that this process takes."""
         return items[self.rank :: self.world_size]
 
     def wait_for_all(self) -> None:
-        """Raises InputError where another process ends instead of coming."""
+        """Wait for all processes; raises InputError where another one has ended."""
         if self.world_size > 1:
             try:
                 dist.barrier()
@@ -46,7 +47,7 @@ class Processes(NamedTuple):
 
 @contextmanager
 def joined_processes() -> Iterator[Processes]:
-    """Joins the processes that torchrun started, if it did; each takes its own GPU.
+    """Join the processes that torchrun started, if it did; each takes its own GPU.
 
     What is computed in float32 there is computed so, without TensorFloat32.
     """

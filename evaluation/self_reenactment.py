@@ -1,4 +1,4 @@
-"""Self-reenactment: what a network is given, and what it makes of it.
+"""Self-reenactment: units whose driving frame is the truth, and the renderer of a network.
 
 The protocols of the papers: **video** (FOMM), where the first frame of a test clip is driven by
 every frame of it, and **pairs** (DaGAN, MCNet), where a list names two frames of one person.  Both
@@ -6,132 +6,130 @@ take the driving keypoints as they are (absolute motion).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from animation.animator import Animator
-from datasets.clips import Clip, stream_clip
+from datasets.clips import Clip, iterate_frames
 from datasets.frame_finder import FrameRef, read_refs
 from datasets.pair_list import Pair
 from evaluation.metrics.landmarks import GivenLandmarks, given_files
 from evaluation.metrics.pixels import to_pictures
-from evaluation.work_units import Dropped, Row, Rows, Unit, read_units
+from evaluation.work_units import Dropped, FrameBatch, Unit, UnitFrame, read_units
 from media.pictures import Picture
 from utils.errors import InputError
 
-Fit = Callable[[Picture], Picture]
+Resize = Callable[[Picture], Picture]
 
 
-class ClipUnit(NamedTuple):
-    """A clip whose first frame is the source of all its frames."""
+def clip_unit(clip: Clip, resize: Resize, landmarks: Path | None = None) -> Unit:
+    """Make the unit of a clip whose first frame is the source of all its frames.
 
-    clip: Clip
-    fit: Fit  # resizes whole pictures
-    landmarks: Path | None = None  # the folder with those of the driving frames
-
-    @property
-    def name(self) -> str:
-        return self.clip.name
-
-    @property
-    def num_frames(self) -> int:
-        return self.clip.num_frames
-
-    @property
-    def files(self) -> list[Path]:
-        return [self.clip.path, *given_files(self.landmarks, [self.clip.path])]
-
-    def read(self) -> Iterator[Row]:
-        source, given = None, GivenLandmarks(self.landmarks, self.clip.path)
-        for number, image in enumerate(stream_clip(self.clip)):
-            real = self.fit(image)
-            source = real if source is None else source
-            frame = f"{number:07d}"
-            landmarks = given(number, real)
-            yield Row(self.clip.name, self.clip.identity, frame, source, real, None, landmarks)
+    ``landmarks`` is the folder with those of the driving frames.
+    """
+    return Unit(
+        name=clip.name,
+        num_frames=clip.num_frames,
+        files=[clip.path, *given_files(landmarks, [clip.path])],
+        read=partial(read_clip, clip, resize, landmarks),
+    )
 
 
-class PairsUnit(NamedTuple):
-    """The pairs of one driving clip."""
-
-    name: str
-    pairs: Sequence[Pair]
-    fit: Fit  # resizes whole pictures
-    landmarks: Path | None = None  # the folder with those of the driving frames
-
-    @property
-    def num_frames(self) -> int:
-        return len(self.pairs)
-
-    @property
-    def files(self) -> Iterable[Path]:
-        refs = [ref for pair in self.pairs for ref in (pair.source, pair.driving)]
-        landmarks = given_files(self.landmarks, (clip_of(pair.driving) for pair in self.pairs))
-        return dict.fromkeys([*(ref.path for ref in refs), *landmarks])
-
-    def read(self) -> Iterator[Row | Dropped]:
-        uses = Counter(map(frame_name, self.pairs))
-        given = cache(partial(GivenLandmarks, self.landmarks))  # by clip
-        for pair in self.pairs:
-            assert isinstance(pair.driving, FrameRef)
-            name = frame_name(pair) if uses[frame_name(pair)] == 1 else pair.name
-            try:
-                source, real = (self.fit(image) for image in read_refs([pair.source, pair.driving]))
-            except InputError as error:
-                yield Dropped(pair.name, str(error))
-                continue
-            frame = pair.driving.path if pair.driving.number is None else pair.driving.number
-            landmarks = given(clip_of(pair.driving))(frame, real)
-            yield Row(self.name, pair.driving.identity, name, source, real, None, landmarks)
+def read_clip(clip: Clip, resize: Resize, landmarks: Path | None) -> Iterator[UnitFrame]:
+    """Read the frames of a clip, driven from the first."""
+    source, given = None, GivenLandmarks(landmarks, clip.path)
+    for number, image in enumerate(iterate_frames(clip)):
+        real = resize(image)
+        source = real if source is None else source
+        yield UnitFrame(
+            clip=clip.name,
+            identity=clip.identity,
+            frame=f"{number:07d}",
+            source=source,
+            real=real,
+            generated=None,
+            landmarks=given(number, real),
+        )
 
 
-def frame_name(pair: Pair) -> str:
-    """A name for the driving frame among the pairs of its clip: two may differ in best_frame."""
+def pair_units(pairs: Sequence[Pair], resize: Resize, landmarks: Path | None = None) -> list[Unit]:
+    """Make a unit of the pairs of each driving clip."""
+    clips: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        assert isinstance(pair.driving, FrameRef)
+        clips.setdefault(pair.driving.clip, []).append(pair)
+    units = []
+    for name, members in clips.items():
+        files = [ref.path for pair in members for ref in (pair.source, pair.driving)]
+        files += given_files(landmarks, (clip_of(pair.driving) for pair in members))
+        read = partial(read_pairs, name, members, resize, landmarks)
+        units.append(Unit(name, len(members), list(dict.fromkeys(files)), read))
+    return units
+
+
+def read_pairs(
+    clip: str, pairs: Sequence[Pair], resize: Resize, landmarks: Path | None
+) -> Iterator[UnitFrame | Dropped]:
+    """Read the pairs of one driving clip."""
+    uses = Counter(map(name_within_clip, pairs))
+    given = cache(partial(GivenLandmarks, landmarks))  # by clip
+    for pair in pairs:
+        assert isinstance(pair.driving, FrameRef)
+        name = name_within_clip(pair)
+        try:
+            source, real = (resize(image) for image in read_refs([pair.source, pair.driving]))
+        except InputError as error:
+            yield Dropped(pair.name, str(error))
+            continue
+        frame = pair.driving.path if pair.driving.number is None else pair.driving.number
+        yield UnitFrame(
+            clip=clip,
+            identity=pair.driving.identity,
+            frame=name if uses[name] == 1 else pair.name,
+            source=source,
+            real=real,
+            generated=None,
+            landmarks=given(clip_of(pair.driving))(frame, real),
+        )
+
+
+def name_within_clip(pair: Pair) -> str:
+    """Name the driving frame among the pairs of its clip: two may differ in best_frame."""
     assert isinstance(pair.driving, FrameRef)
     inside = pair.source.clip == pair.driving.clip
     return f"{pair.driving.name} from {pair.source.name}" if inside else pair.name
 
 
 def clip_of(ref: FrameRef | Clip) -> Path:
-    """The video, strip or folder of frames that a frame is in."""
+    """Return the video, strip or folder of frames that a frame is in."""
     assert isinstance(ref, FrameRef)
     return ref.path.parent if ref.number is None else ref.path
 
 
-def pair_units(pairs: Sequence[Pair], fit: Fit, landmarks: Path | None = None) -> list[Unit]:
-    """Pairs of pictures, those of one driving clip together."""
-    clips: dict[str, list[Pair]] = {}
-    for pair in pairs:
-        assert isinstance(pair.driving, FrameRef)
-        clips.setdefault(pair.driving.clip, []).append(pair)
-    return [PairsUnit(name, members, fit, landmarks) for name, members in clips.items()]
-
-
 def first_pictures(units: Sequence[Unit]) -> Iterator[tuple[Picture, Picture]]:
-    """The source and the first driving frame of each unit, as far as they can be read."""
+    """Read the source and the first driving frame of each unit, as far as they can be read."""
     for _, item in read_units(units, batch_size=1):
-        if isinstance(item, Rows) and item.source is not None:
+        if isinstance(item, FrameBatch) and item.source is not None:
             yield item.source[0], item.real[0]
 
 
 class Renderer:
-    """Batches of driving frames -> the frames that the network makes of their sources."""
+    """Renderer of batches of driving frames by a network, from their sources."""
 
     def __init__(self, animator: Animator) -> None:
         self.animator = animator
         self.source: np.ndarray | None = None  # encoded last
 
     def __call__(self, source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """``source`` (1 or B, H, W, 3), ``driving`` (B, H, W, 3); RGB uint8.
+        """Render ``driving`` (B, H, W, 3) from ``source`` (1 or B, H, W, 3); RGB uint8.
 
         Returns the generated frames (B, H, W, 3), RGB uint8, and which of them are finite (B,).
         """
-        if source is not self.source:
+        if self.source is None or not np.array_equal(source, self.source):
             self.source, self.encoded = source, self.animator.encode(*source)
         prediction = self.animator.predict(self.encoded, self.animator.detect(list(driving)))
         finite = torch.isfinite(prediction).flatten(1).all(dim=1)

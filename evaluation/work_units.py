@@ -1,12 +1,13 @@
-"""What an evaluation goes through: units of work, read frame by frame and delivered in batches.
+"""Units of work of an evaluation, read frame by frame and delivered in batches.
 
-A unit is a clip, the pairs of one driving clip, or a handful of pictures: what one process
-measures by itself, and what is done again after an interruption.
+A unit is a clip, the pairs of one driving clip, or a handful of pictures.  One process measures it
+by itself, and measures it again where it was interrupted.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from utils.errors import InputError
 from utils.prefetch import prefetch
 
 
-class Row(NamedTuple):
-    """One frame to measure."""
+class UnitFrame(NamedTuple):
+    """Frame of a unit that is to be measured."""
 
     clip: str
     identity: str
@@ -28,100 +29,80 @@ class Row(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """A part of a unit, or all of it, that cannot be measured."""
+    """Part of a unit, or all of it, that cannot be measured."""
 
     name: str
     reason: str
     whole: bool = False  # the unit: its earlier rows are dropped too
 
 
-class Unit(Protocol):
-    """Something to evaluate."""
+@dataclass(frozen=True)
+class Unit:
+    """Clip, pairs or pictures that one process measures."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def num_frames(self) -> int:
-        """Of the progress bar; 0 where it is not known."""
-        ...
-
-    @property
-    def files(self) -> Iterable[Path]:
-        """The pictures, videos and folders of frames that it reads."""
-        ...
-
-    def read(self) -> Iterator[Row | Dropped]:
-        """Its frames in order; an InputError drops the whole unit."""
-        ...
+    name: str  # differs from those of other units
+    num_frames: int  # for the progress bar; 0 where it is not known
+    files: Sequence[Path]  # pictures, videos and folders of frames that it reads
+    read: Callable[[], Iterator[UnitFrame | Dropped]]  # an InputError drops the whole unit
 
 
-class Rows(NamedTuple):
-    """A batch of rows with pictures of one size: RGB uint8, (B, H, W, 3)."""
+class FrameBatch(NamedTuple):
+    """Batch of frames with pictures of one size: RGB uint8, (B, H, W, 3)."""
 
-    rows: list[Row]
-    source: np.ndarray | None  # (1, H, W, 3), and the same object as before, where all share it
+    rows: list[UnitFrame]
+    source: np.ndarray | None  # (1, H, W, 3) where all share it
     real: np.ndarray
     generated: np.ndarray | None
     landmarks: np.ndarray | None  # (B, 68, 2), of the real pictures
 
 
-Item = Rows | Dropped | Literal["end"]
+Item = FrameBatch | Dropped | Literal["end"]
 
 
 def read_units(units: Sequence[Unit], batch_size: int) -> Iterator[tuple[Unit, Item]]:
-    """The batches of unit after unit, each unit ended by "end"; the next are read meanwhile."""
+    """Yield the batches of each unit and then "end", while a thread reads the next."""
     with prefetch((unit, item) for unit in units for item in read_unit(unit, batch_size)) as items:
         yield from items
 
 
 def read_unit(unit: Unit, batch_size: int) -> Iterator[Item]:
-    pending: list[Row] = []
-    shared: np.ndarray | None = None  # the source of all rows of the last batch
-
-    def batch() -> Rows:
-        nonlocal shared
-        rows = stack(pending)
-        if rows.source is not None and len(rows.source) == 1:
-            if shared is None or not np.array_equal(shared, rows.source):
-                shared = rows.source
-            rows = rows._replace(source=shared)
-        return rows
-
+    """Yield the batches of a unit, what is dropped of it, and "end"."""
+    pending: list[UnitFrame] = []
     try:
         for item in unit.read():
             if isinstance(item, Dropped):
                 yield item
                 continue
             if pending and (len(pending) == batch_size or shapes(item) != shapes(pending[0])):
-                yield batch()
+                yield stack(pending)
                 pending = []
             pending.append(item)
     except InputError as error:
         yield Dropped(unit.name, str(error), whole=True)
     else:
         if pending:
-            yield batch()
+            yield stack(pending)
     yield "end"
 
 
-def shapes(row: Row) -> list[tuple[int, ...] | None]:
+def shapes(row: UnitFrame) -> list[tuple[int, ...] | None]:
+    """List the shapes of the pictures of a frame."""
     pictures = (row.source, row.real, row.generated)
     return [None if picture is None else picture.shape for picture in pictures]
 
 
-def stack(rows: list[Row]) -> Rows:
-    """Rows of equal shapes as one batch."""
+def stack(rows: list[UnitFrame]) -> FrameBatch:
+    """Stack frames of equal shapes to one batch."""
     first = rows[0]
     sources = [row.source for row in rows if row.source is not None]
     generated = [row.generated for row in rows if row.generated is not None]
     landmarks = [row.landmarks for row in rows if row.landmarks is not None]
     if sources and all(source is first.source for source in sources):
         sources = sources[:1]
-    return Rows(
-        rows,
-        np.stack(sources) if sources else None,
-        np.stack([row.real for row in rows]),
-        np.stack(generated) if generated else None,
-        np.stack(landmarks) if landmarks else None,
+    return FrameBatch(
+        rows=rows,
+        source=np.stack(sources) if sources else None,
+        real=np.stack([row.real for row in rows]),
+        generated=np.stack(generated) if generated else None,
+        landmarks=np.stack(landmarks) if landmarks else None,
     )

@@ -1,8 +1,8 @@
-"""A picture cut as training frames were, and the way back: frames become pictures again.
+"""Crop a face as in training, and undo it: frames become pictures again.
 
-The cut has the proportions of the training's face_crop and is resized to a frame, as the training's
-clips were.  Where it leaves the picture, the pixels at the border are repeated, so that the face is
-as large as, and where, the network expects it.
+The crop has the proportions of ``data.face_crop`` and is resized to a frame, as the clips of the
+training were.  Where it extends beyond the picture, the pixels at the border are repeated, so that
+the face has the size and the place that the network expects.
 """
 
 from math import ceil, floor
@@ -16,25 +16,24 @@ from media.pictures import Box, Picture, resized
 from utils.section import Section
 
 REACH = 2  # of the bicubic kernel, in pixels of the smaller picture
-FEATHER = 0.12  # of the cut's width and height, over which a pasted one fades in
-
+FEATHER = 0.12  # of the crop's width and height, over which a pasted one fades in
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class FaceCropConfig(Section):
-    """Section ``data.face_crop``: the cut that gave the frames, told by the faces in them.
+    """Section ``data.face_crop``: crop of the training frames, relative to the faces in them.
 
-    The face is what scikit-image's frontal face cascade finds: a square in the uncut video.
+    A face is the square that scikit-image's frontal face cascade finds in the whole picture.
     """
 
-    aspect: PositiveFloat = 1.0  # height / width of the cut before it was resized to a frame
+    aspect: PositiveFloat = 1.0  # height / width of the crop before it was resized to a frame
     face_x: Fraction  # centre of the face, as a fraction of the frame's width
     face_y: Fraction  # and of its height
     face_width: Fraction  # of the frame's width
 
     def crop_around(self, face: Box) -> Box:
-        """The cut that puts ``face`` where the training frames have it, in the same unit."""
+        """Place the crop so that ``face`` is where training frames have it, in the same unit."""
         width = face.width / self.face_width
         height = self.aspect * width
         x, y = face.centre
@@ -49,18 +48,18 @@ PUBLISHED = FaceCropConfig(aspect=1.22, face_x=0.5, face_y=0.49, face_width=0.71
 
 
 class FaceCrop(NamedTuple):
-    """What is cut out of a picture, and the size of the frames that it becomes."""
+    """Crop of pictures to frames of the network, and the way back."""
 
-    box: Box  # in pixels of the picture; it may leave it
+    box: Box  # in pixels of the picture; it may extend beyond it
     size: tuple[int, int]  # height and width of a frame
 
     @classmethod
     def around(cls, face: Box, face_crop: FaceCropConfig, size: tuple[int, int]) -> "FaceCrop":
-        """The cut that puts ``face`` where the training frames have theirs."""
+        """Place a crop so that ``face`` is where the training frames have theirs."""
         return cls(face_crop.crop_around(face), size)
 
     def frame(self, picture: Picture) -> Picture:
-        """The cut as a frame of the network: (H, W, 3), flattened as the training frames are."""
+        """Crop a picture to a frame (H, W, 3), flattened as the training frames are."""
         height, width = self.size
         margin_x = ceil(REACH * max(self.box.width / width, 1)) + 1
         margin_y = ceil(REACH * max(self.box.height / height, 1)) + 1
@@ -71,21 +70,21 @@ class FaceCrop(NamedTuple):
         return resized(surroundings, self.size, self.box.shifted(-left, -top))
 
     def region(self, frame: Picture) -> Picture:
-        """A frame in the proportions that its cut had, no side shorter than before, both even."""
+        """Resize a frame (H, W, 3) to the crop's proportions, no side shorter, both even."""
         return resized(frame, self.region_size)
 
     @property
     def region_size(self) -> tuple[int, int]:
-        """Height and width of a region."""
+        """Height and width of a region in pixels."""
         height, width = self.size
         aspect = self.box.height / self.box.width
         wide = max(width, height / aspect)
         return 2 * round(aspect * wide / 2), 2 * round(wide / 2)
 
     def paste(self, frame: Picture, picture: Picture) -> Picture:
-        """The picture with a frame at the place of its cut, faded in from the cut's edges.
+        """Paste a frame into the picture (H, W, 3), faded in from the edges of the crop.
 
-        Of a picture with an odd side the last row or column is left out.
+        The last row or column of a picture with an odd side is left out.
         """
         height, width = (side - side % 2 for side in picture.shape[:2])
         pasted = picture[:height, :width].copy()
@@ -106,10 +105,10 @@ class FaceCrop(NamedTuple):
 
 
 def fade(first: int, end: int, low: float, high: float, side: int) -> NDArray[np.float32]:
-    """How much of a pasted cut is seen at the pixels from ``first`` to ``end``, in [0, 1].
+    """Opacity of a pasted crop at the pixels from ``first`` to ``end``, in [0, 1].
 
-    It begins with nothing at the edges of the cut, ``low`` and ``high``, and is flat where it is
-    whole.  An edge at or beyond the border of the picture, 0 and ``side``, does not fade.
+    It rises smoothly from 0 at the edges of the crop, ``low`` and ``high``, to 1.  An edge at or
+    beyond the border of the picture, 0 and ``side``, does not fade.
     """
     middles = np.arange(first, end) + 0.5
     distances = np.full(end - first, np.inf)

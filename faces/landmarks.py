@@ -1,33 +1,28 @@
-"""The 68 landmarks of faces, by the face-alignment package (Bulat & Tzimiropoulos, ICCV 2017).
+"""Find the 68 landmarks of faces by the face-alignment package.
 
-Its weights are downloaded by the package itself at the first use; the data they were trained on
-restricts their use.
+Bulat & Tzimiropoulos, ICCV 2017.  The data that its weights were trained on restricts their use.
 """
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
-from faces.detectors import DetectorUnavailable
+from faces.detectors import face_alignment_loading
+from media.pictures import Pictures, channels_first
 from modules.face_landmarks import NUM_LANDMARKS
-from utils.progress import stdout_to_stderr
-
-Pictures = Sequence[np.ndarray] | np.ndarray  # (N, H, W, 3) uint8, RGB: of one size
 
 
 class Landmarks(Protocol):
-    """What finds landmarks: (N, 68, 2) pixels (x, y), of the first face of each frame.
+    """Detector of the landmarks of the first face of each frame."""
 
-    NaN where there is no face.
-    """
-
-    def __call__(self, frames: Pictures) -> np.ndarray: ...
+    def __call__(self, frames: Pictures) -> np.ndarray:
+        """Find (N, 68, 2) pixels (x, y); NaN where there is no face."""
+        ...
 
 
 class NamedLandmarks(Landmarks, Protocol):
-    """A landmark detector whose name, with its version, stands beside what it found."""
+    """Landmark detector with a name and version to be stored beside the landmarks."""
 
     name: str
 
@@ -36,31 +31,25 @@ class FaceAlignmentLandmarks:
     """Landmarks by face-alignment's detector (S3FD) and landmark network (FAN)."""
 
     def __init__(self, device: str) -> None:
-        """Raises DetectorUnavailable without the package or the weights."""
-        try:
+        """Load the networks.  Raises DetectorUnavailable where that is not possible."""
+        with face_alignment_loading():
             import face_alignment
 
-            kind = face_alignment.LandmarksType.TWO_D
-            with stdout_to_stderr():
-                self.network: Any = face_alignment.FaceAlignment(
-                    kind, flip_input=False, compile=False, device=device
-                )
-        except ImportError as error:
-            raise DetectorUnavailable(f"{error}: pip install face-alignment.") from error
-        except OSError as error:  # a failed download
-            raise DetectorUnavailable(
-                f"face-alignment has no weights, which it downloads at its first use: {error}"
-            ) from error
+            self.network: Any = face_alignment.FaceAlignment(
+                face_alignment.LandmarksType.TWO_D,
+                flip_input=False,
+                compile=False,
+                device=device,
+            )
         self.name = f"face-alignment {face_alignment.__version__}"
 
     def __call__(self, frames: Pictures) -> np.ndarray:
-        """The landmarks of each frame: (N, 68, 2)."""
-        images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
-        boxes = self.network.face_detector.detect_from_batch(images)
+        """Find the landmarks of each frame in pixels (x, y): (N, 68, 2)."""
+        boxes = self.network.face_detector.detect_from_batch(channels_first(frames))
         return np.stack([self.find(*pair) for pair in zip(frames, boxes, strict=True)])
 
     def find(self, frame: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-        """The landmarks of the first of the faces detected in one frame: (68, 2)."""
+        """Find the landmarks of the first of the faces detected in one frame: (68, 2)."""
         if len(boxes) == 0:
             return np.full((NUM_LANDMARKS, 2), np.nan)
         (face,) = self.network.get_landmarks_from_image(frame, detected_faces=boxes[:1])

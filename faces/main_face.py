@@ -1,7 +1,7 @@
-"""The face that a picture or a video shows largest, found so that single false boxes do not matter.
+"""Find the largest face of a picture or a video, robust to single false boxes.
 
-The cascade's boxes scatter by a tenth of their size, and some hold no face: it is asked several
-times about each picture, and what it finds most of the times counts.
+The cascade's boxes scatter by a tenth of their size, and some hold no face: it is run several times
+on each picture, and a face is what it finds most of the times.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,11 +22,10 @@ from media.video import frames_at, probe
 
 Item = TypeVar("Item")
 
-# Pixels of a picture's longer side, in which faces are looked for: small ones only where there are
-# no others
+# Pixels of a picture's longer side, in which faces are searched: small ones only without others
 SIDES = ((280, 400), (640, 900))
-VIEW = 2  # side of what is looked at around a face, in sides of its box
-VIEW_SIDES = (200, 256, 320)  # pixels to which that is brought
+VIEW = 2  # side of the surroundings of a face that are searched again, in sides of its box
+VIEW_SIDES = (200, 256, 320)  # pixels to which they are resized
 SMALLEST_IN_VIEW = 60  # pixels of a face's box there
 SMALLEST_SHOWN = 12  # pixels of the picture's own: fewer show no face
 NUM_FRAMES, FEW_FRAMES = 9, 5  # of a video, spread over its length
@@ -36,13 +35,13 @@ SAME = 0.4  # intersection over union of two boxes of one face, at least
 
 
 def main_face(picture: Picture, *, large_only: bool = False) -> Box | None:
-    """The largest face in a picture, in its pixels; None where there is none.
+    """Find the largest face in a picture, in its pixels; None where there is none.
 
-    A face is what half of the looks find, at the picture and then at the face.  In 134 portraits
-    that were 131 of the faces, and nothing else.
+    A face is found in half of the searches, of the picture and then of the face's surroundings.  In
+    134 portraits these were 131 of the faces, and nothing else.
     """
     for sides in SIDES[:1] if large_only else SIDES:
-        groups = grouped(looks(picture, sides, SMALLEST))
+        groups = grouped(search(picture, sides, SMALLEST))
         places = [median_box(boxes) for boxes in groups if len(boxes) >= len(sides)]
         for place in sorted(places, key=lambda box: box.width, reverse=True):
             face = face_at(place, picture)
@@ -52,7 +51,7 @@ def main_face(picture: Picture, *, large_only: bool = False) -> Box | None:
 
 
 def face_at(place: Box, picture: Picture) -> Box | None:
-    """The face around which a box was found, looked for again with its surroundings at one size.
+    """Search again for the face around which a box was found, with its surroundings at one size.
 
     In small faces the cascade's boxes would be a quarter wider than in large ones, within which it
     finds further, smaller boxes.
@@ -62,17 +61,17 @@ def face_at(place: Box, picture: Picture) -> Box | None:
     view = Box(x - half, y - half, x + half, y + half)
     surroundings = FaceCrop(view, (max(VIEW_SIDES),) * 2).frame(picture)
     scale = view.width / max(VIEW_SIDES)
-    found = looks(surroundings, VIEW_SIDES, SMALLEST_IN_VIEW)
+    found = search(surroundings, VIEW_SIDES, SMALLEST_IN_VIEW)
     boxes = [box.scaled(scale, scale).shifted(view.left, view.top) for box in found]
     again = [box for box in boxes if overlap(box, place) >= SAME]
     return median_box(again) if len(again) >= len(VIEW_SIDES) else None
 
 
 class FacesOfVideo:
-    """The main face of a video, folder or picture, looked for in some of its frames alone."""
+    """Main face of a video, folder or picture, searched in some of its frames alone."""
 
     def __init__(self, path: Path, among: range | None = None) -> None:
-        """Of the frames with the numbers ``among``, or of all; here the first of them is 0."""
+        """Use the frames with the numbers ``among``, or all; here the first of them is 0."""
         self.path = path
         self.numbers = range(probe(path).num_frames) if among is None else among
         self._indices = range(len(self.numbers))
@@ -82,7 +81,7 @@ class FacesOfVideo:
         self._small: dict[int, Small] = {}
 
     def main(self) -> Box | None:
-        """Where the main face is: the median over frames spread over the length."""
+        """Find the main face: the median over frames spread over the length."""
         if not self._searched:
             self._searched = True
             some = spread(self._indices)
@@ -91,10 +90,10 @@ class FacesOfVideo:
         return self._main
 
     def first(self) -> int:
-        """The first frame that shows the main face about as brightly as others do.
+        """Find the first frame that shows the main face about as brightly as others do.
 
-        Found by halving what lies between a frame with it and one without; 0 where there is none.
-        Unless ``main`` was asked for before, frames are taken to show a face as large as they are.
+        It is found by bisection between a frame with the face and one without; 0 where there is
+        none.  Unless ``main`` was called before, only faces about as large as frames are found.
         """
         some, main = spread(self._indices, NUM_FRAMES if self._searched else FEW_FRAMES), self._main
         if not self._searched:
@@ -102,8 +101,8 @@ class FacesOfVideo:
         if main is None:
             return 0
         self._look(some, for_faces=False)
-        lights = [self._small[i].brightness(main) for i in some]
-        least = DIM * median(light for light in lights if light >= max(lights) / 2)
+        levels = [self._small[i].brightness(main) for i in some]
+        least = DIM * median(level for level in levels if level >= max(levels) / 2)
 
         def shows_it(index: int) -> bool:
             face = self._face(index)
@@ -122,7 +121,7 @@ class FacesOfVideo:
         return self._faces[index]
 
     def _look(self, indices: Sequence[int], *, for_faces: bool = True) -> None:
-        """Looks at frames, each of them once, and decodes those together."""
+        """Search new frames, which are decoded together."""
         new = [i for i in indices if i not in (self._faces if for_faces else self._small)]
         frames = frames_at(self.path, [self.numbers[i] for i in new]) if new else []
         for index, frame in zip(new, frames, strict=True):
@@ -132,7 +131,7 @@ class FacesOfVideo:
 
 
 class Small(NamedTuple):
-    """A frame in grey and of few pixels, which tells how bright its parts are."""
+    """Frame in grey and of few pixels, which tells how bright its parts are."""
 
     grey: NDArray[np.uint8]
     scale: float  # its pixels per pixel of the frame
@@ -145,31 +144,33 @@ class Small(NamedTuple):
         return cls(np.asarray(image.resize(size, Image.Resampling.BOX)), scale)
 
     def brightness(self, box: Box) -> float:
-        """The mean of a box in the frame, of 255."""
-        left, top, right, bottom = (max(round(side), 0) for side in box.scaled(*[self.scale] * 2))
+        """Mean brightness of a box in the frame, 0 to 255."""
+        left, top, right, bottom = (
+            max(round(side), 0) for side in box.scaled(self.scale, self.scale)
+        )
         part = self.grey[top : max(bottom, top + 1), left : max(right, left + 1)]
         return float(part.mean()) if part.size else 0.0
 
 
 def spread(items: Sequence[Item], count: int = NUM_FRAMES) -> list[Item]:
-    """Choose some of the frames of a video, or of their numbers, at equal distances."""
+    """Select some of the frames of a video, or of their numbers, at equal distances."""
     some = np.linspace(0, len(items) - 1, min(len(items), count)).round().astype(int)
     return [items[i] for i in some]
 
 
 def median_face(pictures: Iterable[Picture]) -> Box | None:
-    """The median over the main faces of pictures; None where none of them has one."""
+    """Median over the main faces of pictures; None where none of them has one."""
     return median_of(map(main_face, pictures))
 
 
 def median_of(found: Iterable[Box | None]) -> Box | None:
-    """The median of the faces that were found; None where there are none."""
+    """Median of the faces that were found; None where there are none."""
     faces = [box for box in found if box is not None]
     return median_box(faces) if faces else None
 
 
-def looks(picture: Picture, sides: Sequence[int], smallest: int) -> list[Box]:
-    """What the cascade finds in a picture at several sizes, looking twice: also in the mirror."""
+def search(picture: Picture, sides: Sequence[int], smallest: int) -> list[Box]:
+    """Run the cascade on a picture at several sizes, each also mirrored."""
     image, detector = Image.fromarray(picture), cascade(smallest)
     found = []
     for side, mirrored in product(sides, (False, True)):
@@ -185,12 +186,12 @@ def looks(picture: Picture, sides: Sequence[int], smallest: int) -> list[Box]:
 
 @cache
 def cascade(smallest: int) -> CascadeDetector:
-    """The detector of faces of so many pixels or more."""
+    """Load the detector of faces of so many pixels or more."""
     return CascadeDetector(smallest)
 
 
 def grouped(boxes: Sequence[Box]) -> list[list[Box]]:
-    """The boxes in groups, the largest first: each is of boxes that lie over one of them."""
+    """Group boxes, the largest group first: each holds the boxes that overlap one of them."""
     left, groups = list(boxes), []
     while left:
         around = [[box for box in left if overlap(box, seed) >= SAME] for seed in left]
@@ -200,12 +201,12 @@ def grouped(boxes: Sequence[Box]) -> list[list[Box]]:
 
 
 def median_box(boxes: Sequence[Box]) -> Box:
-    """The box whose every side is the median of theirs."""
+    """Box whose every side is the median of theirs."""
     return Box(*map(median, zip(*boxes, strict=True)))
 
 
 def overlap(one: Box, other: Box) -> float:
-    """Intersection over union."""
+    """Intersection over union of two boxes."""
     width = min(one.right, other.right) - max(one.left, other.left)
     height = min(one.bottom, other.bottom) - max(one.top, other.top)
     shared = max(width, 0) * max(height, 0)

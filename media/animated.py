@@ -1,4 +1,4 @@
-"""Animated pictures, WebP, PNG and AVIF: their frames with the times at which they are shown."""
+"""Read animated pictures, WebP, PNG and AVIF: frames, and the times at which they are shown."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,26 +12,26 @@ from PIL import Image
 from media.pictures import PICTURE_SUFFIXES, Picture, open_picture, to_rgb
 from utils.errors import InputError
 
-# A JPEG may hold a photograph twice, and a TIFF pages: these are no animations
+# A JPEG may hold a photograph twice, and a TIFF pages, which are no animations
 FORMATS = {"WEBP", "PNG", "AVIF", "GIF"}
 SHORTEST, INSTEAD = 10, 100  # ms: browsers show a frame of no more than that for so long
 TICK = Fraction(1, 1000)  # seconds, in which durations are stated
 
 
 class Animation(NamedTuple):
-    """When the frames of an animated picture are shown."""
+    """Times at which the frames of an animated picture are shown."""
 
     times: tuple[Fraction, ...]  # seconds from the first
     seconds: Fraction  # of all
 
     @property
     def rate(self) -> Fraction:
-        """The average, in frames a second."""
+        """Average rate in frames per second."""
         return len(self.times) / self.seconds
 
 
 def animation(path: Path) -> Animation | None:
-    """When the frames of a picture are shown; None where it stands still or is no picture."""
+    """Read the times of an animated picture's frames; None for any other file."""
     if path.suffix.lower() not in PICTURE_SUFFIXES or not path.is_file():
         return None
     status = path.stat()
@@ -39,7 +39,7 @@ def animation(path: Path) -> Animation | None:
 
 
 def moves(path: Path) -> bool:
-    """Whether a file is an animated picture; one that cannot be read is not."""
+    """Tell whether a file is an animated picture; one that cannot be read is not."""
     try:
         return animation(path) is not None
     except InputError:
@@ -48,7 +48,7 @@ def moves(path: Path) -> bool:
 
 @lru_cache(2**12)
 def _animation(path: Path, *state: int) -> Animation | None:
-    """The same, for which all frames are decoded once as long as the file's state is the same."""
+    """Decode all frames for their times, once as long as the file's state is the same."""
     with open_picture(path) as image:
         if not is_animated(image):
             return None
@@ -70,28 +70,29 @@ def _animation(path: Path, *state: int) -> Animation | None:
 
 
 def animation_frames(path: Path) -> Iterator[Picture]:
-    """The frames of an animated picture as pictures, in order."""
+    """Read the frames of an animated picture in order, (H, W, 3) each."""
     with open_picture(path) as image:
         for frame in _frames(image):
             yield to_rgb(frame)
 
 
 def is_animated(image: Image.Image) -> bool:
-    """Whether an opened picture has frames to be shown one after the other."""
+    """Tell whether an open picture has frames to be shown one after the other."""
     return image.format in FORMATS and _num_frames(image) > 1
 
 
 def _frames(image: Image.Image) -> Iterator[Image.Image]:
-    """The same object at each of its frames."""
+    """Move an open picture through its frames."""
     for number in range(_first(image), getattr(image, "n_frames", 1)):
         image.seek(number)
         yield image
 
 
 def _num_frames(image: Image.Image) -> int:
+    """Count the frames of an open picture."""
     return int(getattr(image, "n_frames", 1)) - _first(image)
 
 
 def _first(image: Image.Image) -> int:
-    """1 where a PNG has another picture for those who cannot animate it."""
+    """Number of the first frame: 1 where a PNG has a still picture for other viewers before it."""
     return int(getattr(image, "default_image", False))

@@ -1,4 +1,4 @@
-"""The sound of one video in another: copied packet by packet, or decoded and encoded as AAC."""
+"""Copy the sound of one video into another, packet by packet, or encoded anew as AAC."""
 
 import itertools
 import logging
@@ -17,20 +17,20 @@ from media.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
-COPIED = {"aac", "ac3", "opus"}  # codecs that players take out of an mp4
+COPIED = {"aac", "ac3", "opus"}  # codecs that players accept in an mp4
 LAYOUTS = {1: "mono", 6: "5.1"}  # of AAC, by the number of channels; stereo for others
-RATES = set(av.Codec("aac", "w").audio_rates or ())  # samples a second of AAC
+RATES = set(av.Codec("aac", "w").audio_rates or ())  # samples per second of AAC
 OTHER_RATE = 48000
-BIT_RATE = 96_000  # of a channel
+BIT_RATE = 96_000  # per channel
 MAX_SILENCE = 60  # seconds, of a gap in the sound
 
 Packets = Iterator["Packet[av.AudioStream]"]
 
 
 class AudioCopy:
-    """The first sound track of a video that can be had, as a new stream of ``output``.
+    """First sound track of a video that can be decoded, as a new stream of ``output``.
 
-    There are no packets when the video has none; a track that cannot be had is logged.
+    A video without sound gives no packets; a track that cannot be decoded is logged.
     """
 
     def __init__(self, path: Path, output: OutputContainer) -> None:
@@ -50,7 +50,7 @@ class AudioCopy:
             )
 
     def until(self, end: Fraction) -> Packets:
-        """The packets not yet given that are over ``end`` seconds after the first frame."""
+        """Yield the next packets that end within ``end`` seconds of the first frame."""
         while self._next is not None:
             packet = self._next
             over = ((packet.pts or 0) + (packet.duration or 0)) * Fraction(packet.time_base)
@@ -64,7 +64,7 @@ class AudioCopy:
         self._input.close()
 
     def _track(self, number: int) -> Packets:
-        """The packets of a track, timed from the first frame; none where it cannot be decoded."""
+        """Packets of a track, timed from the first frame; none where it cannot be decoded."""
         self._input.close()
         self._input = open_container(self._path)  # at its beginning, whatever was tried before
         track = self._input.streams.audio[number]
@@ -74,13 +74,14 @@ class AudioCopy:
         return self._copied(track) if codec.codec.canonical_name in COPIED else self._encoded(track)
 
     def _on_timeline(self, track: av.AudioStream) -> Packets:
-        """The packets of a track, timed as the pictures are."""
+        """Packets of a track on the timeline of the pictures."""
         video = shown_stream(self._input, self._path)
         for packet in Timeline(self._input, video).packets(track):
             if packet.stream.index == track.index:
                 yield cast("Packet[av.AudioStream]", packet)
 
     def _copied(self, track: av.AudioStream) -> Packets:
+        """Packets of a track as they are, timed from the first frame."""
         copy = self._output.add_stream_from_template(track)
         for packet in self._on_timeline(track):
             if packet.pts is not None:
@@ -91,6 +92,7 @@ class AudioCopy:
                 yield packet
 
     def _encoded(self, track: av.AudioStream) -> Packets:
+        """Packets of a track encoded as AAC."""
         frames = self._decoded(track)
         first = next(frames, None)
         if first is None:
@@ -104,7 +106,7 @@ class AudioCopy:
         yield from stream.encode(None)
 
     def _decoded(self, track: av.AudioStream) -> Iterator[av.AudioFrame]:
-        """The frames of a track, timed in samples from the first frame of the video."""
+        """Frames of a track, timed in samples from the first frame of the video."""
         end, is_damaged = Fraction(0), False  # of the sound so far, in seconds
         for packet in self._on_timeline(track):
             try:
@@ -129,7 +131,7 @@ class AudioCopy:
 def _resampled(
     first: av.AudioFrame, others: Iterator[av.AudioFrame], rate: int, layout: str
 ) -> Iterator[av.AudioFrame]:
-    """Frames of another rate and layout that begin at time 0, with silence in the gaps."""
+    """Resample frames to another rate and layout from time 0 on, with silence in the gaps."""
     graph = Graph()
     source = graph.add_abuffer(
         sample_rate=first.sample_rate,
@@ -147,5 +149,5 @@ def _resampled(
         while True:
             try:
                 yield cast(av.AudioFrame, graph.pull())
-            except (av.BlockingIOError, av.EOFError):  # nothing more for now, or for ever
+            except (av.BlockingIOError, av.EOFError):  # nothing more for now, or at all
                 break

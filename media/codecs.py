@@ -1,7 +1,7 @@
-"""How RGB frames become the packets of an mp4 or of a GIF."""
+"""Encode RGB frames as the packets of an mp4 or of a GIF."""
 
 from fractions import Fraction
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import av
 from av.container import OutputContainer
@@ -15,24 +15,10 @@ BT709 = 1  # as matrix, as primaries and as transfer curve
 LIMITED_RANGE, FULL_RANGE = 1, 2  # of colour values
 
 
-class Codec(Protocol):
-    """A video stream of one container format."""
-
-    tick: Fraction  # seconds; frames stand at multiples of it
-    shortest: int  # ticks that a frame lasts at least
-
-    def add_stream(
-        self, container: OutputContainer, rate: Fraction, height: int, width: int
-    ) -> av.VideoStream: ...
-
-    def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
-        """What to encode for an RGB frame; None asks for what is still held back."""
-
-
 class H264:
-    """H.264 in 4:2:0, tagged BT.709, for mp4."""
+    """Codec of an mp4: H.264 in 4:2:0, tagged BT.709; times are multiples of a tick in seconds."""
 
-    shortest = 1
+    shortest = 1  # least duration of a frame in ticks
 
     def __init__(self, tick: Fraction, crf: int, key_frame_every: int, threads: int) -> None:
         self.tick = tick
@@ -41,7 +27,7 @@ class H264:
             "g": str(key_frame_every),
             "threads": str(threads),
             "sc_threshold": "0",  # no more key frames than these
-            # else x264 rounds otherwise on other processors, and at random on those with AVX-512
+            # else x264 rounds otherwise on other CPUs, and at random on those with AVX-512
             "x264-params": "cpu-independent=1",
         }
 
@@ -57,6 +43,7 @@ class H264:
         return stream
 
     def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """Convert an RGB frame to frames to encode; None asks for those still held back."""
         if frame is None:
             return []
         return [
@@ -67,7 +54,7 @@ class H264:
 
 
 class Gif:
-    """A palette for each frame; times in 10 ms."""
+    """Codec of a GIF: a palette for each frame; times in 10 ms."""
 
     tick = Fraction(1, 100)
     shortest = 2  # viewers show a frame of one tick for ten
@@ -82,12 +69,13 @@ class Gif:
         return stream
 
     def convert(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """Convert an RGB frame to frames to encode; None asks for those still held back."""
         self._palette.push(frame)
         converted: list[av.VideoFrame] = []
         while True:
             try:
                 converted.append(cast(av.VideoFrame, self._palette.pull()))
-            except (av.BlockingIOError, av.EOFError):  # nothing more for now, or for ever
+            except (av.BlockingIOError, av.EOFError):  # nothing more for now, or at all
                 return converted
 
     def _palette_graph(self, height: int, width: int) -> Graph:

@@ -1,7 +1,7 @@
-"""The colours of high dynamic range and of wide gamut, brought to sRGB.
+"""Convert the colours of high dynamic range and of wide gamut to sRGB.
 
 HDR stores light up to 1000 times as bright as black is dark, by the curves PQ (SMPTE ST 2084) or
-HLG (ITU-R BT.2100).  Shown as they are, its values look grey.  They are turned to light, which is
+HLG (ITU-R BT.2100).  Shown unchanged, its values look grey.  They are converted to light, which is
 mapped to the brightness of a screen by the curve of ITU-R BT.2390, and to the colours of sRGB.
 """
 
@@ -19,7 +19,7 @@ PQ, HLG = 16, 18  # as transfer curve
 BT709, BT2020, P3 = 1, 9, 12  # as primaries
 TRANSFERS = {PQ: "PQ", HLG: "HLG"}
 
-SIDE = 65  # of the table: Pillow takes none larger
+SIDE = 65  # of the table: the largest that Pillow accepts
 SCREEN_WHITE, PEAK = 203.0, 1000.0  # cd/m^2: of diffuse white (BT.2408), and of what is graded
 CHROMATICITIES = {  # (x, y) of red, green and blue
     BT709: ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)),
@@ -33,9 +33,9 @@ Colours = NDArray[np.float64]  # (..., 3)
 
 @cache
 def srgb_table(primaries: int, transfer: int) -> Callable[[Picture], Picture] | None:
-    """What brings pictures of these primaries and this curve (FFmpeg's numbers) to sRGB.
+    """Make a conversion to sRGB from these primaries and this curve (FFmpeg's numbers).
 
-    None where they are seen as they are: BT.709, BT.601 and whatever is not stated.
+    None where none is needed: for BT.709, BT.601 and whatever is not stated.
     """
     is_hdr = transfer in TRANSFERS
     if primaries not in CHROMATICITIES:
@@ -57,7 +57,7 @@ def srgb_table(primaries: int, transfer: int) -> Callable[[Picture], Picture] | 
 
 
 def to_light(values: Colours, transfer: int) -> Colours:
-    """What values in [0, 1] shine with, in cd/m^2: by PQ, or by HLG on a screen of 1000."""
+    """Convert values in [0, 1] to light in cd/m^2: by PQ, or by HLG on a screen of 1000."""
     if transfer == PQ:
         return pq_to_light(values)
     a, b, c = 0.17883277, 0.28466892, 0.55991073
@@ -67,9 +67,10 @@ def to_light(values: Colours, transfer: int) -> Colours:
 
 
 def tone_mapped(light: Colours) -> Colours:
-    """Light (cd/m^2) as parts of the screen's white: the darker half alike, highlights compressed.
+    """Map light (cd/m^2) to fractions of the screen's white, with compressed highlights.
 
-    The curve acts on each colour by itself, without which the table would not be smooth.
+    The darker half is unchanged.  The curve acts on each colour by itself: else the table would not
+    be smooth.
     """
     white, peak = (float(light_to_pq(np.array(of))) for of in (SCREEN_WHITE, PEAK))
     x, top = np.minimum(light_to_pq(light) / peak, 1), white / peak
@@ -88,29 +89,29 @@ C1, C2, C3 = 3424 / 4096, 2413 / 128, 2392 / 128
 
 
 def pq_to_light(values: Colours) -> Colours:
-    """Light in cd/m^2 of PQ's values in [0, 1]."""
+    """Convert PQ's values in [0, 1] to light in cd/m^2."""
     power = values ** (1 / M2)
     return 10000 * (np.maximum(power - C1, 0) / (C2 - C3 * power)) ** (1 / M1)
 
 
 def light_to_pq(light: Colours) -> Colours:
-    """PQ's values in [0, 1] of light in cd/m^2."""
+    """Convert light in cd/m^2 to PQ's values in [0, 1]."""
     power = (light / 10000) ** M1
     return ((C1 + C2 * power) / (1 + C3 * power)) ** M2
 
 
 def from_srgb(values: Colours) -> Colours:
-    """Light, in [0, 1], of the values of sRGB."""
+    """Convert values of sRGB to light in [0, 1]."""
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
 def to_srgb(light: Colours) -> Colours:
-    """The values of sRGB of light in [0, 1]."""
+    """Convert light in [0, 1] to values of sRGB."""
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def to_xyz(primaries: int) -> Colours:
-    """The matrix from linear RGB of these primaries, with white at D65, to XYZ (3, 3)."""
+    """Matrix from linear RGB of these primaries, with white at D65, to XYZ: (3, 3)."""
     columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in CHROMATICITIES[primaries]]).T
     x, y = D65
     scale = np.linalg.solve(columns, np.array([x / y, 1, (1 - x - y) / y]))

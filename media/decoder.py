@@ -1,4 +1,4 @@
-"""One open video file, read through PyAV: where its frames are, and the frames themselves."""
+"""Read one open video file through PyAV: the index of its frames, and the frames themselves."""
 
 import io
 import logging
@@ -27,7 +27,7 @@ from utils.errors import InputError
 from utils.wording import counted
 
 SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}  # to exactly the key frame asked for
-# PyAV 19 reads titles in any encoding unasked
+# PyAV 19 reads titles in any encoding by default
 FOREIGN_TITLES: dict[str, Any] = (
     {} if av.__version__.startswith("19.") else {"metadata_errors": "replace"}
 )
@@ -35,14 +35,14 @@ SHORTFALL = 0.5  # seconds from the last packet of a whole file to its stated en
 
 
 class Index(NamedTuple):
-    """Where the frames of a file are: known without decoding."""
+    """Index of the frames of a file, known without decoding."""
 
     times: Sequence[int]  # in ticks, of all frames in the order in which they are shown
-    keys: Sequence[int]  # of the frames at which decoding can begin
+    keys: Sequence[int]  # times of the frames at which decoding can begin
     seeks: bool  # whether decoding can begin at one of them
 
     def key_before(self, time: int) -> int:
-        """Where to begin decoding for the frame at ``time``."""
+        """Find the time at which to begin decoding for the frame at ``time``."""
         return self.keys[max(bisect_right(self.keys, time) - 1, 0)]
 
 
@@ -55,7 +55,7 @@ logger = logging.getLogger(__name__)
 
 
 class VideoFile:
-    """The video that players show of a file; damage in it raises InputError, also in mid-stream."""
+    """Video that players show of a file; damage in it raises InputError, also in mid-stream."""
 
     def __init__(self, file: Path | InMemoryFile, container: InputContainer) -> None:
         if container.format.name == "tty":  # FFmpeg would show the letters of a text
@@ -67,14 +67,14 @@ class VideoFile:
         self.timeline = Timeline(container, self.stream)
         # Fraction(...), since PyAV 19 has a type of its own for fractions
         self.rate = Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
-        # An AVI has no times, and those that FFmpeg makes up are in disorder.  Its frames stand at
-        # the places of its packets, of which those that were left out when recording are empty
+        # An AVI has no times, and those that FFmpeg makes up are in disorder.  Its frames have the
+        # places of its packets, which are empty for frames that were dropped when recording
         self.timed = container.format.name != "avi"
-        self.places: list[int] = []  # so far
+        self.places: list[int] = []  # of the packets so far
         self.tick = Fraction(self.stream.time_base or 1) if self.timed else 1 / self.rate
 
     def index(self) -> Index:
-        """Where the frames are; the first call for a file reads it to its end."""
+        """Return the index of the frames; the first call for a file reads it to its end."""
         state = _state(self.file)
         index = _indices.get(state)
         if index is None:
@@ -85,14 +85,14 @@ class VideoFile:
         return index
 
     def start(self) -> Fraction:
-        """Seconds at which the first frame is shown."""
+        """Time in seconds at which the first frame is shown."""
         return self.index().times[0] * self.tick
 
     def read_index(self) -> Index:
-        """The same, read anew and not kept: for files that are asked once.
+        """Read the index of the frames anew, without keeping it: for files that are read once.
 
-        Frames at the beginning that cannot be decoded are not in it, which is logged: those of a
-        recording that was cut without encoding it again, or joined late.
+        Frames at the beginning that cannot be decoded are left out, which is logged: recordings
+        that were cut without encoding them again, or joined late, have such frames.
         """
         times: list[int] = []
         keys: list[int] = []
@@ -123,7 +123,7 @@ class VideoFile:
         return Index(array("q", times), array("q", sorted(keys) or times[:1]), seeks)
 
     def display(self) -> Display:
-        """How its frames are to be seen; the first call for a file decodes its first frame."""
+        """Return how frames are displayed; the first call for a file decodes its first frame."""
         state = _state(self.file)
         display = _displays.get(state)
         if display is None:
@@ -140,10 +140,10 @@ class VideoFile:
     def decode(
         self, start: int | None = None, wanted_from: int | None = None
     ) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The frames and their times, from the key frame at ``start`` on; at least one.
+        """Decode frames and their times, from the key frame at ``start`` on; at least one.
 
-        Those before the first whole one are left out, and all before the time ``wanted_from``,
-        broken or not.
+        Frames before the first complete one are left out, and all before the time ``wanted_from``,
+        damaged or not.
         """
         if start is not None:
             self.container.seek(start, stream=self.stream)
@@ -164,12 +164,12 @@ class VideoFile:
             raise self._empty()
 
     def decode_from(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The frames from number ``first`` on, and their times; at least one."""
+        """Decode the frames from number ``first`` on, and their times; at least one."""
         if first == 0:
             yield from self.decode()
             return
         index = index_of(self.file)
-        self._check_range([first], len(index.times))
+        require_numbers([first], len(index.times), self.file)
         wanted = index.times[first]
         frames = self.decode(index.key_before(wanted) if index.seeks else None, wanted_from=wanted)
         time, frame = next(frames, (None, None))
@@ -179,13 +179,13 @@ class VideoFile:
         yield from frames
 
     def frames_at(self, numbers: Sequence[int]) -> list[Picture]:
-        """The frames with these numbers, as they are to be seen."""
+        """Read the frames with these numbers as pictures (H, W, 3)."""
         return [self.display().picture(frame) for frame in self.decode_at(numbers)]
 
     def decode_at(self, numbers: Sequence[int]) -> list[av.VideoFrame]:
-        """The frames with these numbers, begun at the key frames before them where possible."""
+        """Decode the frames with these numbers, from the key frames before them if possible."""
         index = index_of(self.file)
-        self._check_range(numbers, len(index.times))
+        require_numbers(numbers, len(index.times), self.file)
         wanted = [index.times[number] for number in numbers]
         found = self._seek(wanted, index) if index.seeks else self._read_on(wanted)
         if missing := set(wanted) - found.keys():
@@ -193,7 +193,7 @@ class VideoFile:
         return [found[time] for time in wanted]
 
     def _seek(self, wanted: Sequence[int], index: Index) -> dict[int, av.VideoFrame]:
-        """The frames at these times, and perhaps others."""
+        """Decode the frames at these times, and perhaps others, from key frames."""
         found: dict[int, av.VideoFrame] = {}
         for key, times in groupby(sorted(set(wanted)), index.key_before):
             frames = self._decode_towards(set(times), key)
@@ -201,7 +201,7 @@ class VideoFile:
         return found
 
     def _read_on(self, wanted: Sequence[int]) -> dict[int, av.VideoFrame]:
-        """The same without seeking."""
+        """Decode the frames at these times without seeking."""
         found: dict[int, av.VideoFrame] = {}
         missing = set(wanted)
         for time, frame in self.decode(wanted_from=min(wanted)):
@@ -213,7 +213,7 @@ class VideoFile:
         return found
 
     def _decode_towards(self, times: set[int], key: int) -> Iterator[av.VideoFrame]:
-        """The frames at ``times``, all after the same ``key``, and those that they depend on."""
+        """Decode the frames at ``times``, all after one ``key``, and those they depend on."""
         decoder, missing = self.stream.codec_context, set(times)
         self.container.seek(key, stream=self.stream)
         for packet in self._packets():
@@ -228,7 +228,7 @@ class VideoFile:
         yield from self._whole(self.stream.decode(None))  # what is held back to be put in order
 
     def _first_whole(self, packet: "Packet[av.VideoStream]") -> tuple[int, list[av.VideoFrame]]:
-        """The frames that come with a packet from the first whole one on, after so many broken."""
+        """Decode a packet; return the number of damaged frames, and the complete ones after."""
         try:
             frames = self.stream.decode(packet)
         except av.FFmpegError:
@@ -237,18 +237,13 @@ class VideoFile:
         return len(frames) - len(whole), self._whole(whole)
 
     def _whole(self, frames: list[av.VideoFrame]) -> list[av.VideoFrame]:
+        """Return frames.  Raises InputError where one is damaged."""
         if any(frame.is_corrupt for frame in frames):
             raise self._damaged("one of its frames cannot be decoded")
         return frames
 
-    def _check_range(self, numbers: Sequence[int], num_frames: int) -> None:
-        if not all(0 <= number < num_frames for number in numbers):
-            raise InputError(
-                f"{self.file} holds {counted(num_frames, 'frame')}: there is no {max(numbers)}."
-            )
-
     def _packets(self) -> Iterator["Packet[av.VideoStream]"]:
-        """The packets of the stream from here to the end; InputError where the file was cut."""
+        """Packets of the stream from here to the end; InputError where the file was cut."""
         ends: dict[int, int] = {}  # of the streams, in their ticks
         self.places.clear()
         for packet in self.timeline.packets():
@@ -264,7 +259,7 @@ class VideoFile:
         self._check_end(ends)
 
     def _check_end(self, ends: dict[int, int]) -> None:
-        """Raises InputError for those cut files of which FFmpeg says nothing."""
+        """Raise InputError for files that were cut without an error of FFmpeg."""
         container = self.container.format.name
         if "matroska" in container and self.container.duration and ends:
             ticks = {stream.index: stream.time_base or 0 for stream in self.container.streams}
@@ -287,8 +282,16 @@ class VideoFile:
         return InputError(f"{self.file} is damaged: {reason}.")
 
 
+def require_numbers(numbers: Sequence[int], num_frames: int, file: object) -> None:
+    """Raise InputError where a file has no frames with these numbers."""
+    if not all(0 <= number < num_frames for number in numbers):
+        raise InputError(
+            f"{file} holds {counted(num_frames, 'frame')}: there is no frame {max(numbers)}."
+        )
+
+
 def index_of(file: Path | InMemoryFile) -> Index:
-    """Where the frames of a file are, for one that must not be read to its end for that."""
+    """Return the index of a file's frames, opening the file again only where it is not known."""
     index = _indices.get(_state(file))
     if index is None:
         with open_video(file) as video:
@@ -298,7 +301,7 @@ def index_of(file: Path | InMemoryFile) -> Index:
 
 @contextmanager
 def open_video(file: Path | InMemoryFile) -> Iterator[VideoFile]:
-    """A video file; whatever FFmpeg says against it, now or later, becomes an InputError."""
+    """Open a video file; any error of FFmpeg, now or later, becomes an InputError."""
     if isinstance(file, Path):
         require_file(file, "a video")
     try:
@@ -311,9 +314,9 @@ def open_video(file: Path | InMemoryFile) -> Iterator[VideoFile]:
 
 
 def open_container(file: Path | InMemoryFile) -> InputContainer:
-    """A media file of any name ("a:b" is no protocol), with titles in any encoding.
+    """Open a media file of any name ("a:b" is no protocol), with titles in any encoding.
 
-    Of a GIF no more than its pictures.  Raises InputError where it ends within one.
+    A GIF is cut after its last picture.  Raises InputError where it ends within one.
     """
     media: str | io.BytesIO = f"file:{file}" if isinstance(file, Path) else io.BytesIO(file.data)
     with file.open("rb") if isinstance(file, Path) else io.BytesIO(file.data) as opened:
@@ -324,9 +327,9 @@ def open_container(file: Path | InMemoryFile) -> InputContainer:
 
 
 def shown_stream(container: InputContainer, file: Path | InMemoryFile) -> av.VideoStream:
-    """The video stream that players show: no attached picture, such as the cover of an album.
+    """Choose the video stream that players show, no attached picture such as an album cover.
 
-    Of several the one that FFmpeg takes for the best.  Raises InputError where there is none.
+    Among several it is the one that FFmpeg ranks best.  Raises InputError where there is none.
     """
     videos = [
         stream
@@ -343,7 +346,7 @@ def shown_stream(container: InputContainer, file: Path | InMemoryFile) -> av.Vid
 
 
 def _state(file: Path | InMemoryFile) -> tuple[str, int, int]:
-    """What changes when a file does: its size, and the time of its last change or its checksum."""
+    """Identify a file's content by its size and the time of its last change, or its checksum."""
     if isinstance(file, InMemoryFile):
         return file.name, len(file.data), file.checksum
     status = file.stat()

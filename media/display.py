@@ -1,7 +1,7 @@
-"""How the frames of a video file are to be seen: upright, of one size, with square pixels, in sRGB.
+"""Convert stored video frames to what is displayed: upright, with square pixels, in sRGB.
 
-Frames are stored as the encoder liked them, and beside them stands how to turn, mirror, stretch and
-colour them.  All of that is done here, so that everything else gets plain pictures.
+A file states how to turn, mirror, stretch and colour its stored frames.  All of that is done here,
+and all frames get one size, so that everything else works on plain pictures.
 """
 
 import struct
@@ -16,13 +16,13 @@ from media.codecs import FULL_RANGE, LIMITED_RANGE, ONE_THREAD
 from media.colours import srgb_table
 from media.pictures import ALIKE, Picture, on_black, over_white, resized, size_within
 
-# FFmpeg's numbers for bicubic, accurate rounding and full chroma: by itself it rounds all colours
-# down, by a level, and repeats those of every fourth pixel, which alone a video keeps
+# FFmpeg's numbers for bicubic, accurate rounding and full chroma.  By default it rounds all colours
+# down, by a level, and repeats the chroma of 2 x 2 pixels instead of interpolating it
 EXACT = 0x4 | 0x40000 | 0x2000
 
 
 class Orientation(NamedTuple):
-    """The way from a stored frame to an upright one: transposed, then mirrored."""
+    """Orientation of a stored frame: transposed, then mirrored, it is upright."""
 
     transposed: bool
     mirrored: bool  # left and right exchanged, after the transposition
@@ -30,7 +30,7 @@ class Orientation(NamedTuple):
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> "Orientation":
-        """As the frame's display matrix asks, to the nearest quarter of a turn."""
+        """Read the frame's display matrix, to the nearest quarter of a turn."""
         stated = frame.side_data.get("DISPLAYMATRIX")
         if stated is None:
             return cls(False, False, False)
@@ -41,14 +41,14 @@ class Orientation(NamedTuple):
         return cls(False, a < 0, d < 0)
 
     def upright(self, stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, C) as stored, or (W, H, C), as it is to be seen."""
+        """Turn (H, W, C) as stored, or (W, H, C), upright."""
         turned = stored.swapaxes(0, 1) if self.transposed else stored
         turned = turned[:, ::-1] if self.mirrored else turned
         return np.ascontiguousarray(turned[::-1] if self.flipped else turned)
 
     @property
     def filters(self) -> list[tuple[str, str]]:
-        """FFmpeg's filters that do so, with their arguments."""
+        """FFmpeg's filters for the orientation, with their arguments."""
         steps = {
             ("transpose", "cclock_flip"): self.transposed,
             ("hflip", ""): self.mirrored,
@@ -58,16 +58,16 @@ class Orientation(NamedTuple):
 
 
 class Display(NamedTuple):
-    """How all frames of a video are to be seen."""
+    """Size, shape of the pixels and colours of all frames of a video."""
 
-    size: tuple[int, int]  # height and width, upright and with square pixels: of the first frame
+    size: tuple[int, int]  # height and width of the first frame, upright and with square pixels
     pixel_aspect: Fraction  # width / height of a stored pixel
-    primaries: int  # FFmpeg's number of the colours that red, green and blue stand for
+    primaries: int  # FFmpeg's number of the colours of red, green and blue
     transfer: int  # FFmpeg's number of the curve from light to values
 
     @classmethod
     def of(cls, stream: av.VideoStream, first: av.VideoFrame) -> "Display":
-        """What a stream says of its frames, once its first frame is decoded."""
+        """Read the statements of a stream, once its first frame is decoded."""
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         if abs(aspect - 1) < ALIKE:  # encoders that round sides to even numbers state 1216:1215
             aspect = Fraction(1)
@@ -76,16 +76,16 @@ class Display(NamedTuple):
         return unsized._replace(size=unsized.own_size(first))
 
     def own_size(self, frame: av.VideoFrame) -> tuple[int, int]:
-        """Height and width at which a frame would be seen, were it the first."""
+        """Height and width of a frame, upright and with square pixels."""
         width = max(round(frame.width * self.pixel_aspect), 1)
         is_transposed = Orientation.of(frame).transposed
         return (width, frame.height) if is_transposed else (frame.height, width)
 
     def picture(self, frame: av.VideoFrame, *, quickly: bool = False) -> Picture:
-        """The frame as it is to be seen.
+        """Convert a frame to a picture (H, W, 3).
 
         One whose size differs from the first one's is resized; where its shape differs too, it
-        stands in the middle, on black.  ``quickly`` lets FFmpeg resize, which is less exact.
+        is put in the middle, on black.  ``quickly`` lets FFmpeg resize, which is less exact.
         """
         height, width = size_within(self.own_size(frame), self.size)
         if quickly:
@@ -99,13 +99,13 @@ class Display(NamedTuple):
         return on_black(self.in_srgb(image), self.size)
 
     def in_srgb(self, image: Picture) -> Picture:
-        """An RGB picture of the video's colours in those of a screen."""
+        """Convert an RGB picture from the video's colours to sRGB."""
         table = srgb_table(self.primaries, self.transfer)
         return image if table is None else table(image)
 
 
 def upright(frame: av.VideoFrame) -> Picture:
-    """The frame as RGB, turned and mirrored as its display matrix asks, transparency over white."""
+    """Convert a frame to RGB, turned and mirrored by its display matrix, over white."""
     if any(component.is_alpha for component in frame.format.components):
         image = over_white(to_rgb(frame, "rgba"))
     else:
@@ -116,12 +116,12 @@ def upright(frame: av.VideoFrame) -> Picture:
 def to_rgb(
     frame: av.VideoFrame, format: str = "rgb24", *, tags: av.VideoFrame | None = None
 ) -> NDArray[np.uint8]:
-    """The frame as stored, in an RGB format, by the matrix and the range that ``tags`` says.
+    """Convert a stored frame to an RGB format by the colour matrix and range of ``tags``.
 
-    These are of the frame itself if left out.
+    Without ``tags`` they are those of the frame itself.
     """
     tags = tags or frame
-    # PyAV 16 heeds the tags only if the ranges differ; that of the RGB side changes nothing
+    # PyAV 16 uses the tags only if the ranges differ; that of the RGB side changes nothing
     other_range = FULL_RANGE if tags.color_range != FULL_RANGE else LIMITED_RANGE
     array = frame.to_ndarray(
         format=format,

@@ -1,4 +1,4 @@
-"""What a file is that is not what was asked for."""
+"""Tell what kind of file a path is, for the messages about wrong ones."""
 
 import io
 import stat
@@ -9,7 +9,7 @@ import av
 
 from utils.errors import InputError
 
-KINDS = {  # of what is there but is no file
+KINDS = {  # of paths that are no ordinary files
     stat.S_ISDIR: "a folder",
     stat.S_ISFIFO: "a pipe, which cannot be read twice",
     stat.S_ISSOCK: "a socket",
@@ -19,20 +19,20 @@ KINDS = {  # of what is there but is no file
 
 
 class InMemoryFile(NamedTuple):
-    """The bytes of a file, wherever they came from."""
+    """Bytes of a file, wherever they come from."""
 
     name: str  # what messages call it
     data: bytes
-    checksum: int  # with name and length it tells the content from any other
+    checksum: int  # with name and length it identifies the content
 
     def __str__(self) -> str:
         return self.name
 
 
 def require_file(path: Path, wanted: str) -> None:
-    """Raises InputError where a path is not of a file, and says what is there.
+    """Raise InputError, which names what is there, where a path is not of a file.
 
-    ``wanted`` is what should be: "a picture".
+    ``wanted`` is what is expected, for example "a picture".
     """
     try:
         mode = path.stat().st_mode
@@ -46,7 +46,7 @@ def require_file(path: Path, wanted: str) -> None:
 
 
 def kind_of_media(file: Path | InMemoryFile) -> str | None:
-    """Whether it is "a video" or "a sound", or None: anything else."""
+    """Tell whether a file is "a video" or "a sound"; None for anything else."""
     try:
         with av.open(f"file:{file}" if isinstance(file, Path) else io.BytesIO(file.data)) as media:
             # FFmpeg takes a damaged picture for a video, and would show the letters of a text

@@ -1,7 +1,7 @@
-"""Where the pictures of a GIF end, for files that do not end there themselves.
+"""Find the end of a GIF's pictures, for files without an end mark or with bytes after it.
 
-Players show a GIF whose end mark is missing, and one with other bytes behind it.  FFmpeg takes such
-bytes for frames, and shows a picture that was cut in the middle without a word.
+Players show such files.  FFmpeg takes the bytes for frames, and shows a picture that was cut in the
+middle without a warning.
 """
 
 from utils.errors import InputError
@@ -9,15 +9,15 @@ from utils.errors import InputError
 MAGIC = (b"GIF87a", b"GIF89a")
 EXTENSION, IMAGE, END = b"!", b",", b";"
 HEADER, IMAGE_HEADER = 13, 10  # bytes, without the table of colours that may follow
-LONGEST = 255  # bytes of a sub-block: all of a picture but the last are so long
+LONGEST = 255  # bytes of a sub-block: all of a picture but the last have as many
 
 
 class _Cut(Exception):
-    """The file ends within a block."""
+    """Error of a file that ends within a block."""
 
 
 def whole_gif(data: bytes, name: object) -> bytes:
-    """The GIF without what follows its last picture, and with an end mark.
+    """Cut a GIF after its last picture and add an end mark.
 
     Raises InputError where it ends within a picture.
     """
@@ -29,7 +29,7 @@ def whole_gif(data: bytes, name: object) -> bytes:
 
 
 def _end_of_pictures(data: bytes) -> int:
-    """The first byte after the last picture."""
+    """Position of the first byte after the last picture."""
     position = end = HEADER + _size_of_colours(data, HEADER - 3)
     while (kind := data[position : position + 1]) in (EXTENSION, IMAGE):
         if kind == EXTENSION:
@@ -41,14 +41,14 @@ def _end_of_pictures(data: bytes) -> int:
 
 
 def _size_of_colours(data: bytes, flags: int) -> int:
-    """Bytes of the table of colours that the byte at ``flags`` announces."""
+    """Number of bytes of the table of colours that the byte at ``flags`` announces."""
     if flags >= len(data):
         raise _Cut
     return 3 * 2 ** (data[flags] % 8 + 1) if data[flags] & 0x80 else 0
 
 
 def _after_sub_blocks(data: bytes, position: int) -> int:
-    """The first byte after sub-blocks and their terminator, which may miss at the file's end."""
+    """Position after sub-blocks and their terminator, which may be missing at the file's end."""
     length = LONGEST
     while position < len(data):
         length = data[position]

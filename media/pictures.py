@@ -1,24 +1,28 @@
-"""Still pictures, and folders of them that stand for a video."""
+"""Read, resize and write still pictures, and list folders of frames."""
 
 import importlib
 import io
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from media.file_kinds import InMemoryFile, kind_of_media, require_file
-from utils.errors import InputError, OutputError
-from utils.files import passed_over, temporary_path
+from utils.errors import InputError
+from utils.files import is_hidden, write_atomically
+
+if TYPE_CHECKING:
+    import torch
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
+Pictures = Sequence[Picture] | NDArray[np.uint8]  # (B, H, W, 3): pictures of one size
 Size = tuple[int, int]  # height and width
 
 FRAME_SUFFIXES = {".png", ".jpg", ".jpeg"}  # of the frames in a folder
@@ -27,7 +31,7 @@ PICTURE_SUFFIXES = (
     FRAME_SUFFIXES | {".bmp", ".webp", ".tif", ".tiff", ".avif", ".apng"} | HEIC_SUFFIXES
 )
 HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
-MAX_PIXELS = 300_000_000  # of a picture: phones take 200 million
+MAX_PIXELS = 300_000_000  # of a picture: phones make 200 million
 
 ALIKE = 0.02  # shapes of pictures, and of pixels, that differ by no more are taken as equal
 
@@ -35,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class Box(NamedTuple):
-    """A rectangle, in pixels or in fractions of a picture; ``right`` and ``bottom`` lie outside."""
+    """Rectangle in pixels or in fractions of a picture, without its ``right`` and ``bottom``."""
 
     left: float
     top: float
@@ -55,21 +59,21 @@ class Box(NamedTuple):
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
     def scaled(self, x: float, y: float) -> "Box":
-        """The box in another unit."""
+        """Convert the box to another unit."""
         return Box(self.left * x, self.top * y, self.right * x, self.bottom * y)
 
     def shifted(self, x: float, y: float) -> "Box":
-        """The box moved to the right and down."""
+        """Move the box to the right and down."""
         return Box(self.left + x, self.top + y, self.right + x, self.bottom + y)
 
     def within(self, width: float, height: float) -> "Box":
-        """The box shifted into a picture, and cut off where it is larger than that."""
+        """Shift the box into a picture, and cut it off where it is larger than that."""
         left = min(max(self.left, 0), max(width - self.width, 0))
         top = min(max(self.top, 0), max(height - self.height, 0))
         return Box(left, top, min(left + self.width, width), min(top + self.height, height))
 
     def squared(self, width: float, height: float) -> "Box":
-        """The smallest square around the box, shifted into a picture of this size.
+        """Make the smallest square around the box, shifted into a picture of this size.
 
         Where the picture is too small for it, its side is the shorter one of the picture.
         """
@@ -79,13 +83,13 @@ class Box(NamedTuple):
 
 
 def read_image(file: str | Path | InMemoryFile) -> Picture:
-    """A picture of any mode in sRGB, upright by its EXIF tag, transparent parts over white."""
+    """Read a picture of any mode in sRGB, upright by its EXIF tag, transparent parts on white."""
     with open_picture(Path(file) if isinstance(file, str) else file) as opened:
         return to_rgb(opened)
 
 
 def to_rgb(opened: Image.Image) -> Picture:
-    """The same of a picture that is open, at the frame that it stands at."""
+    """Convert the current frame of an open picture to upright sRGB (H, W, 3), on white."""
     image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8
         grey = (np.asarray(image) / 257).round().astype(np.uint8)
@@ -96,9 +100,9 @@ def to_rgb(opened: Image.Image) -> Picture:
 
 
 def in_srgb(image: Image.Image) -> Image.Image:
-    """A picture whose colours are those of its ICC profile in those of sRGB.
+    """Convert the colours of a picture from its ICC profile to sRGB.
 
-    The same picture where it has none, or one that cannot be used, which the log says.
+    Without a profile the picture is unchanged; so it is with a damaged one, which is logged.
     """
     profile = image.info.get("icc_profile")
     if not profile:
@@ -118,13 +122,13 @@ def in_srgb(image: Image.Image) -> Image.Image:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Height and width as stored, without decoding the picture."""
+    """Read height and width as stored, without decoding the picture."""
     with open_picture(path) as image:
         return image.height, image.width
 
 
 def frame_paths(folder: Path) -> list[Path]:
-    """The PNG and JPEG frames of a folder, ``frame2`` before ``frame10``."""
+    """List the PNG and JPEG frames of a folder, ``frame2`` before ``frame10``."""
     try:
         entries = list(folder.iterdir())
     except OSError as error:
@@ -132,7 +136,7 @@ def frame_paths(folder: Path) -> list[Path]:
     frames = [
         entry
         for entry in entries
-        if entry.suffix.lower() in FRAME_SUFFIXES and not passed_over(entry.name)
+        if entry.suffix.lower() in FRAME_SUFFIXES and not is_hidden(entry.name)
     ]
     if not frames:
         raise InputError(f"{folder} holds no PNG or JPEG frames: give a folder that does.")
@@ -140,7 +144,7 @@ def frame_paths(folder: Path) -> list[Path]:
 
 
 def require_text(path: Path) -> None:
-    """Raises InputError where a name is not one line of UTF-8, which tables and lists need."""
+    """Raise InputError where a name is not one line of UTF-8, which tables and lists need."""
     try:
         readable = path.name.encode() and len(path.name.splitlines()) == 1
     except UnicodeEncodeError:
@@ -150,9 +154,9 @@ def require_text(path: Path) -> None:
 
 
 def resized(picture: Picture, size: Size, box: Box | None = None) -> Picture:
-    """A picture, or the part of it in ``box``, at another height and width.
+    """Resize a picture, or the part of it in ``box``, to another height and width.
 
-    Bicubic, and anti-aliased where it shrinks; the picture itself where nothing is to be done.
+    Bicubic, and anti-aliased where it shrinks; the picture itself where its size is right.
     """
     if box is None and picture.shape[:2] == size:
         return picture
@@ -162,12 +166,12 @@ def resized(picture: Picture, size: Size, box: Box | None = None) -> Picture:
 
 
 def fitted(picture: Picture, size: Size) -> Picture:
-    """A picture in another height and width: where its shape differs, in the middle, on black."""
+    """Resize a picture to another height and width, on black where its shape differs."""
     return on_black(resized(picture, size_within(picture.shape[:2], size)), size)
 
 
 def size_within(own: tuple[int, ...], size: Size) -> Size:
-    """Height and width that a picture of ``own`` has within ``size``: all, unless shapes differ."""
+    """Height and width of a picture of ``own`` inside ``size``: all of it, unless shapes differ."""
     scale = min(side / old for side, old in zip(size, own, strict=True))
     height, width = (max(round(scale * old), 1) for old in own)
     alike = height > (1 - ALIKE) * size[0] and width > (1 - ALIKE) * size[1]
@@ -175,7 +179,7 @@ def size_within(own: tuple[int, ...], size: Size) -> Size:
 
 
 def on_black(picture: Picture, size: Size) -> Picture:
-    """A picture in the middle of a black one that is at least as large."""
+    """Put a picture in the middle of a black one that is at least as large."""
     height, width, _ = picture.shape
     if (height, width) == size:
         return picture
@@ -186,14 +190,14 @@ def on_black(picture: Picture, size: Size) -> Picture:
 
 
 def over_white(rgba: NDArray[np.uint8]) -> Picture:
-    """The picture that a viewer with a white page shows."""
+    """Blend a picture with transparency over white."""
     colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
     return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 @contextmanager
 def open_picture(file: Path | InMemoryFile) -> Iterator[Image.Image]:
-    """A picture; whatever Pillow says against it, now or later, becomes an InputError."""
+    """Open a picture; any error of Pillow, now or later, becomes an InputError."""
     if isinstance(file, Path):
         require_file(file, "a picture")
     try:
@@ -218,7 +222,7 @@ _limit = threading.Lock()
 
 
 def _identified(file: Path | InMemoryFile) -> Image.Image:
-    """A picture as Pillow opens it: whatever its size, and by ``pillow-heif`` where it is HEIC."""
+    """Open a picture of any size with Pillow, by ``pillow-heif`` where it is HEIC."""
     try:
         return _unlimited(file)
     except UnidentifiedImageError:
@@ -234,7 +238,7 @@ def _identified(file: Path | InMemoryFile) -> Image.Image:
 
 
 def _unlimited(file: Path | InMemoryFile) -> Image.Image:
-    """Without Pillow's own limit, which warns of half as many pixels as phones take."""
+    """Open a picture without Pillow's limit, which warns of half as many pixels as phones make."""
     with _limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -244,27 +248,40 @@ def _unlimited(file: Path | InMemoryFile) -> Image.Image:
 
 
 def _is_heic(file: Path | InMemoryFile) -> bool:
-    """Whether a file says so itself, whatever its name."""
+    """Tell whether the content of a file, whatever its name, is HEIC."""
     with file.open("rb") if isinstance(file, Path) else io.BytesIO(file.data) as opened:
         beginning = opened.read(12)
     return beginning[4:8] == b"ftyp" and beginning[8:] in HEIC_BRANDS
 
 
 def _natural_order(path: Path) -> list[tuple[int, str]]:
+    """Sort key of a name in which numbers are compared as numbers."""
     parts = re.findall(r"\d+|\D+", path.name.lower())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def write_picture_whole(path: Path, picture: Picture) -> None:
-    """Writes a PNG or a JPEG, by the ending, in place of an earlier one.  Raises OutputError."""
-    temporary = temporary_path(path)
-    try:
-        if path.suffix.lower() == ".png":
-            Image.fromarray(picture).save(temporary, "PNG")
-        else:
-            Image.fromarray(picture).save(temporary, "JPEG", quality=95, subsampling=0)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a PNG or a JPEG, by the ending, all of it or nothing.  Raises OutputError."""
+    file = io.BytesIO()
+    if path.suffix.lower() == ".png":
+        Image.fromarray(picture).save(file, "PNG")
+    else:
+        Image.fromarray(picture).save(file, "JPEG", quality=95, subsampling=0)
+    write_atomically(path, file.getvalue())
+
+
+def channels_first(
+    pictures: "Pictures | torch.Tensor", device: "str | torch.device | None" = None
+) -> "torch.Tensor":
+    """Stack pictures (B, H, W, 3) into a batch (B, 3, H, W) of uint8."""
+    import torch  # here, since preparing data needs none
+
+    batch = pictures if isinstance(pictures, torch.Tensor) else torch.from_numpy(np.array(pictures))
+    return (batch if device is None else batch.to(device)).permute(0, 3, 1, 2)
+
+
+def unit_range(
+    pictures: "Pictures | torch.Tensor", device: "str | torch.device | None" = None
+) -> "torch.Tensor":
+    """Stack pictures (B, H, W, 3) uint8 into a batch (B, 3, H, W) of float32 in [0, 1]."""
+    return channels_first(pictures, device).float() / 255

@@ -1,8 +1,8 @@
-"""Packets of a media file with time stamps that run on, also where recordings were joined.
+"""Put the packets of a media file on one timeline, also where recordings were joined.
 
-Where the stamps of the video restart or jump, as they do in recordings that were appended to each
-other, what follows is shifted to begin when the last frame ends; sound keeps its place beside the
-pictures.
+Where the time stamps of the video restart or jump, as they do in recordings that were appended to
+each other, what follows is shifted to begin when the last frame ends; sound keeps its place beside
+the pictures.
 """
 
 from collections import deque
@@ -23,17 +23,17 @@ Waiting = deque[tuple["Packet[Stream]", bool]]
 
 
 class Track(NamedTuple):
-    """A stream as far as it was read, in seconds of the timeline."""
+    """State of a stream as far as it was read, in seconds of the timeline."""
 
     shift: float  # of its stamps
     last: float  # decoding time of the last packet
-    lasts: float  # the last packet
+    lasts: float  # duration of the last packet
     end: float  # of all that is shown
     waits_for: int = 0  # the join of the video that its own restart belongs to
 
 
 class Timeline:
-    """The packets of a container on one timeline, which its video leads."""
+    """Packets of a container on one timeline, which its video leads."""
 
     def __init__(self, container: InputContainer, video: av.VideoStream) -> None:
         self.container, self.video = container, video
@@ -43,10 +43,10 @@ class Timeline:
         self.shift, self.num_joins = 0.0, 0  # of the video, so far
 
     def packets(self, *streams: Stream) -> Iterator["Packet[Stream]"]:
-        """Those from here to the end, of the video and of these streams, or of all.
+        """Yield the packets from here to the end, of the video and of these streams, or of all.
 
-        They are marked as corrupt where a part is missing: at the join of transport streams, whose
-        counters do not go on, FFmpeg marks one of the last two packets though it is whole.
+        They are marked as corrupt where a part is missing.  At the join of transport streams, whose
+        counters restart, FFmpeg marks one of the last two packets though it is complete.
         """
         self.tracks.clear()
         self.shift, self.num_joins = 0.0, 0
@@ -58,7 +58,7 @@ class Timeline:
         yield from (packet for packet, _ in waiting)
 
     def is_judged(self, waiting: Waiting) -> bool:
-        """Whether the first packet's mark is right now, since enough of the others are known."""
+        """Correct the first packet's mark; tell whether enough later packets are known for it."""
         (first, _), *others = waiting
         later = [(packet, begins) for packet, begins in others if packet.size]
         if not first.is_corrupt:
@@ -71,7 +71,7 @@ class Timeline:
         return len(begin) >= 2 or not first.is_corrupt
 
     def place(self, packet: "Packet[Stream]") -> bool:
-        """Shift a packet to its place; whether another recording may begin with it."""
+        """Shift a packet to its place; tell whether another recording may begin with it."""
         index, tick = packet.stream.index, float(packet.time_base or 1)
         track = self.tracks.get(index)
         shift, begins = self.shift if track is None else track.shift, False
@@ -101,7 +101,7 @@ class Timeline:
         return begins
 
     def usual_shift(self, track: Track, decoded: float, leads: bool) -> tuple[float, int]:
-        """The shift of a track's next packet if nothing restarts there, and what it waits for."""
+        """Shift of a track's next packet if nothing restarts there, and the join it waits for."""
         if leads or track.waits_for > self.num_joins:
             return track.shift, track.waits_for
         if track.waits_for:
@@ -111,7 +111,7 @@ class Timeline:
         return min(track.shift, self.shift, key=lambda own: abs(decoded + own - expected)), 0
 
     def join(self, shift: float) -> float:
-        """Let the video go on with a shift, or a larger one where sound has gone on already."""
+        """Continue the video with a shift, or a larger one where sound has continued already."""
         waiting = [track for track in self.tracks.values() if track.waits_for > self.num_joins]
         self.shift = max([shift, *(track.shift - track.lasts / 2 for track in waiting)])
         self.num_joins += 1

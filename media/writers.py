@@ -1,7 +1,7 @@
-"""Outputs that take frames one at a time: mp4, GIF, or a folder of PNG frames.
+"""Write frames one at a time to an mp4, a GIF, or a folder of PNG frames.
 
 An output grows under a temporary name in the same folder and is renamed when it is complete; an
-exception leaves nothing of it, and what cannot be written is an InputError on entering:
+exception leaves nothing of it, and an output that cannot be written raises InputError on entering:
 
     with open_writer("result.mp4", rate=Fraction(25)) as writer:
         writer.write(image)
@@ -24,12 +24,12 @@ from PIL import Image
 from typing_extensions import Self
 
 from media.audio import AudioCopy
-from media.codecs import H264, Codec, Gif
+from media.codecs import H264, Gif
 from media.pictures import Picture
 from utils.errors import InputError, OutputError
-from utils.files import left_by_system, link_target, remove_leftovers, temporary_path
+from utils.files import is_system_file, link_target, remove_leftovers, temporary_path
 
-# Seconds are divided finely enough for the time stamps of all common rates and containers:
+# Seconds; fine enough for the time stamps of all common rates and containers:
 # multiples of 1/90000, 1/12800, 1/15360, 1/24000, 1/30000 and 1/1000 stay exact.
 FINE_TICK = Fraction(1, 5_760_000)
 
@@ -37,19 +37,19 @@ FINE_TICK = Fraction(1, 5_760_000)
 def open_writer(
     output: str | Path, rate: Fraction, audio_from: str | Path | None = None
 ) -> "Writer":
-    """The writer that the ending of ``output`` asks for: .mp4, .gif, or / for a folder."""
+    """Choose a writer by the ending of ``output``: .mp4, .gif, or / for a folder."""
     if str(output).endswith(("/", os.sep)):
         return FolderWriter(output)
     return VideoWriter(output, rate, audio_from)
 
 
 def require_output(output: str | Path) -> None:
-    """Raises InputError where ``open_writer`` could write nothing: for work that ends so to ask."""
+    """Raise InputError, before any work, where ``open_writer`` could not write."""
     open_writer(output, Fraction(1)).require_possible()
 
 
 class Writer(ABC):
-    """What all writers do alike: begin under a temporary name, end by renaming or removing."""
+    """Base of all writers: begin under a temporary name, end by renaming or removing."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -59,12 +59,12 @@ class Writer(ABC):
         self.num_frames = 0  # that the output shows
 
     def write(self, image: Picture, time: Fraction | None = None) -> None:
-        """Adds a frame; ``time`` (seconds from the first) is for videos of variable rate."""
+        """Add a frame (H, W, 3); ``time`` (seconds from the first) is for variable rates."""
         with self._errors_named():
             self.num_frames += self._add(image, time)
 
     def require_possible(self) -> None:
-        """Raises InputError where nothing can be written: for work that ends so to ask first."""
+        """Raise InputError, before any work, where nothing can be written."""
         folder = self.place.parent
         if not folder.is_dir():
             raise OutputError(f"{self.path} cannot be written: create the folder {folder} first.")
@@ -101,7 +101,7 @@ class Writer(ABC):
 
     @abstractmethod
     def _add(self, image: Picture, time: Fraction | None) -> bool:
-        """Write a frame; whether the output shows it."""
+        """Write a frame; tell whether the output shows it."""
 
     @abstractmethod
     def _finish(self) -> None: ...
@@ -111,7 +111,7 @@ class Writer(ABC):
 
 
 class FolderWriter(Writer):
-    """Writes the frames ``0000000.png``, ... of a folder, in place of earlier ones."""
+    """Writer of the frames ``0000000.png``, ... of a folder, in place of earlier ones."""
 
     def require_possible(self) -> None:
         super().require_possible()
@@ -123,7 +123,7 @@ class FolderWriter(Writer):
 
     def _holds_only_frames(self) -> bool:
         return self.place.is_dir() and all(
-            re.fullmatch(r"\d{7}\.png", entry.name) or left_by_system(entry.name)
+            re.fullmatch(r"\d{7}\.png", entry.name) or is_system_file(entry.name)
             for entry in self.place.iterdir()
         )
 
@@ -144,10 +144,10 @@ class FolderWriter(Writer):
 
 
 class VideoWriter(Writer):
-    """Writes an mp4 (H.264, even sides) or a GIF.
+    """Writer of an mp4 (H.264, even sides) or a GIF.
 
     The mp4 has exactly the ``rate``, or the ``time`` given with each frame (with all or none),
-    and the sound of ``audio_from`` as long as its pictures last. A GIF counts in 10 ms; frames
+    and the sound of ``audio_from`` as long as its pictures last.  A GIF has times in 10 ms; frames
     that come within 20 ms of the one before are left out, since viewers would slow them down.
     """
 
@@ -161,7 +161,7 @@ class VideoWriter(Writer):
         key_frame_every: int = 12,
         threads: int = 0,
     ) -> None:
-        """``threads`` that encode: as many as there are cores if 0; their number changes bits."""
+        """Choose the encoding; ``threads`` are as many as cores if 0, and change the bits."""
         super().__init__(path)
         self.format = self.path.suffix.lower().removeprefix(".")
         if self.format not in ("mp4", "gif"):
@@ -206,7 +206,7 @@ class VideoWriter(Writer):
         height, width, _ = self._shape = shape
         if self.format == "mp4" and (height % 2 or width % 2):
             raise InputError(f"{self.path}: an mp4 needs even sides, not {width} x {height}.")
-        self._codec: Codec = Gif()
+        self._codec: H264 | Gif = Gif()
         if self.format == "mp4":
             tick = FINE_TICK if timed else 1 / self.rate
             self._codec = H264(tick, self.crf, self.key_frame_every, self.threads)

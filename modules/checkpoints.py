@@ -29,7 +29,7 @@ from modules.published_weights import (
     translate,
 )
 from utils.errors import InputError
-from utils.files import write_whole
+from utils.files import write_atomically
 from utils.wording import counted
 
 WEIGHTS = "weights.safetensors"
@@ -259,4 +259,4 @@ def write_tensors(
     """
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     metadata = None if config is None else {"config": json.dumps(config)}
-    write_whole(Path(path), save(tensors, metadata))
+    write_atomically(Path(path), save(tensors, metadata))

@@ -1,4 +1,4 @@
-"""Files that are not as they should be, made of whole ones: each is written beside its original."""
+"""Damage valid files: each damaged one is written beside its original."""
 
 from pathlib import Path
 
@@ -6,16 +6,16 @@ import av
 
 
 def rewritten(path: Path, name: str, data: bytes) -> Path:
-    """A file of these bytes beside another."""
+    """Write a file of these bytes beside another."""
     place = path.with_name(name)
     place.write_bytes(data)
     return place
 
 
 def begun_late(path: Path, name: str, num_missing: int) -> Path:
-    """A video without its first packets, and none of its sound: the container is that of ``name``.
+    """Copy a video without its first packets and its sound to the container of ``name``.
 
-    Its times begin anew.
+    Its times begin at 0.
     """
     place = path.with_name(name)
     with av.open(str(path)) as source, av.open(str(place), "w") as target:
@@ -30,7 +30,7 @@ def begun_late(path: Path, name: str, num_missing: int) -> Path:
 
 
 def with_cover(path: Path, name: str, picture: bytes) -> Path:
-    """An mp4 whose first stream is the cover of an album, a PNG, before all the others."""
+    """Copy an mp4 with the cover of an album, a PNG, as its first stream."""
     data = path.read_bytes()
     start = data.index(b"moov") - 4
     assert start > data.index(b"mdat"), "places of samples would be wrong"
@@ -43,7 +43,7 @@ def with_cover(path: Path, name: str, picture: bytes) -> Path:
 
 
 def with_unknown_sound(path: Path, name: str) -> Path:
-    """An mp4 whose first sound track, of AAC, says that it is of a codec that nobody knows."""
+    """Copy an mp4 whose first sound track, of AAC, states an unknown codec."""
     data = path.read_bytes()
     start = data.index(b"mp4a", data.index(b"moov"))
     codec = data[start:].replace(b"mp4a", b"xxxx", 1).replace(b"esds", b"free", 1)
@@ -55,6 +55,6 @@ def _atom(kind: bytes, content: bytes) -> bytes:
 
 
 def _split_atom(data: bytes) -> tuple[bytes, bytes]:
-    """The first atom of an mp4, and what follows it."""
+    """Split an mp4 after its first atom."""
     length = int.from_bytes(data[:4], "big")
     return data[:length], data[length:]

@@ -8,71 +8,37 @@ from copy import deepcopy
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from animate import Animator, Options, Timing, animate_file, animate_pairs, main
+from animate import AnimationOptions, Animator, Timing, animate_file, animate_pairs, main
 from animation import best_frame
 from datasets.pair_list import read_pair_list
 from faces.detectors import DetectorUnavailable
 from media.video import FolderWriter, VideoWriter, probe, read_frames
-from modules.checkpoints import save_weights
-from modules.dense_motion import DenseMotionConfig
-from modules.generator import GeneratorConfig
-from modules.keypoint_detector import KeypointDetectorConfig
-from modules.mcnet import MCNet, ModelConfig
-from modules.memory_compensation import MemoryConfig
+from modules.mcnet import MCNet
+from tests.animating import (
+    MOVING,
+    SIZE,
+    call,
+    complaint,
+    images,
+    moving_square,
+    write_checkpoint,
+    write_clip,
+    write_picture,
+)
+from tests.datasets.conftest import encode_with_sound
 from tests.golden import GOLDEN, needs_golden, published
 from utils.errors import InputError
-
-SIZE = 32
-TINY = ModelConfig(
-    num_kp=4,
-    # A random detector has flat heatmaps: the low temperature lets its keypoints move.
-    keypoint_detector=KeypointDetectorConfig(width=4, depth=2, downsample=2, temperature=1e-3),
-    dense_motion=DenseMotionConfig(width=4, depth=2, downsample=2),
-    generator=GeneratorConfig(width=4, depth=2, residual_blocks=1),
-    memory=MemoryConfig(channels=8, size=4, identity_hidden=4),
-)
-
-
-def moving_square(
-    num_frames: int, height: int = SIZE, width: int = SIZE, seed: int = 0
-) -> Iterator[np.ndarray]:
-    """Frames of a bright square that walks over a coloured ground."""
-    ground = np.random.default_rng(seed).integers(0, 128, (height // 8, width // 8, 3), np.uint8)
-    ground = ground.repeat(8, axis=0).repeat(8, axis=1)
-    for i in range(num_frames):
-        frame = ground.copy()
-        x = i % (width - 8)
-        frame[x // 2 : x // 2 + 8, x : x + 8] = 255
-        yield frame
-
-
-def write_clip(path: Path, num_frames: int, rate: Fraction = Fraction(25), **size: int) -> Path:
-    with VideoWriter(path, rate) as writer:
-        for frame in moving_square(num_frames, **size):
-            writer.write(frame)
-    return path
-
-
-def write_picture(path: Path, **shape: int) -> Path:
-    (frame,) = moving_square(1, **shape)
-    Image.fromarray(frame).save(path)
-    return path
-
-
-def images(path: Path) -> list[np.ndarray]:
-    return [frame.image for frame in read_frames(path)]
 
 
 @pytest.fixture(scope="module")
 def model() -> MCNet:
     torch.manual_seed(0)
-    return MCNet(TINY)
+    return MCNet(MOVING)
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +47,9 @@ def animator(model) -> Animator:
 
 
 @pytest.fixture
-def files(model, tmp_path) -> dict[str, str]:
+def files(tmp_path) -> dict[str, str]:
     """The options of a command that works."""
-    save_weights(
-        tmp_path / "weights.safetensors",
-        model,
-        config={"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}},
-    )
+    write_checkpoint(tmp_path / "weights.safetensors")
     return {
         "--checkpoint": str(tmp_path),
         "--source": str(write_picture(tmp_path / "source.png", seed=1)),
@@ -95,10 +57,6 @@ def files(model, tmp_path) -> dict[str, str]:
         "--output": str(tmp_path / "result.mp4"),
         "--device": "cpu",
     }
-
-
-def call(options: dict[str, str | None]) -> int:
-    return main([word for pair in options.items() for word in pair if word is not None])
 
 
 # What comes out
@@ -121,28 +79,10 @@ def test_a_variable_rate_keeps_its_times(files, tmp_path):
 
 
 def test_the_sound_is_kept(files, tmp_path):
-    write_clip_with_sound(tmp_path / "driving.mp4")
+    encode_with_sound(tmp_path / "driving.mp4", "aac")
     assert probe(tmp_path / "driving.mp4").has_audio
     assert call(files) == 0
     assert probe(files["--output"]).has_audio
-
-
-def write_clip_with_sound(path: Path) -> None:
-    """One second of video and of a 440 Hz tone."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25)
-        video.width = video.height = SIZE
-        video.pix_fmt = "yuv420p"
-        audio = container.add_stream("aac", rate=16000, layout="mono")
-        for frame in moving_square(25):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(frame)))
-        container.mux(video.encode())
-        tone = np.sin(2 * np.pi * 440 / 16000 * np.arange(16000, dtype=np.float32))
-        for i in range(0, 16000, 1000):
-            sound = av.AudioFrame.from_ndarray(tone[None, i : i + 1000], "fltp", "mono")
-            sound.sample_rate, sound.pts = 16000, i
-            container.mux(audio.encode(sound))
-        container.mux(audio.encode())
 
 
 def test_a_folder_holds_what_the_animator_gives(files, animator, tmp_path):
@@ -243,24 +183,24 @@ def test_frames_are_read_only_as_they_are_needed(animator):
     results = animator.animate(next(moving_square(1)), frames(), batch_size=4)
     assert read == []
     next(results)
-    assert len(read) == 8  # the next batch is begun before the first is waited for
+    assert len(read) == 8  # the next batch is submitted before the first is waited for
     for _ in range(4):
         next(results)
     assert len(read) == 12
 
 
-def test_batches_are_begun_one_ahead_and_come_in_order(animator, monkeypatch):
+def test_batches_are_submitted_one_ahead_and_come_in_order(animator, monkeypatch):
     steps = []
-    begin, finish = Animator.begin, Animator.finish
+    submit, result = Animator.submit, Animator.result
 
     def noted(name, step):
         return lambda *args: steps.append(name) or step(*args)
 
-    monkeypatch.setattr(Animator, "begin", noted("begin", begin))
-    monkeypatch.setattr(Animator, "finish", noted("finish", finish))
+    monkeypatch.setattr(Animator, "submit", noted("submit", submit))
+    monkeypatch.setattr(Animator, "result", noted("result", result))
     frames = list(moving_square(5))
     results = list(animator.animate(frames[0], frames, motion="absolute", batch_size=2))
-    assert steps == ["begin", "begin", "finish", "begin", "finish", "finish"]
+    assert steps == ["submit", "submit", "result", "submit", "result", "result"]
     encoded = animator.encode(frames[0])
     for frame, result in zip(frames, results, strict=True):
         (alone,) = animator.render(encoded, animator.detect([frame]))
@@ -270,7 +210,7 @@ def test_batches_are_begun_one_ahead_and_come_in_order(animator, monkeypatch):
 def test_an_animation_says_how_long_the_network_took(files, animator, caplog):
     source, driving, output = (files[name] for name in ("--source", "--driving", "--output"))
     with caplog.at_level(logging.INFO):
-        timing = animate_file(animator, Path(source), Path(driving), output, Options())
+        timing = animate_file(animator, Path(source), Path(driving), output, AnimationOptions())
     assert timing.num_frames == 5
     assert 0 < timing.network_seconds < timing.seconds
     assert caplog.messages[-1] == f"{timing}."
@@ -294,7 +234,7 @@ def test_a_wide_picture_is_cropped_to_its_centre_and_padded_with_black(animator,
     picture = np.zeros((SIZE, 3 * SIZE, 3), np.uint8)
     picture[:, SIZE : 2 * SIZE] = 200
     assert (animator.fit(picture) == 200).all()
-    padded = Animator(model, (SIZE, SIZE), fit="pad", device="cpu").fit(picture + 50)
+    padded = Animator(model, (SIZE, SIZE), resize_mode="pad", device="cpu").fit(picture + 50)
     assert padded.shape == (SIZE, SIZE, 3)
     assert (padded[[0, -1]] == 0).all()
     assert (padded[SIZE // 2] > 0).all()
@@ -354,7 +294,7 @@ def test_without_landmarks_the_keypoints_of_the_network_choose(monkeypatch, file
     assert any("Best frame by the network's own keypoints" in message for message in messages)
 
 
-def test_landmark_weights_that_cannot_be_had_are_said(monkeypatch, caplog):
+def test_landmark_weights_that_are_not_available_are_logged(monkeypatch, caplog):
     def unavailable(device: str) -> None:
         raise DetectorUnavailable("URLError: name resolution fails")
 
@@ -386,7 +326,7 @@ def test_landmark_weights_that_cannot_be_had_are_said(monkeypatch, caplog):
         ({"--best-frame": "99"}, "99"),
         ({"--best-frame": "first"}, "'first'"),
         ({"--motion": "absolute", "--adapt-scale": None}, "--motion relative"),
-        ({"--pairs": "pairs.csv"}, "--pairs"),
+        ({"--fit": "training"}, "'face'"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing_behind(
@@ -397,9 +337,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing_behind(
     (tmp_path / "EMPTY").mkdir()
     before = set(tmp_path.iterdir())
     assert call(files | change) == 2
-    complaint = capsys.readouterr().err.strip().splitlines()[-1]
-    assert says in complaint
-    assert "Traceback" not in complaint
+    assert says in complaint(capsys)
     assert set(tmp_path.iterdir()) == before
 
 
@@ -443,7 +381,7 @@ def test_an_interruption_leaves_nothing_behind(files, tmp_path, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Animator, "finish", interrupted)
+    monkeypatch.setattr(Animator, "result", interrupted)
     assert call(files) == 130
     assert set(tmp_path.iterdir()) == before
     assert worker_threads() == []
@@ -453,7 +391,7 @@ def test_an_interruption_leaves_nothing_behind(files, tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_being_terminated_leaves_nothing_behind(files, tmp_path, monkeypatch, output, number):
     before = set(tmp_path.iterdir())
-    monkeypatch.setattr(Animator, "finish", lambda *args: os.kill(os.getpid(), number))
+    monkeypatch.setattr(Animator, "result", lambda *args: os.kill(os.getpid(), number))
     assert call(files | {"--output": f"{tmp_path}/{output}"}) == 128 + number
     assert set(tmp_path.iterdir()) == before
     assert worker_threads() == []
@@ -499,7 +437,7 @@ def test_an_automatic_precision_is_decided_by_the_first_pictures_alone(
 
 
 def test_values_that_are_not_finite_are_predicted_but_not_rendered():
-    model = MCNet(TINY)
+    model = MCNet(MOVING)
     model.generator.decoder.final.bias.data[0] = torch.nan
     broken = Animator(model, (SIZE, SIZE), device="cpu", precision="fp32")
     (picture,) = moving_square(1)
@@ -536,8 +474,8 @@ class Listed:
 
     def animate(self, rows: str, header: str = "source,driving,best_frame", **more) -> int:
         (self.folder / "pairs.csv").write_text(f"{header}\n{rows}")
-        options = {name: self.files[name] for name in ("--checkpoint", "--device")}
-        options |= {"--pairs": f"{self.folder}/pairs.csv", "--root": f"{self.folder}/root"}
+        options = {"pairs": f"{self.folder}/pairs.csv", "--root": f"{self.folder}/root"}
+        options |= {name: self.files[name] for name in ("--checkpoint", "--device")}
         options |= {"--output": str(self.output), "--precision": "fp32"}
         return call(options | {f"--{name}": value for name, value in more.items()})
 
@@ -606,13 +544,13 @@ def test_a_clip_drives_relative_to_its_best_frame_or_its_first(listed, animator)
         ("id1#a--id2#c", "id1#a", "id2#c", "relative", 0),
         ("id2#c--id2#b", "id2#c", "id2#b", "absolute", 0),
     ):
-        portrait = listed.frame(source, 0)
+        picture = listed.frame(source, 0)
         frames = images(listed.folder / "root" / "test" / driving)
-        results = animator.animate(portrait, frames, motion=motion, initial=frames[best])
+        results = animator.animate(picture, frames, motion=motion, initial=frames[best])
         np.testing.assert_array_equal(images(listed.output / "generated" / name), list(results))
         np.testing.assert_array_equal(images(listed.output / "driving" / name), frames)
         (source_picture,) = images(listed.output / "source" / f"{name}.png")
-        np.testing.assert_array_equal(source_picture, portrait)
+        np.testing.assert_array_equal(source_picture, picture)
         assert listed.record()["pairs"][name]["motion"] == motion
 
 
@@ -646,9 +584,9 @@ def test_driving_frames_are_written_as_the_network_saw_them(listed, animator):
 def test_pairs_go_on_after_bad_ones_and_name_them(listed, capsys):
     (listed.folder / "root" / "test" / "id2#b" / "0000003.png").write_text("no picture")
     assert listed.animate(STILLS + "id1#a/0000009.png,id1#a/0000000.png\nid1#a,absent\n") == 1
-    complaint = capsys.readouterr().err
-    assert "3 pairs are missing or failed" in complaint
-    assert "no frame 9" in complaint
+    said = capsys.readouterr().err
+    assert "3 pairs are missing or failed" in said
+    assert "no frame 9" in said
     record = listed.record()
     assert record["finished"]
     assert (record["rows"], record["duplicates"]) == (7, 0)
@@ -661,9 +599,9 @@ def test_pairs_go_on_after_bad_ones_and_name_them(listed, capsys):
 
 def test_a_strict_list_with_missing_files_renders_nothing(listed, capsys):
     assert listed.animate(STILLS + "id1#a,absent\nabsent,id1#a\n", strict=None) == 2
-    complaint = capsys.readouterr().err
-    assert "line 7: id1#a, absent" in complaint
-    assert "line 8: absent, id1#a" in complaint
+    said = capsys.readouterr().err
+    assert "line 7: id1#a, absent" in said
+    assert "line 8: absent, id1#a" in said
     assert not listed.output.exists()
     assert listed.animate(STILLS, strict=None) == 0
 
@@ -696,7 +634,7 @@ def test_generated_frames_appear_last(listed, monkeypatch):
 
 def test_results_of_other_settings_are_not_mixed(listed, capsys):
     assert listed.animate(STILLS) == 0
-    assert listed.animate(STILLS, fit="pad") == 2
+    assert listed.animate(STILLS, resize_mode="pad") == 2
     assert "holds results of another fit" in capsys.readouterr().err
     assert listed.animate(STILLS + "id1#a,id2#b\n") == 2
     assert "another pairs_sha256" in capsys.readouterr().err
@@ -711,16 +649,25 @@ def test_a_driving_clip_that_breaks_off_leaves_no_part_of_a_result(listed):
         assert results == ["id1#a--id2#b"]
 
 
-def test_options_of_lists_are_refused_for_a_single_animation(files, capsys):
+def test_options_of_lists_and_of_single_animations_are_not_mixed(files, listed, capsys):
     assert call(files | {"--strict": None}) == 2
-    assert "belong to --pairs" in capsys.readouterr().err
+    assert "No such option: --strict" in capsys.readouterr().err
+    assert listed.animate(STILLS, frames="1:2") == 2
+    assert "No such option: --frames" in capsys.readouterr().err
+    assert call({"--motion": "relative", "pairs": "pairs.csv", "--output": "out"}) == 2
+    assert "after the word pairs" in capsys.readouterr().err
+
+
+def test_the_option_that_pairs_had_is_refused_with_the_command_that_they_have(capsys):
+    assert main(["--pairs", "pairs.csv", "--root", "data", "--strict", "--output", "out"]) == 2
+    assert "python animate.py pairs CSV --root DIR --output FOLDER" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("limit", "precision"), [(255, "bf16"), (-1, "fp32")])
 def test_the_precision_that_auto_came_to_is_recorded(
     listed, monkeypatch, hardware_multiplies_bf16, *, limit, precision
 ):
-    monkeypatch.setattr(precision, "MAX_DIFFERENCE", limit)
+    monkeypatch.setattr("inference.precision.MAX_DIFFERENCE", limit)
     (listed.folder / "root" / "test" / "id1#a" / "0000000.png").write_text("no picture")
     for _ in range(2):  # and the second call goes on
         assert listed.animate(STILLS, precision="auto") == 1
@@ -731,7 +678,7 @@ def test_the_precision_that_auto_came_to_is_recorded(
 def test_pairs_can_be_animated_from_python(listed, animator, tmp_path):
     (tmp_path / "pairs.csv").write_text(f"source,driving,best_frame\n{STILLS}")
     pair_list = read_pair_list(tmp_path / "pairs.csv", tmp_path / "root")
-    problems = animate_pairs(animator, pair_list, listed.output, Options(adapt_scale=True))
+    problems = animate_pairs(animator, pair_list, listed.output, AnimationOptions(adapt_scale=True))
     assert problems == {}
     assert len(list((listed.output / "generated").iterdir())) == len(STILLS.splitlines())
 

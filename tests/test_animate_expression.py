@@ -12,19 +12,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from animate import Animator, main
-from animation.best_frame import Options, initial_keypoints
+from animate import Animator
+from animation.animate_file import initial_keypoints
 from animation.driving import open_driving
 from animation.head_motion import RIGID
 from animation.motion_transfer import MotionStrength
-from modules.checkpoints import save_weights
 from modules.face_landmarks import measure_expressions
 from modules.landmark_detector import LandmarkDetector
+from tests.animating import SIZE, call, complaint, write_checkpoint
 from tests.drawn_landmarks import drawn_face, similarity
-from tests.tiny import TINY, TINY_LANDMARKS, tiny_model
+from tests.tiny import TINY_LANDMARKS, tiny_model
 from utils.errors import InputError
 
-SIZE = 32
 STEP = 20  # of brightness, from face to face
 SOURCE, OPEN, NEUTRAL, BLINK, TURNED = range(5)
 FACES = torch.cat(
@@ -44,17 +43,17 @@ def picture(face: int) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def moved(monkeypatch) -> list[Tensor]:
-    """The landmarks that the portrait is moved to, batch after batch."""
-    begin, batches = Animator.begin, []
+    """Landmarks that the source is moved to, batch after batch."""
+    submit, batches = Animator.submit, []
 
     def noted(self, encoded, driving):
         batches.append(driving.landmarks)
-        return begin(self, encoded, driving)
+        return submit(self, encoded, driving)
 
     def find(self, image: Tensor) -> Tensor:
         return FACES[(image.mean(dim=(1, 2, 3)) * 255 / STEP).round().long()]
 
-    monkeypatch.setattr(Animator, "begin", noted)
+    monkeypatch.setattr(Animator, "submit", noted)
     monkeypatch.setattr(LandmarkDetector, "forward", find)
     return batches
 
@@ -68,8 +67,7 @@ def animator() -> Animator:
 def files(tmp_path, monkeypatch) -> dict[str, str]:
     """The options of a command that works, with a video that begins with an open mouth."""
     monkeypatch.chdir(tmp_path)
-    config = {"model": TINY_LANDMARKS.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(tmp_path / "weights.safetensors", tiny_model(TINY_LANDMARKS), config)
+    write_checkpoint(tmp_path / "weights.safetensors", TINY_LANDMARKS)
     Image.fromarray(picture(SOURCE)).save("source.png")
     Path("driving").mkdir()
     for number, face in enumerate((OPEN, BLINK, NEUTRAL, TURNED, OPEN)):
@@ -85,12 +83,8 @@ def files(tmp_path, monkeypatch) -> dict[str, str]:
     }
 
 
-def call(options: dict[str, str | None]) -> int:
-    return main([word for pair in options.items() for word in pair if word is not None])
-
-
 def openings(moved: list[Tensor]) -> tuple[list[float], list[float]]:
-    """Of mouth and eyes, frame by frame."""
+    """Openings of mouth and eyes, frame by frame."""
     found = measure_expressions(torch.cat(moved))
     return tuple([round(value, 3) + 0.0 for value in each.tolist()] for each in found[::2])
 
@@ -103,7 +97,7 @@ def test_a_video_that_begins_with_an_open_mouth_is_relative_to_its_neutral_face(
 ):
     with caplog.at_level(logging.INFO):
         assert call(files) == 0
-    assert "Motion counts from frame 2, whose face is the most neutral." in caplog.messages
+    assert "Motion is relative to frame 2, whose face is the most neutral." in caplog.messages
     assert openings(moved) == FOLLOWED
     assert len(list(Path("out").iterdir())) == 5
     eyes = torch.cat(moved)[:, 45] - torch.cat(moved)[:, 36]
@@ -116,8 +110,7 @@ def test_a_frame_that_is_named_is_counted_from(files, caplog, animator):
         assert call(files | {"--best-frame": "0"}) == 0
     assert not any("most neutral" in message for message in caplog.messages)
     driving = open_driving(animator, Path("driving"))
-    options = Options(best_frame=1, batch_size=2)
-    initial = initial_keypoints(animator, picture(SOURCE), driving, options)
+    initial = initial_keypoints(animator, picture(SOURCE), driving, best_frame=1, batch_size=2)
     assert torch.equal(initial.landmarks[0], FACES[BLINK])
 
 
@@ -167,8 +160,8 @@ def test_a_list_of_pairs_takes_the_same_options(files, moved):
         for number, face in enumerate(faces):
             Image.fromarray(picture(face)).save(folder / f"{number:07d}.png")
     Path("pairs.csv").write_text("source,driving\nid1#a,id2#b\n")
-    shared = {name: files[name] for name in ("--checkpoint", "--device", "--precision")}
-    shared |= {"--pairs": "pairs.csv", "--root": "root", "--output": "pairs"}
+    shared = {"pairs": "pairs.csv", "--root": "root", "--output": "pairs"}
+    shared |= {name: files[name] for name in ("--checkpoint", "--device", "--precision")}
     assert call(shared | {"--expression": "0.5", "--only": "mouth"}) == 0
     assert openings(moved) == ([0.15, 0, 0], [0.09] * 3)
     assert call(shared) == 2  # the folder holds results of another expression
@@ -186,8 +179,8 @@ def test_strengths_are_refused_where_a_protocol_prescribes_absolute_motion(files
     folder.mkdir(parents=True)
     Image.fromarray(picture(SOURCE)).save(folder / "0000000.png")
     Path("pairs.csv").write_text("source,driving\nid1#a,id1#a\n")
-    shared = {name: files[name] for name in ("--checkpoint", "--device", "--precision")}
-    shared |= {"--pairs": "pairs.csv", "--root": "root", "--output": "pairs", "--head": "2"}
+    shared = {"pairs": "pairs.csv", "--root": "root", "--output": "pairs", "--head": "2"}
+    shared |= {name: files[name] for name in ("--checkpoint", "--device", "--precision")}
     assert call(shared) == 2
     assert "absolute motion for 1 of the pairs" in capsys.readouterr().err
     assert not Path("pairs").exists()
@@ -233,14 +226,12 @@ def test_absolute_motion_takes_landmarks_as_they_are(files, moved):
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(files, capsys, *, change, says):
     assert call(files | change) == 2
-    complaint = capsys.readouterr().err.strip().splitlines()[-1]
-    assert says in complaint
+    assert says in complaint(capsys)
     assert not Path("out").exists()
 
 
 def test_a_network_without_landmarks_moves_heads_alone(files, capsys):
-    config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(Path("plain.safetensors"), tiny_model(), config)
+    write_checkpoint(Path("plain.safetensors"))
     plain = files | {"--checkpoint": "plain.safetensors"}
     assert call(plain | {"--head": "0.5"}) == 0
     for options in ({"--expression": "0.5"}, {"--only": "mouth"}):

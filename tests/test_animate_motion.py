@@ -8,70 +8,40 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
 
-from animate import Animator, main, parse_frames
+from animate import Animator, parse_frames
 from animation import bundled
-from media.video import FolderWriter, VideoWriter, probe, read_frames
-from modules.checkpoints import save_weights
-from modules.keypoint_detector import KeypointDetectorConfig
-from tests.tiny import TINY, tiny_model
+from media.video import FolderWriter, probe, read_frames
+from tests.animating import (
+    SIZE,
+    Words,
+    call,
+    complaint,
+    images,
+    moving_square,
+    without,
+    write_checkpoint,
+    write_clip,
+    write_picture,
+)
+from tests.datasets.conftest import encode_with_sound
 from utils.errors import InputError
 
-SIZE = 32
 RATE = Fraction(30000, 1001)
 NUM_FRAMES = 7
-# A random detector has flat heatmaps: the low temperature lets its keypoints move.
-MOVING = TINY.model_copy(
-    update={
-        "keypoint_detector": KeypointDetectorConfig(
-            width=4, depth=2, downsample=2, temperature=1e-3
-        )
-    }
-)
-
-
-def moving_square(num_frames: int, seed: int = 0) -> list[np.ndarray]:
-    ground = np.random.default_rng(seed).integers(0, 128, (4, 4, 3), np.uint8)
-    frames = [ground.repeat(8, axis=0).repeat(8, axis=1) for _ in range(num_frames)]
-    for i, frame in enumerate(frames):
-        frame[2 * i : 2 * i + 8, 3 * i : 3 * i + 8] = 255
-    return frames
-
-
-def images(path: Path | str) -> np.ndarray:
-    return np.stack([frame.image for frame in read_frames(path)]).astype(int)
-
-
-Words = dict[str, str | None]
-
-
-def call(options: Words) -> int:
-    return main([word for pair in options.items() for word in pair if word is not None])
-
-
-def complaint(capsys) -> str:
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert "Traceback" not in lines[-1]
-    return lines[-1]
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    config = {"model": MOVING.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(folder / "weights.safetensors", tiny_model(MOVING), config)
-    return folder / "weights.safetensors"
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "weights.safetensors")
 
 
 @pytest.fixture
 def files(checkpoint, tmp_path, monkeypatch) -> Words:
     """The options of a command that works."""
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(moving_square(1, seed=1)[0]).save("source.png")
-    with VideoWriter("driving.mp4", RATE) as writer:
-        for frame in moving_square(NUM_FRAMES):
-            writer.write(frame)
+    write_picture("source.png", seed=1)
+    write_clip("driving.mp4", NUM_FRAMES, RATE)
     return {
         "--checkpoint": str(checkpoint),
         "--source": "source.png",
@@ -80,10 +50,6 @@ def files(checkpoint, tmp_path, monkeypatch) -> Words:
         "--device": "cpu",
         "--precision": "fp32",
     }
-
-
-def without(options: Words, *names: str) -> Words:
-    return {name: value for name, value in options.items() if name not in names}
 
 
 @pytest.fixture
@@ -134,7 +100,7 @@ def test_a_motion_is_saved_beside_an_animation(files, template):
 
 
 def test_the_result_has_the_rate_of_the_template_and_no_sound(files, template):
-    write_sound("driving.mp4")
+    encode_with_sound(Path("driving.mp4"), "aac")
     assert probe("driving.mp4").has_audio
     assert call(files | {"--driving": template, "--output": "out.mp4"}) == 0
     result = probe("out.mp4")
@@ -142,7 +108,7 @@ def test_the_result_has_the_rate_of_the_template_and_no_sound(files, template):
 
 
 def test_a_motion_keeps_the_times_of_a_recording_that_states_a_thousand_frames_a_second(files):
-    """As browsers record webcams: webm, counted in milliseconds."""
+    """Browsers record webcams so: webm, with times in milliseconds."""
     times = [0, 33, 71, 100, 250, 284, 1100]
     with av.open("webcam.webm", "w") as container:
         stream = container.add_stream("libvpx", rate=1000)
@@ -156,7 +122,7 @@ def test_a_motion_keeps_the_times_of_a_recording_that_states_a_thousand_frames_a
     video = probe("webcam.webm")
     assert (video.rate, video.variable_rate) == (Fraction(6000, 1100), True)
     assert call({**files, "--driving": "webcam.webm", "--output": "video.mp4"}) == 0
-    saving = {name: of for name, of in files.items() if name not in ("--source", "--output")}
+    saving = without(files, "--source", "--output")
     assert call(saving | {"--driving": "webcam.webm", "--save-motion": "webcam.npz"}) == 0
     assert call(files | {"--driving": "webcam.npz", "--output": "motion.mp4"}) == 0
     for output in ("video.mp4", "motion.mp4"):
@@ -164,28 +130,10 @@ def test_a_motion_keeps_the_times_of_a_recording_that_states_a_thousand_frames_a
 
 
 def test_sound_is_kept_where_the_part_begins_with_the_video(files):
-    write_sound("driving.mp4")
+    encode_with_sound(Path("driving.mp4"), "aac")
     for part, has_sound in ((":3", True), ("2:", False)):
         assert call(files | {"--frames": part, "--output": "out.mp4"}) == 0
         assert probe("out.mp4").has_audio == has_sound
-
-
-def write_sound(path: str) -> None:
-    """Some frames with a second of silence."""
-    with av.open(path, "w") as container:
-        video = container.add_stream("libx264", rate=25)
-        video.width = video.height = SIZE
-        video.pix_fmt = "yuv420p"
-        audio = container.add_stream("aac", rate=16000, layout="mono")
-        for frame in moving_square(NUM_FRAMES):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(frame)))
-        container.mux(video.encode())
-        for i in range(0, 16000, 1000):
-            silence = np.zeros((1, 1000), np.float32)
-            sound = av.AudioFrame.from_ndarray(silence, "fltp", "mono")
-            sound.sample_rate, sound.pts = 16000, i
-            container.mux(audio.encode(sound))
-        container.mux(audio.encode())
 
 
 def test_panels_of_a_template_have_no_driving_frames(files, template):
@@ -198,8 +146,7 @@ def test_panels_of_a_template_have_no_driving_frames(files, template):
 
 def test_a_template_of_another_network_is_refused(files, template, tmp_path, capsys):
     other = tmp_path / "other.safetensors"
-    config = {"model": MOVING.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(other, tiny_model(MOVING, seed=1), config)
+    write_checkpoint(other, seed=1)
     assert call(files | {"--driving": template, "--checkpoint": str(other)}) == 2
     assert "keypoint detector of another network" in complaint(capsys)
     assert not Path("out").exists()
@@ -211,7 +158,7 @@ def test_a_template_of_another_network_is_refused(files, template, tmp_path, cap
         ({"--driving": "m.npz", "--best-frame": "auto"}, "give the number of a frame"),
         ({"--driving": "m.npz", "--best-frame": "7"}, "there is no frame 7"),
         ({"--driving": "m.npz", "--save-motion": "n.npz"}, "needs a driving video"),
-        ({"--driving": "m.npz", "--frames": "5:9"}, "5:9 is no part of them"),
+        ({"--driving": "m.npz", "--frames": "5:9"}, "5:9 are out of range"),
         ({"--driving": "text.npz"}, "text.npz is not a readable motion template"),
         ({"--driving": ""}, "no file ''"),
         ({"--driving": "dancing"}, "no file 'dancing'"),
@@ -223,10 +170,8 @@ def test_a_template_of_another_network_is_refused(files, template, tmp_path, cap
         ({"--save-motion": "absent/n.npz"}, "create the folder absent first"),
         ({"--output": None, "--save-motion": "n.npz"}, "Give --output"),
         ({"--output": None}, "Give --output"),
-        ({"--driving": None}, "Give either --driving"),
-        ({"--driving": None, "--pairs": "p.csv"}, "Give either --driving"),
-        ({"--driving": None, "--source": None, "--pairs": "p.csv", "--frames": "1:2"}, "--frames"),
-        ({"--driving": None, "--source": None, "--pairs": "p.csv", "--output": None}, "--output"),
+        ({"--driving": None}, "Give --driving"),
+        ({"--pairs": "p.csv"}, "animate.py pairs"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
@@ -250,10 +195,10 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(
         ({"--output": "folder.mp4"}, "it is a folder"),
         ({"--output": "folder.mp4/"}, "holds other things"),
         ({"--save-motion": "absent/m.npz"}, "create the folder absent first"),
-        ({"--frames": "3:9"}, "driving.mp4 holds 7 frames: 3:9 is no part"),
-        ({"--frames": "9:"}, "driving.mp4 holds 7 frames: 9:7 is no part"),
+        ({"--frames": "3:9"}, "3:9 are out of range: driving.mp4 has 7 frames"),
+        ({"--frames": "9:"}, "9:7 are out of range: driving.mp4 has 7 frames"),
         ({"--frames": "2:4", "--best-frame": "2"}, "2 frames are used: there is no frame 2"),
-        ({"--driving": "one", "--frames": "1:2"}, "one holds 1 frame: 1:2 is no part"),
+        ({"--driving": "one", "--frames": "1:2"}, "1:2 are out of range: one has 1 frame"),
         ({"--source": "folder.mp4"}, "folder.mp4 is a folder: give the path of a picture"),
         ({"--source": "driving.mp4"}, "driving.mp4 is a video, not a picture"),
         ({"--source": "pipe"}, "pipe is a pipe"),
@@ -271,7 +216,7 @@ def test_what_cannot_be_done_is_said_before_the_network_is_loaded(
     Path("folder.mp4").mkdir()
     Path("folder.mp4/text").write_text("")
     Path("one").mkdir()
-    Image.fromarray(moving_square(1)[0]).save("one/0.png")
+    write_picture("one/0.png")
     os.mkfifo("pipe")
     assert call(files | change) == 2
     assert says in complaint(capsys)
@@ -291,7 +236,7 @@ def test_a_folder_of_frames_drives_at_the_rate_that_is_given(files, fps, rate):
 
 
 def test_sound_that_is_left_out_is_said(files, caplog):
-    write_sound("driving.mp4")
+    encode_with_sound(Path("driving.mp4"), "aac")
     caplog.set_level(logging.INFO)
     for part, said in ((":3", 0), ("2:", 1)):
         assert call(files | {"--frames": part, "--output": "out.mp4"}) == 0
@@ -311,7 +256,7 @@ def test_an_animation_that_fails_saves_no_motion(files, tmp_path, monkeypatch):
     def broken(*args):
         raise InputError("broken")
 
-    monkeypatch.setattr(Animator, "finish", broken)
+    monkeypatch.setattr(Animator, "result", broken)
     assert call(files | {"--save-motion": "n.npz"}) == 2
     assert set(tmp_path.iterdir()) == before
 
@@ -366,7 +311,7 @@ def test_what_is_given_is_not_replaced(files, caplog):
 
 def test_the_projects_network_takes_lists_of_pairs_too(shipped, files):
     Path("pairs.csv").write_text("source,driving\nsource.png,driving.mp4\n")
-    options = {"--pairs": "pairs.csv", "--output": "pairs", "--device": "cpu"}
+    options = {"pairs": "pairs.csv", "--output": "pairs", "--device": "cpu"}
     assert call(options) == 0
     assert len(images("pairs/generated/source--driving")) == NUM_FRAMES
 

@@ -22,7 +22,7 @@ from utils.errors import InputError
 
 Main = Callable[[list[str]], int]
 
-PAIRS = ["--pairs", "pairs.csv"]
+PAIRS = ["pairs", "pairs.csv"]
 FOLDERS = ["--real", "real", "--generated", "generated"]
 
 
@@ -69,8 +69,8 @@ def contents(folder: Path) -> dict[str, bytes | None]:
         (animate.main, ["--driving", "frames", "--save-motion", "frames/m.npz"]),
         (animate.main, ["--driving", "own.mp4", "--save-motion", "out/m.npz", "--output", "out/"]),
         (animate.main, [*PAIRS, "--output", "."]),
-        (animate.main, ["--pairs", "rooted.csv", "--root", "clips", "--output", "clips"]),
-        (animate.main, ["--pairs", "rooted.csv", "--root", "clips", "--output", "clips/out"]),
+        (animate.main, ["pairs", "rooted.csv", "--root", "clips", "--output", "clips"]),
+        (animate.main, ["pairs", "rooted.csv", "--root", "clips", "--output", "clips/out"]),
         (run.main, ["--mode", "animate", "--driving", "own.mp4", "--output", "own.mp4"]),
         (evaluate, [*FOLDERS, "--output", "real"]),
         (evaluate, [*FOLDERS, "--output", "generated/result"]),
@@ -118,7 +118,7 @@ def test_an_output_that_meets_an_input_is_refused(
 @pytest.mark.usefixtures("workplace")
 def test_functions_refuse_what_their_commands_do():
     animator = Animator(tiny_model(), (32, 32), device="cpu", precision="fp32")
-    own, options = Path("own.mp4"), animate.Options()
+    own, options = Path("own.mp4"), animate.AnimationOptions()
     with pytest.raises(InputError, match=r"own\.mp4 is the same as own\.mp4"):
         animate.animate_file(animator, Path("face.png"), own, "own.mp4", options)
     with pytest.raises(InputError, match=r"m\.npz is the same as m\.npz"):

@@ -1,4 +1,4 @@
-"""``reconstruction.py`` as a user calls it, and ``python -m evaluation`` on what it is given."""
+"""Commands ``reconstruction.py`` and ``python -m evaluation``, as a user calls them."""
 
 import json
 import os
@@ -87,7 +87,7 @@ def test_the_video_protocol_drives_the_first_frame_by_all(checkpoint, root, tmp_
     assert (conditions["precision"], conditions["size"]) == ("fp32", f"{SIZE} x {SIZE}")
 
 
-def test_a_checkpoint_is_held_against_copying_the_source(checkpoint, root, tmp_path):
+def test_a_checkpoint_is_compared_with_copying_the_source(checkpoint, root, tmp_path):
     assert main([*command(checkpoint, tmp_path / "out"), "--metrics", "psnr,l1,sharpness"]) == 0
     result = result_of(tmp_path / "out")
     copies, num_frames = [], 0
@@ -138,7 +138,7 @@ def test_cross_identity_results_are_asked_whether_their_keypoints_follow(
 
 
 class MouthInPixel:
-    """Finds faces whose mouth is as open as the first pixel is bright; black ones show none."""
+    """Detector of faces whose mouth is as open as the first pixel is bright; black shows none."""
 
     name = "the first pixel"
 
@@ -164,8 +164,8 @@ def write_mouths(folder: Path, openings: Sequence[float]) -> None:
 
 
 def test_expressions_of_folders_are_measured_and_compared(tmp_path, monkeypatch, capsys):
-    """Whoever they show: one clip talks, one hardly moves; one result has frames without a face."""
-    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", MouthInPixel)
+    """One clip talks, one hardly moves; one result has a frame without a face."""
+    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", MouthInPixel)
     steps = np.array([1, 5, 2, 4, 3, 1, 5, 2, 4, 3, 1, 2]) / 17
     still = np.array([100, 101] * 6) / 255
     for side, scale in {"driving": 1, "half": 0.5, "same": 1}.items():
@@ -212,7 +212,7 @@ def without_face_alignment(device: str) -> None:
 def test_expressions_are_relative_to_landmarks_from_files_and_found_by_the_network_in_results(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", without_face_alignment)
+    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", without_face_alignment)
     root = write_clips(tmp_path / "clips", num_frames=12)
     settings = {"height": 32, "width": 4, "depth": 2, "max_width": 8}
     monkeypatch.setitem(SETTINGS["model"], "landmark_detector", settings)
@@ -287,10 +287,6 @@ def run_script(*arguments: object, **environment: str) -> subprocess.Popen[bytes
 
 def test_two_processes_and_a_killed_one_come_to_the_same_result(checkpoint, tmp_path):
     script = "reconstruction.py"
-    alone = run_script(script, *command(checkpoint, tmp_path / "alone"))
-    _, errors = alone.communicate()
-    assert alone.returncode == 0, errors
-
     port = str(29600 + os.getpid() % 300)
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port]
     several = run_script(*launcher, script, *command(checkpoint, tmp_path / "several"))
@@ -300,9 +296,10 @@ def test_two_processes_and_a_killed_one_come_to_the_same_result(checkpoint, tmp_
         time.sleep(0.001)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
+    for name in ("alone", "killed"):
+        assert main(command(checkpoint, tmp_path / name)) == 0
     _, errors = several.communicate()
     assert several.returncode == 0, errors
-    assert main(command(checkpoint, tmp_path / "killed")) == 0
 
     expected = result_of(tmp_path / "alone")
     assert result_of(tmp_path / "several") == expected
@@ -311,7 +308,7 @@ def test_two_processes_and_a_killed_one_come_to_the_same_result(checkpoint, tmp_
     assert len({path.read_bytes() for path in frames}) == 1
 
 
-def test_what_cannot_be_had_is_said_and_strict_makes_it_an_error(checkpoint, tmp_path, capsys):
+def test_what_is_not_available_is_said_and_strict_makes_it_an_error(checkpoint, tmp_path, capsys):
     options = ["--metrics", "l1,aed", "--limit", "1"]
     assert main(command(checkpoint, tmp_path / "out", *options)) == 0
     result = result_of(tmp_path / "out")
@@ -326,7 +323,7 @@ def test_the_precision_that_auto_came_to_is_recorded(
     checkpoint, tmp_path, monkeypatch, *, limit, precision
 ):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    monkeypatch.setattr(precision, "MAX_DIFFERENCE", limit)
+    monkeypatch.setattr("inference.precision.MAX_DIFFERENCE", limit)
     options = ["--metrics", "l1", "--limit", "1"]
     results = []
     for asked in ("auto", precision):
@@ -379,7 +376,7 @@ class BrightestPoints:
 
 
 def test_a_folder_against_itself_is_without_fault(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("evaluation.metrics.suite.FaceAlignmentLandmarks", BrightestPoints)
+    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", BrightestPoints)
     generator = np.random.default_rng(0)
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from animation.animate_file import animate_file
+from animation.animate_file import AnimationOptions, animate_file
 from animation.animator import Animator
-from animation.best_frame import Options
-from animation.bundled import MOTIONS, WEIGHTS, bundled_portrait, driving_path, motion_names
-from animation.cropper import chosen_framing
+from animation.bundled import MOTIONS, WEIGHTS, bundled_source, driving_path, motion_names
+from animation.cropper import choose_policy
 from animation.motion_template import load_template
 from media.video import probe, read_frames
 
@@ -31,13 +30,17 @@ def test_they_are_small():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_motion_moves_the_portrait(animator, tmp_path, name):
-    output, portrait = tmp_path / "frames", bundled_portrait()
+    output, source = tmp_path / "frames", bundled_source()
     num_frames = len(load_template(driving_path(name)).keypoints.positions)
-    framing = chosen_framing(None, paste=False, checkpoint=WEIGHTS)
-    assert framing is not None  # the face is cut out of the whole picture
+    policy = choose_policy(None, paste=False, checkpoint=WEIGHTS)
+    assert policy is not None  # the face is cut out of the whole picture
     animate_file(
-        *(animator, portrait, driving_path(name), f"{output}/", Options()),
-        framing=framing,
+        animator,
+        source,
+        driving_path(name),
+        f"{output}/",
+        AnimationOptions(),
+        policy=policy,
         frames=slice(0, min(num_frames, 60)),
     )
     frames = np.stack([frame.image for frame in read_frames(output)]).astype(int)

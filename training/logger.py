@@ -13,7 +13,7 @@ import imageio.v3 as imageio
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from utils.files import write_text_whole
+from utils.files import write_atomically
 
 
 class RunLogger:
@@ -30,7 +30,7 @@ class RunLogger:
         """Drop the lines of steps that a killed run logged and that will now be repeated."""
         lines = self.metrics.read_text().splitlines() if self.metrics.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        write_text_whole(self.metrics, "".join(line + "\n" for line in kept))
+        write_atomically(self.metrics, "".join(line + "\n" for line in kept))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Write a line of ``metrics.jsonl`` and a point of each TensorBoard curve.

@@ -21,7 +21,7 @@ import torch
 
 from modules.checkpoints import current_discriminator, model_config, with_current_names
 from utils.errors import InputError, OutputError
-from utils.files import write_text_whole, written_whole
+from utils.files import atomic_folder, write_atomically
 from utils.locks import sole_writer
 
 STATE_FILE = "training_state.pt"
@@ -46,7 +46,7 @@ def sole_training(run: Path) -> Iterator[None]:
         try:
             began = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
             own = f"process {os.getpid()} on {platform.node()} (since {began})"
-            write_text_whole(run / HOLDER, own)
+            write_atomically(run / HOLDER, own)
             yield
         finally:
             with suppress(OSError):
@@ -128,7 +128,7 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint, completely or not at all.  Raises OutputError where that fails."""
     try:
-        with written_whole(checkpoint) as folder:
+        with atomic_folder(checkpoint) as folder:
             write_weights(folder)
             write_state(folder, state)
     except OSError as error:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from evaluation.metrics.pixels import to_pictures
+from media.pictures import unit_range
 from modules.geometry import Keypoints, full_precision, resize
 from modules.mcnet import MCNet
 
@@ -75,7 +76,7 @@ def finite(images: Tensor) -> Tensor:
 def draw_keypoints(images: Tensor, keypoints: Keypoints) -> Tensor:
     """Draw a coloured dot on every keypoint of images (B, 3, H, W)."""
     drawn = starmap(draw_dots, zip(to_pictures(images), keypoints.positions.tolist(), strict=True))
-    return torch.from_numpy(np.stack(list(drawn))).permute(0, 3, 1, 2).to(images) / 255
+    return unit_range(list(drawn)).to(images)
 
 
 def draw_dots(picture: np.ndarray, positions: list[list[float]]) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Errors, files, devices, processes and signals: what every package uses."""
+"""Errors, files, devices, processes and signals, used by every package."""

@@ -1,12 +1,14 @@
-"""What every script does alike: the log, and a user's mistake as one sentence."""
+"""Run a command: set up its log, and print errors as one line each."""
 
 import errno
+import inspect
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -15,19 +17,15 @@ from utils.files import require_folder, require_writable
 from utils.malloc import keep_freed_memory
 from utils.signals import Terminated, raised_signals
 
-UsageError: Any = (
-    typer.BadParameter.__base__
-)  # of the click that this typer uses: its own, or the package
-
-
+UsageError: Any = typer.BadParameter.__base__  # of typer's own click, or of the package
 INTERRUPTED = 130  # exit code
 
 
 def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
     """Run a typer app on ``argv`` (None: the command line) and return its exit code.
 
-    0 done, 1 done in part, 2 cannot be done: one sentence on stderr, and with ``--debug`` the
-    traceback too; 128 + its number where a signal ended it, 130 for Ctrl-C.
+    0: done, 1: done in part, 2: failed, with one sentence on stderr and, with ``--debug``, the
+    traceback; 128 + the number of the signal that ended it, which is 130 for Ctrl-C.
     """
     open_missing_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -55,45 +53,45 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
         return 128 + signal.number
     except KeyboardInterrupt:
         code = INTERRUPTED
-    if code == INTERRUPTED:  # as newer versions of typer return it
+    if code == INTERRUPTED:  # newer versions of typer return it instead
         print("Interrupted.", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 
 def open_missing_streams() -> None:
-    """Let output go nowhere that has nowhere to go: 2>&-, a daemon, Windows without a console.
+    """Open the null device as each missing standard stream: 2>&-, a daemon, pythonw on Windows.
 
-    Else the next file that is opened would become the standard output or the standard error, and
-    what libraries write there would be written into it.
+    Otherwise the next file that is opened would become the standard output or error, and receive
+    whatever libraries print.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)
-            os.set_inheritable(descriptor, True)  # else the processes begun here would miss it
+            os.set_inheritable(descriptor, True)  # for child processes
             setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w"))
 
 
 def writable_file(path: Path | None) -> Path | None:
-    """Callback of an option: raises OutputError, before any work, where no file can be written."""
+    """Check an option before the work.  Raises OutputError where no file can be written."""
     if path is not None:
         require_writable(path)
     return path
 
 
 def writable_folder(path: Path | None) -> Path | None:
-    """Callback of an option: raises OutputError, before any work, where no folder can be made."""
+    """Check an option before the work.  Raises OutputError where no folder can be made."""
     if path is not None:
         require_folder(path)
     return path
 
 
 def describe(error: Exception) -> str | None:
-    """The sentence for a user's mistake; None for a mistake of ours."""
+    """Return the sentence for an error of the user or the machine; None for a bug of ours."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, UsageError):
         return f"{error.format_message().rstrip('.')}. See --help."
-    torch = sys.modules.get("torch")  # else its import would delay every mistake's sentence
+    torch = sys.modules.get("torch")  # importing it here would delay every message
     if torch is not None and isinstance(error, torch.cuda.OutOfMemoryError):
         return (
             "The GPU is out of memory: lower train.batch_size (training), or --batch-size or "
@@ -105,3 +103,40 @@ def describe(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be accessed: {error.strerror}."
     return None
+
+
+def options_from_dataclasses(command: Callable[..., int]) -> Callable[..., int]:
+    """Replace each dataclass parameter of a typer command by options, one for each of its fields.
+
+    A field is written as an option is: ``size: Annotated[int, typer.Option(help="...")] = 256``.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    signature, groups = inspect.signature(command), {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        if is_dataclass(hints[name]):
+            groups[name] = hints[name]
+            parameters += inspect.signature(hints[name]).parameters.values()
+        else:
+            parameters.append(parameter)
+
+    def call(*args: Any, **values: Any) -> int:
+        made = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        return command(*args, **values, **made)
+
+    parameters = [_any_if_parsed(parameter) for parameter in parameters]
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    call.__name__, call.__doc__ = command.__name__, command.__doc__
+    return call
+
+
+def _any_if_parsed(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Hide the type of an option that has a parser, since typer knows only simple ones."""
+    _, *metadata = get_args(parameter.annotation) or (None,)
+    if not any(getattr(each, "parser", None) for each in metadata):
+        return parameter
+    return parameter.replace(annotation=Annotated[(Any, *metadata)])

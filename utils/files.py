@@ -1,5 +1,10 @@
-"""Files and folders that are there whole or not at all, whenever the process is ended."""
+"""Write files and folders atomically, and keep outputs apart from inputs.
 
+A file or folder is written under a hidden temporary name and renamed when it is complete, so that
+a process that is killed at any moment leaves either all of it at its place or nothing.
+"""
+
+import glob
 import hashlib
 import os
 import shutil
@@ -11,72 +16,87 @@ from psutil import pid_exists
 
 from utils.errors import InputError, OutputError
 
-# What operating systems and storages leave beside the files of people, in lower case
-LEFT_BY_SYSTEMS = {
-    *("__macosx", ".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin"),
-    *("system volume information", "lost+found", "@eadir", "#recycle", "#snapshot"),
+# Names, in lower case, that operating systems and storage devices leave among the user's files
+SYSTEM_FILES = {
+    "__macosx",
+    ".ds_store",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "@eadir",
+    "#recycle",
+    "#snapshot",
 }
 
 
-def left_by_system(name: str) -> bool:
-    """Whether a file or folder of this name was put there by a system, and not by people."""
-    return name.lower() in LEFT_BY_SYSTEMS or name.startswith("._")
+def is_system_file(name: str) -> bool:
+    """Whether a file or folder of this name was left by an operating system or storage device."""
+    return name.lower() in SYSTEM_FILES or name.startswith("._")
 
 
-def passed_over(name: str) -> bool:
-    """Whether a file or folder of this name is none of the data: hidden, or left by a system."""
-    return name.startswith(".") or left_by_system(name)
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is no data: it is hidden, or left by a system."""
+    return name.startswith(".") or is_system_file(name)
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """A temporary folder to write into; at the end it is flushed to the disk and renamed.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; it takes the place of ``path`` when the block ends.
 
-    Where that is broken off nothing of it is left: it would fill a full disk.
+    A symbolic link stays, and its target is replaced.  Where the block fails, ``path`` is as it
+    was before, and the temporary file is deleted.
     """
-    temporary = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
+    place = link_target(path)
+    temporary = temporary_path(place)
     try:
-        temporary.mkdir(parents=True)
+        yield temporary
+        os.replace(temporary, place)
+    finally:
+        remove(temporary)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill; it is flushed and renamed to ``folder`` at the end.
+
+    ``folder`` must be absent or empty.  Where the block fails, the temporary folder is deleted:
+    it would fill a full disk.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.parent, glob.escape(folder.name))
+    temporary = temporary_path(folder)
+    try:
+        temporary.mkdir()
         yield temporary
         for path in [*temporary.iterdir(), temporary]:
             flush(path)
         temporary.rename(folder)
         flush(folder.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    finally:
+        remove(temporary)
 
 
-def write_text_whole(path: Path, text: str) -> None:
-    """Write a small file in UTF-8, all of it or nothing.  Raises InputError where that fails.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a small file, all of it or nothing.  Raises OutputError where that fails.
 
-    Bytes in a path that are no UTF-8 are written as their numbers.
-    """
-    write_whole(path, text.encode("utf-8", errors="backslashreplace"))
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, all of it or nothing.  Raises InputError where that fails.
-
-    A symbolic link stays, and what it points to is written.
+    Text is written in UTF-8; bytes of a path that are not UTF-8 are written as their numbers.
     """
     if not path.name:
         raise InputError(f"{path} does not name a file: add a name.")
-    place = link_target(path)
-    temporary = place.with_name(f".{place.name}.new")
+    if isinstance(content, str):
+        content = content.encode("utf-8", errors="backslashreplace")
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, place)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def require_writable(path: Path) -> None:
-    """Raises OutputError where no file can be written: for work that ends with one to ask first."""
+    """Raise OutputError where no file can be written, before the work that ends with the file."""
     place = link_target(path)
     if place.is_dir():
         raise OutputError(f"{path} cannot be written: it is a folder; choose another name.")
@@ -87,29 +107,39 @@ def require_writable(path: Path) -> None:
 
 
 def require_folder(folder: Path) -> None:
-    """Raises OutputError where no folder can be made or written into: to be asked before work."""
+    """Raise OutputError where no folder can be made or written into, before the work."""
     place = link_target(folder).absolute()
-    there = next(path for path in (place, *place.parents) if path.exists())
-    if not there.is_dir():
-        raise OutputError(f"{folder} cannot be a folder: {there} is a file; choose another name.")
-    if not os.access(there, os.W_OK):
-        raise OutputError(f"{folder} cannot be written: {there} is read-only.")
+    existing = next(path for path in (place, *place.parents) if path.exists())
+    if not existing.is_dir():
+        raise OutputError(
+            f"{folder} cannot be a folder: {existing} is a file; choose another name."
+        )
+    if not os.access(existing, os.W_OK):
+        raise OutputError(f"{folder} cannot be written: {existing} is read-only.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents where they are missing.  Raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
 
 
 def link_target(path: Path) -> Path:
-    """The file or folder that a symbolic link points to; another path itself."""
+    """Return the target of a symbolic link, and any other path unchanged."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def temporary_path(path: Path) -> Path:
-    """The name under which this process makes ``path``: hidden beside it, with its own number."""
+    """Return the name under which this process makes ``path``: hidden, with the process id."""
     return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
-    """Delete what killed processes made under a ``temporary_path`` of ``name``, * for any.
+    """Delete the temporary files of ``name`` (a glob pattern) that killed processes left.
 
-    Nothing may be in the making there by this process, whose number may have been another's.
+    This process must be writing nothing there: its id may have been that of a killed one.
     """
     for path in folder.glob(f".{name}.*"):
         number = path.name.rpartition(".")[2]
@@ -118,7 +148,7 @@ def remove_leftovers(folder: Path, name: str = "*") -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there and can be deleted."""
+    """Delete a file or folder where it exists and can be deleted."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -127,34 +157,34 @@ def remove(path: Path) -> None:
 
 
 def require_apart(output: str | Path, *inputs: str | Path | None) -> None:
-    """Refuse an output that is, holds or lies in something that is read, through links too.
+    """Refuse an output that is, contains or lies in an input, also through links.
 
-    A folder of links is where they lead as well.  Raises InputError, which names both.
+    A folder of links counts as the folders that its links lead to.  Raises InputError.
     """
     for given in inputs:
         if given is None:
             continue
         inside = Path(given).iterdir() if os.path.isdir(given) else ()
         for path in [given, *(entry for entry in inside if entry.is_symlink())]:
-            if relation := how_they_meet(output, path):
+            if relation := path_relation(output, path):
                 raise InputError(f"{output} {relation} {path}: name an output apart from it.")
 
 
-def how_they_meet(output: str | Path, other: str | Path) -> str | None:
-    """How an output and another path share files, as a verb; None where they are apart."""
-    mine, theirs = identity(output), identity(other)
-    if mine is not None and mine == theirs:
+def path_relation(output: str | Path, other: str | Path) -> str | None:
+    """Return how an output and another path share files, as a verb; None where they do not."""
+    output_id, other_id = file_id(output), file_id(other)
+    if output_id is not None and output_id == other_id:
         return "is the same as"
-    if theirs in folders_above(output):
+    if other_id in folders_above(output):
         return "lies in"
-    return "holds" if mine in folders_above(other) else None
+    return "holds" if output_id in folders_above(other) else None
 
 
-Identity = tuple[int, int]  # device and number of a file or folder, by whatever path
+FileId = tuple[int, int]  # device and inode
 
 
-def identity(path: str | Path) -> Identity | None:
-    """What tells a file or folder from all others; None where there is none at ``path``."""
+def file_id(path: str | Path) -> FileId | None:
+    """Return the device and inode of a file or folder; None where ``path`` does not exist."""
     try:
         status = Path(path).stat()
     except OSError:
@@ -162,22 +192,22 @@ def identity(path: str | Path) -> Identity | None:
     return status.st_dev, status.st_ino
 
 
-def folders_above(path: str | Path) -> set[Identity]:
-    """The existing folders that a path lies in, and where it is a link, those of its target."""
+def folders_above(path: str | Path) -> set[FileId]:
+    """Return the existing folders that a path lies in, and those of the target of a link."""
     path = Path(path)
     places = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent), path.name)
-    above = {identity(folder) for place in places for folder in place.parents}
+    above = {file_id(folder) for place in places for folder in place.parents}
     return {folder for folder in above if folder is not None}
 
 
 def printable(text: str) -> str:
-    """A name on one line: what is no UTF-8, or cannot be seen, as numbers."""
+    """Return a name on one line, with invisible characters and invalid UTF-8 as escapes."""
     text = text.encode(errors="backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def state_of(paths: Iterable[Path]) -> str:
-    """A hash of the names, sizes and times of files, and of those in folders."""
+def fingerprint(paths: Iterable[Path]) -> str:
+    """Hash the names, sizes and modification times of files, and of the files in folders."""
     digest = hashlib.sha256()
     for path in paths:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
@@ -196,7 +226,7 @@ def flush(path: Path) -> None:
 
 
 def file_sha256(path: str | Path) -> str:
-    """The SHA-256 of a file, in hexadecimal: which weights a number was measured with."""
+    """Return the SHA-256 of a file in hexadecimal, which says which weights gave a number."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(2**20):

@@ -1,11 +1,11 @@
-"""Reading ahead and writing behind: threads beside a loop that need not wait for files.
+"""Read ahead and write behind a loop that need not wait for files, each on one thread.
 
     with prefetch(read_frames(video)) as frames, write_async(writer.write) as write:
         for frame in frames:
             write(network(frame.image))
 
-Each has one thread, which keeps the order and at most ``count`` items waiting.  What fails on the
-thread fails in the loop, and the thread ends with the loop, whatever ends it.
+Each thread keeps the order, and at most ``count`` items waiting.  An error on the thread is raised
+in the loop, and the thread ends with the loop, whatever ends it.
 """
 
 from collections import deque
@@ -22,9 +22,10 @@ END: Final = object()
 
 @contextmanager
 def prefetch(items: Iterable[Item], count: int = 3) -> Iterator[Iterator[Item]]:
-    """``items``, of which the thread prepares the next ``count`` while one is in use.
+    """Yield an iterator over ``items`` that prepares the next ``count`` on a thread.
 
-    What they raise comes in its place.  Items that are a generator are closed at the end.
+    An error of ``items`` is raised where the item would have come.  A generator is closed at the
+    end.
     """
     source = iter(items)
     with ThreadPoolExecutor(max_workers=1) as thread:
@@ -46,10 +47,10 @@ def prefetch(items: Iterable[Item], count: int = 3) -> Iterator[Iterator[Item]]:
 def write_async(
     call: Callable[Arguments, object], count: int = 3
 ) -> Iterator[Callable[Arguments, None]]:
-    """What hands calls of ``call`` to the thread; it waits while ``count`` are not yet made.
+    """Yield a function that makes calls of ``call`` on a thread, with at most ``count`` waiting.
 
-    What a call raises is raised by one of the next, or at the end.  A loop that fails drops the
-    calls not yet made.
+    An error of a call is raised by one of the next calls, or at the end.  A loop that fails drops
+    the calls that have not begun.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
         pending: deque[Future[object]] = deque()
@@ -68,5 +69,6 @@ def write_async(
 
 
 def cancel(futures: Iterable[Future[Any]]) -> None:
+    """Cancel the calls that have not begun."""
     for future in futures:
         future.cancel()

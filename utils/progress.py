@@ -1,4 +1,4 @@
-"""Progress as it is told to whoever watches: on stderr, so that stdout holds results alone."""
+"""Progress bars and library messages on stderr, so that stdout holds results alone."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tqdm import tqdm
 def progress_bar(
     items: Iterable[Any] | None = None, *, hidden: bool = False, **options: Any
 ) -> tqdm[Any]:
-    """A bar over ``items`` on a terminal; silent elsewhere, also where there is no stderr."""
+    """Make a bar over ``items`` on a terminal; it is silent elsewhere, also without a stderr."""
     on_terminal = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
     return tqdm(items, disable=hidden or not on_terminal, **options)
 
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Let libraries say on stderr what they say on stdout, as torch does of what it downloads."""
+    """Redirect to stderr what libraries print on stdout, such as torch's notes on downloads."""
     with redirect_stdout(sys.stderr or io.StringIO()):
         yield

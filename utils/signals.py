@@ -1,4 +1,4 @@
-"""Signals that end a run: as exceptions that clean up, or as requests that the training grants."""
+"""Handlers of the signals that end a run: raise an exception, or note a request to stop."""
 
 import ctypes
 import logging
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# To end (kill, a scheduler), the terminal is gone (which Windows does not say), Ctrl-C
+# SIGTERM from kill or a scheduler, SIGHUP when the terminal closes (not on Windows), Ctrl-C
 REQUESTS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
 ]
-PR_SET_PDEATHSIG = 1  # Linux's number
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 logger = logging.getLogger(__name__)
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP, raised as Ctrl-C raises KeyboardInterrupt: whatever is open cleans up."""
+    """SIGTERM or SIGHUP as an exception, so that open files are cleaned up as after Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -28,9 +28,9 @@ class Terminated(BaseException):
 
 @contextmanager
 def raised_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise ``Terminated``, once: a second one ends the process at once.
+    """Let SIGTERM and SIGHUP raise ``Terminated``; a second one ends the process at once.
 
-    Signals that are ignored already stay so, as under nohup, and so do those that have a handler.
+    Signals that are already ignored (as under nohup) or handled stay so.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -38,7 +38,7 @@ def raised_signals() -> Iterator[None]:
         raise Terminated(number)
 
     taken = []
-    if threading.current_thread() is threading.main_thread():  # no other may take signals
+    if threading.current_thread() is threading.main_thread():  # the only one that can set handlers
         taken = [number for number in REQUESTS if signal.getsignal(number) == signal.SIG_DFL]
     for number in taken:
         signal.signal(number, end)
@@ -51,9 +51,9 @@ def raised_signals() -> Iterator[None]:
 
 @contextmanager
 def deferred_signals() -> Iterator[list[int]]:
-    """The requests to stop that have come in so far; a second one of a kind has its usual effect.
+    """Yield a list that collects the signals to stop; a second one of a kind has its usual effect.
 
-    Signals that are ignored already stay so.
+    Signals that are already ignored stay so.
     """
     caught: list[int] = []
 
@@ -76,15 +76,15 @@ def deferred_signals() -> Iterator[list[int]]:
 
 
 def ignore_signals(worker: int) -> None:
-    """For the processes that load data: they serve the last step, and end with the training."""
+    """Ignore the signals in a process that loads data: it serves the last step of the training."""
     for number in REQUESTS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def end_with_parent() -> None:
-    """Let Linux end this process with the one that started it, however that ends.
+    """Let Linux kill this process when its parent ends, for whatever reason.
 
-    A forked process holds its parent's locks until then.
+    A forked process would keep its parent's locks.
     """
     if platform.system() == "Linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""Words of messages that depend on what they tell."""
+"""Words of messages that depend on numbers."""
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """The number with its noun: "1 frame", "1,200 frames"."""
+    """Return a number with its noun: "1 frame", "1,200 frames"."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

@@ -1,8 +1,8 @@
-"""Work that is spread over processes, one job at a time each.
+"""Spread jobs over worker processes that may die.
 
-A process that dies (killed for its memory, or crashed by a damaged file) costs the job that it had:
-another takes its place.  When the work is left, by Ctrl-C or for an error, all of them are ended,
-and so they end with their parent.
+A process that dies (killed for its memory, or crashed by a damaged file) costs the one job that it
+had, and another process takes its place.  Ctrl-C, an error and the end of the parent end all
+workers.
 """
 
 import multiprocessing
@@ -16,34 +16,34 @@ from multiprocessing.connection import Connection, wait
 from threading import Thread
 from typing import Any, Generic, NamedTuple, TypeVar
 
-WORKER_DIED = "worker died"  # what a report counts the jobs of such a process as
+WORKER_DIED = "worker died"  # the reason in reports
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 class WorkerDied(NamedTuple):
-    """What a job gave whose process died."""
+    """Result of a job whose process died."""
 
     detail: str = "the process that worked on it died: run again, with fewer --workers perhaps"
 
 
 class WorkerTraceback(Exception):
-    """Where in a worker an error was raised."""
+    """Traceback of an error in a worker, as the cause of the error that is raised here."""
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
+    """Count the CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_processes(
     work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
 ) -> Iterator[tuple[Job, Result | WorkerDied]]:
-    """Each job with what ``work`` gave for it, in the order in which they are done.
+    """Yield each job with the result of ``work``, in the order of completion.
 
-    ``work`` is a function of a module, or a partial of one; what it raises is raised here.  Only
-    as many jobs are taken from ``jobs`` as there are processes to do them.
+    ``work`` is a function of a module, or a partial of one; its errors are raised here.  No more
+    jobs are taken from ``jobs`` than there are free processes.
     """
     pending = iter(jobs)
     working: dict[object, _Worker[Job, Result]] = {}
@@ -68,9 +68,9 @@ def map_in_processes(
 
 
 class _Worker(Generic[Job, Result]):
-    """A process that does one job after the other."""
+    """Process that does one job after the other."""
 
-    job: Job  # that it has
+    job: Job  # the current one
 
     def __init__(self, work: Callable[[Job], Result]) -> None:
         context = multiprocessing.get_context("spawn")  # threads of libraries do not survive a fork
@@ -102,7 +102,7 @@ class _Worker(Generic[Job, Result]):
 
 @contextmanager
 def _environment(**variables: str) -> Iterator[None]:
-    """Set environment variables for the processes that are started meanwhile."""
+    """Set environment variables for the processes that are started within the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -1,7 +1,7 @@
-"""The command ``check``: opens everything in a root, says what is wrong, and repairs what it can.
+"""Command ``check``: open everything in a root, list the problems, and repair what is possible.
 
-Frames should have the size that the root was prepared at (``dataset.json``); else the one asked
-for; else the most frequent one.
+Frames should have the size that the root was prepared at (``dataset.json``), otherwise the one
+asked for, otherwise the most frequent one.
 """
 
 from collections import Counter
@@ -9,13 +9,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from datasets.contents import read_contents
-from datasets.inspection.clip_inspection import Fault, Inspection, Size, inspect
+from datasets.inspection.clip_inspection import Fault, Inspection, WidthHeight, inspect
 from datasets.inspection.problems import ADVICE, Expected, Found, Problem, find_problems
 from datasets.inspection.repair import only_repairer, rejected_folder, repair_all
-from datasets.records import SETTINGS, DatasetSettings
+from datasets.records import SETTINGS, read_settings
 from utils.errors import InputError
 from utils.progress import progress_bar
 from utils.section import Section
@@ -23,25 +21,25 @@ from utils.wording import counted
 from utils.worker_pool import WorkerDied, map_in_processes
 
 PROBLEMS_LEFT = 1  # exit code
-PUBLISHED_SIZE = 256  # where no clip can be read
+PUBLISHED_SIZE = 256  # expected where no clip can be read
 SHOWN = 3  # examples of each problem
 
 
 class CheckReport(Section):
-    """What a check found; the same for every check of the same root."""
+    """Result of a check; the same root gives the same report."""
 
     root: str
-    size: Size  # width and height that frames should have
+    size: WidthHeight  # width and height that frames should have
     min_frames: int
     fixed: bool  # whether repairs were asked for
     clips: dict[str, int]  # by split, at the end
     found: dict[str, dict[str, str]]  # by problem: names, with details
-    remaining: dict[str, dict[str, str]]  # after --fix; without it the same
-    rejected: dict[str, str]  # clips that were moved out of the root, and where to
-    failed: dict[str, str]  # what could not be repaired, and why
+    remaining: dict[str, dict[str, str]]  # after --fix; the same as found without it
+    rejected: dict[str, str]  # clips that were moved out of the root, with their new places
+    failed: dict[str, str]  # names that could not be repaired, with reasons
 
     def table(self) -> str:
-        """The problems with their counts and examples, and what was or can be done about them."""
+        """Format the problems with counts and examples, and the advice for each kind."""
         if not self.found and not self.remaining:
             return f"No problems in {counted(sum(self.clips.values()), 'clip')}."
         kinds = [kind for kind in ADVICE if kind in self.found or kind in self.remaining]
@@ -66,6 +64,7 @@ class CheckReport(Section):
         return "\n".join(lines).rstrip()
 
     def row(self, kind: str, found: str, remaining: str, example: str) -> str:
+        """Format one line of the table."""
         counts = f"{found:>7}  {remaining:>7}" if self.fixed else f"{found:>7}"
         return f"{kind:<{COLUMN}}  {counts}  {example}"
 
@@ -74,13 +73,12 @@ COLUMN = max(map(len, ADVICE))  # width of the first one
 
 
 def check(root: Path, *, fix: bool, size: int | None, min_frames: int, workers: int) -> CheckReport:
-    """Everything in a root opened, and repaired where ``fix`` asks for it.
+    """Check the clips of a root, and with ``fix`` repair them.
 
     Raises InputError where there is nothing to check, or where another run writes into the root.
     """
     with only_repairer(root) if fix and root.is_dir() else nullcontext():
         contents = read_contents(root)
-        contents.require_clips()
         asked = asked_size(root, size)
         found = inspect_all(contents.all_clips, workers)
         expected = Expected(asked or most_frequent_size(found.values()), min_frames)
@@ -90,7 +88,7 @@ def check(root: Path, *, fix: bool, size: int | None, min_frames: int, workers: 
         if fix and problems:
             changes = repair_all(problems, contents, expected, workers)
             rejected, failed = changes.rejected, changes.failed
-            contents = read_contents(root)
+            contents = read_contents(root, may_be_empty=True)
             found = {path: found[path] for path in found.keys() - changes.touched}
             again = [path for path in contents.all_clips if path not in found]
             found |= inspect_all(again, workers)
@@ -108,8 +106,8 @@ def check(root: Path, *, fix: bool, size: int | None, min_frames: int, workers: 
     )
 
 
-def asked_size(root: Path, size: int | None) -> Size | None:
-    """The size that frames should have, None where nothing says it.  Raises InputError."""
+def asked_size(root: Path, size: int | None) -> WidthHeight | None:
+    """Return the size that frames should have; None where nothing says it.  Raises InputError."""
     prepared = prepared_size(root)
     if size is not None and prepared not in (None, size):
         raise InputError(
@@ -121,19 +119,14 @@ def asked_size(root: Path, size: int | None) -> Size | None:
 
 
 def prepared_size(root: Path) -> int | None:
-    """The side of the frames that a root was prepared at; None where that is not known."""
-    path = root / SETTINGS
-    try:
-        size = DatasetSettings.model_validate_json(path.read_text()).settings.get("size")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, ValidationError) as error:
-        raise InputError(f"{path} does not hold the settings of a data set: delete it.") from error
+    """Return the side of the frames that a root was prepared at; None where it is unknown."""
+    settings = read_settings(root)
+    size = None if settings is None else settings.settings.get("size")
     return size if isinstance(size, int) else None
 
 
-def most_frequent_size(found: Iterable[Inspection | Fault | WorkerDied]) -> Size:
-    """The size of most clips; of two that are equally frequent the larger."""
+def most_frequent_size(found: Iterable[Inspection | Fault | WorkerDied]) -> WidthHeight:
+    """Return the size of most clips, the larger one of two that are equally frequent."""
     sizes = Counter(
         inspection.sizes[0]
         for inspection in found
@@ -145,14 +138,14 @@ def most_frequent_size(found: Iterable[Inspection | Fault | WorkerDied]) -> Size
 
 
 def inspect_all(paths: Sequence[Path], workers: int) -> Found:
-    """What each clip is, in the order of ``paths``."""
+    """Inspect clips in processes; the result has the order of ``paths``."""
     results = map_in_processes(inspect, paths, workers)
     done = dict(progress_bar(results, total=len(paths), unit="clip"))
     return {path: done[path] for path in paths}
 
 
 def by_kind(problems: Iterable[Problem]) -> dict[str, dict[str, str]]:
-    """Names and details, by problem."""
+    """Group the names and details by kind of problem."""
     kinds: dict[str, dict[str, str]] = {}
     for problem in problems:
         kinds.setdefault(problem.kind, {})[problem.name] = problem.detail

@@ -1,4 +1,4 @@
-"""One clip, opened to its end: every frame is decoded, none is converted or kept."""
+"""Decode one clip to its end and measure its frames; none is converted or kept."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -7,36 +7,36 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.clips import open_clip
-from datasets.contents import temporary, without_path
+from datasets.contents import temporary_files, without_path
 from datasets.preprocessing.cutting import RATE, RawVideo
 from media.decoder import Index, open_video
 from media.pictures import FRAME_SUFFIXES, frame_paths, read_image, require_text
 from utils.errors import InputError
-from utils.files import passed_over
+from utils.files import is_hidden
 from utils.wording import counted
 
-Size = tuple[int, int]  # width and height
+WidthHeight = tuple[int, int]
 
 
 class Inspection(NamedTuple):
-    """What a clip that can be read to its end is."""
+    """Measurements of a clip that can be read to its end."""
 
     num_frames: int  # at 25 frames a second, whatever the rate of the file
-    sizes: tuple[Size, ...]  # of its frames, each size once
-    rate_fault: str = ""  # how its frames are not 25 a second, if so
-    key_spacing: int = 1  # frames from one key frame to the next, at most
+    sizes: tuple[WidthHeight, ...]  # the different sizes of its frames
+    rate_fault: str = ""  # how its frames are not 25 a second
+    key_spacing: int = 1  # most frames from one key frame to the next
     leftovers: tuple[Path, ...] = ()  # temporary files in a folder of frames
 
 
 class Fault(NamedTuple):
-    """Why a clip cannot be inspected."""
+    """Reason why a clip cannot be inspected."""
 
     reason: str
-    misplaced: bool = False  # it is no clip at all, but a folder of other things
+    misplaced: bool = False  # it is no clip, but a folder of other things
 
 
 def inspect(path: Path) -> Inspection | Fault:
-    """What a video, a folder of frames or a strip is, or what is wrong with it."""
+    """Inspect a video, a folder of frames or a strip."""
     try:
         require_text(path)
     except InputError as error:
@@ -61,7 +61,7 @@ def _inspect_folder(folder: Path) -> Inspection:
     for path in paths:
         height, width, _ = read_image(path).shape
         sizes.add((width, height))
-    leftovers = tuple(temporary(sorted(folder.iterdir())))
+    leftovers = tuple(temporary_files(sorted(folder.iterdir())))
     return Inspection(len(paths), tuple(sorted(sizes)), leftovers=leftovers)
 
 
@@ -87,7 +87,7 @@ def _inspect_video(path: Path) -> Inspection:
 
 
 def rate_fault(times: Sequence[int], tick: Fraction, rate: Fraction) -> str:
-    """How frames at ``times`` are not 25 a second: "" where each is less than half a frame off."""
+    """Describe how frames are not 25 a second; "" where each is less than half a frame off."""
     if len(times) > 1 and abs(rate - RATE) > RATE / 100:
         return f"{float(rate):.4g} frames/s"
     for number, time in enumerate(times):
@@ -97,12 +97,12 @@ def rate_fault(times: Sequence[int], tick: Fraction, rate: Fraction) -> str:
 
 
 def key_spacing(index: Index) -> int:
-    """The most frames from one key frame to the next, or from the last one to the end."""
+    """Count the most frames from one key frame to the next, or from the last one to the end."""
     starts = [bisect_left(index.times, key) for key in index.keys] + [len(index.times)]
     return max((after - start for start, after in zip(starts, starts[1:], strict=False)), default=1)
 
 
 def _holds_other_things(folder: Path) -> bool:
-    """Whether a folder holds no frames but other things, which someone may still want."""
-    entries = [entry for entry in folder.iterdir() if not passed_over(entry.name)]
+    """Whether a folder holds no frames but other things, which must not be deleted."""
+    entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
     return bool(entries) and not any(entry.suffix.lower() in FRAME_SUFFIXES for entry in entries)

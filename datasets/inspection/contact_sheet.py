@@ -1,6 +1,5 @@
-"""A picture of what a root holds: one frame of each person, or of each clip, with its name."""
+"""Draw a contact sheet of a root: one frame of each person or clip, with its name."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from datasets.clips import frames_of
-from datasets.inspection.clip_figures import ClipFigures
+from datasets.inspection.clip_stats import ClipStats
+from faces.main_face import spread
 from media.pictures import Picture
 from utils.errors import InputError
 
@@ -23,19 +23,18 @@ PAPER, SHADE, INK = (255, 255, 255), (225, 225, 225), (0, 0, 0)
 
 
 class Tile(NamedTuple):
-    """A place on the sheet."""
+    """One frame on the sheet."""
 
     clip: Path
     frame: int
     label: str
 
 
-def contact_sheet(
-    clips: Mapping[str, Mapping[Path, ClipFigures]], each: Each, count: int
-) -> Picture:
-    """The sheet of clips by split: at most ``count`` tiles of each, spread over their names.
+def contact_sheet(clips: Mapping[str, Mapping[Path, ClipStats]], each: Each, count: int) -> Picture:
+    """Draw clips by split: at most ``count`` tiles of each, spread over their names.
 
-    The same for the same clips. Tiles stand in rows of ten, a frame of any shape in a square.
+    The same clips give the same sheet.  Tiles stand in rows of ten, a frame of any shape in a
+    square.
     """
     parts = []
     for split, own in clips.items():
@@ -48,8 +47,8 @@ def contact_sheet(
     return np.concatenate(parts)
 
 
-def all_tiles(clips: Mapping[Path, ClipFigures], each: Each) -> list[Tile]:
-    """The middle frame of every clip, or of the first clip of every person, by their names."""
+def all_tiles(clips: Mapping[Path, ClipStats], each: Each) -> list[Tile]:
+    """Choose the middle frame of every clip, or of the first clip of every person, by name."""
     ordered = sorted(clips.items(), key=lambda item: item[1].name)
     if each == "clip":
         return [Tile(path, found.num_frames // 2, found.name) for path, found in ordered]
@@ -61,14 +60,8 @@ def all_tiles(clips: Mapping[Path, ClipFigures], each: Each) -> list[Tile]:
     return list(first.values())
 
 
-def spread(tiles: Sequence[Tile], count: int) -> list[Tile]:
-    """At most ``count`` of the tiles, evenly spaced, with the first and the last."""
-    places = np.linspace(0, len(tiles) - 1, min(count, len(tiles)))
-    return [tiles[math.floor(place + 0.5)] for place in places]
-
-
 def row(tiles: Sequence[Tile]) -> Picture:
-    """Tiles side by side, each above its label."""
+    """Draw tiles side by side, each above its label."""
     sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, TILE + LABEL + GAP), PAPER)
     canvas = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(LABEL_SIZE)
@@ -80,15 +73,15 @@ def row(tiles: Sequence[Tile]) -> Picture:
         except InputError:  # damaged between the frames that were measured
             canvas.text((left + GAP, GAP), "cannot be read", INK, font)
         else:
-            image = fitted(frame)
+            image = thumbnail(frame)
             place = (left + (TILE - image.width) // 2, (TILE - image.height) // 2)
             sheet.paste(image, place)
         canvas.text((left, TILE + 1), shortened(tile.label, font), INK, font)
     return np.asarray(sheet)
 
 
-def fitted(frame: Picture) -> Image.Image:
-    """The whole frame in a tile."""
+def thumbnail(frame: Picture) -> Image.Image:
+    """Resize a frame to the largest one that fits a tile."""
     height, width, _ = frame.shape
     scale = TILE / max(height, width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -96,7 +89,7 @@ def fitted(frame: Picture) -> Image.Image:
 
 
 def heading(text: str) -> Picture:
-    """A line above the tiles of a split."""
+    """Draw the line above the tiles of a split."""
     sheet = Image.new("RGB", (COLUMNS * (TILE + GAP) + GAP, HEADING), PAPER)
     font = ImageFont.load_default(HEADING_SIZE)
     ImageDraw.Draw(sheet).text((GAP, 2), text, INK, font)
@@ -104,7 +97,7 @@ def heading(text: str) -> Picture:
 
 
 def shortened(label: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The label, its middle left out where it is wider than a tile."""
+    """Leave out the middle of a label that is wider than a tile."""
     kept = len(label)
     text = label
     while kept > 2 and font.getlength(text) > TILE:

@@ -1,4 +1,4 @@
-"""How much of a list a root holds: of a table of clips, or of a list of pairs."""
+"""Compute how much of a table of clips, or of a list of pairs, a root holds."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,17 +12,18 @@ from utils.files import printable
 from utils.section import Section
 from utils.wording import counted
 
-SHOWN = 3  # rows that cannot be used
+SHOWN = 3  # rows that cannot be used, as examples
 
 
 class Share(Section):
-    """How many of what is listed are there."""
+    """Numbers of items that are listed, and of those that exist."""
 
     listed: int
     present: int
 
     @property
     def missing(self) -> int:
+        """Number of items that do not exist."""
         return self.listed - self.present
 
     def __str__(self) -> str:
@@ -31,23 +32,24 @@ class Share(Section):
 
 
 class SplitCoverage(Section):
-    """The clips that a table lists for one split."""
+    """Coverage of the clips that a table lists for one split."""
 
     clips: Share
     people: dict[str, Share]
-    videos: Share  # from which at least one clip is there
+    videos: Share  # with one clip or more
     missing: list[str]  # clips
-    unlisted: list[str]  # clips that are there, and that the table does not list for the split
+    unlisted: list[str]  # clips that the table does not list for the split
 
 
 class TableCoverage(Section):
-    """A root against a table of clips."""
+    """Coverage of a table of clips."""
 
     metadata: str
     splits: dict[str, SplitCoverage]
-    bad_rows: dict[str, str]  # of the table, which count nowhere else
+    bad_rows: dict[str, str]  # of the table, which do not count otherwise
 
     def table(self) -> str:
+        """Format the coverage for people."""
         lines = [f"Against {self.metadata}:"]
         for split, own in self.splits.items():
             whole = sum(share.missing == 0 for share in own.people.values())
@@ -64,15 +66,16 @@ class TableCoverage(Section):
 
 
 class PairCoverage(Section):
-    """A root against a list of pairs."""
+    """Coverage of a list of pairs."""
 
     pairs: str
     rows: Share  # different rows
     repeated: int  # rows that repeat an earlier one
     people: dict[str, int]  # rows that can be used, by the driving person
-    missing: dict[str, str]  # rows, and why
+    missing: dict[str, str]  # rows, with reasons
 
     def table(self) -> str:
+        """Format the coverage for people."""
         lines = [f"Against {self.pairs}:", f"  pairs: {self.rows}; {self.repeated:,} repeated"]
         lines += [f"  {row}: {reason}" for row, reason in list(self.missing.items())[:SHOWN]]
         if len(self.missing) > SHOWN:
@@ -84,7 +87,7 @@ Coverage = TableCoverage | PairCoverage
 
 
 def cover_table(path: Path, contents: Contents) -> TableCoverage:
-    """How much of a table a root holds, by split, person and video.  Raises InputError."""
+    """Compare a root with a table, by split, person and video.  Raises InputError."""
     metadata = read_metadata(path)
     listed: dict[str, dict[str, str]] = {}  # by split: names of clips, and their videos
     for video, cuts in metadata.cuts.items():
@@ -108,7 +111,7 @@ def cover_table(path: Path, contents: Contents) -> TableCoverage:
 
 
 def cover_split(listed: dict[str, str], here: set[str], unlisted: set[str]) -> SplitCoverage:
-    """Clips that are ``listed`` with their videos, against the names of those that are there."""
+    """Compare the clips that are ``listed`` for a split, with their videos, with those here."""
     present = listed.keys() & here
     return SplitCoverage(
         clips=Share(listed=len(listed), present=len(present)),
@@ -122,7 +125,7 @@ def cover_split(listed: dict[str, str], here: set[str], unlisted: set[str]) -> S
 
 
 def cover_pairs(path: Path, contents: Contents) -> PairCoverage:
-    """How many rows of a list of pairs a root has the files for.  Raises InputError."""
+    """Count the rows of a list of pairs whose files a root has.  Raises InputError."""
     pairs = read_pair_list(path, contents.root)
     people = Counter(pair.identity for pair in pairs.pairs)
     present = len(pairs.pairs)
@@ -136,7 +139,7 @@ def cover_pairs(path: Path, contents: Contents) -> PairCoverage:
 
 
 def shares(listed: Iterable[str], present: Iterable[str]) -> dict[str, Share]:
-    """How many are listed of each, and how many of these are there."""
+    """Count the listed and the existing items of each name."""
     counts, there = Counter(listed), Counter(present)
     return {
         name: Share(listed=count, present=there[name]) for name, count in sorted(counts.items())

@@ -1,23 +1,21 @@
-"""What can be wrong in the root of a data set, and what to do about it."""
+"""Find the problems in the root of a data set, with advice for each kind."""
 
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
-from datasets.clips import clip_name, identity_of
-from datasets.contents import SPLITS, Contents
-from datasets.inspection.clip_inspection import Fault, Inspection, Size
-from datasets.records import Record, read_record
+from datasets.clips import SPLITS, clip_name, identity_of
+from datasets.contents import Contents
+from datasets.inspection.clip_inspection import Fault, Inspection, WidthHeight
+from datasets.records import ClipRecord, read_record
 from utils.errors import InputError
 from utils.files import printable
 from utils.wording import counted
 from utils.worker_pool import WorkerDied
 
-KEY_FRAME_EVERY = 12  # frames, at most: reading a frame begins at the key frame before it
-SAME_SHAPE = 0.02  # resizing may change width / height by this share: nobody sees it in a face
+KEY_FRAME_EVERY = 12  # frames at most: reading a frame begins at the key frame before it
+SAME_SHAPE = 0.02  # change of width / height by resizing that nobody sees in a face
 
 UNREADABLE, TOO_SHORT, NOT_CHECKED = "unreadable", "too short", "not checked"
 SIZE, SHAPE, RATE, KEYS = "wrong size", "wrong shape", "wrong rate", "key frames"
@@ -35,7 +33,7 @@ ADVICE = {
     RATE: "--fix encodes it again at 25 frames/s, by the times that the file states.",
     KEYS: f"--fix encodes it again with a key frame every {KEY_FRAME_EVERY}.",
     NAMES: "lists know a clip by its name without the ending: delete or rename all but one.",
-    PEOPLE: "a test must not show whom the training saw: move the clips of each into one split.",
+    PEOPLE: "the test split must not show people of the training: move each into one split.",
     NO_CLIP: "move it out of the split, or what is in it into the split.",
     RECORD: "nothing says which of the two is right: delete both, and cut the clip again.",
     RECORD_SIZE: "--fix writes the size of the frames into it.",
@@ -48,7 +46,7 @@ Found = dict[Path, Inspection | Fault | WorkerDied]
 
 
 class Problem(NamedTuple):
-    """What is wrong with one thing in a root."""
+    """Problem of one clip, file or person in a root."""
 
     kind: str  # a key of ADVICE
     name: str  # its path in the root, the name of clips, or a person
@@ -57,14 +55,14 @@ class Problem(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What clips should be."""
+    """Required properties of clips."""
 
-    size: Size
+    size: WidthHeight
     min_frames: int
 
 
 def find_problems(contents: Contents, found: Found, expected: Expected) -> list[Problem]:
-    """All problems of a root: of its clips one by one, then of what is beside and between them."""
+    """Find all problems of a root: those of each clip, then those of other files and names."""
     problems = []
     for path in contents.all_clips:
         for kind, detail in clip_problems(path, found[path], expected):
@@ -80,7 +78,7 @@ def find_problems(contents: Contents, found: Found, expected: Expected) -> list[
 def clip_problems(
     path: Path, found: Inspection | Fault | WorkerDied, expected: Expected
 ) -> Iterator[tuple[str, str]]:
-    """The problems of one clip, each with a detail."""
+    """Yield the problems of one clip, each with a detail."""
     if isinstance(found, WorkerDied):
         yield NOT_CHECKED, found.detail
     elif isinstance(found, Fault):
@@ -101,7 +99,7 @@ def clip_problems(
 
 
 def record_problems(path: Path, found: Inspection) -> Iterator[tuple[str, str]]:
-    """How the record of a clip disagrees with it, where there is one."""
+    """Yield how a clip and its record disagree, where there is one."""
     try:
         record = read_record(path)
     except InputError as error:
@@ -117,7 +115,7 @@ def record_problems(path: Path, found: Inspection) -> Iterator[tuple[str, str]]:
 
 
 def orphans(contents: Contents) -> list[Problem]:
-    """Records of clips that are not there; other JSON files are none of ours."""
+    """Find records without a clip; other JSON files do not count."""
     places = {path.parent / clip_name(path) for path in contents.all_clips}
     return [
         Problem(ORPHAN, contents.label(path), "", path)
@@ -127,7 +125,7 @@ def orphans(contents: Contents) -> list[Problem]:
 
 
 def duplicate_names(contents: Contents) -> list[Problem]:
-    """Names that several clips have, in one split or in both."""
+    """Find names that several clips have, in one split or in both."""
     uses: dict[str, list[str]] = {}
     for path in contents.all_clips:
         uses.setdefault(printable(contents.name(path)), []).append(contents.label(path))
@@ -139,7 +137,7 @@ def duplicate_names(contents: Contents) -> list[Problem]:
 
 
 def people_in_both(contents: Contents) -> list[Problem]:
-    """People of whom both splits have clips."""
+    """Find people with clips in both splits."""
     if set(contents.clips) != set(SPLITS):
         return []
     train, test = (
@@ -157,14 +155,13 @@ def people_in_both(contents: Contents) -> list[Problem]:
     ]
 
 
-def same_shape(size: Size, other: Size) -> bool:
-    """Whether resizing from one to the other distorts nothing visibly."""
+def same_shape(size: WidthHeight, other: WidthHeight) -> bool:
+    """Whether resizing from one size to the other distorts nothing visibly."""
     return abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= SAME_SHAPE
 
 
 def _is_record(path: Path) -> bool:
     try:
-        Record.model_validate_json(path.read_text())
-    except (OSError, ValueError, ValidationError):
+        return ClipRecord.read_json(path, "is not a record.") is not None
+    except InputError:
         return False
-    return True

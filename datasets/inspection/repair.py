@@ -1,7 +1,7 @@
-"""How ``check --fix`` repairs a root: whatever happens meanwhile, every clip stays whole.
+"""Repair a root for ``check --fix``, with every clip complete at any moment.
 
-A clip is encoded again under a temporary name that then takes the place of the old one; pictures
-of a folder are replaced one by one.  What cannot be used is moved aside, never deleted.
+A clip is encoded again under a temporary name, which then replaces the old one; pictures of a
+folder are replaced one by one.  Unusable clips are moved out of the root, never deleted.
 """
 
 import shutil
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from datasets.clips import clip_name
 from datasets.contents import Contents
-from datasets.inspection.clip_inspection import Size, rate_fault
+from datasets.inspection.clip_inspection import WidthHeight, rate_fault
 from datasets.inspection.problems import (
     ENCODED,
     KEY_FRAME_EVERY,
@@ -34,21 +34,20 @@ from media.pictures import FRAME_SUFFIXES, frame_paths, read_image, resized, wri
 from media.video import probe
 from media.writers import VideoWriter
 from utils.errors import InputError, OutputError
-from utils.files import write_text_whole
 from utils.locks import sole_writer
 from utils.progress import progress_bar
 from utils.wording import counted
 from utils.worker_pool import WorkerDied, map_in_processes
 
-CRF = 12  # finer than for new clips: what is encoded twice should lose once
+CRF = 12  # finer than for new clips, since each encoding loses quality
 
 
 class Changes(NamedTuple):
-    """What was changed in a root."""
+    """Changes of a root."""
 
-    touched: set[Path]  # clips that may be other ones now, or elsewhere
-    rejected: dict[str, str]  # clips that were moved aside, and where to
-    failed: dict[str, str]  # what could not be repaired, and why
+    touched: set[Path]  # clips that may have changed or moved
+    rejected: dict[str, str]  # clips that were moved out of the root, with their new places
+    failed: dict[str, str]  # names that could not be repaired, with reasons
 
 
 def only_repairer(root: Path) -> AbstractContextManager[None]:
@@ -60,7 +59,7 @@ def only_repairer(root: Path) -> AbstractContextManager[None]:
 def repair_all(
     problems: Sequence[Problem], contents: Contents, expected: Expected, workers: int
 ) -> Changes:
-    """Repairs what can be repaired.  Raises OutputError where nothing can be written."""
+    """Repair problems where possible.  Raises OutputError where nothing can be written."""
     changes = Changes(set(), {}, {})
     encoded: set[Path] = set()
     try:
@@ -85,8 +84,8 @@ def repair_all(
     return changes
 
 
-def repair(path: Path, size: Size) -> str | None:
-    """Gives a clip the size, rate and key frames that it should have, or says why it cannot.
+def repair(path: Path, size: WidthHeight) -> str | None:
+    """Give a clip the required size, rate and key frames, or return the reason of a failure.
 
     Raises OutputError.
     """
@@ -107,8 +106,8 @@ def repair(path: Path, size: Size) -> str | None:
     return None
 
 
-def encode_again(path: Path, size: Size) -> None:
-    """Writes a video as an mp4 in its place, with its sound."""
+def encode_again(path: Path, size: WidthHeight) -> None:
+    """Encode a video as an mp4 in its place, with its sound."""
     place = path if path.suffix.lower() == ".mp4" else path.with_suffix(".mp4")
     if place != path and place.exists():
         raise InputError(f"{place} is there already: delete one of the two.")
@@ -116,7 +115,7 @@ def encode_again(path: Path, size: Size) -> None:
     times: Sequence[int] = video.index.times
     if rate_fault(times, video.tick, video.rate):
         times = [video.time(number) for number in range(video.num_frames)]
-    shown = Counter(times)  # how often each frame is
+    shown = Counter(times)  # how often each frame appears
     writer = VideoWriter(
         place,
         Fraction(RATE),
@@ -137,29 +136,28 @@ def encode_again(path: Path, size: Size) -> None:
         path.unlink()
 
 
-def resize_picture(path: Path, size: Size) -> None:
-    """Writes a picture again, where it is not of this size."""
+def resize_picture(path: Path, size: WidthHeight) -> None:
+    """Resize a picture file to this size, where it has another one."""
     picture = read_image(path)
     if picture.shape[:2] != size[::-1]:
         write_picture_whole(path, resized(picture, size[::-1]))
 
 
-def correct_record(clip: Path, size: Size) -> None:
-    """Writes the size of a clip's frames into its record, where it has one."""
+def correct_record(clip: Path, size: WidthHeight) -> None:
+    """Write the size of a clip's frames into its record, where it has one."""
     record = read_record(clip)
     if record is not None and record.size != size:
-        text = record.model_copy(update={"size": size}).model_dump_json(indent=1)
-        write_text_whole(record_path(clip), text + "\n")
+        record.model_copy(update={"size": size}).write_json(record_path(clip))
 
 
 def rejected_folder(root: Path) -> Path:
-    """Where clips are moved that cannot be used: beside the root."""
+    """Return the folder for unusable clips, beside the root."""
     root = root.resolve()
     return root.with_name(f"{root.name}-rejected")
 
 
 def move_aside(clip: Path, root: Path) -> Path:
-    """Moves a clip, and its record before it, out of ``root``, and returns where to."""
+    """Move a clip, after its record, out of ``root``, and return its new place."""
     folder = rejected_folder(root) / clip.parent.relative_to(root)
     folder.mkdir(parents=True, exist_ok=True)
     place = free_name(folder / clip.name)
@@ -170,7 +168,7 @@ def move_aside(clip: Path, root: Path) -> Path:
 
 
 def free_name(path: Path) -> Path:
-    """The path, or the first of ``NAME-2.mp4``, ``NAME-3.mp4``, ... that is not taken."""
+    """Return the path, or the first of ``NAME-2.mp4``, ``NAME-3.mp4``, ... that does not exist."""
     names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
     while path.exists():
         path = next(names)
@@ -178,7 +176,7 @@ def free_name(path: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Deletes a file or a folder that is not whole."""
+    """Delete an unfinished file or folder.  Raises OSError."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

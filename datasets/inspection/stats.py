@@ -1,7 +1,7 @@
-"""The command ``stats``: what a root holds, in numbers, in pictures, and against a list.
+"""Command ``stats``: statistics of a root, a contact sheet, and the coverage of a list.
 
-``motion`` says how much frames half a second apart differ; ``first_frame_psnr`` is the score of
-showing the first frame of a clip for ever, which a network has to beat.
+``motion`` is the difference of frames half a second apart; ``first_frame_psnr`` is the score of
+repeating the first frame of a clip, which a network has to beat.
 """
 
 import csv
@@ -14,14 +14,14 @@ import numpy as np
 
 from datasets.clips import clip_name, identity_of
 from datasets.contents import Contents, read_contents
-from datasets.inspection.clip_figures import ClipFigures, measure
+from datasets.inspection.clip_stats import ClipStats, measure
 from datasets.inspection.contact_sheet import Each, contact_sheet
 from datasets.inspection.coverage import Coverage, cover_pairs, cover_table
 from datasets.records import read_face_crop
 from faces.crop import FaceCropConfig
 from media.pictures import write_picture_whole
-from utils.errors import InputError, OutputError
-from utils.files import require_apart, write_text_whole
+from utils.errors import InputError
+from utils.files import make_folder, require_apart, write_atomically
 from utils.progress import progress_bar
 from utils.section import Section
 from utils.wording import counted
@@ -36,7 +36,7 @@ QUANTILES = {
     "95 %": 0.95,
     "max": 1.0,
 }
-TITLES = {  # of the figures, in the order of the table
+TITLES = {  # of the statistics, in the order of the table
     "seconds": "seconds of a clip",
     "brightness": "brightness, 0 to 255",
     "motion": "change in half a second, of 255",
@@ -49,24 +49,24 @@ WIDTH = max(map(len, TITLES.values()))
 
 
 class Person(Section):
-    """How much there is of one person."""
+    """Clips of one person."""
 
     clips: int
     seconds: float
 
 
 class SplitStats(Section):
-    """The clips of one split."""
+    """Statistics of the clips of one split."""
 
     clips: int
     frames: int
     seconds: float
     sizes: dict[str, int]  # "width x height": clips, the most frequent first
     people: dict[str, Person]
-    quantiles: dict[str, dict[str, float]]  # by figure; without those that are not known
+    quantiles: dict[str, dict[str, float]]  # by statistic; without unknown ones
 
     def table(self) -> str:
-        """Quantiles of the figures, one to a line."""
+        """Format the quantiles, one statistic to a line."""
         header = "".join(f"{name:>9}" for name in QUANTILES)
         sizes = ", ".join(f"{size} ({count:,})" for size, count in self.sizes.items())
         lines = [f"frames of {sizes}", f"{'':<{WIDTH}}{header}"]
@@ -79,16 +79,16 @@ class SplitStats(Section):
 
 
 class Stats(Section):
-    """``stats.json``: the same for every run over the same root."""
+    """Content of ``stats.json``; the same root gives the same file."""
 
     root: str
     splits: dict[str, SplitStats]
-    unreadable: dict[str, str]  # clips, and why
+    unreadable: dict[str, str]  # clips, with reasons
     face_crop: FaceCropConfig | None
     coverage: Coverage | None
 
     def table(self) -> str:
-        """All of it, for people."""
+        """Format all statistics for people."""
         parts = []
         for split, stats in self.splits.items():
             heading = (
@@ -118,16 +118,15 @@ def write_stats(
     count: int,
     workers: int,
 ) -> Stats:
-    """Writes ``stats.json``, ``clips.csv`` and ``contact_sheet.png`` into ``output``.
+    """Write ``stats.json``, ``clips.csv`` and ``contact_sheet.png`` into ``output``.
 
-    Raises InputError where there are no clips, where a list is none, where ``face_crop.json`` is
-    damaged, or nothing can be written.
+    Raises InputError where there are no clips, where a list cannot be read, where
+    ``face_crop.json`` is damaged, or where nothing can be written.
     """
     if metadata is not None and pairs is not None:
         raise InputError("Coverage is that of one list: give --metadata or --pairs, not both.")
     require_apart(output, root, metadata, pairs)
     contents = read_contents(root)
-    contents.require_clips()
     coverage: Coverage | None = None
     if metadata is not None:
         coverage = cover_table(metadata, contents)
@@ -136,43 +135,41 @@ def write_stats(
     face_crop = read_face_crop(root)
     make_folder(output)
     measured = measure_all(contents, workers)
-    stats = summarise(root, measured, face_crop, coverage)
-    write_text_whole(output / "clips.csv", clips_table(measured.clips))
+    stats = Stats(
+        root=str(root),
+        splits={split: split_stats(list(own.values())) for split, own in measured.clips.items()},
+        unreadable=measured.unreadable,
+        face_crop=face_crop,
+        coverage=coverage,
+    )
+    write_atomically(output / "clips.csv", clips_table(measured.clips))
     write_picture_whole(
         output / "contact_sheet.png", contact_sheet(measured.clips, each=each, count=count)
     )
-    write_text_whole(output / "stats.json", stats.model_dump_json(indent=1) + "\n")
+    stats.write_json(output / "stats.json")
     return stats
 
 
-def make_folder(folder: Path) -> None:
-    """Makes it where it is missing.  Raises OutputError where that fails."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
-
-
 class Measured(NamedTuple):
-    """The figures of all clips."""
+    """Statistics of all clips."""
 
-    clips: dict[str, dict[Path, ClipFigures]]  # by split, in the order of the names
+    clips: dict[str, dict[Path, ClipStats]]  # by split, in the order of the names
     unreadable: dict[str, str]
 
 
 def measure_all(contents: Contents, workers: int) -> Measured:
-    """The figures of all clips of a root."""
-    done: dict[Path, ClipFigures | str | WorkerDied] = {}
+    """Measure all clips of a root."""
+    done: dict[Path, ClipStats | str | WorkerDied] = {}
     paths = contents.all_clips
     results = map_in_processes(measure, paths, workers)
     for path, result in progress_bar(results, total=len(paths), unit="clip"):
         done[path] = result
-    clips: dict[str, dict[Path, ClipFigures]] = {split: {} for split in contents.clips}
+    clips: dict[str, dict[Path, ClipStats]] = {split: {} for split in contents.clips}
     unreadable: dict[str, str] = {}
     for split, own in contents.clips.items():
         for path in own:
             result = done[path]
-            if isinstance(result, ClipFigures):
+            if isinstance(result, ClipStats):
                 name = clip_name(path, contents.root / split)
                 clips[split][path] = result._replace(name=name, person=identity_of(name))
             else:
@@ -181,22 +178,9 @@ def measure_all(contents: Contents, workers: int) -> Measured:
     return Measured(clips, unreadable)
 
 
-def summarise(
-    root: Path, measured: Measured, face_crop: FaceCropConfig | None, coverage: Coverage | None
-) -> Stats:
-    """The statistics of a root."""
-    return Stats(
-        root=str(root),
-        splits={split: split_stats(list(own.values())) for split, own in measured.clips.items()},
-        unreadable=measured.unreadable,
-        face_crop=face_crop,
-        coverage=coverage,
-    )
-
-
-def split_stats(clips: Sequence[ClipFigures]) -> SplitStats:
-    """The statistics of these clips."""
-    people: dict[str, list[ClipFigures]] = {}
+def split_stats(clips: Sequence[ClipStats]) -> SplitStats:
+    """Compute the statistics of the clips of one split."""
+    people: dict[str, list[ClipStats]] = {}
     sizes: dict[str, int] = {}
     for clip in clips:
         people.setdefault(clip.person, []).append(clip)
@@ -206,7 +190,7 @@ def split_stats(clips: Sequence[ClipFigures]) -> SplitStats:
     figures: dict[str, list[float]] = {
         name: [value for clip in clips if (value := getattr(clip, name)) is not None]
         for name in TITLES
-        if name in ClipFigures._fields
+        if name in ClipStats._fields
     }
     figures["clips_of_person"] = [len(own) for own in people.values()]
     figures["seconds_of_person"] = list(seconds.values())
@@ -224,16 +208,16 @@ def split_stats(clips: Sequence[ClipFigures]) -> SplitStats:
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Values at the shares of ``QUANTILES``; between two of them by a straight line."""
+    """Compute the ``QUANTILES`` of values, with linear interpolation."""
     found = np.quantile(values, list(QUANTILES.values())).round(3).tolist()
     return dict(zip(QUANTILES, found, strict=True))
 
 
-def clips_table(clips: Mapping[str, Mapping[Path, ClipFigures]]) -> str:
-    """``clips.csv``: the figures of every clip, for sorting."""
+def clips_table(clips: Mapping[str, Mapping[Path, ClipStats]]) -> str:
+    """Format ``clips.csv``, the statistics of every clip."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["split", *ClipFigures._fields])
+    writer.writerow(["split", *ClipStats._fields])
     for split, own in clips.items():
         for figures in own.values():
             writer.writerow([split, *(round(x, 3) if isinstance(x, float) else x for x in figures)])

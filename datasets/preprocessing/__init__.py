@@ -1,1 +1,1 @@
-"""From raw videos to a training set: the commands of ``python -m datasets``."""
+"""Make training sets from raw videos, with the commands of ``python -m datasets``."""

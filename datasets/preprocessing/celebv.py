@@ -1,25 +1,19 @@
-"""The command ``celebv``: the five people of CelebV in the layout that lists of pairs name.
+"""Command ``celebv``: put the five people of CelebV into the layout that lists of pairs name.
 
-A list means ``NAME/Image/12.jpg``.  Archives spell and nest the folders in other ways, and have
-other pictures (of landmarks, say) beside them.
+A list names ``NAME/Image/12.jpg``.  Archives spell and nest the folders in other ways, and hold
+other pictures beside them, for example of landmarks.
 """
 
-import logging
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
 from pydantic import JsonValue
 
 from datasets.frame_finder import CELEBV_FOLDER
-from datasets.preprocessing.cutting import Output
 from datasets.preprocessing.raw_videos import walk
-from datasets.preprocessing.report import Outcome, Report, Shard
-from datasets.preprocessing.run import begun
+from datasets.preprocessing.run import Outcome, Report, Shard, open_output
 from media.pictures import (
     FRAME_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -27,62 +21,62 @@ from media.pictures import (
     picture_size,
     read_image,
     resized,
+    write_picture_whole,
 )
 from utils.errors import InputError, OutputError
-from utils.files import require_apart
+from utils.files import remove_leftovers, require_apart, write_atomically
 from utils.progress import progress_bar
 from utils.wording import counted
 from utils.worker_pool import WORKER_DIED, WorkerDied, map_in_processes
-
-logger = logging.getLogger(__name__)
 
 COMMAND = "celebv"
 PEOPLE = ("Donald_Trump", "Emmanuel_Macron", "Jack_Ma", "Kathleen", "Theresa_May")
 MISSING, SECOND_FOLDER = "missing person", "second folder of a person"
 UNREADABLE, TWICE = "unreadable picture", "two pictures of one name"
-NOT_SQUARE = "not square, so its middle was taken"  # counted, and written all the same
-BATCH = 32  # pictures that a process is given at a time
+NOT_SQUARE = "not square, so its middle was taken"  # reported, and written all the same
 
 
 class _Job(NamedTuple):
-    """Pictures of one person."""
+    """Picture of a person."""
 
     person: str
-    pictures: list[Path]
+    picture: Path
 
 
 def prepare(folder: Path, root: Path, size: int, *, workers: int) -> Report:
-    """Writes the people found below ``folder`` to ``root/NAME/Image``, ``size x size`` pixels.
+    """Write the people found below ``folder`` to ``root/NAME/Image``, as ``size x size`` pictures.
 
-    Pictures that have the size already are copied as they are; what is there already is kept.
-    Raises InputError where nothing can begin, and OutputError where pictures cannot be written.
+    Pictures that have the size are copied; existing files are kept.  Raises InputError where
+    nothing can begin, and OutputError where pictures cannot be written.
     """
     require_apart(root, folder)
     people = find_people(folder)
     if not any(people.values()):
         raise InputError(f"{folder} holds pictures of none of {', '.join(PEOPLE)}: unpack CelebV.")
     outcomes: list[Outcome] = []
-    chosen = [_choose(person, people[person], folder, outcomes) for person in PEOPLE]
-    batches = [
-        _Job(job.person, job.pictures[start : start + BATCH])
-        for job in chosen
-        for start in range(0, len(job.pictures), BATCH)
+    jobs = [
+        _Job(person, picture)
+        for person in PEOPLE
+        for picture in _choose(person, people[person], folder, outcomes)
     ]
     settings: dict[str, JsonValue] = {"size": size}
-    with begun(root, COMMAND, settings, Shard()) as output:
-        for job in batches:
-            (root / job.person / CELEBV_FOLDER).mkdir(parents=True, exist_ok=True)
-        write = partial(_write_all, output, size, folder)
-        total = sum(len(job.pictures) for job in batches)
-        with progress_bar(total=total, unit="picture") as bar:
-            for job, told in _run(write, batches, workers, folder):
-                outcomes += told
-                bar.update(len(job.pictures))
+    with open_output(root, COMMAND, settings, Shard()):
+        for person in {job.person for job in jobs}:
+            pictures = root / person / CELEBV_FOLDER
+            pictures.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(pictures)
+        results = map_in_processes(partial(_prepare, root, size, folder), jobs, workers)
+        for job, result in progress_bar(results, total=len(jobs), unit="picture"):
+            if isinstance(result, WorkerDied):
+                name = _name(job.picture, folder)
+                outcomes.append(Outcome(name, job.person, WORKER_DIED, result.detail))
+            else:
+                outcomes += result
     return Report.of(COMMAND, settings, Shard(), outcomes)
 
 
 def find_people(folder: Path) -> dict[str, dict[Path, list[Path]]]:
-    """The pictures below ``folder`` by person and by their folder.
+    """Find the pictures below ``folder``, by person and by their folder.
 
     Raises InputError where ``folder`` is no folder.
     """
@@ -102,27 +96,28 @@ def find_people(folder: Path) -> dict[str, dict[Path, list[Path]]]:
 
 
 def _person_of(folder: Path) -> str | None:
-    """The person whose name a folder or one above it has, in any spelling."""
-    names = {_plain(person): person for person in PEOPLE}
-    return next((names[_plain(part)] for part in folder.parts[::-1] if _plain(part) in names), None)
+    """Return the person whose name a folder or one above it has, in any spelling."""
+    names = {_normalised(person): person for person in PEOPLE}
+    parts = map(_normalised, folder.parts[::-1])
+    return next((names[part] for part in parts if part in names), None)
 
 
-def _plain(name: str) -> str:
+def _normalised(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
 
 
 def _choose(
     person: str, folders: dict[Path, list[Path]], above: Path, outcomes: list[Outcome]
-) -> _Job:
-    """The pictures that count: of a folder ``Image`` before others, of that with the most.
+) -> list[Path]:
+    """Choose the pictures of a person: from a folder ``Image``, else from the largest folder.
 
-    What else there could be is added to ``outcomes``; that beside a folder ``Image`` could not.
+    Other candidates are added to ``outcomes``; folders beside a folder ``Image`` are none.
     """
     if not folders:
         detail = "no folder of this name holds pictures"
         outcomes.append(Outcome(person, person, MISSING, detail))
-        return _Job(person, [])
-    images = [path for path in folders if _plain(path.name) in ("image", "images")]
+        return []
+    images = [path for path in folders if _normalised(path.name) in ("image", "images")]
     candidates = sorted(images or folders, key=lambda path: (-len(folders[path]), path))
     for other in candidates[1:]:
         detail = f"{counted(len(folders[other]), 'picture')}, left out for those in {candidates[0]}"
@@ -134,74 +129,44 @@ def _choose(
             outcomes.append(Outcome(_name(path, above), person, TWICE, detail))
         else:
             pictures[path.stem] = path
-    return _Job(person, list(pictures.values()))
+    return list(pictures.values())
 
 
-def _run(
-    write: Callable[[_Job], list[Outcome]], batches: Sequence[_Job], workers: int, folder: Path
-) -> Iterator[tuple[_Job, list[Outcome]]]:
-    """The jobs with their outcomes; that of a worker that died is done again picture by picture."""
-    again: list[_Job] = []
-    for job, told in map_in_processes(write, batches, workers):
-        if isinstance(told, WorkerDied):
-            again += [_Job(job.person, [picture]) for picture in job.pictures]
-        else:
-            yield job, told
-    for job, told in map_in_processes(write, again, min(workers, len(again))):
-        if isinstance(told, WorkerDied):
-            (picture,) = job.pictures
-            yield job, [Outcome(_name(picture, folder), job.person, WORKER_DIED, told.detail)]
-        else:
-            yield job, told
-
-
-def _write_all(output: Output, size: int, folder: Path, job: _Job) -> list[Outcome]:
-    """Writes pictures; what became of each, and which are not square."""
-    outcomes = []
-    for picture in job.pictures:
-        name = _name(picture, folder)
-        try:
-            height, width = picture_size(picture)
-            _write(picture, _place(picture, job.person, output), output, size)
-        except OutputError:
-            raise
-        except InputError as error:
-            outcomes.append(Outcome(name, job.person, UNREADABLE, str(error)))
-            continue
-        outcomes.append(Outcome(name, job.person))
-        if height != width:
-            outcomes.append(Outcome(name, job.person, NOT_SQUARE, f"{width} x {height} pixels"))
+def _prepare(root: Path, size: int, folder: Path, job: _Job) -> list[Outcome]:
+    """Write a picture to its place, and return its outcomes: two where it is not square."""
+    name = _name(job.picture, folder)
+    try:
+        height, width = picture_size(job.picture)
+        _write(job.picture, _place(job.picture, root / job.person / CELEBV_FOLDER), size)
+    except OutputError:
+        raise
+    except InputError as error:
+        return [Outcome(name, job.person, UNREADABLE, str(error))]
+    outcomes = [Outcome(name, job.person)]
+    if height != width:
+        outcomes.append(Outcome(name, job.person, NOT_SQUARE, f"{width} x {height} pixels"))
     return outcomes
 
 
-def _place(picture: Path, person: str, output: Output) -> Path:
-    """Where a picture goes: its number keeps its form, its ending becomes one of frames."""
-    ending = picture.suffix.lower()
-    ending = ending if ending in FRAME_SUFFIXES else ".png"
-    return output.root / person / CELEBV_FOLDER / f"{picture.stem}{ending}"
+def _place(picture: Path, folder: Path) -> Path:
+    """Return the place of a picture: its number stays, its suffix becomes one of frames."""
+    suffix = picture.suffix.lower()
+    return folder / f"{picture.stem}{suffix if suffix in FRAME_SUFFIXES else '.png'}"
 
 
-def _write(source: Path, place: Path, output: Output, size: int) -> None:
-    """Puts a picture at its place, whole.  Raises InputError where it is unreadable."""
+def _write(source: Path, place: Path, size: int) -> None:
+    """Write a picture to its place, atomically.  Raises InputError where it is unreadable."""
     if place.exists():
         return
     image = read_image(source)
-    is_ready = image.shape[:2] == (size, size) and source.suffix.lower() == place.suffix
-    content = source.read_bytes() if is_ready else None
-    grown = output.work / f"{place.parent.parent.name}-{place.name}"
-    try:
-        if content is not None:
-            grown.write_bytes(content)
-        else:
-            square = resized(_middle(image), (size, size))
-            Image.fromarray(square).save(grown, quality=95, subsampling=0)
-        os.replace(grown, place)
-    except OSError as error:
-        raise OutputError(f"{place} cannot be written: {error.strerror}.") from error
+    if image.shape[:2] == (size, size) and source.suffix.lower() == place.suffix:
+        write_atomically(place, source.read_bytes())
+    else:
+        write_picture_whole(place, resized(_middle(image), (size, size)))
 
 
 def _middle(image: Picture) -> Picture:
-    """The largest square in the middle."""
+    """Cut out the largest square in the middle."""
     height, width, _ = image.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -1,4 +1,4 @@
-"""A part of a video's frames, upright, resized to a frame of the data set."""
+"""Crop the frames of a video, upright, and resize them to frames of the data set."""
 
 import math
 from typing import cast
@@ -10,22 +10,22 @@ from media.display import Display, Orientation, to_rgb
 from media.pictures import Box, Picture, resized
 
 MARGIN = 4  # pixels around the box for the interpolation of its borders
-COLOUR = 4  # pixels that share one, across and down, at most (4:1:1, 4:1:0)
+COLOUR = 4  # pixels across and down that share one colour, at most (4:1:1, 4:1:0)
 
 
 class CropFilter:
-    """Cuts a box out of the frames of a video, and makes it a square.
+    """Crop a box of the frames of a video and resize it to a square.
 
-    Only the box is converted to RGB: with colours interpolated that costs more than decoding.
+    Only the box is converted to RGB: with interpolated colours that costs more than decoding.
     """
 
     def __init__(self, box: Box, display: Display, side: int) -> None:
-        """``box`` in pixels of what is seen, also in parts of them; ``side`` of the result."""
+        """``box`` is in pixels as displayed, not always whole; ``side`` is that of the result."""
         self.box, self.display, self.side = box, display, side
         self._cutter: tuple[tuple[object, ...], _Cutter] | None = None
 
     def __call__(self, frame: av.VideoFrame) -> Picture:
-        """(side, side, 3), anti-aliased."""
+        """Crop a frame: (side, side, 3), anti-aliased."""
         form = frame.width, frame.height, frame.format.name, Orientation.of(frame)
         if self._cutter is None and self.display.own_size(frame) == self.display.size:
             self._cutter = form, _Cutter(self.box, self.display, frame)
@@ -35,7 +35,7 @@ class CropFilter:
 
 
 class _Cutter:
-    """A box cut out of stored frames of one form, before they are converted to RGB."""
+    """Crop of a box from stored frames of one size and pixel format, before they are RGB."""
 
     def __init__(self, box: Box, display: Display, frame: av.VideoFrame) -> None:
         self.display = display
@@ -46,7 +46,7 @@ class _Cutter:
         left, right = _outwards(box.left, box.right, width)
         top, bottom = _outwards(box.top, box.bottom, height)
         self.box = box.shifted(-left, -top)
-        # exact, or an odd side is made even, and less is left than the box asks for
+        # exact: otherwise FFmpeg makes odd sides even, and cuts off a part of the box
         crop = f"{right - left}:{bottom - top}:{left}:{top}:exact=1"
         self.graph = Graph()
         last = self.graph.add_buffer(
@@ -66,6 +66,6 @@ class _Cutter:
 
 
 def _outwards(start: float, end: float, limit: int) -> tuple[int, int]:
-    """A side of the part: the box's with a margin, of whole colours as far as the picture goes."""
+    """Extend one side of the box by a margin and to whole colours, within the picture."""
     first = max(math.floor(start / COLOUR) * COLOUR - MARGIN, 0)
     return first, min(math.ceil(end / COLOUR) * COLOUR + MARGIN, limit)

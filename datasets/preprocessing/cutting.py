@@ -1,7 +1,7 @@
-"""Clips cut out of a raw video: of any size and rate, in one pass over the file for all of them.
+"""Cut clips out of a raw video of any size and rate, in one pass over the file for all of them.
 
-Frame n at 25 frames a second is the one that the video shows at (n + 1/2) / 25 s, the middle of the
-time for which frame n stands: so does FFmpeg round, by which VoxCeleb's clips were first cut.
+Frame n at 25 frames a second is the one that the video shows at (n + 1/2) / 25 s, in the middle of
+the time of frame n: FFmpeg, by which VoxCeleb's clips were first cut, rounds in the same way.
 """
 
 from bisect import bisect_left
@@ -17,77 +17,65 @@ import av
 from typing_extensions import Self
 
 from datasets.preprocessing.crop_filter import CropFilter
-from datasets.preprocessing.report import Outcome
-from datasets.records import Record
+from datasets.preprocessing.run import Outcome, Output
+from datasets.records import Boxes, ClipRecord
 from media.decoder import Index, open_video
 from media.display import Display
 from media.pictures import Box
 from media.writers import FolderWriter, VideoWriter, Writer
 from utils.errors import InputError, OutputError
-from utils.files import flush, printable, write_text_whole
+from utils.files import flush, printable
 from utils.wording import counted
 from utils.worker_pool import WORKER_DIED, WorkerDied
 
 RATE = 25  # frames a second of prepared clips
-CRF = 14  # of H.264: loses less than the colours of every fourth pixel do
-MAX_AT_ONCE = 32  # clips that one process writes: each has an encoder, of some 10 MB
+CRF = 14  # of H.264: loses less than storing colours at a quarter of the pixels does
+MAX_AT_ONCE = 32  # clips that one process writes: each has an encoder of about 10 MB
 BEYOND_END, UNREADABLE = "beyond the end of the video", "unreadable video"
 
 
 class Cut(NamedTuple):
-    """A clip to be cut out of a video."""
+    """Clip to be cut out of a video."""
 
     name: str  # person#video#start#end, without an ending
     split: str  # train or test
     start: int  # frame at 25 frames a second
     end: int  # the first frame after it
     box: Box  # as fractions of the video's width and height
-    stated: Box | None = None  # what the box was before the edges of the video cut it
+    stated: Box | None = None  # the box of the table, where the edges of the video cut it
 
     def outcome(self, reason: str | None = None, detail: str = "") -> Outcome:
+        """Return the outcome of this clip."""
         return Outcome(self.name, self.split, reason, detail)
 
 
-class Form(NamedTuple):
-    """How clips are written."""
+class ClipFormat(NamedTuple):
+    """Options of the clips that are written."""
 
-    geometry: Literal["published", "square"] = "published"  # boxes as they are, or made square
+    boxes: Boxes = "published"
     size: int = 256  # width and height of the frames
     format: Literal["mp4", "png"] = "mp4"
 
     def check(self) -> None:
-        """Raises InputError where no clip can be written so."""
+        """Raise InputError where no clip can be written in this format."""
         if self.format == "mp4" and self.size % 2:
             raise InputError(
                 f"H.264 has even sides only: give an even --size instead of {self.size}, or "
                 "--format png."
             )
 
-
-class Output(NamedTuple):
-    """A data set that grows: a clip is at its place only when it is complete."""
-
-    root: Path
-    work: Path  # a folder of this run alone, on the disk of ``root``
-
-    def clip(self, cut: Cut, form: Form) -> Path:
-        """The place of a clip: a file, or a folder of PNG frames."""
-        ending = ".mp4" if form.format == "mp4" else ""
-        return self.root / cut.split / f"{cut.name}{ending}"
+    def path(self, root: Path, cut: Cut) -> Path:
+        """Return the place of a clip: a file, or a folder of PNG frames."""
+        return root / cut.split / f"{cut.name}{'.mp4' if self.format == 'mp4' else ''}"
 
 
-def cut_clips(video: Path, cuts: Sequence[Cut], form: Form, output: Output) -> list[Outcome]:
-    """Cuts what is not yet there, and says of every cut what became of it.
+def cut_clips(video: Path, cuts: Sequence[Cut], form: ClipFormat, output: Output) -> list[Outcome]:
+    """Cut the clips that do not exist yet, and return the outcomes of all.
 
     Raises OutputError where clips cannot be written.
     """
-    outcomes: list[Outcome] = []
-    left: list[Cut] = []
-    for cut in cuts:
-        if output.clip(cut, form).exists():
-            outcomes.append(cut.outcome())
-        else:
-            left.append(cut)
+    left = [cut for cut in cuts if not form.path(output.root, cut).exists()]
+    outcomes = [cut.outcome() for cut in cuts if cut not in left]
     if not left:
         return outcomes
     try:
@@ -102,19 +90,21 @@ def cut_clips(video: Path, cuts: Sequence[Cut], form: Form, output: Output) -> l
     return outcomes
 
 
-def what_is_left(
-    cuts: Sequence[Cut], form: Form, output: Output, died: WorkerDied
+def outcomes_after_death(
+    cuts: Sequence[Cut], form: ClipFormat, output: Output, died: WorkerDied
 ) -> list[Outcome]:
-    """The outcomes of clips whose process died: some may be there all the same."""
+    """Return the outcomes of clips whose process died, some of which may be complete."""
     return [
-        cut.outcome() if output.clip(cut, form).exists() else cut.outcome(WORKER_DIED, died.detail)
+        cut.outcome()
+        if form.path(output.root, cut).exists()
+        else cut.outcome(WORKER_DIED, died.detail)
         for cut in cuts
     ]
 
 
 @dataclass(frozen=True)
 class RawVideo:
-    """A video whose frames are asked for by their number at 25 a second."""
+    """Video whose frames are numbered at 25 a second."""
 
     path: Path
     index: Index
@@ -124,34 +114,34 @@ class RawVideo:
 
     @classmethod
     def open(cls, path: Path) -> "RawVideo":
-        """Raises InputError where it is unreadable, or damaged so that its end is not known."""
+        """Read the index of a video.  Raises InputError where that or its end is damaged."""
         with open_video(path) as video:
             index = video.read_index()
             return cls(path, index, video.display(), video.rate, video.tick)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of a frame as it is to be seen, in pixels."""
+        """Width and height of a displayed frame, in pixels."""
         height, width = self.display.size
         return width, height
 
     @property
     def num_frames(self) -> int:
-        """How many frames it has at 25 a second."""
+        """Number of frames at 25 a second."""
         times = self.index.times
         seconds = (times[-1] - times[0]) * self.tick + 1 / self.rate
         return max(round(seconds * RATE), 1)
 
     def time(self, number: int) -> int:
-        """The time, in ticks, of the frame that is shown as frame ``number``."""
+        """Return the time, in ticks, of the stored frame that is shown as frame ``number``."""
         times = self.index.times
         middle = times[0] + Fraction(2 * number + 1, 2 * RATE) / self.tick
         return times[max(bisect_left(times, middle) - 1, 0)]
 
     def passes(self, cuts: Sequence[Cut]) -> Iterator[list[Cut]]:
-        """Cuts that lie so close together that decoding them in one go is shortest.
+        """Group the cuts that are decoded fastest in one pass.
 
-        Of cuts that overlap, only as many as can be written at once.
+        Of cuts that overlap, a group has only as many as can be written at once.
         """
         together: list[Cut] = []
         later: list[Cut] = []
@@ -178,7 +168,7 @@ class RawVideo:
             yield from self.passes(later)
 
     def frames(self, first: int, last: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The frames shown from number ``first`` to ``last``, with their times in ticks."""
+        """Decode the frames from number ``first`` to ``last``, with their times in ticks."""
         begin, end = self.time(first), self.time(last)
         with open_video(self.path) as video:
             for time, frame in video.decode(
@@ -190,10 +180,12 @@ class RawVideo:
                     return
 
 
-def _cut_together(raw: RawVideo, cuts: Sequence[Cut], form: Form, output: Output) -> list[Outcome]:
-    """Decodes once for all cuts; damage costs those that are not complete when it is met."""
-    waiting = deque(_Clip(cut, raw, form, output) for cut in cuts)
-    growing: list[_Clip] = []
+def _cut_together(
+    raw: RawVideo, cuts: Sequence[Cut], form: ClipFormat, output: Output
+) -> list[Outcome]:
+    """Cut clips in one pass; at a damaged place those that are not complete are lost."""
+    waiting = deque(_ClipWriter(cut, raw, form, output) for cut in cuts)
+    growing: list[_ClipWriter] = []
     outcomes: list[Outcome] = []
     last = max(cut.end for cut in cuts) - 1
     with ExitStack() as stack:
@@ -213,28 +205,28 @@ def _cut_together(raw: RawVideo, cuts: Sequence[Cut], form: Form, output: Output
     return outcomes + [clip.cut.outcome(UNREADABLE, detail) for clip in [*growing, *waiting]]
 
 
-def rounded(box: Box) -> Box:
-    """A box to the thousandth of a pixel."""
-    return Box(*(round(side, 3) for side in box))
+def rounded(box: Box, digits: int = 3) -> Box:
+    """Round the sides of a box to decimal digits."""
+    return Box(*(round(side, digits) for side in box))
 
 
-class _Clip:
-    """One clip on its way: entered before its first frame, and left behind if never finished."""
+class _ClipWriter:
+    """Writer of one clip, which leaves nothing if it is never finished."""
 
-    def __init__(self, cut: Cut, raw: RawVideo, form: Form, output: Output) -> None:
+    def __init__(self, cut: Cut, raw: RawVideo, form: ClipFormat, output: Output) -> None:
         self.cut, self.raw, self.form = cut, raw, form
         self.times = [raw.time(number) for number in range(cut.start, cut.end)]
         self.counts = Counter(self.times)  # how often each frame is shown
         width, height = raw.size
         box = cut.box.scaled(width, height)
-        self.box = box.squared(width, height) if form.geometry == "square" else box
-        self.region = CropFilter(self.box, raw.display, form.size)
-        self.place = output.clip(cut, form)
-        self.grown = output.work / self.place.name
-        self.writer: Writer = FolderWriter(self.grown)
+        self.box = box.squared(width, height) if form.boxes == "square" else box
+        self.crop = CropFilter(self.box, raw.display, form.size)
+        self.place = form.path(output.root, cut)
+        self.unfinished = output.work / self.place.name
+        self.writer: Writer = FolderWriter(self.unfinished)
         if form.format == "mp4":
-            # one thread: every core has a process, and its number of threads would change the bits
-            self.writer = VideoWriter(self.grown, Fraction(RATE), crf=CRF, threads=1)
+            # One thread: each core has a process, and the number of threads changes the bits
+            self.writer = VideoWriter(self.unfinished, Fraction(RATE), crf=CRF, threads=1)
 
     def __enter__(self) -> Self:
         self.writer.__enter__()
@@ -245,36 +237,36 @@ class _Clip:
             self.writer.__exit__(InputError)
 
     def add(self, time: int, frame: av.VideoFrame) -> None:
-        """Adds the frame of a time as often as the clip shows it."""
+        """Write a frame as often as the clip shows it."""
         if times := self.counts[time]:
-            picture = self.region(frame)
+            picture = self.crop(frame)
             for _ in range(times):
                 self.writer.write(picture)
 
     def finish(self) -> Outcome:
-        """Brings the clip to its place; first its record, so that the clip is there last."""
+        """Move the clip to its place, after its record: a clip at its place is complete."""
         if self.writer.num_frames < len(self.times):
             detail = f"{len(self.times) - self.writer.num_frames} of its frames are missing"
             return self.cut.outcome(UNREADABLE, detail)
         self.writer.__exit__(None)
         try:
-            for path in [*self.grown.glob("*.png"), self.grown]:
+            for path in [*self.unfinished.glob("*.png"), self.unfinished]:
                 flush(path)
             self.place.parent.mkdir(exist_ok=True)
-            record = self.place.with_name(f"{self.cut.name}.json")
-            write_text_whole(record, self.record().model_dump_json(indent=1) + "\n")
-            self.grown.rename(self.place)
+            self.record().write_json(self.place.with_name(f"{self.cut.name}.json"))
+            self.unfinished.rename(self.place)
         except OSError as error:
             raise OutputError(f"{self.place} cannot be written: {error.strerror}.") from error
         return self.cut.outcome()
 
-    def record(self) -> Record:
-        return Record(
+    def record(self) -> ClipRecord:
+        """Return the record of the clip."""
+        return ClipRecord(
             video=printable(self.raw.path.name),
             frames=(self.cut.start, self.cut.end),
             video_size=self.raw.size,
             video_rate=str(self.raw.rate),
-            geometry=self.form.geometry,
+            boxes=self.form.boxes,
             box=rounded(self.box),
             box_stated=self.cut.stated and rounded(self.cut.stated.scaled(*self.raw.size)),
             aspect=round(self.box.height / self.box.width, 4),

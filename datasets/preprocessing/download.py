@@ -1,8 +1,7 @@
-"""Fetches the videos of a metadata table that are missing, with yt-dlp where that is installed.
+"""Download the missing videos of a metadata table with yt-dlp, where that is installed.
 
-Most of what can be wrong is a video that exists no more, which says nothing about the next one.
-What fails in another way is tried again after growing waits; where video after video fails so, the
-site is left alone.
+Most failures are videos that no longer exist, which says nothing about the next video.  Others are
+tried again after growing waits; when video after video fails, the site is left alone.
 """
 
 import errno
@@ -17,31 +16,31 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from datasets.preprocessing.raw_videos import VIDEO_SUFFIXES
+from datasets.preprocessing.raw_videos import RAW_SUFFIXES
 from utils.errors import InputError, OutputError
 from utils.files import flush
 
 logger = logging.getLogger(__name__)
 
-DEAD, FAILED = "dead video", "download failed"  # what a report counts them as
+DEAD, FAILED = "dead video", "download failed"  # reasons in reports
 YOUTUBE = "https://www.youtube.com/watch?v={id}"
-WORK = ".downloads"  # where unfinished files are kept, in the folder of the videos
-GONE = (401, 404, 410, 451)  # answers that another attempt does not change
-REFUSALS = ("not a bot", "try again later")  # YouTube's words to who asks for too much
-ENDINGS_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-MAX_IN_A_ROW = 5  # videos that fail one after the other, until the site is left alone
-MAX_TEXT = 200  # letters of what a site said
+WORK = ".downloads"  # folder of unfinished files, in the folder of the videos
+GONE = (401, 404, 410, 451)  # status codes that another attempt does not change
+REFUSALS = ("not a bot", "try again later")  # YouTube's answers to too many requests
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+MAX_IN_A_ROW = 5  # failures of one video after the other, until the site is left alone
+MAX_TEXT = 200  # characters of a site's message
 
 
-class Dead(NamedTuple):
-    """Why a video could not be fetched."""
+class DownloadError(NamedTuple):
+    """Reason why a video could not be downloaded."""
 
-    kind: str  # DEAD: the site has it no more; FAILED: another run may get it
-    reason: str  # the site's words on one line
+    kind: str  # DEAD: the site no longer has it; FAILED: another run may get it
+    reason: str  # message of the site, on one line
 
 
 class Downloader:
-    """Fetches videos by their ids into a folder, one at a time."""
+    """Download videos by their ids into a folder, one at a time."""
 
     def __init__(
         self,
@@ -51,10 +50,10 @@ class Downloader:
         retries: int = 3,
         pause: float = 2.0,  # seconds between two videos
         first_wait: float = 10.0,  # seconds before the first retry, twice as many before each next
-        height: int = 1080,  # pixels: of higher videos a smaller form is fetched
+        height: int = 1080,  # pixels: of higher videos a smaller version is downloaded
         url: str = YOUTUBE,
     ) -> None:
-        """Raises InputError where yt-dlp is not installed or ``folder`` cannot be made."""
+        """Make ``folder``.  Raises InputError where that fails, or yt-dlp is not installed."""
         self.folder, self.work, self.url = folder, folder / WORK, url
         self.rate_limit, self.height = rate_limit, height
         self.retries, self.pause, self.first_wait = retries, pause, first_wait
@@ -66,52 +65,52 @@ class Downloader:
         except OSError as error:
             raise OutputError(f"{self.work} cannot be made: {error.strerror}.") from error
 
-    def fetch(self, video: str) -> Path | Dead:
-        """The file of a video, complete and at its place in the folder; or why there is none.
+    def fetch(self, video: str) -> Path | DownloadError:
+        """Download a video to its place in the folder, or return the reason why there is none.
 
-        A file begun before is completed.  Raises OutputError where nothing can be written.
+        An unfinished file is completed.  Raises OutputError where nothing can be written.
         """
         if self.failed_in_a_row >= MAX_IN_A_ROW:
-            return Dead(FAILED, f"not tried, after {MAX_IN_A_ROW} that failed in a row")
+            return DownloadError(FAILED, f"not tried, after {MAX_IN_A_ROW} that failed in a row")
         if self.last_end is not None:
             time.sleep(max(self.last_end + self.pause - time.monotonic(), 0))
         result = self._with_retries(video)
         self.last_end = time.monotonic()
-        has_failed = isinstance(result, Dead) and result.kind == FAILED
+        has_failed = isinstance(result, DownloadError) and result.kind == FAILED
         self.failed_in_a_row = self.failed_in_a_row + 1 if has_failed else 0
-        if self.failed_in_a_row == MAX_IN_A_ROW and isinstance(result, Dead):
-            logger.warning("Nothing more is downloaded, the last time for: %s", result.reason)
+        if self.failed_in_a_row == MAX_IN_A_ROW and isinstance(result, DownloadError):
+            logger.warning("Nothing more is downloaded; the last failure: %s", result.reason)
         return result
 
-    def _with_retries(self, video: str) -> Path | Dead:
+    def _with_retries(self, video: str) -> Path | DownloadError:
         waits = [self.first_wait * 2**number for number in range(self.retries)]
         while True:
             try:
                 file = self._attempt(video)
                 break
-            except Exception as error:  # what yt-dlp's code for a site raises can be anything
+            except Exception as error:  # yt-dlp's code for a site may raise anything
                 origin = origin_of(error)
-                if isinstance(origin, OSError) and origin.errno in ENDINGS_OF_DISKS:
+                if isinstance(origin, OSError) and origin.errno in DISK_ERRORS:
                     problem = f"{self.work} cannot be written: {origin.strerror}."
                     raise OutputError(problem) from error
                 if is_final(origin):
                     shutil.rmtree(self.work / video, ignore_errors=True)
-                    return Dead(DEAD, one_line(str(error)))
+                    return DownloadError(DEAD, one_line(str(error)))
                 if not waits:
-                    return Dead(FAILED, one_line(str(error)))
+                    return DownloadError(FAILED, one_line(str(error)))
                 logger.debug("Again in %g s: %s: %s", waits[0], video, error)
                 time.sleep(waits.pop(0))
-        return file if isinstance(file, Dead) else self._put_in_place(file, video)
+        return file if isinstance(file, DownloadError) else self._put_in_place(file, video)
 
-    def _attempt(self, video: str) -> Path | Dead:
-        """A complete file in the work folder.  Raises YoutubeDLError and others."""
+    def _attempt(self, video: str) -> Path | DownloadError:
+        """Download a complete file into the work folder.  Raises YoutubeDLError and others."""
         with load_yt_dlp().YoutubeDL(self._options(video)) as session:
             info = session.extract_info(self.url.replace("{id}", quote(video, safe="")))
         files = [item["filepath"] for item in (info or {}).get("requested_downloads") or []]
-        return Path(files[0]) if files else Dead(DEAD, "the site gives no video for it")
+        return Path(files[0]) if files else DownloadError(DEAD, "the site gives no video for it")
 
     def _put_in_place(self, file: Path, video: str) -> Path:
-        ending = file.suffix if file.suffix in VIDEO_SUFFIXES else ".mp4"  # the content tells
+        ending = file.suffix if file.suffix in RAW_SUFFIXES else ".mp4"  # readers go by the content
         place = self.folder / f"{video}{ending}"
         try:
             flush(file)
@@ -122,14 +121,14 @@ class Downloader:
         return place
 
     def _options(self, video: str) -> dict[str, object]:
-        """What yt-dlp is asked for: no sound, so that nothing needs to be joined."""
+        """Make the options of yt-dlp: no sound, so that nothing needs to be joined."""
         name = video.replace("%", "%%")
         return {
             "format": "bestvideo*/best",
             "format_sort": [f"res:{self.height}", "vcodec:h264"],
             "outtmpl": str(self.work).replace("%", "%%") + f"/{name}/{name}.%(ext)s",
             "ratelimit": self.rate_limit,
-            "retries": 0,  # what is retried here begins anew, with addresses that are not outdated
+            "retries": 0,  # retries here begin anew, with addresses that are not outdated
             "extractor_retries": 0,
             "fragment_retries": self.retries,
             "retry_sleep_functions": {"fragment": lambda n: self.first_wait * 2**n},
@@ -148,7 +147,7 @@ class Downloader:
 
 
 def load_yt_dlp() -> Any:
-    """The module.  Raises InputError where it is not installed."""
+    """Import yt-dlp.  Raises InputError where it is not installed."""
     try:
         return import_module("yt_dlp")
     except ImportError as error:
@@ -159,7 +158,7 @@ def load_yt_dlp() -> Any:
 
 
 def origin_of(error: BaseException) -> BaseException:
-    """What yt-dlp's error was raised for."""
+    """Return the error for which yt-dlp raised its own."""
     info = getattr(error, "exc_info", None)
     if info and info[1] is not None:
         return info[1]
@@ -167,7 +166,7 @@ def origin_of(error: BaseException) -> BaseException:
 
 
 def is_final(origin: BaseException) -> bool:
-    """Whether the site has answered that the video is not to be had."""
+    """Whether the site has answered that the video is not available."""
     cause: Any = origin
     while cause is not None:
         if isinstance(status := getattr(cause, "status", None), int):
@@ -178,7 +177,7 @@ def is_final(origin: BaseException) -> bool:
 
 
 def one_line(text: str) -> str:
-    """What a site said about a video, without yt-dlp's colours, prefixes and advice, shortened."""
+    """Shorten the message of a site to one line, without yt-dlp's colours, prefixes and advice."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text).removeprefix("ERROR: ")
     text = re.sub(r"^\[[^]]+\] (?:[^ ]+: )?", "", text)  # the site, and the id
     text = re.sub(r"; please report this issue.*| \(caused by .*", "", text, flags=re.DOTALL)
@@ -186,7 +185,7 @@ def one_line(text: str) -> str:
 
 
 class _ToDebug:
-    """What yt-dlp says goes to the log of --debug; errors are raised as well."""
+    """Logger that sends the messages of yt-dlp to the log of --debug; errors are raised as well."""
 
     def debug(self, message: str) -> None:
         logger.debug("%s", message)

@@ -1,4 +1,4 @@
-"""Where in the clips of a data set the faces are: measured once, when the clips are made."""
+"""Measure where the faces are in the clips of a data set, once, when the clips are made."""
 
 import logging
 from collections.abc import Sequence
@@ -9,43 +9,41 @@ import numpy as np
 from datasets.clips import open_clip
 from datasets.records import FACE_CROP, read_record, recorded_clips
 from faces.crop import FaceCropConfig
-from faces.main_face import main_face
+from faces.main_face import main_face, spread
 from media.pictures import Box, Picture, resized
 from utils.errors import InputError
-from utils.files import write_text_whole
 from utils.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
-MAX_SAMPLED = 100  # clips in which faces are looked for
-MAX_ASPECT = 4  # of a cut, or of its inverse: in narrower ones no face is looked for
+MAX_SAMPLED = 100  # clips in which faces are detected
+MAX_ASPECT = 4  # of a crop, or of its inverse: no face is looked for in narrower ones
 
 
 def write_face_crop(root: Path) -> FaceCropConfig | None:
-    """Measures the face_crop of the clips in ``root``, and writes it there.
+    """Measure the face crop of the clips in ``root``, and write it there.
 
-    Medians over a sample of the training clips, spread over their names: the same for the same
-    clips.  None, and no file, where no face is found in them.
+    Medians over a sample of the training clips, spread over their names: the same clips give the
+    same numbers.  Returns None and writes no file where no face is found.
     """
     paths = recorded_clips(root / "train") or recorded_clips(root / "test")
-    places = np.linspace(0, len(paths) - 1, min(len(paths), MAX_SAMPLED)).round().astype(int)
-    face_crop = measure_face_crop([paths[place] for place in places])
+    face_crop = measure_face_crop(spread(paths, MAX_SAMPLED))
     if face_crop is not None:
-        write_text_whole(root / FACE_CROP, face_crop.model_dump_json(indent=1) + "\n")
+        face_crop.write_json(root / FACE_CROP)
     elif paths:
         logger.warning("No faces were found in the clips: how they are cropped is not recorded.")
     return face_crop
 
 
 def measure_face_crop(paths: Sequence[Path]) -> FaceCropConfig | None:
-    """The median aspect of the cuts of these clips, and the median place of the faces in them."""
+    """Measure the median aspect of the crops of clips, and the median place of their faces."""
     found = []
     for path in progress_bar(paths, desc="faces", unit="clip"):  # up to a second for each
         try:
             record, clip = read_record(path), open_clip(path)
             (frame,) = clip.frames([clip.num_frames // 2])
         except InputError as error:
-            logger.warning("Left out of the face_crop: %s", error)
+            logger.warning("Left out of the face crop: %s", error)
             continue
         if record is not None and (face := find_face(frame, record.aspect)) is not None:
             found.append([record.aspect, *face.centre, face.width])
@@ -56,13 +54,13 @@ def measure_face_crop(paths: Sequence[Path]) -> FaceCropConfig | None:
 
 
 def find_face(frame: Picture, aspect: float) -> Box | None:
-    """The largest face of a frame, as fractions of it, looked for in the frame's true proportions.
+    """Find the largest face of a frame in its true proportions, in fractions of the frame.
 
-    ``aspect`` is the height / width of what was resized to the frame.
+    ``aspect`` is the height / width of the crop that was resized to the frame.
     """
     if not 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
         return None
     width = frame.shape[1]
-    size = width, round(width * aspect)
-    face = main_face(resized(frame, size[::-1]))
-    return None if face is None else face.scaled(1 / size[0], 1 / size[1])
+    height = round(width * aspect)
+    face = main_face(resized(frame, (height, width)))
+    return None if face is None else face.scaled(1 / width, 1 / height)

@@ -1,6 +1,6 @@
-"""The command ``landmarks``: facial landmarks of every clip or picture in a root, a file for each.
+"""Command ``landmarks``: detect the facial landmarks of every clip or picture in a root.
 
-``datasets.landmark_files`` says where they lie and what they hold.
+``datasets.landmark_files`` describes the files that are written.
 """
 
 import io
@@ -11,30 +11,29 @@ from typing import NamedTuple
 
 import numpy as np
 from pydantic import JsonValue
-from tqdm import tqdm
 
-from datasets.clips import CLIP_SUFFIXES, open_clip, split_folders, stream_clip
+from datasets.clips import CLIP_SUFFIXES, iterate_frames, open_clip, split_folders
 from datasets.contents import without_path
 from datasets.landmark_files import holds_strip, read_landmarks
-from datasets.preprocessing.report import Outcome, Report, Shard
-from datasets.preprocessing.run import begun
+from datasets.preprocessing.run import Outcome, Report, Shard, open_output
 from faces.landmarks import FaceAlignmentLandmarks, NamedLandmarks
 from media.pictures import PICTURE_SUFFIXES, Picture
 from media.video import read_frames
 from utils.errors import InputError, OutputError
-from utils.files import write_whole
+from utils.files import write_atomically
+from utils.progress import progress_bar
 from utils.worker_pool import WORKER_DIED, WorkerDied, map_in_processes
 
 COMMAND = "landmarks"
 UNREADABLE = "unreadable"
-FACELESS = "no face in any frame"  # counted, and written all the same
-BATCH = 16  # frames that a process gives the detector at a time
+FACELESS = "no face in any frame"  # reported, and written all the same
+BATCH = 16  # frames for one call of the detector
 
-MakeDetector = Callable[[], NamedLandmarks]  # a function of a module: processes are told its name
+MakeDetector = Callable[[], NamedLandmarks]  # function of a module, which processes find by name
 
 
 class _Job(NamedTuple):
-    """A clip or picture, and its split ("" where the root has none)."""
+    """Clip or picture, and its split ("" where the root has none)."""
 
     path: Path
     split: str
@@ -61,24 +60,23 @@ def prepare(
     shard: Shard,
     make_detector: MakeDetector = face_alignment,
 ) -> Report:
-    """Write the landmarks of the shard's clips into ``folder``; files that are there are kept.
+    """Write the landmarks of the shard's clips into ``folder``; existing files are kept.
 
     Raises InputError where nothing can begin, and OutputError where files cannot be written.
     """
     jobs = find_jobs(root)
-    if any(
-        folder.resolve().is_relative_to(path.resolve()) for path in split_folders(root).values()
-    ):
+    splits = split_folders(root).values()
+    if any(folder.resolve().is_relative_to(split.resolve()) for split in splits):
         raise InputError(f"{folder} is among the clips: name another --output.")
-    jobs = [job for position, job in enumerate(jobs) if shard.segments(position)]
+    jobs = [job for position, job in enumerate(jobs) if shard.includes(position)]
     name = make_detector().name  # here, so that one process downloads its weights
     settings: dict[str, JsonValue] = {"root": str(root.resolve()), "detector": name}
     outcomes: list[Outcome] = []
-    with begun(folder, COMMAND, settings, shard):
-        for split in {job.split for job in jobs}:
-            (folder / split).mkdir(exist_ok=True)
+    with open_output(folder, COMMAND, settings, shard):
+        for job in jobs:
+            (folder / job.split).mkdir(exist_ok=True)
         results = map_in_processes(partial(_write, make_detector, folder), jobs, workers)
-        for job, result in tqdm(results, total=len(jobs), unit="clip", disable=None):
+        for job, result in progress_bar(results, total=len(jobs), unit="clip"):
             if isinstance(result, WorkerDied):
                 outcomes.append(job.outcome(WORKER_DIED, result.detail))
             else:
@@ -87,9 +85,7 @@ def prepare(
 
 
 def find_jobs(root: Path) -> list[_Job]:
-    """The clips and pictures of a root, in the order of their names.  Raises InputError."""
-    if not root.is_dir():
-        raise InputError(f"The data folder {root} does not exist: name one that does.")
+    """Find the clips and pictures of a root, in the order of their names.  Raises InputError."""
     suffixes = CLIP_SUFFIXES | PICTURE_SUFFIXES
     jobs = [
         _Job(path, split or "")
@@ -103,19 +99,19 @@ def find_jobs(root: Path) -> list[_Job]:
 
 
 def _write(make_detector: MakeDetector, folder: Path, job: _Job) -> Outcome:
-    """Write the landmarks of one clip, if they are not there yet, and say what became of it."""
+    """Write the landmarks of one clip, where they do not exist yet, and return the outcome."""
     path = folder / job.split / f"{job.path.name}.npy"
     try:
         if not path.is_file():
             content = io.BytesIO()
             found = find_landmarks(job.path, _detector(make_detector))
             np.save(content, found.astype(np.float16))
-            write_whole(path, content.getvalue())
+            write_atomically(path, content.getvalue())
         landmarks = read_landmarks(path)
     except OutputError:
         raise
     except (InputError, OSError) as error:
-        return job.outcome(UNREADABLE, without_path(InputError(str(error)), job.path))
+        return job.outcome(UNREADABLE, without_path(error, job.path))
     return job.outcome(FACELESS if np.isnan(landmarks).all() else None)
 
 
@@ -125,7 +121,7 @@ def _detector(make_detector: MakeDetector) -> NamedLandmarks:
 
 
 def find_landmarks(path: Path, detector: NamedLandmarks) -> np.ndarray:
-    """Find the landmarks in all frames of a clip or picture: (T, 68, 2), NaN without a face.
+    """Detect the landmarks in all frames of a clip or picture: (T, 68, 2), NaN without a face.
 
     Raises InputError where it is unreadable.
     """
@@ -140,8 +136,8 @@ def find_landmarks(path: Path, detector: NamedLandmarks) -> np.ndarray:
 
 
 def frames(path: Path) -> Iterator[Picture]:
-    """Stream the frames of a clip, or the one picture of a file that is none."""
+    """Stream the frames of a clip, or the one picture of a file that is no clip."""
     if holds_strip(path):
-        yield from stream_clip(open_clip(path))
+        yield from iterate_frames(open_clip(path))
     else:
         yield from (frame.image for frame in read_frames(path))

@@ -1,10 +1,10 @@
-"""The metadata table of VoxCeleb: which clips to cut out of which videos.
+"""Read the metadata table of VoxCeleb, which says what clips to cut out of which videos.
 
 The table of FOMM's preprocessing has a row for each clip: ``video_id, start, end, bbox, fps, width,
 height, partition, person_id``.  ``start`` and ``end`` (the first frame after the clip) are numbers
 of frames at 25 frames/s, whatever ``fps`` says of the original; ``bbox`` is left-top-right-bottom
-in pixels of a frame of ``width x height``, and may stand out of it: then the frame's edge cuts it,
-as it does in the published tool, which slices the frame.
+in pixels of a frame of ``width x height``, and may reach beyond it: then the frame's edge cuts it,
+as in the published tool, which slices the frame.
 """
 
 import csv
@@ -12,14 +12,14 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from datasets.clips import SPLITS, identity_of
 from datasets.preprocessing.cutting import Cut
-from datasets.preprocessing.report import Outcome
+from datasets.preprocessing.run import Outcome
 from media.pictures import Box
 from utils.errors import InputError
 
-# Those that are needed
+# Columns that are needed
 COLUMNS = ("video_id", "start", "end", "bbox", "width", "height", "partition", "person_id")
-SPLITS = ("train", "test")
 MAX_ID = 80  # bytes of a video's or a person's id: file systems allow 255 for the whole name
 
 WHOLE = re.compile(r"([0-9]{1,9})(?:\.0*)?")  # pandas writes 12.0
@@ -28,25 +28,30 @@ UNFIT = re.compile(r"[/\\#\x00-\x1f\x7f]|^\.")  # for the name of a clip, person
 
 
 class Metadata(NamedTuple):
-    """The clips of a table, and what is wrong with its other rows."""
+    """Clips of a table, and the problems of its other rows."""
 
-    cuts: dict[str, list[Cut]]  # by video, in the order of the ids; of each in the order of time
-    problems: list[Outcome]  # with the number of the line in each detail
+    cuts: dict[str, list[Cut]]  # by video in the order of ids, then in the order of time
+    problems: list[Outcome]  # each with the number of its line in the detail
 
 
 class BadRow(Exception):
-    """A row that cannot be used: the reason that it is counted under, and a sentence's end."""
+    """Row that cannot be used: the reason in reports, and the detail."""
 
     def __init__(self, reason: str, detail: str, split: str = "") -> None:
         super().__init__(detail)
         self.reason, self.detail, self.split = reason, detail, split
 
+    def outcome(self, line: int) -> Outcome:
+        """Return the outcome of the row in this line."""
+        detail = f"Line {line}: {self.detail}."
+        return Outcome(f"line {line}", self.split, self.reason, detail)
+
 
 def read_metadata(path: Path) -> Metadata:
-    """The clips of a table; bad rows are among the problems, and never stop it.
+    """Read the clips of a table; bad rows are listed as problems.
 
-    Of two rows of one name the first counts.  A person in both partitions is a problem, yet keeps
-    the clips.  Raises InputError where the file is no such table.
+    Of two rows of one name the first counts.  A person in both partitions is a problem, but the
+    clips are kept.  Raises InputError where the file is no such table.
     """
     header, rows = read_lines(path)
     found: dict[str, tuple[int, str, Cut]] = {}  # line, video and clip, by the clip's name
@@ -61,9 +66,7 @@ def read_metadata(path: Path) -> Metadata:
                 )
             found[cut.name] = line, video, cut
         except BadRow as bad:
-            problems.append(
-                Outcome(f"line {line}", bad.split, bad.reason, f"Line {line}: {bad.detail}.")
-            )
+            problems.append(bad.outcome(line))
     cuts: dict[str, list[Cut]] = {}
     for _, video, cut in sorted(found.values(), key=_by_video_and_time):
         cuts.setdefault(video, []).append(cut)
@@ -71,9 +74,9 @@ def read_metadata(path: Path) -> Metadata:
 
 
 def read_lines(path: Path) -> tuple[list[str], list[tuple[int, str]]]:
-    """The header, and the other lines that are not empty, with their numbers.
+    """Read the header, and the other lines that are not empty, with their numbers.
 
-    A row never goes over several lines: a quote left open costs its own row only.
+    A row never spans several lines: an open quote makes only its own row unusable.
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -96,7 +99,7 @@ def read_lines(path: Path) -> tuple[list[str], list[tuple[int, str]]]:
 
 
 def split_cells(text: str) -> list[str]:
-    """The cells of one line.  Raises BadRow."""
+    """Split a line into its cells.  Raises BadRow."""
     try:
         return [cell.strip() for cell in next(csv.reader([text], strict=True))]
     except csv.Error as error:
@@ -104,7 +107,7 @@ def split_cells(text: str) -> list[str]:
 
 
 def read_row(text: str, header: list[str]) -> tuple[str, Cut]:
-    """The video of a row, and the clip to cut out of it.  Raises BadRow."""
+    """Read the video of a row, and the clip to cut out of it.  Raises BadRow."""
     cells = split_cells(text)
     while len(cells) > len(header) and not cells[-1]:
         cells.pop()
@@ -124,7 +127,7 @@ def read_row(text: str, header: list[str]) -> tuple[str, Cut]:
 
 
 def read_id(row: dict[str, str], column: str, split: str) -> str:
-    """An id that may be a part of a file's name."""
+    """Read an id that may be a part of a file name.  Raises BadRow."""
     text = row[column]
     if not text or UNFIT.search(text) or len(text.encode()) > MAX_ID:
         raise BadRow("malformed row", f"{column} cannot name a file: found {text[:80]!r}", split)
@@ -132,7 +135,7 @@ def read_id(row: dict[str, str], column: str, split: str) -> str:
 
 
 def read_whole(row: dict[str, str], column: str, split: str) -> int:
-    """A whole number that is not negative."""
+    """Read a whole number that is not negative.  Raises BadRow."""
     match = WHOLE.fullmatch(row[column])
     if match is None:
         detail = f"{column} is a number from 0 on: found {row[column][:80]!r}"
@@ -141,7 +144,7 @@ def read_whole(row: dict[str, str], column: str, split: str) -> int:
 
 
 def read_box(row: dict[str, str], split: str) -> tuple[Box, Box | None]:
-    """The box as fractions of the frame, cut at its edges, and where they do so as it is stated."""
+    """Read the box within the frame and, where that differs, as stated, in fractions of it."""
     width, height = read_whole(row, "width", split), read_whole(row, "height", split)
     if not (width and height):
         raise BadRow("malformed row", f"the frame is {width} x {height} pixels", split)
@@ -160,10 +163,10 @@ def read_box(row: dict[str, str], split: str) -> tuple[Box, Box | None]:
 
 
 def people_in_both(found: dict[str, tuple[int, str, Cut]]) -> list[Outcome]:
-    """The people of whom clips are in both partitions, in the order of their ids."""
+    """Find the people with clips in both partitions, in the order of their ids."""
     lines: dict[str, dict[str, int]] = {}  # the first of each partition, by person
     for line, _, cut in found.values():
-        lines.setdefault(cut.name.partition("#")[0], {}).setdefault(cut.split, line)
+        lines.setdefault(identity_of(cut.name), {}).setdefault(cut.split, line)
     return [
         Outcome(
             person,

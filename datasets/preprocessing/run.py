@@ -1,40 +1,155 @@
-"""What all preparing commands do alike: begin in a root, and end with a report."""
+"""One run of a preparing command: its shard of the work, its output, and its report.
+
+The report counts the clips of each split, and names what was skipped, by reason.
+"""
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
 from filelock import FileLock
-from pydantic import JsonValue
+from pydantic import AfterValidator, JsonValue
 
-from datasets.preprocessing.cutting import Output
 from datasets.preprocessing.face_crop import write_face_crop
-from datasets.preprocessing.report import Report, Shard, merge
-from datasets.records import keep_settings
-from utils.errors import OutputError
+from datasets.records import CommandSettings, require_settings
+from utils.errors import InputError, OutputError
+from utils.files import printable
 from utils.locks import sole_writer
+from utils.section import Section
 
 logger = logging.getLogger(__name__)
 
 SOME_SKIPPED = 1  # exit code
 
 
+class Outcome(NamedTuple):
+    """Result for one clip, or for a row or video that gave none."""
+
+    name: str
+    split: str  # "" where it has none
+    reason: str | None = None  # why there is no clip; None: there is one
+    detail: str = ""
+
+
+class Shard(NamedTuple):
+    """Share of the work for one machine: the ``number``-th of ``total``, from 1."""
+
+    number: int = 1
+    total: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read a shard from a text like "2/8".  Raises InputError for other texts."""
+        number, _, total = text.partition("/")
+        if number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total):
+            return cls(int(number), int(total))
+        raise InputError(f"A shard is i/n, for example 1/4 to 4/4: found {text!r}.")
+
+    def includes(self, position: int) -> bool:
+        """Whether the item at this position of all items belongs to the shard."""
+        return position % self.total == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the names of its files: empty where there is one shard."""
+        return "" if self.total == 1 else f"-{self.number}-of-{self.total}"
+
+    @property
+    def report(self) -> str:
+        """Name of the file of its report: ``report-2-of-8.json``."""
+        return f"report{self.suffix}.json"
+
+
+def _sorted(found: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(found.items()))
+
+
+Sorted = AfterValidator(_sorted)
+
+
+class Report(Section):
+    """Counts of the clips that exist, and reasons for the others; no time or order enters it."""
+
+    command: str
+    settings: CommandSettings
+    shard: tuple[int, int] = (1, 1)
+    done: Annotated[dict[str, int], Sorted]  # clips of each split
+    skipped: Annotated[dict[str, Annotated[dict[str, str], Sorted]], Sorted]
+    # by reason: names, with details
+
+    @classmethod
+    def of(
+        cls,
+        command: str,
+        settings: dict[str, JsonValue],
+        shard: Shard,
+        outcomes: Iterable[Outcome],
+    ) -> "Report":
+        """Make the report of a run from its outcomes."""
+        done: Counter[str] = Counter()
+        skipped: dict[str, dict[str, str]] = {}
+        for outcome in outcomes:
+            if outcome.reason is None:
+                done[outcome.split] += 1
+            else:
+                names = skipped.setdefault(outcome.reason, {})
+                names[printable(outcome.name)] = printable(outcome.detail)
+        return cls(
+            command=command,
+            settings=settings,
+            shard=(shard.number, shard.total),
+            done=done,
+            skipped=skipped,
+        )
+
+    @property
+    def num_done(self) -> int:
+        """Number of clips in all splits."""
+        return sum(self.done.values())
+
+    def write(self, root: Path) -> Path:
+        """Write the report into ``root``, and return its file."""
+        path = root / Shard(*self.shard).report
+        self.write_json(path)
+        return path
+
+    def table(self) -> str:
+        """Format the counts by split and by reason, one to a line."""
+        rows = [(f"done: {split}", count) for split, count in self.done.items()]
+        rows += [(f"skipped: {reason}", len(names)) for reason, names in self.skipped.items()]
+        width = max((len(text) for text, _ in rows), default=0)
+        return "\n".join(f"{text:<{width}}  {count:>7,}" for text, count in rows) or "nothing done"
+
+
+class Output(NamedTuple):
+    """Data set that a run writes: a clip is at its place only when it is complete."""
+
+    root: Path
+    work: Path  # folder of this run for unfinished clips, on the disk of ``root``
+
+
 @contextmanager
-def begun(
+def open_output(
     root: Path, command: str, settings: dict[str, JsonValue], shard: Shard
 ) -> Iterator[Output]:
-    """The data set in ``root``, new or begun before with the same settings.
+    """Open the data set in ``root``, a new one or one that was begun with the same settings.
 
-    Nobody else works on the shard meanwhile.  Raises InputError where that cannot be.
+    The shard is locked until the block ends.  Raises InputError where another run has it, or where
+    ``root`` was begun otherwise.
     """
     work = root / f".work{shard.suffix}"
     try:
         busy = f"Another run is writing {shard} into {root}: wait for it."
         with sole_writer(root / f".lock{shard.suffix}", busy=busy):
             with FileLock(root / ".lock-settings"):  # shards may begin at once
-                keep_settings(root, command, settings)
+                require_settings(root, command, settings)
             shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
             work.mkdir()
             try:
@@ -46,7 +161,7 @@ def begun(
 
 
 def finish(report: Report, root: Path) -> int:
-    """Writes and shows a report, and gives the exit code.  The geometry waits for all shards."""
+    """Write and log a report, and return the exit code; the last shard measures the face crop."""
     path = report.write(root)
     logger.info("%s", report.table())
     logger.info("Written: %s", path)
@@ -57,6 +172,41 @@ def finish(report: Report, root: Path) -> int:
     return SOME_SKIPPED if report.skipped else 0
 
 
-def merge_shards(root: Path) -> int:
-    """Joins the reports of all shards of ``root`` into that of one run."""
-    return finish(merge(root), root)
+def read_report(path: Path) -> Report:
+    """Read a report.  Raises InputError where there is none."""
+    report = Report.read_json(path, "is not a report: delete it and run its command again.")
+    if report is None:
+        raise InputError(f"There is no report {path}: run the command for that shard.")
+    return report
+
+
+def merge(root: Path) -> Report:
+    """Join the reports of all shards in ``root`` to that of one run.
+
+    Raises InputError where one is missing, or where they are not of one run.
+    """
+    paths = sorted(root.glob("report-*-of-*.json"))
+    if not paths:
+        raise InputError(
+            f"{root} holds no reports of shards: name the output of a sharded command."
+        )
+    totals = {read_report(path).shard[1] for path in paths}
+    if len(totals) > 1:
+        raise InputError(
+            f"{root} holds reports of shards of different numbers ({sorted(totals)}): delete those "
+            "that are out of date."
+        )
+    (total,) = totals
+    first, *others = (read_report(root / Shard(i, total).report) for i in range(1, total + 1))
+    done = Counter(first.done)
+    skipped = {reason: dict(names) for reason, names in first.skipped.items()}
+    for report in others:
+        if (report.command, report.settings) != (first.command, first.settings):
+            raise InputError(
+                f"The shards in {root} were made with different settings: run again "
+                f"{Shard(*report.shard)} or {Shard(*first.shard)}."
+            )
+        done.update(report.done)
+        for reason, names in report.skipped.items():
+            skipped.setdefault(reason, {}).update(names)
+    return Report(command=first.command, settings=first.settings, done=done, skipped=skipped)

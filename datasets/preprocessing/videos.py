@@ -1,7 +1,7 @@
-"""The command ``videos``: any folder of talking videos becomes a data set.
+"""Command ``videos``: make a data set from any folder of talking videos.
 
-Each video is looked through first, which is kept in a hidden file of the root: where its scenes are
-cut, and the faces seen in them.  Then the clips of those who are alone in a scene are cut out.
+Each video is scanned first for its scenes and the faces in them; the scan is kept in a hidden
+folder of the root.  Then clips of the people who are alone in a scene are cut out.
 """
 
 import hashlib
@@ -12,14 +12,19 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from datasets.clips import people_of
+from datasets.clips import people_in_split
 from datasets.config import DataConfig
-from datasets.preprocessing.cutting import UNREADABLE, Cut, Form, Output, cut_clips, what_is_left
-from datasets.preprocessing.report import Outcome, Report, Shard
-from datasets.preprocessing.run import begun
-from datasets.preprocessing.scene_scan import SceneScan, footage, kept_footage
-from datasets.preprocessing.sources import Source, find_sources
-from datasets.preprocessing.tracks import Limits, segments
+from datasets.preprocessing.cutting import (
+    UNREADABLE,
+    ClipFormat,
+    Cut,
+    cut_clips,
+    outcomes_after_death,
+)
+from datasets.preprocessing.raw_videos import Source, find_by_person
+from datasets.preprocessing.run import Outcome, Output, Report, Shard, open_output
+from datasets.preprocessing.scene_scan import SceneScan, cached_scan, scan_video
+from datasets.preprocessing.tracks import Limits, find_segments
 from faces.detectors import DetectorName, FaceDetector, pick_detector
 from utils.errors import InputError, OutputError
 from utils.files import require_apart
@@ -27,11 +32,11 @@ from utils.progress import progress_bar
 from utils.worker_pool import WORKER_DIED, WorkerDied, map_in_processes
 
 COMMAND = "videos"
-FOOTAGE = ".footage"  # folder in the root: what is in the videos
+SCANS, OLD_SCANS = ".scene_scans", ".footage"  # folder in the root; its name in earlier versions
 
 
 class _Job(NamedTuple):
-    """A video and where its clips belong."""
+    """Video, and the split of its clips."""
 
     source: Source
     split: str
@@ -39,22 +44,19 @@ class _Job(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What is done with every video."""
+    """Settings for the work on every video."""
 
     detector: DetectorName
     limits: Limits
-    form: Form
+    form: ClipFormat
     output: Output
-
-    @property
-    def folder(self) -> Path:
-        return self.output.root / FOOTAGE
+    scans: Path
 
 
 def prepare(
     folder: Path,
     root: Path,
-    form: Form,
+    form: ClipFormat,
     *,
     limits: Limits,
     identity: str,
@@ -64,7 +66,7 @@ def prepare(
     workers: int,
     shard: Shard,
 ) -> Report:
-    """Cuts the clips of the shard's videos into ``root``; what is there already is kept.
+    """Cut the clips of the shard's videos into ``root``; existing clips are kept.
 
     Raises InputError where nothing can begin, and OutputError where clips cannot be written.
     """
@@ -75,7 +77,7 @@ def prepare(
             f"Halves of clips of {limits.max_seconds:g} s would be shorter than "
             f"{limits.min_seconds:g} s: give a --max-seconds of twice --min-seconds or more."
         )
-    sources, problems = find_sources(folder, identity)
+    sources, problems = find_by_person(folder, identity)
     people = sorted({source.person for source in sources})
     test = _for_test(people, folder, test_share, seed)
     name = pick_detector(detector).name  # here, so that one process downloads it
@@ -90,14 +92,18 @@ def prepare(
     jobs = [
         _Job(source, "test" if source.person in test else "train", source.path.stat().st_size)
         for position, source in enumerate(sources)
-        if shard.segments(position)
+        if shard.includes(position)
     ]
     outcomes = problems if shard.number == 1 else []
-    with begun(root, COMMAND, settings, shard) as output:
-        plan = _Plan(name, limits, form, output)
+    scans = root / (OLD_SCANS if (root / OLD_SCANS).is_dir() else SCANS)
+    with open_output(root, COMMAND, settings, shard) as output:
+        plan = _Plan(name, limits, form, output, scans)
         with progress_bar(total=sum(job.size for job in jobs), unit="B", unit_scale=True) as bar:
             for job, result in map_in_processes(partial(_prepare, plan), jobs, workers):
-                outcomes += _left(plan, job, result) if isinstance(result, WorkerDied) else result
+                if isinstance(result, WorkerDied):
+                    outcomes += _after_death(plan, job, result)
+                else:
+                    outcomes += result
                 bar.update(job.size)
     return Report.of(COMMAND, settings, shard, outcomes)
 
@@ -108,18 +114,19 @@ def _for_test(people: Sequence[str], folder: Path, share: float, seed: int) -> s
             f"The videos in {folder} show one person only ({people[0]}), and people are split into "
             "train and test: make a folder for each person, or give --identity."
         )
-    return people_of("test", people, DataConfig(root=folder, test_share=share, split_seed=seed))
+    config = DataConfig(root=folder, test_share=share, split_seed=seed)
+    return people_in_split("test", people, config)
 
 
 def _prepare(plan: _Plan, job: _Job) -> list[Outcome]:
-    """What became of a video: of its clips, and of the scenes that gave none."""
+    """Scan a video and cut its clips; return their outcomes, and those of scenes without any."""
     try:
-        found = footage(job.source.path, _detector(plan.detector), plan.folder)
+        scan = scan_video(job.source.path, _detector(plan.detector), plan.scans)
     except OutputError:
         raise
-    except (InputError, OSError) as error:  # it may have gone meanwhile
+    except (InputError, OSError) as error:  # the file may have been deleted meanwhile
         return [Outcome(job.source.name, job.split, UNREADABLE, str(error))]
-    cuts, dropped = _cuts(plan, job, found)
+    cuts, dropped = _cuts(plan, job, scan)
     return dropped + cut_clips(job.source.path, cuts, plan.form, plan.output)
 
 
@@ -128,25 +135,25 @@ def _detector(name: DetectorName) -> FaceDetector:
     return pick_detector(name)
 
 
-def _cuts(plan: _Plan, job: _Job, found: SceneScan) -> tuple[list[Cut], list[Outcome]]:
-    """The clips to be cut out of a video, and why the rest of it gives none."""
-    width, height = found.size
+def _cuts(plan: _Plan, job: _Job, scan: SceneScan) -> tuple[list[Cut], list[Outcome]]:
+    """Choose the clips to cut out of a video, and return the outcomes of its other segments."""
+    width, height = scan.size
     cuts, dropped = [], []
-    for scene in found.scenes:
-        for take in segments(scene, found.size, plan.limits):
-            name = f"{job.source.name}#{take.start:06d}#{take.end:06d}"
-            if take.reason is not None:
-                dropped.append(Outcome(name, job.split, take.reason))
-            elif take.crop is not None:
-                box = take.crop.scaled(1 / width, 1 / height)
-                cuts.append(Cut(name, job.split, take.start, take.end, box))
+    for scene in scan.scenes:
+        for segment in find_segments(scene, scan.size, plan.limits):
+            name = f"{job.source.name}#{segment.start:06d}#{segment.end:06d}"
+            if segment.reason is not None:
+                dropped.append(Outcome(name, job.split, segment.reason))
+            elif segment.crop is not None:
+                box = segment.crop.scaled(1 / width, 1 / height)
+                cuts.append(Cut(name, job.split, segment.start, segment.end, box))
     return cuts, dropped
 
 
-def _left(plan: _Plan, job: _Job, died: WorkerDied) -> list[Outcome]:
-    """What a worker that died has left of a video: its clips that are complete, and the others."""
-    found = kept_footage(job.source.path, plan.detector, plan.folder)
-    if found is None:
+def _after_death(plan: _Plan, job: _Job, died: WorkerDied) -> list[Outcome]:
+    """Return the outcomes of a video whose process died, some clips of which may be complete."""
+    scan = cached_scan(job.source.path, plan.detector, plan.scans)
+    if scan is None:
         return [Outcome(job.source.name, job.split, WORKER_DIED, died.detail)]
-    cuts, dropped = _cuts(plan, job, found)
-    return dropped + what_is_left(cuts, plan.form, plan.output, died)
+    cuts, dropped = _cuts(plan, job, scan)
+    return dropped + outcomes_after_death(cuts, plan.form, plan.output, died)

@@ -1,4 +1,4 @@
-"""The command ``voxceleb``: a metadata table and a folder of raw videos become a data set."""
+"""Command ``voxceleb``: make a data set from a metadata table and a folder of raw videos."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,22 +8,20 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from datasets.preprocessing.cutting import Cut, Form, Output, cut_clips, what_is_left
-from datasets.preprocessing.download import Dead, Downloader
+from datasets.preprocessing.cutting import ClipFormat, Cut, cut_clips, outcomes_after_death
+from datasets.preprocessing.download import Downloader, DownloadError
 from datasets.preprocessing.metadata import read_metadata
-from datasets.preprocessing.raw_videos import find_raw_videos
-from datasets.preprocessing.report import Outcome, Report, Shard
-from datasets.preprocessing.run import begun
+from datasets.preprocessing.raw_videos import MISSING, find_by_id
+from datasets.preprocessing.run import Outcome, Output, Report, Shard, open_output
 from utils.files import require_apart
 from utils.progress import progress_bar
 from utils.worker_pool import WorkerDied, map_in_processes
 
 COMMAND = "voxceleb"
-MISSING = "missing video"
 
 
 class _Job(NamedTuple):
-    """A video with all that is to be cut out of it."""
+    """Video, and the clips to cut out of it."""
 
     video: Path
     cuts: list[Cut]
@@ -33,55 +31,55 @@ def prepare(
     metadata: Path,
     videos: Path,
     root: Path,
-    form: Form,
+    form: ClipFormat,
     *,
     workers: int,
     shard: Shard,
     downloader: Downloader | None = None,
 ) -> Report:
-    """Cuts the shard's rows of a table into ``root``; what is there already is kept.
+    """Cut the clips of the shard's rows of a table into ``root``; existing clips are kept.
 
     A video belongs to one shard with all its rows.  Raises InputError where nothing can begin, and
-    OutputError where clips cannot be written, full disks among it.
+    OutputError where clips cannot be written, for example on a full disk.
     """
     form.check()
     require_apart(root, metadata, videos)
-    table, found = read_metadata(metadata), find_raw_videos(videos)
+    table, found = read_metadata(metadata), find_by_id(videos)
     digest = hashlib.sha256(metadata.read_bytes()).hexdigest()
-    cuts = {video: own for i, (video, own) in enumerate(table.cuts.items()) if shard.segments(i)}
+    cuts = {video: own for i, (video, own) in enumerate(table.cuts.items()) if shard.includes(i)}
     outcomes = list(table.problems) if shard.number == 1 else []
     settings: dict[str, JsonValue] = dict(form._asdict())
-    with begun(root, COMMAND, settings, shard) as output:
+    with open_output(root, COMMAND, settings, shard) as output:
         total = sum(map(len, cuts.values()))
         with progress_bar(total=total, unit="clip") as bar:
 
-            def tell(told: list[Outcome]) -> None:
-                outcomes.extend(told)
-                bar.update(len(told))
+            def add(new: list[Outcome]) -> None:
+                outcomes.extend(new)
+                bar.update(len(new))
 
             def jobs() -> Iterator[_Job]:
-                """Videos that are there, then those that have to come, as they do."""
+                """Yield the videos that exist, then the others as they are downloaded."""
                 here = [video for video in cuts if video in found]
                 yield from (_Job(found[video], cuts[video]) for video in here)
                 for video, own in cuts.items():
                     if video in found:
                         continue
-                    if all(output.clip(cut, form).exists() for cut in own):
-                        tell([cut.outcome() for cut in own])
+                    if all(form.path(root, cut).exists() for cut in own):
+                        add([cut.outcome() for cut in own])
                     elif downloader is None:
-                        tell([cut.outcome(MISSING) for cut in own])
-                    elif isinstance(fetched := downloader.fetch(video), Dead):
-                        tell([cut.outcome(fetched.kind, fetched.reason) for cut in own])
+                        add([cut.outcome(MISSING) for cut in own])
+                    elif isinstance(fetched := downloader.fetch(video), DownloadError):
+                        add([cut.outcome(fetched.kind, fetched.reason) for cut in own])
                     else:
                         yield _Job(fetched, own)
 
             for job, result in map_in_processes(partial(_cut, form, output), jobs(), workers):
                 if isinstance(result, WorkerDied):
-                    tell(what_is_left(job.cuts, form, output, result))
+                    add(outcomes_after_death(job.cuts, form, output, result))
                 else:
-                    tell(result)
+                    add(result)
     return Report.of(COMMAND, settings | {"metadata": digest}, shard, outcomes)
 
 
-def _cut(form: Form, output: Output, job: _Job) -> list[Outcome]:
+def _cut(form: ClipFormat, output: Output, job: _Job) -> list[Outcome]:
     return cut_clips(job.video, job.cuts, form, output)

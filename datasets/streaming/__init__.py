@@ -1,1 +1,1 @@
-"""Clips in shards that are read one at a time, from a folder or a URL."""
+"""Write clips into shards, and read single clips from them, in a folder or at a URL."""

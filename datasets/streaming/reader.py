@@ -1,8 +1,8 @@
-"""Clips in a stream: read one at a time from the shards in which ``stream_writer`` has put them.
+"""Read single clips from the shards of a stream, which ``streaming.writer`` writes.
 
-The shards are litdata's.  An item of them is a clip: a JSON of what is known of it, and its file as
-it was (a folder of frames as an uncompressed zip).  ``clips.json`` lists them all, so that which
-clips there are is known without a shard.
+The shards are litdata's.  An item is a clip: its description in JSON, and its file unchanged (a
+folder of frames as an uncompressed zip).  ``clips.json`` lists all clips, so that no shard has to
+be read for that.
 """
 
 import hashlib
@@ -18,19 +18,20 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
-from datasets.clips import Split, identity_of, people_of, strip_frames
+from datasets.clips import Split, identity_of, people_in_split, strip_frames
 from datasets.config import DataConfig
 from datasets.streaming.storage import (
     StreamError,
     open_items,
-    reached,
     read_file,
     require_litdata,
+    stream_errors,
 )
 from media.decoder import open_video
 from media.file_kinds import InMemoryFile
 from media.pictures import Picture, read_image
 from utils.errors import InputError
+from utils.files import atomic_file
 from utils.section import Section
 
 MANIFEST = "clips.json"
@@ -38,10 +39,10 @@ GIGABYTE = 10**9
 
 
 class Entry(Section):
-    """A clip of a stream; its place in the list is the number of its item."""
+    """Entry of a clip in the list of a stream; its position is the number of the item."""
 
     name: str
-    split: Split | None  # None: split by identity when it is read, like files in one folder
+    split: Split | None  # None: split by identity when the stream is read
     form: Literal["video", "strip", "frames"]
     ending: str  # of its file
     num_frames: PositiveInt
@@ -50,17 +51,17 @@ class Entry(Section):
 
 
 class Manifest(Section):
-    """``clips.json``; it is written last, and makes a stream of what is there."""
+    """Content of ``clips.json``, which is written last and makes a stream complete."""
 
     version: Literal[1] = 1
     clips: tuple[Entry, ...]
 
 
 class Stream:
-    """A stream that was opened; every process reads it through a reader of its own."""
+    """Open stream, which every process reads through a reader of its own."""
 
     def __init__(self, root: Path | str, cache: Path, cache_gb: float) -> None:
-        """Raises InputError where ``root`` holds no stream, or litdata is missing."""
+        """Read the list of clips.  Raises InputError where it or litdata is missing."""
         require_litdata()
         self.root = root
         manifest = read_file(root, MANIFEST)
@@ -74,7 +75,7 @@ class Stream:
         except ValidationError as error:
             raise InputError(f"{root}: {MANIFEST} is damaged: write the stream again.") from error
         self.cache = cache / hashlib.sha256(manifest).hexdigest()[:16]
-        # StepNoise are uniform, so that any choice of what to keep is as good: the first clips
+        # Clips are drawn uniformly, so any choice of those to keep is as good: the first ones
         total_sizes = list(accumulate(entry.size for entry in self.entries))
         num_kept = bisect_right(total_sizes, cache_gb * GIGABYTE)
         self.num_kept = num_kept if isinstance(root, str) else 0
@@ -85,7 +86,7 @@ class Stream:
         return self.__dict__ | {"_items": None}
 
     def read(self, number: int) -> InMemoryFile:
-        """The file of a clip.  Raises InputError where it is not what was written."""
+        """Read the file of a clip.  Raises InputError where it is not as it was written."""
         if number >= self.num_kept:
             return self._checked(number, self._fetch(number))
         path = self.cache / f"{number}{self.entries[number].ending}"
@@ -93,25 +94,25 @@ class Stream:
             try:
                 return self._checked(number, path.read_bytes())
             except InputError:
-                pass  # the copy is damaged, which the stream need not be
+                pass  # the copy is damaged, but the stream may not be
         content = self._checked(number, self._fetch(number))
         _keep(path, content.data)
         return content
 
     def _fetch(self, number: int) -> bytes:
-        """The bytes of a clip from its shard."""
+        """Read the bytes of a clip from its shard."""
         items = self.items
         if isinstance(self.root, str):
-            with reached(f"{self.root} (clip {self.entries[number].name})"):
+            with stream_errors(f"{self.root} (clip {self.entries[number].name})"):
                 return bytes(items[number][1])
         try:
-            return bytes(items[number][1])  # a view of a mapped file, so far
-        except Exception as error:  # litdata has no error of its own for a shard that is damaged
+            return bytes(items[number][1])  # copies a view of a mapped file
+        except Exception as error:  # litdata has no error of its own for damaged shards
             raise self._damaged(number) from error
 
     @property
     def items(self) -> Any:
-        """The reader of this process.  Raises StreamError where it cannot be opened."""
+        """Reader of this process.  Raises StreamError where it cannot be opened."""
         if self._items is None or self._process != os.getpid():
             self._items, self._process = open_items(self.root, self.cache), os.getpid()
         return self._items
@@ -128,7 +129,7 @@ class Stream:
 
 
 class StreamedClip(NamedTuple):
-    """One shot of one person, in a stream."""
+    """Clip in a stream: one shot of one person."""
 
     stream: Stream
     number: int
@@ -138,10 +139,11 @@ class StreamedClip(NamedTuple):
 
     @property
     def entry(self) -> Entry:
+        """Entry of the clip in the list of the stream."""
         return self.stream.entries[self.number]
 
     def frames(self, numbers: Sequence[int]) -> list[Picture]:
-        """The frames with these numbers."""
+        """Read the frames with these numbers."""
         content = self.stream.read(self.number)
         if self.entry.form == "video":
             with open_video(content) as video:
@@ -150,11 +152,11 @@ class StreamedClip(NamedTuple):
             return strip_frames(read_image(content), numbers)
         with zipfile.ZipFile(io.BytesIO(content.data)) as archive:
             names = [archive.namelist()[number] for number in numbers]
-            stills = [InMemoryFile(f"{content}/{name}", archive.read(name), 0) for name in names]
-        return [read_image(still) for still in stills]
+            frames = [InMemoryFile(f"{content}/{name}", archive.read(name), 0) for name in names]
+        return [read_image(frame) for frame in frames]
 
     def as_file(self, folder: Path) -> Path:
-        """The clip as a file in ``folder``, or as a folder there if it was one."""
+        """Write the clip into ``folder``, as the file or folder that it was."""
         path = folder / f"{self.name}{self.entry.ending}"
         content = self.stream.read(self.number)
         if self.entry.form != "frames":
@@ -166,11 +168,11 @@ class StreamedClip(NamedTuple):
 
 
 def streamed_clips(config: DataConfig, split: Split) -> list[StreamedClip]:
-    """The clips of a split, as ``find_clips`` gives those of the files that were written."""
+    """Find the clips of a split, the same as ``find_clips`` among the files that were written."""
     root = config.root if isinstance(config.root, Path) else config.root.rstrip("/")
     stream = Stream(root, config.cache, config.cache_gb)
     undivided = [identity_of(entry.name) for entry in stream.entries if entry.split is None]
-    people = people_of(split, undivided, config) if undivided else set()
+    people = people_in_split(split, undivided, config) if undivided else set()
     clips = [
         StreamedClip(stream, number, entry.name, identity_of(entry.name), entry.num_frames)
         for number, entry in enumerate(stream.entries)
@@ -182,14 +184,12 @@ def streamed_clips(config: DataConfig, split: Split) -> list[StreamedClip]:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Puts a copy into the cache, which several processes fill."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    """Write a copy into the cache, which several processes fill."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StreamError(
             f"The cache {path.parent} cannot be written ({error.strerror}): lower data.cache_gb, "
             "or set data.cache to another folder."

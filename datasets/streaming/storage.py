@@ -1,6 +1,6 @@
-"""Where a stream lies: a folder, or a URL that litdata reaches (s3://, gs://, r2://).
+"""Access the storage of a stream: a folder, or a URL of litdata (s3://, gs://, r2://).
 
-Credentials and endpoints are those of the environment: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...
+Credentials and endpoints come from the environment: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, ...
 """
 
 import logging
@@ -16,25 +16,25 @@ from filelock import FileLock
 from utils.errors import InputError
 
 SWITCHES = {
-    "LITDATA_DISABLE_VERSION_CHECK": "1",  # it would ask PyPI for a newer version
-    "LITDATA_BATCH_DECODE": "0",  # one item is decoded where one is asked for, not its neighbours
+    "LITDATA_DISABLE_VERSION_CHECK": "1",  # otherwise it asks PyPI for a newer version
+    "LITDATA_BATCH_DECODE": "0",  # read the one item that is asked for, not its neighbours
 }
-INDEX = "index.json"  # of litdata: which shards there are, and what is in them
-UNUSED = "100GB"  # of whole shards, none of which is fetched; else it works one out aloud
-ATTEMPTS = 6  # to reach S3: after litdata's own 1000 a mistyped address would be told in days
+INDEX = "index.json"  # of litdata: lists the shards and their items
+UNUSED = "100GB"  # of whole shards, none of which is fetched; without it litdata logs its own
+ATTEMPTS = 6  # to reach S3; litdata's own 1000 would report a mistyped address after days
 PATIENCE = 10  # seconds for a connection
-TALKATIVE = ("litdata", "boto3", "botocore", "s3transfer", "urllib3")  # in the log of a training
+VERBOSE = ("litdata", "boto3", "botocore", "s3transfer", "urllib3")
 
 
 class StreamError(InputError):
-    """A stream cannot be reached, whichever clip of it was asked for."""
+    """Failure to reach a stream, which holds for all of its clips."""
 
 
 def require_litdata() -> None:
-    """Sets litdata up.  Raises InputError where it is not installed."""
+    """Set litdata up.  Raises InputError where it is not installed."""
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)
-    for library in TALKATIVE:
+    for library in VERBOSE:
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
         import litdata  # noqa: F401
@@ -45,9 +45,9 @@ def require_litdata() -> None:
 
 
 def open_items(root: Path | str, cache: Path) -> Any:
-    """The items of a stream by number; ``cache`` keeps the index of one that lies at a URL.
+    """Open the items of a stream by number; ``cache`` keeps the index of a stream at a URL.
 
-    An item of a URL is read by itself, not with its whole shard.  Raises StreamError.
+    From a URL a single item is read, not its whole shard.  Raises StreamError.
     """
     require_litdata()
     from litdata import StreamingDataset
@@ -55,18 +55,18 @@ def open_items(root: Path | str, cache: Path) -> Any:
     if isinstance(root, Path):
         try:
             return StreamingDataset(root, max_cache_size=UNUSED)
-        except Exception as error:  # of the index: litdata has no error of its own for it
+        except Exception as error:  # litdata has no error of its own for a damaged index
             raise StreamError(
                 f"{root} is damaged where its {INDEX} is: write the stream again."
             ) from error
-    with reached(join(root, INDEX)):
+    with stream_errors(join(root, INDEX)):
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / ".lock"):  # the first process fetches the index
             return StreamingDataset(root, cache_dir=str(cache), max_cache_size=UNUSED)
 
 
 def read_file(root: Path | str, name: str) -> bytes | None:
-    """A small file of a stream; None where there is none."""
+    """Read a small file of a stream; None where there is none."""
     if isinstance(root, Path):
         path = root / name
         return path.read_bytes() if path.is_file() else None
@@ -75,26 +75,27 @@ def read_file(root: Path | str, name: str) -> bytes | None:
 
 
 @contextmanager
-def local_copy(root: Path | str, name: str) -> Iterator[Path]:
-    """A folder with a file of ``root``, if there is one: the root itself, or a temporary one."""
+def local_copy(root: Path | str, *names: str) -> Iterator[Path]:
+    """Yield a folder with some files of ``root``, if they exist: the root or a temporary one."""
     if isinstance(root, Path):
         yield root
         return
-    url = join(root, name)
     with TemporaryDirectory() as folder:
-        with reached(url):
-            provider = _provider(url)
-            if provider.exists(url):
-                provider.download_file(url, str(Path(folder) / name))
+        for name in names:
+            url = join(root, name)
+            with stream_errors(url):
+                provider = _provider(url)
+                if provider.exists(url):
+                    provider.download_file(url, str(Path(folder) / name))
         yield Path(folder)
 
 
 def uploader(root: str) -> Callable[[Path], None]:
-    """What puts a file at a URL and then deletes it here."""
+    """Make a function that uploads a file to a URL and then deletes it here."""
 
     def upload(path: Path) -> None:
         url = join(root, path.name)
-        with reached(url):
+        with stream_errors(url):
             _provider(url).upload_file(str(path), url)
         path.unlink()
 
@@ -102,8 +103,8 @@ def uploader(root: str) -> Callable[[Path], None]:
 
 
 @contextmanager
-def reached(url: str) -> Iterator[None]:
-    """Whatever goes wrong with a URL becomes a StreamError: every provider has its own errors."""
+def stream_errors(url: str) -> Iterator[None]:
+    """Turn every error into a StreamError: each provider has its own errors."""
     try:
         yield
     except InputError:
@@ -114,6 +115,7 @@ def reached(url: str) -> Iterator[None]:
 
 
 def join(root: str, name: str) -> str:
+    """Return the URL of a file of a stream."""
     return f"{root.rstrip('/')}/{name}"
 
 

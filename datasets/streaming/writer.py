@@ -1,7 +1,7 @@
-"""Write a folder of clips as a stream (see ``reader``): every clip's file as it is.
+"""Write a folder of clips as a stream, which ``streaming.reader`` reads.
 
-Equal clips make equal shards.  A folder is renamed when all is in it; at a URL the list of
-the clips comes last, and without it nothing there counts as a stream.
+The files of clips are not changed, and equal clips make equal shards.  A folder is renamed when it
+is complete; at a URL the list of the clips comes last, and without it there is no stream.
 """
 
 import io
@@ -20,23 +20,23 @@ from typing import NamedTuple
 
 from datasets.clips import Clip, Split, clip_name, clip_paths, is_strip, open_clip, split_folders
 from datasets.contents import without_path
-from datasets.preprocessing.report import Outcome, Report, Shard
+from datasets.preprocessing.run import Outcome, Report, Shard
 from datasets.records import FACE_CROP, read_face_crop, record_path
 from datasets.streaming.reader import MANIFEST, Entry, Manifest
 from datasets.streaming.storage import INDEX, read_file, require_litdata, uploader
 from media.pictures import frame_paths
 from utils.errors import InputError, OutputError
-from utils.files import require_apart, write_text_whole, written_whole
+from utils.files import atomic_folder, require_apart
 from utils.locks import sole_writer
 from utils.progress import progress_bar
 
 SHARD_BYTES = 2**26
-MAX_CLIP_BYTES = 2**31  # of a shard, litdata counts in 32 bits
+MAX_CLIP_BYTES = 2**31  # litdata counts the bytes of a shard in 32 bits
 UNREADABLE = "unreadable"
 
 
 class Packed(NamedTuple):
-    """A clip as an item of a stream."""
+    """Clip as an item of a stream."""
 
     entry: Entry
     head: bytes  # JSON
@@ -44,21 +44,21 @@ class Packed(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A clip to be packed."""
+    """Clip to pack."""
 
     path: Path
     split: Split | None
-    folder: Path  # of all clips of the split
+    folder: Path  # of the split
 
 
 def write_stream(root: Path, output: str, workers: int) -> Report:
-    """Writes the clips in ``root`` to a folder or URL; returns which, and why others are not.
+    """Write the clips in ``root`` to a folder or URL, and return the report.
 
-    Raises InputError where ``root`` holds no clips or a damaged ``geometry.json``, or ``output``
-    something already.
+    Raises InputError where ``root`` holds no clips or a damaged ``face_crop.json``, or where
+    ``output`` is not empty.
     """
     jobs = clips_to_write(root)
-    read_face_crop(root)  # a training would be refused one that is damaged
+    read_face_crop(root)  # a damaged one would stop a training
     require_litdata()
     entries: list[Entry] = []
     outcomes: list[Outcome] = []
@@ -80,18 +80,17 @@ def write_stream(root: Path, output: str, workers: int) -> Report:
             publish(Path(shutil.copy(root / FACE_CROP, folder / FACE_CROP)))
         report = Report.of("stream", {"root": str(root)}, Shard(), outcomes)
         publish(report.write(folder))
-        write_text_whole(folder / MANIFEST, Manifest(clips=tuple(entries)).model_dump_json())
+        Manifest(clips=tuple(entries)).write_json(folder / MANIFEST)
         publish(folder / MANIFEST)
     return report
 
 
 def clips_to_write(root: Path) -> list[Job]:
-    """The clips of a root with their splits, each split in the order in which it is read."""
-    if not root.is_dir():
-        raise InputError(f"The data folder {root} does not exist: name one that does.")
-    folders = split_folders(root)
+    """Find the clips of a root with their splits, in the order in which they are read."""
     jobs = [
-        Job(path, split, folder) for split, folder in folders.items() for path in clip_paths(folder)
+        Job(path, split, folder)
+        for split, folder in split_folders(root).items()
+        for path in clip_paths(folder)
     ]
     if not jobs:
         raise InputError(f"{root} holds no clips: name a folder with train and test, or of clips.")
@@ -99,7 +98,7 @@ def clips_to_write(root: Path) -> list[Job]:
 
 
 def pack(job: Job) -> Packed | InputError:
-    """A clip as an item, or what is wrong with it."""
+    """Read a clip as an item of a stream, or return the error of an unreadable one."""
     path, split, folder = job
     try:
         clip = open_clip(path, folder)
@@ -112,12 +111,13 @@ def pack(job: Job) -> Packed | InputError:
         return InputError(f"{path} cannot be read: {error}.")
     if len(data) > MAX_CLIP_BYTES:
         return InputError(f"{path} has {len(data) / 2**30:.1f} GiB: cut it into clips of seconds.")
-    entry = describe(clip, split, data)
+    entry = make_entry(clip, split, data)
     known = {"name": clip.name, "split": split, "num_frames": clip.num_frames, "record": text}
     return Packed(entry, json.dumps(known).encode(), data)
 
 
-def describe(clip: Clip, split: Split | None, data: bytes) -> Entry:
+def make_entry(clip: Clip, split: Split | None, data: bytes) -> Entry:
+    """Make the entry of a clip in the list of the stream."""
     path = clip.path
     return Entry(
         name=clip.name,
@@ -131,16 +131,16 @@ def describe(clip: Clip, split: Split | None, data: bytes) -> Entry:
 
 
 def zipped(folder: Path) -> bytes:
-    """The frames of a folder in their order, uncompressed."""
+    """Zip the frames of a folder in their order, uncompressed."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for frame in frame_paths(folder):
-            archive.writestr(zipfile.ZipInfo(frame.name), frame.read_bytes())  # of no date
+            archive.writestr(zipfile.ZipInfo(frame.name), frame.read_bytes())  # without a date
     return buffer.getvalue()
 
 
 class ShardWriter:
-    """litdata's writer of shards; each is published as soon as it is full."""
+    """Writer of litdata's shards, each of which is published when it is full."""
 
     def __init__(self, folder: Path, publish: Callable[[Path], None]) -> None:
         from litdata.streaming.writer import BinaryWriter
@@ -150,7 +150,8 @@ class ShardWriter:
         self.count = 0
 
     def add(self, packed: Packed) -> None:
-        with warnings.catch_warnings():  # of a clip larger than a shard should be
+        """Add a clip to the current shard."""
+        with warnings.catch_warnings():  # about clips larger than a shard
             warnings.simplefilter("ignore", UserWarning)
             shard = self.writer.add_item(self.count, (packed.head, packed.data))
         self.count += 1
@@ -158,6 +159,7 @@ class ShardWriter:
             self.publish(Path(shard))
 
     def finish(self) -> None:
+        """Publish the last shard and the index."""
         for shard in self.writer.done():
             self.publish(Path(shard))
         self.writer.merge()
@@ -166,16 +168,16 @@ class ShardWriter:
 
 @contextmanager
 def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], None]]]:
-    """A folder to write files into, and what to call for each that is complete.
+    """Yield a folder to write files into, and a function to call for each complete file.
 
-    Raises InputError where something is at ``output`` or where it meets ``root``, and OutputError
+    Raises InputError where ``output`` is not empty or shares files with ``root``, and OutputError
     where writing fails.
     """
     taken = f"{output} already holds a stream: it is complete, or else name another --output."
     if "://" in output:
         if read_file(output, MANIFEST) is not None:
             raise InputError(taken)
-        with TemporaryDirectory() as folder, written(output):
+        with TemporaryDirectory() as folder, naming_errors(output):
             yield Path(folder), uploader(output)
         return
     require_apart(output, root)
@@ -186,7 +188,7 @@ def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], Non
         if (destination / MANIFEST).is_file():
             raise InputError(taken)
         raise InputError(f"{output} holds something else than a stream: name another --output.")
-    with written(output), locked(destination), written_whole(destination) as unfinished:
+    with naming_errors(output), locked(destination), atomic_folder(destination) as unfinished:
         yield unfinished, lambda path: None
 
 
@@ -202,7 +204,8 @@ def locked(destination: Path) -> Iterator[None]:
 
 
 @contextmanager
-def written(output: str) -> Iterator[None]:
+def naming_errors(output: str) -> Iterator[None]:
+    """Turn OSError within the block into OutputError."""
     try:
         yield
     except OSError as error:
@@ -215,7 +218,7 @@ def in_order(
     jobs: Iterable[Job],
     ahead: int,
 ) -> Iterator[tuple[Job, Packed | InputError]]:
-    """Each job with its result, of which so many are made ahead as there are threads and more."""
+    """Yield each job with its result, in order; ``ahead`` results may wait."""
     pending: deque[tuple[Job, Future[Packed | InputError]]] = deque()
     for job in jobs:
         pending.append((job, pool.submit(work, job)))

@@ -1,1 +1,1 @@
-"""Parametric talking heads: who (identity), doing what (motion), as a picture (render)."""
+"""Render parametric talking heads: a person (identity) in motion (poses) as pictures."""

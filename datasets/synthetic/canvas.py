@@ -1,4 +1,4 @@
-"""What paint goes on: the points of a surface with their colours, and hair-like noise."""
+"""Paint the points of a surface in layers, with hair-like noise."""
 
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ class Canvas:
         self.place = np.arange(len(hair))  # of the points in colour and gloss
 
     def patch(self, mask: np.ndarray) -> "Canvas":
-        """The points where ``mask`` is true."""
+        """Select the points where ``mask`` is true."""
         part = object.__new__(Canvas)
         chosen = np.flatnonzero(mask)
         for name in ("x", "y", "z", "hair", "angle", "place"):
@@ -30,18 +30,19 @@ class Canvas:
         return part
 
     def near(self, centre: tuple[float, float], radii: tuple[float, float]) -> "Canvas":
-        """The points in an upright box around ``centre``."""
+        """Select the points in an upright box around ``centre``."""
         (x, y), (width, height) = centre, radii
         return self.patch((np.abs(self.x - x) < width) & (np.abs(self.y - y) < height))
 
     def fill(self, colour: np.ndarray | Colour, gloss: float) -> None:
+        """Set the colour and gloss of all points."""
         self.colour[self.place] = colour
         self.gloss[self.place] = gloss
 
     def over(
         self, colour: np.ndarray | Colour, opacity: np.ndarray, gloss: float | None = None
     ) -> None:
-        """Paints ``colour``, one or (F, 3), with an ``opacity`` (F,) over what is there."""
+        """Paint ``colour``, one or (F, 3), over the points with an ``opacity`` (F,)."""
         opacity = opacity.astype(np.float32)
         before = self.colour.take(self.place, axis=0)
         colour = np.asarray(colour, dtype=np.float32)
@@ -51,18 +52,18 @@ class Canvas:
             self.gloss[self.place] = before + opacity * (gloss - before)
 
     def shade(self, shadow: np.ndarray) -> None:
-        """Darkens by ``shadow`` (F,) in [0, 0.9]."""
+        """Darken the points by ``shadow`` (F,) in [0, 0.9]."""
         factor = 1 - shadow.astype(np.float32)[:, None] * SHADOW
         self.colour[self.place] *= factor
 
 
 def tint(colour: Colour, factor: float) -> np.ndarray:
-    """A brighter or darker ``colour``."""
+    """Multiply the brightness of a colour."""
     return np.clip(np.asarray(colour, dtype=np.float32) * factor, 0, 1)
 
 
 def strands(seed: int, across: np.ndarray, along: np.ndarray, curl: float = 0.0) -> np.ndarray:
-    """Hair-like noise in [0, 1] at a place ``across`` the hairs and ``along`` them."""
+    """Compute hair-like noise in [0, 1] at a place ``across`` the hairs and ``along`` them."""
     table = _strand_table(seed)
     row = (along + 5) * 20 + 3 * curl * np.sin(9 * across)
     column = (across + 5) * 60 + 4 * curl * np.sin(16 * along)

@@ -1,4 +1,4 @@
-"""Generated talking heads as a data set: for the demo, and for tests.
+"""Generate clips of talking heads as a data set, for the demo and for tests.
 
 ``generate`` writes clips named as in VoxCeleb, ``idNNNNN#synthetic#<first frame>#<end>.mp4``, into
 ``root/train`` and ``root/test``; nobody is in both.  ``root/synthetic.json`` keeps the settings.
@@ -6,45 +6,31 @@ Every clip is a function of the seed and of its own number alone.
 """
 
 import logging
-import multiprocessing
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import Field, PositiveInt, ValidationError
 
+from datasets.clips import SPLITS
+from datasets.config import SyntheticConfig
 from datasets.synthetic.motion import draw_motion
 from datasets.synthetic.person import draw_identity
 from datasets.synthetic.render import render
-from media.video import VideoWriter
+from media.writers import VideoWriter
 from utils.errors import InputError
-from utils.section import Section
+from utils.files import atomic_folder
 from utils.wording import counted
+from utils.worker_pool import WorkerDied, map_in_processes, usable_cores
 
 SETTINGS_FILE = "synthetic.json"
 logger = logging.getLogger(__name__)
 
 
-class SyntheticConfig(Section):
-    """Section ``data.synthetic``: the generated people."""
-
-    train_identities: PositiveInt = 60
-    test_identities: PositiveInt = 8
-    clips_per_identity: PositiveInt = 1
-    frames: Annotated[int, Field(ge=2)] = 48  # of a clip
-    size: Annotated[int, Field(ge=32, multiple_of=2)] = 128  # height and width in pixels
-    rate: PositiveInt = 25  # frames a second
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-class _Clip(NamedTuple):
-    """One clip to be written."""
+class _GeneratedClip(NamedTuple):
+    """Clip to be generated."""
 
     split: str
     identity: int
@@ -56,42 +42,29 @@ class _Clip(NamedTuple):
 
 
 def generate(root: Path, config: SyntheticConfig) -> None:
-    """Writes the data set, all of it or nothing; one that is already there is kept as it is.
+    """Write the data set, all of it or nothing; an existing one is kept as it is.
 
-    Raises InputError where ``root`` holds anything else, other settings among it.
+    Raises InputError where ``root`` holds anything else, or clips of other settings.
     """
     if _is_complete(root, config):
         logger.info("Using the generated clips in %s.", root)
         return
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        with atomic_folder(root) as folder:
+            _write_all(folder, config)
+            config.write_json(folder / SETTINGS_FILE)
     except OSError as error:
         raise InputError(f"No clips can be generated in {root}: {error.strerror}.") from error
-    try:
-        _write_all(temporary, config)
-        temporary.chmod(0o755)  # mkdtemp keeps others out
-        if root.exists():
-            root.rmdir()  # empty, or _is_complete would have raised
-        temporary.rename(root)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _is_complete(root: Path, config: SyntheticConfig) -> bool:
-    """Whether ``root`` holds just the data set of ``config``; False where it holds nothing."""
-    settings = root / SETTINGS_FILE
-    if settings.is_file():
-        try:
-            found = SyntheticConfig.model_validate_json(settings.read_text())
-        except (ValidationError, UnicodeDecodeError):
-            found = None
-        if found == config:
-            return True
-        raise InputError(
-            f"{root} holds clips generated with other settings than asked for: delete it or name "
-            f"another folder (its settings are in {SETTINGS_FILE})."
-        )
+    """Whether ``root`` holds the data set of ``config``; False where it is absent or empty."""
+    problem = "has other settings than those asked for: delete its folder or name another one."
+    found = SyntheticConfig.read_json(root / SETTINGS_FILE, problem) if root.is_dir() else None
+    if found == config:
+        return True
+    if found is not None:
+        raise InputError(f"{root / SETTINGS_FILE} {problem}")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(
             f"{root} holds something else than generated clips: name a new or an empty folder."
@@ -100,35 +73,31 @@ def _is_complete(root: Path, config: SyntheticConfig) -> bool:
 
 
 def _write_all(folder: Path, config: SyntheticConfig) -> None:
+    """Generate all clips, in processes where there are several cores."""
     clips = list(_clips(config))
-    for split in ("train", "test"):
+    for split in SPLITS:
         (folder / split).mkdir()
-    workers = min(len(clips), _num_workers())
     num_clips, num_frames = counted(len(clips), "clip"), counted(config.frames, "frame")
     logger.info("Generating %s of %s.", num_clips, num_frames)
+    write = partial(_write_clip, folder, config)
+    workers = min(len(clips), usable_cores())
     if workers == 1:
         for clip in clips:
-            _write_clip(folder, config, clip)
+            write(clip)
     else:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
-            count = len(clips)
-            list(pool.map(_write_clip, [folder] * count, [config] * count, clips))
-    (folder / SETTINGS_FILE).write_text(config.model_dump_json(indent=2) + "\n")
+        for _, result in map_in_processes(write, clips, workers):
+            if isinstance(result, WorkerDied):
+                raise InputError(f"No clips can be generated: {result.detail}.")
 
 
-def _num_workers() -> int:
-    return os.cpu_count() or 1
-
-
-def _clips(config: SyntheticConfig) -> Iterator[_Clip]:
+def _clips(config: SyntheticConfig) -> Iterator[_GeneratedClip]:
     for identity in range(config.train_identities + config.test_identities):
         split = "train" if identity < config.train_identities else "test"
         for number in range(config.clips_per_identity):
-            yield _Clip(split, identity, number)
+            yield _GeneratedClip(split, identity, number)
 
 
-def _write_clip(folder: Path, config: SyntheticConfig, clip: _Clip) -> None:
+def _write_clip(folder: Path, config: SyntheticConfig, clip: _GeneratedClip) -> None:
     identity = draw_identity(np.random.default_rng([config.seed, clip.identity]))
     motion_rng = np.random.default_rng([config.seed, clip.identity, 1 + clip.number])
     poses = draw_motion(motion_rng, config.frames, config.rate)

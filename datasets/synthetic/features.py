@@ -1,4 +1,4 @@
-"""Eyes, brows and mouth as curves on the face, for relief, paint and landmarks to agree on.
+"""Define eyes, brows and mouth as curves on the face, for relief, paint and landmarks.
 
 The curves are in face coordinates (see surface.py).
 """
@@ -12,7 +12,7 @@ from datasets.synthetic.person import Identity
 
 
 def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    """0 below ``low``, 1 above ``high`` (the other way round where ``low`` > ``high``)."""
+    """Rise from 0 at ``low`` to 1 at ``high``, or fall where ``low`` > ``high``."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
@@ -20,17 +20,17 @@ def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
 def bump(
     x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tuple[float, float]
 ) -> np.ndarray:
-    """A hill of height 1."""
+    """Compute a Gaussian hill of height 1."""
     return np.exp(-(((x - centre[0]) / radii[0]) ** 2) - ((y - centre[1]) / radii[1]) ** 2)
 
 
 def arc(along: np.ndarray | float) -> np.ndarray | float:
-    """The shape of lids and lips: 1 in the middle, 0 at the corners."""
+    """Compute the shape of lids and lips: 1 in the middle, 0 at the corners."""
     return np.maximum(1 - along * along, 0)
 
 
 class Eye(NamedTuple):
-    """The eye on one side (-1 = left in the picture, 1 = right)."""
+    """Eye on one side (-1 = left in the picture, 1 = right)."""
 
     side: int
     x: float  # of its middle
@@ -43,18 +43,13 @@ class Eye(NamedTuple):
     iris: float  # radius
 
     def local(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Along the eye (-1 inner to 1 outer corner), and down from the line between them."""
+        """Return the place along the eye (-1 inner to 1 outer corner), and below its axis."""
         along = self.side * (x - self.x)
         return along / self.width, y - self.y + self.tilt * along
 
-    def on_lid(self, along: float, height: float) -> tuple[float, float]:
-        """The point of a lid: ``height`` is ``-above`` or ``below``."""
-        offset = along * self.width
-        return self.x + self.side * offset, self.y + float(arc(along)) * height - self.tilt * offset
-
 
 def eyes(identity: Identity, pose: Pose) -> tuple[Eye, ...]:
-    """The left and the right eye; the lids follow the gaze, close, and narrow in a smile."""
+    """Place both eyes; the lids follow the gaze, close, and narrow in a smile."""
     height = identity.eye_height
     open_above = height * (1 + 0.25 * pose.brow - 0.25 * pose.smile - 0.3 * pose.gaze_y)
     below = 0.55 * height * (1 - 0.3 * pose.smile)
@@ -90,14 +85,14 @@ class Mouth(NamedTuple):
 
     @property
     def drop(self) -> float:
-        """How far the lower lip, and the jaw with it, is down."""
+        """Distance by which the lower lip, and the jaw with it, is lowered."""
         return 0.88 * self.opening
 
     def along(self, x: np.ndarray | float) -> np.ndarray | float:
         return x / self.width
 
     def line(self, x: np.ndarray | float) -> np.ndarray | float:
-        """y of the closed mouth: a shallow wave, its corners lifted."""
+        """Return y of the closed mouth: a shallow wave with lifted corners."""
         q = np.minimum(np.abs(self.along(x)), 1.4)
         return self.y - self.lift * q * q + 0.012 * np.cos(np.pi * np.minimum(q, 1))
 
@@ -116,7 +111,7 @@ class Mouth(NamedTuple):
 
 
 def mouth(identity: Identity, pose: Pose) -> Mouth:
-    """The mouth; rounded lips are narrow and thick, smiling ones wide and thin."""
+    """Place the mouth; rounded lips are narrow and thick, smiling ones wide and thin."""
     thickness = identity.lip_thickness * (1 + 0.3 * max(-pose.stretch, 0) - 0.15 * pose.smile)
     width = identity.mouth_width * (1 + 0.16 * pose.stretch + 0.16 * pose.smile - 0.08 * pose.jaw)
     return Mouth(
@@ -130,7 +125,7 @@ def mouth(identity: Identity, pose: Pose) -> Mouth:
 
 
 class Brow(NamedTuple):
-    """The brow over one eye."""
+    """Brow over one eye."""
 
     side: int
     x: float  # of its middle
@@ -140,15 +135,11 @@ class Brow(NamedTuple):
     thickness: float
 
     def along(self, x: np.ndarray) -> np.ndarray:
-        """-1 at the inner end, 1 at the outer end."""
+        """Return the place along the brow: -1 at the inner end, 1 at the outer end."""
         return self.side * (x - self.x) / self.width
 
-    def at(self, along: float) -> tuple[float, float]:
-        """The point of the middle line."""
-        return self.x + self.side * along * self.width, float(self.middle(along))
-
     def middle(self, along: np.ndarray | float) -> np.ndarray | float:
-        """y of the middle line."""
+        """Return y of the middle line."""
         return self.y - self.arch * (1 - (along - 0.35) ** 2) + 0.02 * along
 
     def half_thickness(self, along: np.ndarray | float) -> np.ndarray | float:
@@ -156,7 +147,7 @@ class Brow(NamedTuple):
 
 
 def brows(identity: Identity, pose: Pose) -> tuple[Brow, ...]:
-    """The left and the right brow."""
+    """Place both brows."""
     return tuple(
         Brow(
             side=side,

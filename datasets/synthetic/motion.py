@@ -1,4 +1,4 @@
-"""What a generated person does: the pose of the head and of the face, frame by frame."""
+"""Draw the motion of a generated person: the pose of head and face, frame by frame."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Pose(NamedTuple):
-    """One moment.  Angles in radians, shifts in [-1, 1] image coordinates."""
+    """Pose of head and face; angles in radians, shifts in [-1, 1] image coordinates."""
 
     yaw: float = 0.0  # towards the right of the picture
     pitch: float = 0.0  # downwards
@@ -39,7 +39,7 @@ AMPLITUDES = {
 
 
 def draw_motion(rng: np.random.Generator, frames: int, rate: float) -> list[Pose]:
-    """A random stretch of talking: ``frames`` poses at ``rate`` a second, begun at rest."""
+    """Draw a random stretch of talking: ``frames`` poses at ``rate`` a second, begun at rest."""
     times = np.arange(frames) / rate
     tracks = {name: peak * _sway(rng, times) for name, peak in AMPLITUDES.items()}
     tracks["scale"] = 1 + tracks["scale"]
@@ -54,7 +54,7 @@ def draw_motion(rng: np.random.Generator, frames: int, rate: float) -> list[Pose
 
 
 def _sway(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-    """A smooth random track in [-1, 1] from 0: three slow waves, pressed into the range."""
+    """Draw a smooth track in [-1, 1] that begins at 0: three slow waves, pressed into the range."""
     waves = np.zeros_like(times)
     for frequency in (0.18, 0.31, 0.5):
         start = 2 * np.pi * rng.random()
@@ -64,7 +64,7 @@ def _sway(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
 
 
 def _syllables(rng: np.random.Generator, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Opening of the jaw and stretch of the lips: syllables, four or five a second, and pauses."""
+    """Draw the opening of the jaw and the stretch of the lips: syllables and pauses."""
     jaw, stretch = np.zeros_like(times), np.zeros_like(times)
     start = rng.uniform(-0.3, 0.2)
     while start < times[-1]:
@@ -80,7 +80,7 @@ def _syllables(rng: np.random.Generator, times: np.ndarray) -> tuple[np.ndarray,
 
 
 def _blinks(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-    """Shut eyes: a fifth of a second every second or three."""
+    """Draw blinks: a fifth of a second every second or three."""
     shut = np.zeros_like(times)
     moment = rng.uniform(0.1, 1.5)
     while moment < times[-1]:

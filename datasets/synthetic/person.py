@@ -1,4 +1,4 @@
-"""Who is drawn: every number that stays the same while a generated person talks."""
+"""Draw the appearance of a generated person, which stays the same while it talks."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ EYE_COLOURS = ((70, 42, 24), (96, 66, 36), (92, 104, 60), (74, 112, 150), (104, 
 
 
 class Identity(NamedTuple):
-    """One person.  Lengths are in head units: the head is 2 high, from -1 (top) to 1 (chin)."""
+    """Appearance of one person; lengths in head units: the head is 2 high, from -1 to 1 (chin)."""
 
     skin: Colour
     hair: Colour
@@ -58,7 +58,7 @@ class Identity(NamedTuple):
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
-    """A random person."""
+    """Draw a random person."""
 
     def between(low: float, high: float) -> float:
         return float(rng.uniform(low, high))
@@ -126,7 +126,7 @@ def _pick(rng: np.random.Generator, palette: tuple[tuple[int, int, int], ...]) -
 
 
 def _tone(rng: np.random.Generator, palette: tuple[tuple[int, int, int], ...]) -> Colour:
-    """A colour between two neighbours of a palette."""
+    """Draw a colour between two neighbours of a palette."""
     place = rng.uniform(0, len(palette) - 1)
     first, share = int(place), place % 1
     mixed = np.array(palette[first]) * (1 - share) + np.array(palette[first + 1]) * share

@@ -1,4 +1,4 @@
-"""The picture of a person in a pose: surfaces, fragments, paint, light, background."""
+"""Render a person in a pose: surfaces, fragments, paint, light, background."""
 
 from functools import lru_cache
 
@@ -7,11 +7,10 @@ import numpy as np
 from datasets.synthetic.body import body
 from datasets.synthetic.canvas import Canvas
 from datasets.synthetic.features import smoothstep
-from datasets.synthetic.mesh import build_mesh
 from datasets.synthetic.motion import Pose
 from datasets.synthetic.paint import paint
 from datasets.synthetic.person import Identity
-from datasets.synthetic.rasteriser import rasterise
+from datasets.synthetic.rasteriser import build_mesh, rasterise
 from datasets.synthetic.surface import ZOOM
 
 SUPERSAMPLING = 2  # every pixel is the mean of 2 x 2
@@ -20,7 +19,7 @@ COOL = np.array([0.95, 0.98, 1.08], dtype=np.float32)  # from all around
 
 
 def render(identity: Identity, pose: Pose, size: int) -> np.ndarray:
-    """The picture, (size, size, 3) 8-bit RGB."""
+    """Render the picture, (size, size, 3) uint8 RGB."""
     fine = SUPERSAMPLING * size
     surfaces = body(identity, pose)
     mesh = build_mesh(surfaces, fine)
@@ -41,7 +40,7 @@ def render(identity: Identity, pose: Pose, size: int) -> np.ndarray:
 
 
 def _light(identity: Identity, canvas: Canvas, normal: np.ndarray) -> np.ndarray:
-    """The colours under a soft lamp, light from all around, and a highlight; (F, 3) in [0, 1].
+    """Light the colours with a soft lamp, ambient light and a highlight; (F, 3) in [0, 1].
 
     Computed in linear light, with a display gamma of 2.
     """
@@ -58,7 +57,7 @@ def _light(identity: Identity, canvas: Canvas, normal: np.ndarray) -> np.ndarray
 
 
 def _downsample(fine: np.ndarray) -> np.ndarray:
-    """The means of blocks of pixels (adding slices is faster than a mean over short axes)."""
+    """Average blocks of pixels (adding slices is faster than a mean over short axes)."""
     steps = range(SUPERSAMPLING)
     blocks = [fine[i::SUPERSAMPLING, j::SUPERSAMPLING] for i in steps for j in steps]
     return np.asarray(sum(blocks)) / len(blocks)
@@ -66,7 +65,7 @@ def _downsample(fine: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _background(identity: Identity, size: int) -> np.ndarray:
-    """A wall with soft patches of light, (size, size, 3) in [0, 1]."""
+    """Paint a wall with soft patches of light, (size, size, 3) in [0, 1]."""
     rng = np.random.default_rng(identity.texture)
     x, y = np.meshgrid(*2 * [np.linspace(-1, 1, size)])
     top, bottom, patches = (np.array(colour) for colour in identity.walls)

@@ -1,4 +1,4 @@
-"""Surfaces made of rings, and their way from the head at rest to the picture.
+"""Make surfaces from rings, pose them, and project them to the picture.
 
 Face coordinates are those of the head before it moves: x to the right of the picture, y down from
 -1 (top) to 1 (chin), z towards the viewer.  World coordinates have the same axes and the head in
@@ -19,7 +19,7 @@ CAMERA = 7.0  # its distance, in head units
 
 
 class Surface(NamedTuple):
-    """A grid of R rings by C columns; the columns run round from the back over the front."""
+    """Grid of R rings by C columns; the columns run round from the back over the front."""
 
     part: str
     face: np.ndarray  # (R, C, 3), the points before the head turns
@@ -31,7 +31,7 @@ class Surface(NamedTuple):
 def loft(
     y: np.ndarray, width: np.ndarray, front: np.ndarray, back: np.ndarray, angle: np.ndarray
 ) -> np.ndarray:
-    """Rings at heights ``y`` (R,) of elliptic section, at ``angle`` (C,): (R, C, 3)."""
+    """Make rings at heights ``y`` (R,) of elliptic section, at ``angle`` (C,): (R, C, 3)."""
     across, ahead = np.sin(angle), np.cos(angle)
     middle, depth = (front + back) / 2, (front - back) / 2
     x = width[:, None] * across
@@ -40,7 +40,7 @@ def loft(
 
 
 class Transform(NamedTuple):
-    """Points about the pivot, turned and scaled, then moved."""
+    """Rotation and scaling of points about the pivot, and a shift."""
 
     matrix: np.ndarray
     shift: np.ndarray
@@ -50,7 +50,7 @@ class Transform(NamedTuple):
 
 
 def head_to_world(pose: Pose) -> Transform:
-    """The way of the head from rest into its pose."""
+    """Return the transform of the head from rest into its pose."""
     cos, sin = np.cos(pose[:3]), np.sin(pose[:3])  # yaw, pitch, roll
     yaw = np.array([[cos[0], 0, sin[0]], [0, 1, 0], [-sin[0], 0, cos[0]]])
     pitch = np.array([[1, 0, 0], [0, cos[1], sin[1]], [0, -sin[1], cos[1]]])
@@ -60,7 +60,7 @@ def head_to_world(pose: Pose) -> Transform:
 
 
 def body_to_world(pose: Pose) -> Transform:
-    """The way of neck and shoulders, which follow the head a little."""
+    """Return the transform of neck and shoulders, which follow the head a little."""
     return head_to_world(
         Pose(
             yaw=0.2 * pose.yaw,
@@ -73,12 +73,12 @@ def body_to_world(pose: Pose) -> Transform:
 
 
 def project(points: np.ndarray) -> np.ndarray:
-    """World points (..., 3) as image coordinates in [-1, 1] and depth."""
+    """Project world points (..., 3) to image coordinates in [-1, 1] and depth."""
     nearness = CAMERA / (CAMERA - points[..., 2:])
     return np.concatenate([CENTRE + ZOOM * nearness * points[..., :2], points[..., 2:]], axis=-1)
 
 
 def front_columns(count: int) -> np.ndarray:
-    """Angles from back to back, closer together in front."""
+    """Return angles from back to back, closer together in front."""
     u = np.linspace(-np.pi, np.pi, count)
     return u - 0.45 * np.sin(u)

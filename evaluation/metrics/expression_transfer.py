@@ -1,19 +1,19 @@
-"""How far, and how faithfully, a result makes the expressions of the driving face.
+"""Expression transfer: gain and correlation of a result's expressions with the driving face's.
 
 Mouth opening and width, eye opening and brow height (``modules.face_landmarks``) are compared
 frame by frame over a clip.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from faces.landmarks import Landmarks
 from modules.face_landmarks import Expressions, measure_expressions
 
-COLUMNS = tuple(f"{name}_{what}" for name in Expressions._fields for what in ("gain", "corr"))
+COLUMNS = tuple(
+    f"{name}_{statistic}" for name in Expressions._fields for statistic in ("gain", "corr")
+)
 
 MIN_FRAMES = 10  # with a face in both
 # Least standard deviations of a driving face that makes an expression, rather than being measured
@@ -35,11 +35,11 @@ class ExpressionTransfer:
     driving face does not make has neither.
     """
 
-    def __init__(self, landmarks: Landmarks, columns: Sequence[str] = COLUMNS) -> None:
-        self.landmarks, self.columns = landmarks, columns
+    def __init__(self, landmarks: Landmarks) -> None:
+        self.landmarks = landmarks
 
-    def look(self, frames: Frames) -> np.ndarray:
-        """The expressions of the real and the generated faces: (B, 2, 4), NaN without a face.
+    def observe(self, frames: Frames) -> np.ndarray:
+        """Measure the expressions of the real and generated faces: (B, 2, 4), NaN without a face.
 
         Landmarks of the real frames that are given are not looked for.
         """
@@ -47,20 +47,19 @@ class ExpressionTransfer:
         sides = (real, self.landmarks(frames.generated))
         return np.stack([expressions(side) for side in sides], axis=1)
 
-    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
-        """Gains and correlations of a clip of N frames, (N, 2, 4), or NaN and why there is none."""
-        found = compare_expressions(seen[:, 0], seen[:, 1])
-        return {column: found[column] for column in self.columns}
+    def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
+        """Compute gains and correlations of a clip of N frames, (N, 2, 4), or NaN with a reason."""
+        return compare_expressions(observations[:, 0], observations[:, 1])
 
 
 def expressions(landmarks: np.ndarray) -> np.ndarray:
-    """The four expressions of faces (B, 68, 2): (B, 4) in the order of ``Expressions``."""
+    """Measure the four expressions of faces (B, 68, 2): (B, 4) in the order of ``Expressions``."""
     measured = measure_expressions(torch.from_numpy(np.asarray(landmarks, np.float64)))
     return torch.stack(measured, dim=1).numpy()
 
 
 def compare_expressions(driving: np.ndarray, result: np.ndarray) -> dict[str, tuple[float, str]]:
-    """Gain and correlation of expressions (N, 4) over the frames that have a face in both.
+    """Compute gain and correlation of expressions (N, 4) over frames that have a face in both.
 
     By column; NaN with the reason where the driving face does not make an expression, or there are
     too few frames.

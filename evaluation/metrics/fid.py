@@ -12,18 +12,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from evaluation.metrics.metric import Unavailable
+from evaluation.metrics.interface import Unavailable
 from evaluation.metrics.torch_hub import downloaded
+from media.pictures import channels_first
 
 CHUNK = 16  # frames that go through the network together, which bounds the memory
 BLOCK = 512  # rows of features that are added up together
 
 
 class InceptionFeatures:
-    """Frames -> the 2048 features of Inception's last pooling."""
+    """Inception network up to its last pooling, which gives 2048 features."""
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
-        """Raises Unavailable without torch-fidelity or the weights."""
+        """Load the network; raises Unavailable without torch-fidelity or the weights."""
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import (
                 URL_INCEPTION_V3,
@@ -38,17 +39,17 @@ class InceptionFeatures:
 
     @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Frames (N, H, W, 3) uint8 of any size -> (N, 2048) float32."""
+        """Compute features (N, 2048) float32 of frames (N, H, W, 3) uint8 of any size."""
         features = np.empty((len(frames), 2048), np.float32)
         for start in range(0, len(frames), CHUNK):
-            chunk = torch.tensor(frames[start : start + CHUNK], device=self.device)
-            (found,) = self.network(chunk.permute(0, 3, 1, 2))
+            chunk = channels_first(frames[start : start + CHUNK], self.device)
+            (found,) = self.network(chunk)
             features[start : start + CHUNK] = found.cpu().numpy()
         return features
 
 
-class Features(nn.Identity):
-    """Tells torchmetrics how wide the features are that it is handed in place of images."""
+class PrecomputedFeatures(nn.Identity):
+    """Stand-in for the network in torchmetrics, which gets features in the place of images."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Features(nn.Identity):
 
 
 def frechet_distance(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-    """The distance of two sets of features, given in batches (real, generated), (N, D) each.
+    """Compute the distance of two sets of features, in batches (real, generated), (N, D) each.
 
         |m_r - m_g|^2 + tr(C_r + C_g - 2 (C_r C_g)^(1/2))
 
@@ -73,7 +74,7 @@ def frechet_distance(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
         distance, counts = None, {True: 0, False: 0}
         for is_real, rows in in_blocks(batches):
             if distance is None:
-                distance = FrechetInceptionDistance(Features(rows.shape[1]))
+                distance = FrechetInceptionDistance(PrecomputedFeatures(rows.shape[1]))
             distance.update(torch.tensor(rows, dtype=torch.float64), real=is_real)
             counts[is_real] += len(rows)
         if distance is None or min(counts.values()) < 2:
@@ -87,7 +88,7 @@ def frechet_distance(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
 def in_blocks(
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
 ) -> Iterator[tuple[bool, np.ndarray]]:
-    """The rows of both sides in blocks of ``BLOCK``, the last ones shorter: (is real, rows)."""
+    """Yield (is real, rows) of both sides in blocks of ``BLOCK`` rows (N, D), the last shorter."""
     held: dict[bool, np.ndarray] = {}
     for batch in batches:
         for is_real, rows in zip((True, False), batch, strict=True):
@@ -101,7 +102,7 @@ def in_blocks(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Linear algebra on one thread: several round differently, and wait for each other."""
+    """Run linear algebra on one thread: several round differently, and wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,10 +1,9 @@
-"""AED and CSIM: whether the person in the result is the right one, by networks that know faces.
+"""AED and CSIM: distance and similarity of identities, by networks that tell people apart.
 
 AED compares whole pictures by OpenFace, as the published tables do; CSIM compares aligned faces by
 an ArcFace network (Deng et al. 2019). The user gives the weights of either.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,12 +13,10 @@ import torch.nn.functional as F
 from skimage.transform import estimate_transform, warp
 
 from evaluation.metrics import openface
+from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.landmarks import NO_FACE, has_face
-from evaluation.metrics.metric import Frames, Measured, Unavailable
 from faces.landmarks import Landmarks
 from utils.errors import InputError
-
-COLUMNS = ("aed", "aed_published")
 
 FACE_SIZE = 112  # side of an aligned face
 FACE_POINTS = np.array(  # (x, y) in it of the eyes, the tip of the nose, the corners of the mouth
@@ -34,22 +31,24 @@ FACE_POINTS = np.array(  # (x, y) in it of the eyes, the tip of the nose, the co
 
 
 class Embedder(Protocol):
-    """What tells people apart: pictures (N, H, W, 3) uint8, RGB -> vectors (N, D)."""
+    """Network that embeds pictures (N, H, W, 3) uint8, RGB, as vectors (N, D) of identity."""
 
-    def embed(self, frames: np.ndarray) -> np.ndarray: ...
+    def embed(self, frames: np.ndarray) -> np.ndarray:
+        """Embed pictures (N, H, W, 3) uint8 as vectors (N, D)."""
+        ...
 
 
 class OpenFaceEmbedder:
-    """OpenFace on whole pictures: it does not look for the face."""
+    """OpenFace on whole pictures, in which it does not look for the face."""
 
     def __init__(self, path: str | Path, device: str | torch.device) -> None:
-        """Raises InputError where ``path`` does not hold the weights."""
+        """Load the weights; raises InputError where ``path`` does not hold them."""
         self.network = openface.OpenFace.load(path).to(device)
         self.device = device
 
     @torch.inference_mode()
     def embed(self, frames: np.ndarray) -> np.ndarray:
-        """Vectors of length 1, (N, 128), of pictures of any size."""
+        """Embed pictures (N, H, W, 3) of any size as vectors (N, 128) of length 1."""
         images = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).float() / 255
         size = (openface.SIZE, openface.SIZE)
         images = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
@@ -57,13 +56,13 @@ class OpenFaceEmbedder:
 
 
 class ArcFaceEmbedder:
-    """An ArcFace network in an ONNX file, as insightface makes them, on aligned faces.
+    """ArcFace network in an ONNX file, as insightface makes them, on aligned faces.
 
     It takes RGB in [-1, 1], (N, 3, 112, 112), where N may be any number or 1.
     """
 
     def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
-        """Raises Unavailable without onnxruntime, InputError for a file of something else."""
+        """Load the file; raises Unavailable without onnxruntime, InputError for another file."""
         try:
             import onnxruntime
         except ImportError as error:
@@ -90,7 +89,7 @@ class ArcFaceEmbedder:
             )
 
     def embed(self, frames: np.ndarray) -> np.ndarray:
-        """Vectors (N, D) of aligned faces (N, 112, 112, 3)."""
+        """Embed aligned faces (N, 112, 112, 3) as vectors (N, D)."""
         images = (frames.transpose(0, 3, 1, 2).astype(np.float32) - 127.5) / 127.5
         name = self.session.get_inputs()[0].name
         batches = np.split(images, len(images)) if self.one_by_one else [images]
@@ -98,22 +97,22 @@ class ArcFaceEmbedder:
 
 
 class IdentityDistance:
-    """AED: the Euclidean distance of the vectors of the real and the generated frame, or its
-    square (``aed_published``)."""
+    """AED: Euclidean distance of the vectors of the real and the generated frame.
 
-    def __init__(self, embedder: Embedder, columns: Sequence[str] = COLUMNS) -> None:
+    ``aed_published`` is its square.
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
-        self.columns = columns
 
     def __call__(self, frames: Frames) -> Measured:
         real, generated = map(self.embedder.embed, (frames.real, frames.generated))
         squares = np.square(generated.astype(np.float64) - real).sum(axis=1)
-        values = {"aed": np.sqrt(squares), "aed_published": squares}
-        return Measured({column: values[column] for column in self.columns}, [""] * len(real))
+        return Measured({"aed": np.sqrt(squares), "aed_published": squares}, [""] * len(real))
 
 
 class IdentitySimilarity:
-    """CSIM: the cosine between the vectors of the source's face and the generated one."""
+    """CSIM: cosine between the vectors of the source's face and the generated one."""
 
     def __init__(self, landmarks: Landmarks, embedder: Embedder) -> None:
         self.landmarks = landmarks
@@ -122,7 +121,7 @@ class IdentitySimilarity:
 
     def __call__(self, frames: Frames) -> Measured:
         assert frames.source is not None
-        if self.source is None or self.source[0] is not frames.source:
+        if self.source is None or not np.array_equal(self.source[0], frames.source):
             self.source = (frames.source, self.embed_faces(frames.source))
         source, generated = self.source[1], self.embed_faces(frames.generated)
         cosines = (source * generated).sum(axis=1)  # (B,)
@@ -134,7 +133,7 @@ class IdentitySimilarity:
         return Measured({"csim": cosines}, reasons.tolist())
 
     def embed_faces(self, frames: np.ndarray) -> np.ndarray:
-        """Vectors of length 1 of the faces in frames: (N, D), NaN where there is none."""
+        """Embed the faces in frames as vectors (N, D) of length 1, NaN where there is none."""
         landmarks = self.landmarks(frames)
         found = has_face(landmarks)
         if not found.any():
@@ -147,7 +146,7 @@ class IdentitySimilarity:
 
 
 def align(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The face of a frame, scaled and turned so that its points come to lie at ``FACE_POINTS``.
+    """Scale and turn the face of a frame so that its points come to lie at ``FACE_POINTS``.
 
     (H, W, 3) uint8 with landmarks (68, 2) -> (112, 112, 3) uint8, black beyond the frame.
     """

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.landmark_files import landmark_file, landmark_path
-from faces.landmarks import Landmarks, Pictures
-from media.pictures import Picture, frame_paths
+from faces.landmarks import Landmarks
+from media.pictures import Picture, Pictures, frame_paths
 from modules.face_landmarks import NUM_LANDMARKS
 from utils.errors import InputError
 
@@ -17,13 +17,13 @@ NO_FACE = "no face in the result"
 
 
 class GivenLandmarks:
-    """The landmarks of the frames of one clip or picture, from the files in a folder.
+    """Landmarks of the frames of one clip or picture, from the files in a folder.
 
     None without a folder; NaN where it has no file of the clip, or no face was found.
     """
 
     def __init__(self, folder: Path | None, media: Path) -> None:
-        """Raises InputError for a damaged file."""
+        """Read the file of a clip or picture; raises InputError where it is damaged."""
         self.folder = folder
         self.file = None if folder is None else landmark_file(folder, media)
         self.found = None if self.file is None else self.file.pixels()
@@ -31,7 +31,7 @@ class GivenLandmarks:
         self.numbers = {path: number for number, path in enumerate(paths)}
 
     def __call__(self, frame: int | Path, picture: Picture) -> np.ndarray | None:
-        """The landmarks of a frame, by its number or by its file in a folder: (68, 2).
+        """Return the landmarks of a frame, by its number or by its file in a folder: (68, 2).
 
         In pixels of ``picture``, which is the frame, resized as a whole.  Raises InputError where
         the landmarks end before this frame.
@@ -50,7 +50,7 @@ class GivenLandmarks:
 
 
 def given_files(folder: Path | None, media: Iterable[Path]) -> list[Path]:
-    """The files in a folder of landmarks that belong to some clips or pictures."""
+    """List the files in a folder of landmarks that belong to some clips or pictures."""
     if folder is None:
         return []
     paths = (landmark_path(folder, each) for each in media)
@@ -58,7 +58,7 @@ def given_files(folder: Path | None, media: Iterable[Path]) -> list[Path]:
 
 
 class CachedLandmarks:
-    """Landmarks that keeps what it found in the last arrays of frames, told apart by identity.
+    """Landmark detector that caches its results of the last arrays of frames, by their identity.
 
     Several metrics ask for the same arrays, which nobody changes.
     """
@@ -78,5 +78,5 @@ class CachedLandmarks:
 
 
 def has_face(landmarks: np.ndarray) -> np.ndarray:
-    """Which of the landmarks (N, 68, 2) are those of a face: (N,) bool."""
+    """Tell which of the landmarks (N, 68, 2) are those of a face: (N,) bool."""
     return ~np.isnan(landmarks).any(axis=(1, 2))

@@ -1,4 +1,4 @@
-"""LPIPS: how far apart two pictures are in the features of a network (Zhang et al., CVPR 2018).
+"""LPIPS: distance of two pictures in the features of a network (Zhang et al., CVPR 2018).
 
 The networks are torchmetrics' with its linear weights; torchvision downloads the backbone at the
 first use.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.models import AlexNet_Weights, VGG16_Weights
 
-from evaluation.metrics.metric import Frames, Measured, Unavailable
+from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.torch_hub import downloaded
 
 BACKBONES = {"alex": AlexNet_Weights.DEFAULT, "vgg": VGG16_Weights.DEFAULT}
@@ -30,7 +30,7 @@ class Lpips:
         columns: Sequence[str] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        """``columns``: those wanted of ``COLUMNS[network]``, all by default.
+        """Load the network for some columns of ``COLUMNS[network]``, all by default.
 
         Raises Unavailable without torchmetrics or the weights of the backbone.
         """
@@ -46,7 +46,7 @@ class Lpips:
         self.device = device
 
     def __call__(self, frames: Frames) -> Measured:
-        """No value where frames are too small for the network."""
+        """Measure B frames; there is no value where they are too small for the network."""
         count = len(frames.real)
         if min(frames.real.shape[1:3]) < self.smallest:
             reason = f"the frame is smaller than {self.smallest} x {self.smallest}"
@@ -65,12 +65,12 @@ class Lpips:
         return Measured(values, missing=[""] * count)
 
     def images(self, frames: np.ndarray) -> Tensor:
-        """Frames (B, H, W, 3) uint8 as (B, 3, H, W) in [0, 1]."""
+        """Convert frames (B, H, W, 3) uint8 to images (B, 3, H, W) in [0, 1]."""
         return torch.tensor(frames, device=self.device).permute(0, 3, 1, 2).float() / 255
 
     @torch.no_grad()
     def distances(self, generated: Tensor, real: Tensor) -> np.ndarray:
-        """The distance of each pair of images as they are: (B,) float64."""
+        """Compute the distance of each pair of images (B, 3, H, W) as they are: (B,) float64."""
         distances: Tensor = self.distance(generated, real).reshape(len(real))
         self.distance.reset()  # it would keep every value
         return distances.double().cpu().numpy()

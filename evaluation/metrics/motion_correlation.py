@@ -1,10 +1,10 @@
-"""Whether the keypoints of a result move as those of the driving clip, found by one detector."""
+"""Motion correlation: agreement of the keypoints' motion in a result and its driving clip."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from modules.geometry import Keypoints
 
 SINGLE = "a single frame has no motion"
@@ -18,22 +18,20 @@ class MotionCorrelation:
     driving clip does, to any scale; 0 where the one says nothing of the other.
     """
 
-    columns: Sequence[str] = ("motion",)
-
     def __init__(self, detect: Callable[[Sequence[np.ndarray]], Keypoints]) -> None:
-        """``detect`` finds the keypoints of RGB uint8 pictures of one size."""
+        """Take ``detect``, which finds the keypoints of RGB uint8 pictures of one size."""
         self.detect = detect
 
-    def look(self, frames: Frames) -> np.ndarray:
-        """The keypoints in the real and the generated frames: (B, 2, K, 2)."""
+    def observe(self, frames: Frames) -> np.ndarray:
+        """Detect the keypoints in the real and the generated frames: (B, 2, K, 2)."""
         found = [self.detect(list(side)).positions for side in (frames.real, frames.generated)]
         return np.stack([positions.double().cpu().numpy() for positions in found], axis=1)
 
-    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
-        """The correlation in a clip of N frames, (N, 2, K, 2), or NaN and why there is none."""
-        if len(seen) < 2:
+    def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
+        """Compute the correlation in a clip of N frames, (N, 2, K, 2), or NaN with a reason."""
+        if len(observations) < 2:
             return {"motion": (np.nan, SINGLE)}
-        real, generated = np.moveaxis(seen - seen[:1], 1, 0).reshape(2, -1)
+        real, generated = np.moveaxis(observations - observations[:1], 1, 0).reshape(2, -1)
         if real.std() == 0 or generated.std() == 0:
             return {"motion": (np.nan, STILL)}
         return {"motion": (float(np.corrcoef(real, generated)[0, 1]), "")}

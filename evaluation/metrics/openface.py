@@ -1,4 +1,4 @@
-"""The identity network of AED: nn4.small2 of OpenFace (Amos et al. 2016).
+"""Identity network of AED: nn4.small2 of OpenFace (Amos et al. 2016).
 
 An Inception network that turns a picture of a face into 128 numbers.
 """
@@ -18,7 +18,7 @@ SIZE = 96  # side of the pictures that it takes
 
 
 class Widths(NamedTuple):
-    """What stands side by side in one Inception block, in this order."""
+    """Widths of the branches of one Inception block, in their order."""
 
     conv3: tuple[int, int]  # 3x3 convolution: its width after the reduction, and its output
     conv5: tuple[int, int] | None
@@ -51,7 +51,7 @@ RULES: list[Rule] = [
 
 
 class OpenFace(nn.Module):
-    """Pictures (B, 3, 96, 96), BGR in [0, 1] -> vectors (B, 128), of length 1."""
+    """Network from pictures (B, 3, 96, 96), BGR in [0, 1], to vectors (B, 128) of length 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class OpenFace(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> "OpenFace":
-        """The network with the published weights of a file, in eval mode on the CPU.
+        """Load the published weights of a file, in eval mode on the CPU.
 
         Raises InputError for a file that holds others.
         """
@@ -95,7 +95,7 @@ class OpenFace(nn.Module):
         return network.eval()
 
     def features(self, images: Tensor) -> Tensor:
-        """What the embedding is made of: (B, 736)."""
+        """Compute the features (B, 736) before the embedding."""
         return F.avg_pool2d(self.inceptions(self.stem(images)), 3).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class OpenFace(nn.Module):
 
 
 class Inception(nn.ModuleList):
-    """Convolutions and a pool side by side, (B, C, H, W) -> (B, the sum of their widths, ...)."""
+    """Inception block: convolutions and a pool side by side, (B, C, H, W) to (B, C', H', W')."""
 
     def __init__(self, channels: int, widths: Widths) -> None:
         pool = nn.MaxPool2d(3, stride=2) if widths.pool == "max" else nn.LPPool2d(2, 3)
@@ -129,7 +129,7 @@ class Inception(nn.ModuleList):
 
 
 def out_channels(channels: int, widths: Widths) -> int:
-    """Channels that come out of an Inception block."""
+    """Add up the channels that come out of an Inception block."""
     conv5 = widths.conv5[1] if widths.conv5 else 0
     return widths.conv3[1] + conv5 + (widths.projection or channels) + (widths.conv1 or 0)
 
@@ -148,7 +148,7 @@ def conv_norm_relu(channels: int, out: int, *, kernel: int, stride: int = 1) -> 
 
 
 def centred(x: Tensor, height: int, width: int) -> Tensor:
-    """A map amid zeros, an odd row or column of them below or on the right."""
+    """Pad a map (B, C, H, W) with zeros to a size, an odd row or column below or on the right."""
     rows, columns = height - x.shape[2], width - x.shape[3]
     left, top = columns // 2, rows // 2
     return F.pad(x, (left, columns - left, top, rows - top))

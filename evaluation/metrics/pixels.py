@@ -1,4 +1,4 @@
-"""How close a generated picture is to the true one.
+"""L1, PSNR and SSIM of a generated picture and the true one.
 
 Pictures are 8-bit RGB, ``(H, W, 3)`` uint8, and values are counted in [0, 1]: the conventions of
 ``evaluation`` are those of scikit-image with its range and window spelled out.
@@ -13,11 +13,11 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from evaluation.metrics.metric import Frames, Measured
+from evaluation.metrics.interface import Frames, Measured
 
 
 class Scores(NamedTuple):
-    """The scores of one picture, or their means."""
+    """Scores of one picture, or their means."""
 
     l1: float  # in [0, 1]
     psnr: float  # dB
@@ -25,25 +25,27 @@ class Scores(NamedTuple):
 
 
 def score(prediction: np.ndarray, truth: np.ndarray) -> Scores:
-    """All scores of one picture."""
+    """Compute all scores of one picture (H, W, 3) uint8."""
     return Scores(l1(prediction, truth), psnr(prediction, truth), ssim(prediction, truth))
 
 
 def l1(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Mean absolute difference in [0, 1]."""
+    """Compute the mean absolute difference, in [0, 1]."""
     return float(np.abs(prediction / 255 - truth / 255).mean())
 
 
 def psnr(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB; infinite for equal pictures."""
+    """Compute the peak signal-to-noise ratio in dB; infinite for equal pictures."""
     if np.array_equal(prediction, truth):
         return float("inf")
     return float(peak_signal_noise_ratio(truth / 255, prediction / 255, data_range=1))
 
 
 def ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Structural similarity (Wang et al. 2004): Gaussian window of sigma 1.5, population
-    covariance, mean over the channels."""
+    """Compute the structural similarity of pictures (H, W, 3) (Wang et al. 2004), at most 1.
+
+    Gaussian window of sigma 1.5, population covariance, mean over the channels.
+    """
     similarity = structural_similarity(
         truth / 255,
         prediction / 255,
@@ -57,7 +59,7 @@ def ssim(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def psnr_published(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """PSNR as published tables have it: difference and square wrap around in 8 bits, in dB.
+    """Compute PSNR in dB as in published tables: differences and squares wrap around in 8 bits.
 
     Infinite where the wrapped squares are all zero, as those of a difference of 16 are.
     """
@@ -66,8 +68,10 @@ def psnr_published(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 
 def ssim_published(prediction: np.ndarray, truth: np.ndarray) -> float:
-    """Structural similarity as published tables have it: uniform window of 7 x 7, sample
-    covariance, and a range of 2 for values in [0, 1]."""
+    """Compute SSIM, at most 1, as in published tables, with a range of 2 for values in [0, 1].
+
+    Uniform window of 7 x 7, sample covariance.
+    """
     similarity = structural_similarity(
         truth / 255, prediction / 255, win_size=7, channel_axis=2, data_range=2
     )
@@ -86,7 +90,7 @@ TOO_SMALL = "the frame is smaller than the window of SSIM"
 
 
 class PictureMetrics:
-    """The columns of ``PICTURE_METRICS`` that are wanted, in as many threads as torch uses.
+    """L1, PSNR and SSIM of B frames, in as many threads as torch uses.
 
     The filters of scikit-image let other threads run.
     """
@@ -96,12 +100,13 @@ class PictureMetrics:
         self.threads = ThreadPoolExecutor(torch.get_num_threads())
 
     def __call__(self, frames: Frames) -> Measured:
-        """No value where frames are smaller than the window."""
+        """Measure B frames; there is no value where they are smaller than the window."""
         values = {column: self.measure(column, frames) for column in self.columns}
         reasons = np.where(np.isnan(list(values.values())).any(axis=0), TOO_SMALL, "")
         return Measured(values, reasons.tolist())
 
     def measure(self, column: str, frames: Frames) -> np.ndarray:
+        """Compute one column of B frames: (B,) float64, NaN where they are too small."""
         if min(frames.real.shape[1:3]) < SMALLEST.get(column, 1):
             return np.full(len(frames.real), np.nan)
         scores = self.threads.map(PICTURE_METRICS[column], frames.generated, frames.real)
@@ -109,6 +114,6 @@ class PictureMetrics:
 
 
 def to_pictures(images: Tensor) -> np.ndarray:
-    """A batch (B, 3, H, W) in [0, 1] as 8-bit pictures, (B, H, W, 3)."""
+    """Convert images (B, 3, H, W) in [0, 1] to 8-bit pictures (B, H, W, 3)."""
     pictures = images.detach().float().clamp(0, 1).mul(255).round().byte()
     return pictures.permute(0, 2, 3, 1).cpu().numpy()

@@ -1,42 +1,42 @@
-"""Pose and expression: the angles of the head, and the facial action units, that a detector finds.
+"""Pose and expression: angles of the head, and facial action units, that a detector finds.
 
-The published PRMSE and 1 - AUCON were measured with the py-feat of 2022, which cannot be had: the
-numbers compare with others of the same detector and version only.
+The published PRMSE and 1 - AUCON were measured with the py-feat of 2022, which is not available
+any more: the numbers compare with others of the same detector and version only.
 """
 
 import io
-from collections.abc import Sequence
 from contextlib import redirect_stderr
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
+from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.landmarks import NO_FACE, NO_REAL_FACE
-from evaluation.metrics.metric import Frames, Measured, Unavailable
 
-COLUMNS = ("pose_rmse", "au_hamming")
 PRESENT = 0.5  # probability from which an action unit counts as present
 
 
-class Expressions(NamedTuple):
-    """What the faces of frames do; NaN in the rows of frames without a face."""
+class PoseAndActionUnits(NamedTuple):
+    """Pose and action units of the faces of frames; NaN in the rows of frames without a face."""
 
     pose: np.ndarray  # (N, 3): pitch, roll and yaw in degrees
     action_units: np.ndarray  # (N, U): 1 present, 0 absent
 
 
-class ExpressionDetector(Protocol):
-    """What finds expressions in frames (N, H, W, 3) uint8, RGB; it is named beside its numbers."""
+class PoseExpressionDetector(Protocol):
+    """Detector of poses and action units in frames (N, H, W, 3) uint8, RGB."""
 
-    name: str
+    name: str  # stands beside its numbers, with the version
     version: str
 
-    def __call__(self, frames: np.ndarray) -> Expressions: ...
+    def __call__(self, frames: np.ndarray) -> PoseAndActionUnits:
+        """Measure the face of each frame (N, H, W, 3)."""
+        ...
 
 
 class PyFeatDetector:
-    """py-feat (Cheong et al. 2023), written for version 2.1.5.
+    """Detector of py-feat (Cheong et al. 2023), written for version 2.1.5.
 
     The pose is img2pose's, the 20 action units are those of py-feat's own classifiers. py-feat
     downloads their weights itself at the first use.
@@ -45,7 +45,7 @@ class PyFeatDetector:
     name = "py-feat"
 
     def __init__(self, device: str) -> None:
-        """Raises Unavailable without the package or the weights."""
+        """Load the detector; raises Unavailable without the package or the weights."""
         try:
             import feat
 
@@ -70,8 +70,8 @@ class PyFeatDetector:
                 f"{error}: install py-feat>=2.1.5, not {feat.__version__}."
             ) from error
 
-    def __call__(self, frames: np.ndarray) -> Expressions:
-        """The expression of the surest face of each frame."""
+    def __call__(self, frames: np.ndarray) -> PoseAndActionUnits:
+        """Measure the surest face of each frame (N, H, W, 3)."""
         images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
         with redirect_stderr(io.StringIO()):  # a progress bar, whatever is asked for
             faces = self.network.detect(
@@ -85,19 +85,18 @@ class PyFeatDetector:
         radians = faces[["Pitch", "Roll", "Yaw"]].to_numpy(dtype=float)[rows]
         units = faces[faces.au_columns].to_numpy(dtype=float)[rows]
         present = np.where(np.isnan(units), np.nan, units > PRESENT)
-        return Expressions(np.degrees(radians), present)
+        return PoseAndActionUnits(np.degrees(radians), present)
 
 
-class ExpressionDistance:
-    """How the real and the generated face differ in pose and in expression.
+class PoseExpressionDistance:
+    """Difference of the real and the generated face in pose and in expression.
 
     ``pose_rmse`` is the root mean square of the three angles' differences in degrees,
     ``au_hamming`` the share of action units that only one of the two shows.
     """
 
-    def __init__(self, detector: ExpressionDetector, columns: Sequence[str] = COLUMNS) -> None:
+    def __init__(self, detector: PoseExpressionDetector) -> None:
         self.detector = detector
-        self.columns = columns
 
     def __call__(self, frames: Frames) -> Measured:
         real, generated = self.detector(frames.real), self.detector(frames.generated)
@@ -106,7 +105,6 @@ class ExpressionDistance:
             "pose_rmse": np.sqrt(np.square(turned).mean(axis=1)),
             "au_hamming": np.abs(generated.action_units - real.action_units).mean(axis=1),
         }
-        values = {column: values[column] for column in self.columns}
         lacking = np.isnan(list(values.values())).any(axis=0)
         no_real_face = np.isnan(np.hstack(real)).any(axis=1)
         reasons = np.select([lacking & no_real_face, lacking], [NO_REAL_FACE, NO_FACE], default="")

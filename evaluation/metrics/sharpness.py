@@ -1,15 +1,15 @@
-"""Sharpness: how much finer or softer the detail of a result is than that of the real frame."""
+"""Sharpness: fineness of the detail of a result relative to that of the real frame."""
 
 import numpy as np
 from PIL import Image
 
-from evaluation.metrics.metric import Frames, Measured
+from evaluation.metrics.interface import Frames, Measured
 
 FLAT = "the real frame is flat"
 
 
 class Sharpness:
-    """The gradient energy of the result over that of the real frame: 1 is as sharp, 0 is flat."""
+    """Gradient energy of the result over that of the real frame: 1 is as sharp, 0 is flat."""
 
     def __call__(self, frames: Frames) -> Measured:
         real, generated = (
@@ -21,6 +21,6 @@ class Sharpness:
 
 
 def gradient_energy(picture: np.ndarray) -> float:
-    """Mean absolute difference of neighbours in 8-bit luma (BT.601), down plus across."""
+    """Average the absolute differences of neighbours in 8-bit luma (BT.601), down plus across."""
     luma = np.asarray(Image.fromarray(picture).convert("L")).astype(np.int16)
     return float(sum(np.abs(np.diff(luma, axis=axis)).mean() for axis in (0, 1)))

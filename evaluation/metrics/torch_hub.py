@@ -1,4 +1,4 @@
-"""The files of weights that libraries download through torch.hub at their first use."""
+"""Files of weights that libraries download through torch.hub at their first use."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 import torch
 
-from evaluation.metrics.metric import Unavailable
+from evaluation.metrics.interface import Unavailable
 from utils.progress import stdout_to_stderr
 
 
 @contextmanager
 def downloaded(url: str, network: str) -> Iterator[Path]:
-    """The file that torch.hub keeps of ``url``, around the code that loads a network from it.
+    """Name the file that torch.hub keeps of ``url`` to the code that loads a network from it.
 
     Whatever fails there (download, file, keys) raises Unavailable with the file that is wanted.
     """

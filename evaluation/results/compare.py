@@ -1,4 +1,4 @@
-"""Two results held against each other, frame by frame.
+"""Comparison of two results, frame by frame.
 
 The frames that both measured are paired by name; the mean of their differences, with an interval by
 bootstrap over clips, says whether one network is better on such clips.
@@ -8,12 +8,26 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from evaluation.metrics.registry import COLUMNS
-from evaluation.results.frame_table import FrameTable, read_frames
-from evaluation.results.result import FRAMES_FILE, Result, read_result
+from evaluation.results.frame_table import read_frames, value_columns
+from evaluation.results.result import (
+    FRAMES_FILE,
+    MetricResult,
+    Result,
+    computed_metrics,
+    read_result,
+)
 from evaluation.results.statistics import differences, estimate, mean
-from evaluation.results.tables import ARROWS, NOTHING, escape_markdown, markdown_table, number
+from evaluation.results.tables import (
+    ARROWS,
+    NOTHING,
+    Table,
+    escape_markdown,
+    markdown_table,
+    number,
+)
 from utils.errors import InputError
 from utils.wording import counted
 
@@ -28,8 +42,8 @@ NOTE = (
 )
 
 
-class Row(NamedTuple):
-    """A column on the frames where both results have a value."""
+class MetricDifference(NamedTuple):
+    """Means and difference of a column on the frames where both results have a value."""
 
     column: str
     mean_a: float | None  # None where no frame has a finite value
@@ -43,11 +57,11 @@ class Row(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What two results have in common, and how they differ."""
+    """Differences of two results, and the frames, columns and conditions of only one."""
 
     a: Path
     b: Path
-    rows: list[Row]
+    rows: list[MetricDifference]
     only_a: list[str]  # columns that the other result does not have
     only_b: list[str]
     num_frames_a: int
@@ -57,47 +71,45 @@ class Comparison(NamedTuple):
 
 
 def compare(a: Path, b: Path, seed: int) -> Comparison:
-    """The differences of two ``result.json`` with the ``frames.csv`` beside each.
+    """Compare two ``result.json`` with the ``frames.csv`` beside each.
 
     Raises InputError where they are of different protocols or pairs, or have no frame in common.
     """
     result_a, result_b = read_result(a), read_result(b)
     check_comparable(a, result_a, b, result_b)
     table_a, table_b = read_table(a, result_a), read_table(b, result_b)
-    rows_a, rows_b = common_rows(table_a, table_b)
-    if len(rows_a) == 0:
+    common = table_a[~table_a["is_source"]].merge(
+        table_b, on=["clip", "frame"], suffixes=("_a", "_b")
+    )
+    if common.empty:
         raise InputError(
             f"{a} and {b} have no frame in common: compare results on the same clips or pairs."
         )
 
-    rows, only_a, only_b = [], [], []
-    for column in COLUMNS:
-        in_a, in_b = has_numbers(result_a, column), has_numbers(result_b, column)
-        if in_a and in_b and column in table_a.values:
-            values = table_a.values[column][rows_a], table_b.values[column][rows_b]
-            rows.append(compare_frames(column, *values, table_a.clips[rows_a], seed))
-        elif in_a and in_b:
-            rows.append(compare_whole(column, result_a, result_b))
-        elif in_a:
-            only_a.append(column)
-        elif in_b:
-            only_b.append(column)
+    in_a, in_b = computed_metrics(result_a), computed_metrics(result_b)
+    rows = [
+        compare_frames(column, common, seed)
+        if column in table_a
+        else compare_whole(column, in_a[column], in_b[column])
+        for column in COLUMNS
+        if column in in_a and column in in_b
+    ]
     return Comparison(
         a=a,
         b=b,
         rows=rows,
-        only_a=only_a,
-        only_b=only_b,
-        num_frames_a=len(table_a.clips),
-        num_frames_b=len(table_b.clips),
-        num_common_frames=len(rows_a),
+        only_a=[column for column in in_a if column not in in_b],
+        only_b=[column for column in in_b if column not in in_a],
+        num_frames_a=len(table_a),
+        num_frames_b=len(table_b),
+        num_common_frames=len(common),
         differing=differing(result_a["conditions"], result_b["conditions"]),
     )
 
 
 def check_comparable(a: Path, result_a: Result, b: Path, result_b: Result) -> None:
-    """Raises InputError where numbers of the two do not mean the same."""
-    facts = {
+    """Raise InputError where numbers of the two do not mean the same."""
+    properties = {
         "protocol": (result_a["protocol"], result_b["protocol"]),
         "identity": tuple(
             "cross" if result["cross_identity"] else "same" for result in (result_a, result_b)
@@ -106,72 +118,66 @@ def check_comparable(a: Path, result_a: Result, b: Path, result_b: Result) -> No
             result["conditions"].get("pairs_sha256") or "none" for result in (result_a, result_b)
         ),
     }
-    for name, (of_a, of_b) in facts.items():
+    for name, (of_a, of_b) in properties.items():
         if of_a != of_b:
             raise InputError(
                 f"{a} and {b} cannot be compared, as their {name} differs: {of_a} and {of_b}."
             )
 
 
-def read_table(path: Path, result: Result) -> FrameTable:
-    """The frames beside a result; InputError where they are not this result's."""
+def read_table(path: Path, result: Result) -> pd.DataFrame:
+    """Read the frames beside a result; InputError where they are not this result's."""
     frames = path.parent / FRAMES_FILE
     table = read_frames(frames)
-    measured = {column for column in result["metrics"] if has_numbers(result, column)} - {"fid"}
-    if len(table.clips) != result["counts"]["frames"] or table.values.keys() != measured:
+    found = set(value_columns(table))
+    measured = computed_metrics(result).keys() - {"fid"}
+    if len(table) != result["counts"]["frames"] or found != measured:
         raise InputError(
             f"{frames} is not of the same evaluation as {path}: it has "
-            f"{counted(len(table.clips), 'frame')} with {counted(len(table.values), 'column')}, "
+            f"{counted(len(table), 'frame')} with {counted(len(found), 'column')}, "
             f"not {result['counts']['frames']} with {len(measured)}."
         )
     return table
 
 
-def has_numbers(result: Result, column: str) -> bool:
-    return "unavailable" not in result["metrics"].get(column, {"unavailable": ""})
+def compare_frames(column: str, common: pd.DataFrame, seed: int) -> MetricDifference:
+    """Compare a column on the frames of both results, where both have a value.
 
-
-def common_rows(a: FrameTable, b: FrameTable) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of frames with the same clip and name in both tables, (N,) each.
-
-    Without those that the source drives itself: a network may return it as it is.
+    ``common`` has the values as COLUMN_a and COLUMN_b.
     """
-    places = {key: i for i, key in enumerate(zip(b.clips.tolist(), b.frames.tolist(), strict=True))}
-    pairs = [
-        (i, places[key])
-        for i, key in enumerate(zip(a.clips.tolist(), a.frames.tolist(), strict=True))
-        if key in places and not a.is_source[i]
-    ]
-    rows_a, rows_b = np.array(pairs, np.int64).reshape(len(pairs), 2).T
-    return rows_a, rows_b
-
-
-def compare_frames(column: str, a: np.ndarray, b: np.ndarray, clips: np.ndarray, seed: int) -> Row:
-    """A column of the same frames (N,) in both results."""
-    both = ~np.isnan(a) & ~np.isnan(b)
-    a, b, clips = a[both], b[both], clips[both]
-    difference, interval, frames, _ = estimate(differences(a, b), clips, seed)
-    return Row(
-        *(column, mean(a), mean(b), difference, interval, frames, verdict(column, interval)),
+    both = common.dropna(subset=[f"{column}_a", f"{column}_b"])
+    a, b = both[f"{column}_a"].to_numpy(), both[f"{column}_b"].to_numpy()
+    difference = estimate(differences(a, b), both["clip"].to_numpy(), seed)
+    return MetricDifference(
+        column=column,
+        mean_a=mean(a),
+        mean_b=mean(b),
+        difference=difference.mean,
+        interval=difference.interval,
+        frames=difference.frames,
+        verdict=verdict(column, difference.interval),
         identical_a=int(np.isinf(a).sum()),
         identical_b=int(np.isinf(b).sum()),
     )
 
 
-def compare_whole(column: str, result_a: Result, result_b: Result) -> Row:
-    """A column that is one number for all frames, which cannot be paired."""
-    a, b = result_a["metrics"][column], result_b["metrics"][column]
-    assert "unavailable" not in a
-    assert "unavailable" not in b
+def compare_whole(column: str, a: MetricResult, b: MetricResult) -> MetricDifference:
+    """Compare a column that is one number for all frames, which cannot be paired."""
     mean_a, mean_b = a["mean"], b["mean"]
     difference = None if mean_a is None or mean_b is None else mean_b - mean_a
-    return Row(
-        column, mean_a, mean_b, difference, None, min(a["frames"], b["frames"]), "not tested"
+    return MetricDifference(
+        column=column,
+        mean_a=mean_a,
+        mean_b=mean_b,
+        difference=difference,
+        interval=None,
+        frames=min(a["frames"], b["frames"]),
+        verdict="not tested",
     )
 
 
 def verdict(column: str, interval: tuple[float, float] | None) -> Verdict:
-    """What the interval of b - a says."""
+    """Judge by the interval of b - a."""
     if interval is None:
         return "not tested"
     low, high = interval
@@ -181,24 +187,14 @@ def verdict(column: str, interval: tuple[float, float] | None) -> Verdict:
 
 
 def differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """The names of conditions that are not the same."""
-    flat_a, flat_b = flat(a), flat(b)
+    """List the names of conditions that are not the same; those of groups as group.name."""
+    flat_a, flat_b = (pd.json_normalize(each).to_dict("records")[0] for each in (a, b))
     return [name for name in flat_a | flat_b if flat_a.get(name) != flat_b.get(name)]
 
 
-def flat(conditions: dict[str, Any]) -> dict[str, Any]:
-    entries = {}
-    for key, value in conditions.items():
-        if isinstance(value, dict):
-            entries.update({f"{key}.{name}": inner for name, inner in value.items()})
-        else:
-            entries[key] = value
-    return entries
-
-
 def comparison_markdown(comparison: Comparison) -> str:
-    """The comparison to be read, as Markdown."""
-    table = [HEADER]
+    """Write the comparison as Markdown."""
+    rows = []
     for row in comparison.rows:
         column = COLUMNS[row.column]
         interval = NOTHING
@@ -213,13 +209,13 @@ def comparison_markdown(comparison: Comparison) -> str:
             f"{row.frames:,}",
             row.verdict,
         )
-        table.append(cells)
+        rows.append(cells)
     lines = [
         f"A: {escape_markdown(str(comparison.a))}",
         f"B: {escape_markdown(str(comparison.b))}",
         f"Frames in both: {comparison.num_common_frames:,}, of {comparison.num_frames_a:,} in A "
         f"and {comparison.num_frames_b:,} in B.",
-        markdown_table(table),
+        markdown_table(Table(HEADER, rows)),
         NOTE,
     ]
     for name, columns in {"A": comparison.only_a, "B": comparison.only_b}.items():
@@ -232,16 +228,17 @@ def comparison_markdown(comparison: Comparison) -> str:
 
 
 def with_identical(value: float | None, identical: int, digits: int) -> str:
-    """A mean, and how many frames are not in it as they are without an error."""
+    """Format a mean, with the number of frames that are not in it as they have no error."""
     return number(value, digits) + (f" (+ {identical:,} identical)" if identical else "")
 
 
 def signed(value: float | None, digits: int) -> str:
+    """Format a difference with its sign."""
     return NOTHING if value is None else f"{value:+.{digits}f}"
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as data."""
+    """Convert the comparison to plain values for JSON."""
     return comparison._asdict() | {
         "a": str(comparison.a),
         "b": str(comparison.b),

@@ -1,84 +1,93 @@
-"""Every number of every frame: what means are taken of, and ``frames.csv`` holds."""
+"""Table of all measured frames, a pandas DataFrame whose columns are those of ``frames.csv``.
+
+    clip  identity  frame  is_source  l1 ... fid  copy_source_l1 ...  missing
+
+``frame`` is a name within the clip, and ``is_source`` says that the driving frame is the source
+itself.  Columns of the registry are float64, NaN where there is no value; ``copy_source_`` before
+a name means the value of the copied source in the place of the result; ``missing`` holds a dict
+{column: reason}.  Rows of a clip stand together and in order.
+"""
 
 import csv
-import io
 import json
-import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from evaluation.metrics.registry import COLUMNS
+from evaluation.metrics.registry import COLUMNS, current_name
 from utils.errors import InputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 
-KEYS = ["clip", "identity", "frame", "is_source"]  # before the columns of values
-COPIED = "copy_source_"  # before the name of a column: what copying the source would give
-MISSING = "missing"  # after them: {column: reason} as JSON, empty where no value is missing
-
-
-class FrameTable(NamedTuple):
-    """One row a frame, those of a clip together and in order."""
-
-    clips: np.ndarray  # (N,) str
-    identities: np.ndarray  # (N,) str
-    frames: np.ndarray  # (N,) str: a name within the clip
-    is_source: np.ndarray  # (N,) bool: the driving frame is the source itself
-    values: dict[str, np.ndarray]  # column -> (N,) float64, NaN where there is no value
-    missing: dict[str, np.ndarray]  # column -> (N,) str: why there is none, "" where there is
-    copied: dict[str, np.ndarray]  # column -> (N,) float64: what copying the source would give
+KEYS = ["clip", "identity", "frame", "is_source"]
+COPIED = "copy_source_"
+MISSING = "missing"
 
 
-class Row(NamedTuple):
-    """One frame of the table."""
+def frame_table(
+    keys: Mapping[str, Any],
+    values: Mapping[str, Sequence[float] | np.ndarray],
+    copied: Mapping[str, Sequence[float] | np.ndarray],
+    missing: Sequence[dict[str, str]],
+) -> pd.DataFrame:
+    """Make a table of N rows from ``KEYS``, values and values of the copied source, (N,) each."""
+    ordered = {column: values[column] for column in COLUMNS if column in values}
+    ordered |= {COPIED + column: copied[column] for column in COLUMNS if column in copied}
+    texts = {key: pd.Series(list(keys[key]), dtype=object) for key in KEYS[:3]}
+    return pd.DataFrame(
+        {
+            **texts,
+            "is_source": np.asarray(keys["is_source"], np.bool_),
+            **{column: np.asarray(of, np.float64) for column, of in ordered.items()},
+            MISSING: pd.Series(list(missing), dtype=object),
+        }
+    )
 
-    clip: str
-    identity: str
-    frame: str
-    is_source: bool
-    values: list[float]  # in the order of the columns, those of the copied source last
-    missing: dict[str, str]  # column -> reason
+
+def empty_table(columns: Sequence[str], copied: Sequence[str]) -> pd.DataFrame:
+    """Make a table without rows."""
+    return frame_table(
+        dict.fromkeys(KEYS, ()), dict.fromkeys(columns, ()), dict.fromkeys(copied, ()), ()
+    )
 
 
-def write_frames(path: Path, table: FrameTable) -> None:
-    """Writes a table as CSV in UTF-8, all of it or nothing; no digit is lost.
+def value_columns(table: pd.DataFrame) -> list[str]:
+    """List the columns of the registry that a table has."""
+    return [column for column in table.columns if column in COLUMNS]
+
+
+def write_frames(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV in UTF-8, all of it or nothing; no digit is lost.
 
     Frames must have names that differ within their clip.
     """
-    columns = [column for column in COLUMNS if column in table.values]
-    copied = [column for column in COLUMNS if column in table.copied]
-    values = [table.values[column].tolist() for column in columns]
-    values += [table.copied[column].tolist() for column in copied]
-    reasons = [table.missing[column].tolist() for column in columns]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*KEYS, *columns, *(COPIED + column for column in copied), MISSING])
-    for i, is_source in enumerate(table.is_source.tolist()):
-        keys = [table.clips[i], table.identities[i], table.frames[i], int(is_source)]
-        cells = ["" if math.isnan(numbers[i]) else repr(numbers[i]) for numbers in values]
-        missing = {column: why[i] for column, why in zip(columns, reasons, strict=True) if why[i]}
-        details = json.dumps(missing, ensure_ascii=False) if missing else ""
-        writer.writerow([*keys, *cells, details])
-    write_text_whole(path, text.getvalue())
+    columns = value_columns(table)
+    missing = [{c: reasons[c] for c in columns if c in reasons} for reasons in table[MISSING]]
+    written = table.assign(
+        is_source=table["is_source"].astype(int),
+        missing=[json.dumps(each, ensure_ascii=False) if each else "" for each in missing],
+    )
+    write_atomically(path, written.to_csv(index=False, lineterminator="\n"))
 
 
-def read_frames(path: Path) -> FrameTable:
-    """The table in a ``frames.csv``, equal to the one written.
+def read_frames(path: Path) -> pd.DataFrame:
+    """Read the table in a ``frames.csv``, equal to the one written.
 
-    Raises InputError, with the number of the line, where the file is damaged or another's.
+    Every cell is checked, where pandas' own reader would fill a line that ends early.  Names of
+    columns of earlier versions are translated.  Raises InputError, with the number of the line,
+    where the file is damaged or another's.
     """
-    rows: list[Row] = []
+    rows: list[list[Any]] = []
     line = 1
     try:
         with path.open("rb") as file:
             reader = csv.reader((text.decode("utf-8") for text in file), strict=True)
-            columns, copied = read_header(next(reader, []))
+            header = read_header(next(reader, []))
             line = 2
             for cells in reader:
-                rows.append(read_row(cells, columns, copied))
+                rows.append(read_row(cells, header))
                 line = reader.line_num + 1
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
@@ -86,77 +95,45 @@ def read_frames(path: Path) -> FrameTable:
         raise InputError(
             f"{path} is not a frames.csv of this evaluation, or is damaged: line {line}: {error}."
         ) from error
-    uses = Counter((row.clip, row.frame) for row in rows)
-    if (twice := uses.most_common(1)) and twice[0][1] > 1:
-        clip, frame = twice[0][0]
+    kinds = dict.fromkeys(header[len(KEYS) : -1], np.float64) | {"is_source": np.bool_}
+    table = pd.DataFrame(rows, columns=header, dtype=object).astype(kinds)
+    repeated = table[table.duplicated(["clip", "frame"])]
+    if len(repeated):
+        clip, frame = repeated.iloc[0][["clip", "frame"]]
         raise InputError(f"{path} has frame {frame!r} of clip {clip!r} twice: names must differ.")
-    return to_table(rows, columns, copied)
+    return table
 
 
-def read_header(cells: list[str]) -> tuple[list[str], list[str]]:
-    """The columns of values and of the copied source; ValueError where the header is another."""
+def read_header(cells: list[str]) -> list[str]:
+    """Check and translate the names of the columns; ValueError where they are another file's."""
     names = cells[len(KEYS) : -1]
-    columns = [name for name in names if not name.startswith(COPIED)]
-    copied = [name.removeprefix(COPIED) for name in names[len(columns) :]]
-    if cells != [*KEYS, *columns, *(COPIED + column for column in copied), MISSING]:
+    first_copied = next((i for i, name in enumerate(names) if name.startswith(COPIED)), len(names))
+    columns = [current_name(name) for name in names[:first_copied]]
+    copied = [current_name(name.removeprefix(COPIED)) for name in names[first_copied:]]
+    copies_last = all(name.startswith(COPIED) for name in names[first_copied:])
+    if cells[: len(KEYS)] != KEYS or cells[-1:] != [MISSING] or not copies_last:
         expected = ",".join([*KEYS, "...", MISSING])
         raise ValueError(f"the header must be {expected}, found {','.join(cells)[:200]!r}")
     if unknown := [column for column in columns + copied if column not in COLUMNS]:
         raise ValueError(f"unknown column {unknown[0]!r}")
-    if len(set(names)) < len(names):
+    header = [*KEYS, *columns, *(COPIED + column for column in copied), MISSING]
+    if len(set(header)) < len(header):
         raise ValueError("a column is there twice")
-    return columns, copied
+    return header
 
 
-def read_row(cells: list[str], columns: list[str], copied: list[str]) -> Row:
-    """One line; ValueError where it does not fit the columns."""
-    expected = len(KEYS) + len(columns) + len(copied) + 1
-    if len(cells) != expected:
-        raise ValueError(f"{expected} cells expected, found {len(cells)}")
-    clip, identity, frame, is_source, *numbers, details = cells
+def read_row(cells: list[str], header: list[str]) -> list[Any]:
+    """Convert the cells of one line; ValueError where they do not fit the columns."""
+    if len(cells) != len(header):
+        raise ValueError(f"{len(header)} cells expected, found {len(cells)}")
+    *texts, is_source = cells[: len(KEYS)]
     if is_source not in {"0", "1"}:
         raise ValueError(f"is_source must be 0 or 1, found {is_source!r}")
-    missing = json.loads(details or "{}")
-    if not isinstance(missing, dict) or not missing.keys() <= set(columns):
-        raise ValueError(f"{MISSING} must name columns of this file, found {details!r}")
-    if not all(isinstance(reason, str) for reason in missing.values()):
-        raise ValueError(f"{MISSING} must give reasons as text, found {details!r}")
-    values = [float(number) if number else float("nan") for number in numbers]
-    return Row(clip, identity, frame, is_source == "1", values, missing)
-
-
-def to_table(rows: Sequence[Row], columns: list[str], copied: list[str]) -> FrameTable:
-    size = (len(rows), len(columns) + len(copied))
-    values = np.array([row.values for row in rows], np.float64).reshape(size).T.copy()
-    missing = {
-        column: np.array([row.missing.get(column, "") for row in rows], np.str_)
-        for column in columns
-    }
-    return FrameTable(
-        clips=np.array([row.clip for row in rows], np.str_),
-        identities=np.array([row.identity for row in rows], np.str_),
-        frames=np.array([row.frame for row in rows], np.str_),
-        is_source=np.array([row.is_source for row in rows], np.bool_),
-        values=dict(zip(columns, values[: len(columns)], strict=True)),
-        missing=missing,
-        copied=dict(zip(copied, values[len(columns) :], strict=True)),
-    )
-
-
-def empty_table(columns: Iterable[str], copied: Iterable[str]) -> FrameTable:
-    """A table without rows."""
-    return to_table([], list(columns), list(copied))
-
-
-def joined(tables: Sequence[FrameTable]) -> FrameTable:
-    """The rows of tables with the same columns, one table below the other; at least one."""
-    columns, copied = tables[0].values, tables[0].copied
-    return FrameTable(
-        clips=np.concatenate([table.clips for table in tables]),
-        identities=np.concatenate([table.identities for table in tables]),
-        frames=np.concatenate([table.frames for table in tables]),
-        is_source=np.concatenate([table.is_source for table in tables]),
-        values={c: np.concatenate([table.values[c] for table in tables]) for c in columns},
-        missing={c: np.concatenate([table.missing[c] for table in tables]) for c in columns},
-        copied={c: np.concatenate([table.copied[c] for table in tables]) for c in copied},
-    )
+    missing = json.loads(cells[-1] or "{}")
+    if not isinstance(missing, dict) or not all(isinstance(why, str) for why in missing.values()):
+        raise ValueError(f"{MISSING} must give reasons as text, found {cells[-1]!r}")
+    missing = {current_name(column): reason for column, reason in missing.items()}
+    if not missing.keys() <= set(header) & set(COLUMNS):
+        raise ValueError(f"{MISSING} must name columns of this file, found {cells[-1]!r}")
+    values = [float(cell) if cell else np.nan for cell in cells[len(KEYS) : -1]]
+    return [*texts, is_source == "1", *values, missing]

@@ -1,6 +1,6 @@
-"""The table published with MCNet, and which of our columns each of its numbers belongs to.
+"""Table published with MCNet, with the column of ours that each of its numbers belongs to.
 
-The scripts behind it were not published: a number is held against the convention that evaluation
+The scripts behind it were not published: a number is compared in the convention that evaluation
 scripts of this family use, and a note says where even that is a guess.
 """
 
@@ -11,7 +11,7 @@ NUM_PAIRS = 2083
 
 
 class PublishedColumn(NamedTuple):
-    """A column of the published table."""
+    """Column of the published table."""
 
     title: str
     column: str  # ours, in the convention of such scripts
@@ -21,7 +21,7 @@ class PublishedColumn(NamedTuple):
 
 
 class PublishedRow(NamedTuple):
-    """A network of the published table."""
+    """Network of the published table, a row."""
 
     title: str
     numbers: tuple[float, ...]  # in the order of ``PUBLISHED_COLUMNS``

@@ -1,7 +1,7 @@
-"""``result.json``: what an evaluation found, and under which conditions.
+"""Content of ``result.json``: means, counts and the conditions of an evaluation.
 
 Means are finite, as JSON has no infinite numbers; files of earlier versions have the texts "inf"
-and "-inf" for them.
+and "-inf" for them, and other names of columns, which are translated when they are read.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -26,11 +27,11 @@ from typing_extensions import (  # pydantic asks for it before Python 3.12
     final,
 )
 
-from evaluation.metrics.registry import COLUMNS
-from evaluation.results.frame_table import FrameTable
-from evaluation.results.statistics import differences, estimate, group_means
+from evaluation.metrics.registry import COLUMNS, current_name
+from evaluation.results.frame_table import COPIED, MISSING, value_columns
+from evaluation.results.statistics import differences, estimate
 from utils.errors import InputError
-from utils.files import write_text_whole
+from utils.files import write_atomically
 
 RESULT_FILE = "result.json"
 FRAMES_FILE = "frames.csv"  # beside it
@@ -38,25 +39,38 @@ INFINITE = {"inf": math.inf, "-inf": -math.inf}
 
 
 def to_number(value: Any) -> Any:
-    """A number from the file, where infinity is a text."""
+    """Convert a number of the file, where infinity is a text."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError('infinity is written "inf", and a missing number null')
     return INFINITE.get(value, value) if isinstance(value, str) else value
 
 
 def known_column(name: str) -> str:
+    """Check the name of a column, and translate that of an earlier version."""
+    name = current_name(name)
     if name not in COLUMNS:
         raise ValueError(f"unknown column {name!r}")
     return name
 
 
+def with_current_names(conditions: dict[str, Any]) -> dict[str, Any]:
+    """Translate the columns whose networks the conditions of an earlier version name."""
+    networks = conditions.get("networks")
+    if isinstance(networks, dict):
+        renamed = {current_name(column): network for column, network in networks.items()}
+        return {**conditions, "networks": renamed}
+    return conditions
+
+
 Name = Annotated[str, AfterValidator(known_column)]
 Number = Annotated[float, BeforeValidator(to_number)]
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # low, high
+# Texts and numbers, some in groups one level deep
+Conditions = Annotated[dict[str, Any], AfterValidator(with_current_names)]
 
 
 class MeanResult(TypedDict):
-    """A mean over frames."""
+    """Mean over frames, as it is stored."""
 
     mean: Number | None  # None where no frame has a finite value
     interval: Interval | None  # bootstrap 95 % over clips; None with fewer than two
@@ -65,7 +79,7 @@ class MeanResult(TypedDict):
 
 
 class BesideCopy(TypedDict):
-    """A mean beside that of copying the source, of the frames where both have a value."""
+    """Mean beside that of copying the source, of the frames where both have a value."""
 
     result: MeanResult
     copy_source: MeanResult
@@ -73,7 +87,7 @@ class BesideCopy(TypedDict):
 
 
 class CopyResult(TypedDict):
-    """How much better or worse it is to copy the source."""
+    """Comparison of a column with copying the source."""
 
     without_source_frames: BesideCopy
     moved: BesideCopy | None  # of the frames that moved; None where that is not known
@@ -81,7 +95,7 @@ class CopyResult(TypedDict):
 
 @final
 class MetricResult(MeanResult):
-    """A column that was computed."""
+    """Means of a column that was computed."""
 
     clips: NotRequired[int]  # that have a value; not of FID, nor in results of earlier versions
     dropped: dict[str, list[str]]  # reason -> frames, each as clip/frame
@@ -91,13 +105,13 @@ class MetricResult(MeanResult):
 
 @final
 class UnavailableResult(TypedDict):
-    """A column that could not be computed."""
+    """Reason why a column could not be computed."""
 
     unavailable: str
 
 
 class ClipResult(TypedDict):
-    """The means of a clip."""
+    """Means over the frames of a clip."""
 
     identity: str
     frames: int
@@ -105,7 +119,7 @@ class ClipResult(TypedDict):
 
 
 class IdentityResult(TypedDict):
-    """The means of all clips of a person."""
+    """Means over the frames of all clips of a person."""
 
     clips: int
     frames: int
@@ -113,7 +127,7 @@ class IdentityResult(TypedDict):
 
 
 class Counts(TypedDict):
-    """How much was measured."""
+    """Numbers of frames, clips and people that were measured."""
 
     frames: int
     clips: int
@@ -121,14 +135,14 @@ class Counts(TypedDict):
 
 
 class Moved(TypedDict):
-    """The half of the frames that differ most from the source, without those that show it."""
+    """Half of the frames that differs most from the source, without those that show it."""
 
     frames: int
     l1: float  # of the source and the driving frame: more than the median, which is this
 
 
 class ClipCoverage(TypedDict):
-    """How many of the listed clips were used."""
+    """Number of the listed clips that were used, and reasons for the others."""
 
     listed: int
     used: int
@@ -136,7 +150,7 @@ class ClipCoverage(TypedDict):
 
 
 class PairCoverage(TypedDict):
-    """How many rows of the pair list were used."""
+    """Number of rows of the pair list that were used, and reasons for the others."""
 
     rows: int
     duplicates: int
@@ -145,14 +159,14 @@ class PairCoverage(TypedDict):
 
 
 class Coverage(TypedDict):
-    """How much of what was asked for was used."""
+    """Clips and pairs that were asked for, and those that were used."""
 
     clips: ClipCoverage
     pairs: PairCoverage | None
 
 
 class Summary(TypedDict):
-    """What follows from the numbers of the frames."""
+    """Means and counts that follow from the table of frames."""
 
     counts: Counts
     moved: NotRequired[Moved]  # where l1 of the copied source is known
@@ -163,36 +177,34 @@ class Summary(TypedDict):
 
 @with_config(ConfigDict(strict=True, extra="forbid"))  # of the parts too
 class Result(Summary):
-    """The whole file."""
+    """Whole content of the file."""
 
     protocol: Literal["video", "pairs", "folders"]
     cross_identity: bool
-    conditions: dict[str, Any]  # texts and numbers, some in groups one level deep
+    conditions: Conditions
     coverage: Coverage
     duration_seconds: float
 
 
 def summarise(
-    table: FrameTable,
+    table: pd.DataFrame,
     unavailable: Mapping[str, str],
     fid: float | None,
     num_fid_frames: int,
     seed: int,
 ) -> Summary:
-    """Means, intervals and counts of a table.
+    """Compute means, intervals and counts of a table of frames.
 
     ``unavailable`` says of a column why it was not computed; ``fid``, which is of all frames and
     not of each, is None where it was not.
     """
-    clips, clip_index = in_order(table.clips)
-    identities, identity_index = in_order(table.identities)
-    first_rows = np.unique(clip_index, return_index=True)[1]
-    clip_identities = identity_index[first_rows]
-
+    clips, identities = (table.groupby(key, sort=False) for key in ("clip", "identity"))
+    clip_means, identity_means = (means_by(table, key) for key in ("clip", "identity"))
+    identity_of, num_clips = clips["identity"].first(), identities["clip"].nunique()
     far = far_from_source(table)
     moved = None if far is None else far[0]
     computed: dict[str, MetricResult | UnavailableResult] = {
-        column: summarise_column(table, column, clip_index, moved, seed) for column in table.values
+        column: summarise_column(table, column, moved, seed) for column in value_columns(table)
     }
     if fid is not None:
         computed["fid"] = MetricResult(
@@ -200,30 +212,18 @@ def summarise(
         )
     for column, reason in unavailable.items():
         computed[column] = UnavailableResult(unavailable=reason)
-
-    clip_means = columns_by_group(table, clip_index, len(clips))
-    identity_means = columns_by_group(table, identity_index, len(identities))
-    frames_of_clip = np.bincount(clip_index, minlength=len(clips)).tolist()
-    frames_of_identity = np.bincount(identity_index, minlength=len(identities)).tolist()
-    clips_of_identity = np.bincount(clip_identities, minlength=len(identities)).tolist()
     summary = Summary(
-        counts=Counts(frames=len(table.clips), clips=len(clips), identities=len(identities)),
+        counts=Counts(frames=len(table), clips=len(clips), identities=len(identities)),
         metrics={column: computed[column] for column in COLUMNS if column in computed},
         by_clip={
-            clip: ClipResult(
-                identity=identities[clip_identities[i]],
-                frames=frames_of_clip[i],
-                metrics=clip_means[i],
-            )
-            for i, clip in enumerate(clips)
+            clip: ClipResult(identity=identity_of[clip], frames=size, metrics=clip_means[clip])
+            for clip, size in clips.size().to_dict().items()
         },
         by_identity={
             identity: IdentityResult(
-                clips=clips_of_identity[i],
-                frames=frames_of_identity[i],
-                metrics=identity_means[i],
+                clips=int(num_clips[identity]), frames=size, metrics=identity_means[identity]
             )
-            for i, identity in enumerate(identities)
+            for identity, size in identities.size().to_dict().items()
         },
     )
     if far is not None:
@@ -231,107 +231,108 @@ def summarise(
     return summary
 
 
-def far_from_source(table: FrameTable) -> tuple[np.ndarray, float] | None:
-    """Which frames (N,) differ from the source by more than the median, and this median.
+def computed_metrics(result: Result) -> dict[str, MetricResult]:
+    """Select the columns that were computed."""
+    return {
+        name: metric for name, metric in result["metrics"].items() if "unavailable" not in metric
+    }
+
+
+def unavailable_metrics(result: Result) -> dict[str, str]:
+    """Collect the reasons of the columns that could not be computed."""
+    return {
+        name: metric["unavailable"]
+        for name, metric in result["metrics"].items()
+        if "unavailable" in metric
+    }
+
+
+def means_by(table: pd.DataFrame, key: str) -> dict[str, dict[str, float | None]]:
+    """Average the finite values of every column over the frames of each clip or identity."""
+    finite = table[value_columns(table)].replace([np.inf, -np.inf], np.nan)
+    means = finite.groupby(table[key], sort=False).mean()
+    return {
+        name: {column: None if np.isnan(mean) else mean for column, mean in row.items()}
+        for name, row in means.to_dict("index").items()
+    }
+
+
+def far_from_source(table: pd.DataFrame) -> tuple[np.ndarray, float] | None:
+    """Select the frames (N,) that differ from the source by more than the median, given too.
 
     By L1, among the frames that are not the source itself; None where that was not measured.
     """
-    distance = table.copied.get("l1")
-    if distance is None:
+    if f"{COPIED}l1" not in table:
         return None
-    distance = np.where(table.is_source, np.nan, distance)
-    if np.isnan(distance).all():
-        return None
-    median = float(np.nanmedian(distance))
-    return distance > median, median
+    distance = table[f"{COPIED}l1"].mask(table["is_source"])
+    median = float(distance.median())
+    return None if np.isnan(median) else ((distance > median).to_numpy(), median)
 
 
 def summarise_column(
-    table: FrameTable, column: str, clip_index: np.ndarray, moved: np.ndarray | None, seed: int
+    table: pd.DataFrame, column: str, moved: np.ndarray | None, seed: int
 ) -> MetricResult:
-    """Means of a column; ``moved`` (N,) says which frames moved far from the source."""
-    values, others = table.values[column], ~table.is_source
-    every = mean_result(values, clip_index, seed)
+    """Compute the means of a column; ``moved`` (N,) says which frames moved far from the source."""
+    others = ~table["is_source"].to_numpy()
+    missing = table[table[column].isna()]
+    names = missing["clip"] + "/" + missing["frame"]
+    why = missing[MISSING].map(lambda reasons: reasons.get(column, "no value"))
+    dropped = {reason: [*of] for reason, of in names.groupby(why, sort=False)}
+    every = mean_result(table, table[column], seed)
     result = MetricResult(
         mean=every["mean"],
         interval=every["interval"],
         frames=every["frames"],
-        clips=len(np.unique(clip_index[~np.isnan(values)])),
-        dropped=dropped_frames(table, column),
+        clips=table.loc[table[column].notna(), "clip"].nunique(),
+        dropped=dropped,
         without_source_frames=(
-            None if others.all() else mean_result(values[others], clip_index[others], seed)
+            None if others.all() else mean_result(table[others], table.loc[others, column], seed)
         ),
     )
     if "identical" in every:
         result["identical"] = every["identical"]
-    if column in table.copied:
+    if COPIED + column in table:
         result["copy_source"] = CopyResult(
-            without_source_frames=beside_copy(table, column, others, clip_index, seed),
-            moved=None if moved is None else beside_copy(table, column, moved, clip_index, seed),
+            without_source_frames=beside_copy(table[others], column, seed),
+            moved=None if moved is None else beside_copy(table[moved], column, seed),
         )
     return result
 
 
-def beside_copy(
-    table: FrameTable, column: str, rows: np.ndarray, clip_index: np.ndarray, seed: int
-) -> BesideCopy:
-    """The means of some rows (N,) of a column beside those of the copied source."""
-    values, copied = table.values[column][rows], table.copied[column][rows]
-    clip_index, difference = clip_index[rows], differences(copied, values)
-    both = ~np.isnan(difference)
-    result, copy_source, difference_result = (
-        mean_result(of[both], clip_index[both], seed) for of in (values, copied, difference)
+def beside_copy(table: pd.DataFrame, column: str, seed: int) -> BesideCopy:
+    """Compute the means of a column beside those of the copied source, where both have a value."""
+    both = table.dropna(subset=[column, COPIED + column])
+    values, copied = both[column], both[COPIED + column]
+    difference = pd.Series(differences(copied.to_numpy(), values.to_numpy()))
+    return BesideCopy(
+        result=mean_result(both, values, seed),
+        copy_source=mean_result(both, copied, seed),
+        difference=mean_result(both, difference, seed),
     )
-    return BesideCopy(result=result, copy_source=copy_source, difference=difference_result)
 
 
-def mean_result(values: np.ndarray, clip_index: np.ndarray, seed: int) -> MeanResult:
-    mean, interval, frames, identical = estimate(values, clip_index, seed)
+def mean_result(table: pd.DataFrame, values: pd.Series, seed: int) -> MeanResult:
+    """Estimate the mean of values, one for each row of a table."""
+    found = estimate(values.to_numpy(), table["clip"].to_numpy(), seed)
     result = MeanResult(
-        mean=mean, interval=None if interval is None else list(interval), frames=frames
+        mean=found.mean,
+        interval=None if found.interval is None else list(found.interval),
+        frames=found.frames,
     )
-    return MeanResult(**result, identical=identical) if identical else result
-
-
-def dropped_frames(table: FrameTable, column: str) -> dict[str, list[str]]:
-    """The frames without a value, by reason."""
-    dropped: dict[str, list[str]] = {}
-    for i in np.flatnonzero(np.isnan(table.values[column])):
-        reason = str(table.missing[column][i]) or "no value"
-        dropped.setdefault(reason, []).append(f"{table.clips[i]}/{table.frames[i]}")
-    return dropped
-
-
-def columns_by_group(
-    table: FrameTable, index: np.ndarray, num_groups: int
-) -> list[dict[str, float | None]]:
-    """The means of every column for each group of frames."""
-    columns = [column for column in COLUMNS if column in table.values]
-    means = [group_means(table.values[column], index, num_groups) for column in columns]
-    return [
-        {column: of[i] for column, of in zip(columns, means, strict=True)}
-        for i in range(num_groups)
-    ]
-
-
-def in_order(names: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """The different names as they first appear, and for every row (N,) the number of its name."""
-    numbers: dict[str, int] = {}
-    index = [numbers.setdefault(name, len(numbers)) for name in names.tolist()]
-    return list(numbers), np.array(index, np.int64)
+    return MeanResult(**result, identical=found.identical) if found.identical else result
 
 
 def write_result(folder: Path, result: Result) -> None:
-    """Writes ``result.json`` into a folder, all of it or nothing.
+    """Write ``result.json`` into a folder, all of it or nothing.
 
     In paths ``?`` stands for bytes that are no UTF-8, which JSON does not hold.
     """
     text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)
-    write_text_whole(folder / RESULT_FILE, text.encode(errors="replace").decode() + "\n")
+    write_atomically(folder / RESULT_FILE, text.encode(errors="replace").decode() + "\n")
 
 
 def read_result(path: Path) -> Result:
-    """The result in a ``result.json``; InputError where it is absent, damaged or another's."""
+    """Read a ``result.json``; InputError where it is absent, damaged or another's."""
     try:
         return TypeAdapter(Result).validate_json(path.read_bytes())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Means over frames, and how far they would move with other clips.
+"""Means over frames, with intervals that say how far they would move with other clips.
 
 Frames of a clip are alike, so the clip is what is drawn again (the bootstrap over clusters; Efron
 & Tibshirani, An Introduction to the Bootstrap, 1993): percentiles of the mean over all frames of
@@ -11,6 +11,7 @@ such frames are counted, and means are of the others.
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -18,7 +19,7 @@ DRAWN_AT_ONCE = 2**22  # clips, which bounds the memory
 
 
 class Estimate(NamedTuple):
-    """The mean of a column."""
+    """Mean of a column with its interval."""
 
     mean: float | None  # None where no frame has a finite value
     interval: tuple[float, float] | None  # 95 %; None with fewer than two clips
@@ -27,7 +28,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(values: np.ndarray, clips: np.ndarray, seed: int) -> Estimate:
-    """The mean of ``values`` (N,), NaN where there is none, with its interval over ``clips``.
+    """Estimate the mean of ``values`` (N,), NaN where there is none, and its interval.
 
     ``clips`` (N,) says which clip a frame is of, as numbers or names.  Nothing but the arguments
     has an influence, the number of threads neither.
@@ -38,7 +39,7 @@ def estimate(values: np.ndarray, clips: np.ndarray, seed: int) -> Estimate:
 
 
 def mean(values: np.ndarray) -> float | None:
-    """The plain mean of those numbers (N,) that are finite; None where there are none."""
+    """Average those numbers (N,) that are finite; None where there are none."""
     values = values[np.isfinite(values)]
     return float(values.mean()) if len(values) else None
 
@@ -46,36 +47,28 @@ def mean(values: np.ndarray) -> float | None:
 def bootstrap_interval(
     values: np.ndarray, clips: np.ndarray, seed: int
 ) -> tuple[float, float] | None:
-    """Percentile interval of the mean of finite ``values`` (N,) over ``clips`` (N,)."""
-    names, index = np.unique(clips, return_inverse=True)
+    """Compute the percentile interval of the mean of finite ``values`` (N,) over ``clips`` (N,)."""
+    index, names = pd.factorize(clips)
     if len(names) < 2:
         return None
-    sums, counts = np.bincount(index, weights=values), np.bincount(index)
-    generator = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
-    step = max(1, DRAWN_AT_ONCE // len(names))
-    for start in range(0, RESAMPLES, step):
-        size = (min(step, RESAMPLES - start), len(names))
-        drawn = generator.integers(len(names), size=size)
-        means[start : start + step] = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    means.sort()
-    tail = round(RESAMPLES * (1 - LEVEL) / 2)
-    return float(means[tail - 1]), float(means[-tail])
+    from scipy.stats import bootstrap
+
+    low, high = bootstrap(
+        (np.bincount(index, weights=values), np.bincount(index)),
+        lambda sums, counts, axis: sums.sum(axis=axis) / counts.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(1, DRAWN_AT_ONCE // len(names)),
+        confidence_level=LEVEL,
+        method="percentile",
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(low), float(high)
 
 
 def differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """``b - a`` (N,), NaN where one of them is; equal infinities do not differ."""
+    """Subtract: ``b - a`` (N,), NaN where one of them is; equal infinities do not differ."""
     result = np.zeros(len(a))
     np.subtract(b, a, out=result, where=a != b)
     return result
-
-
-def group_means(values: np.ndarray, groups: np.ndarray, num_groups: int) -> list[float | None]:
-    """The mean of each group of ``values`` (N,); ``groups`` (N,) are numbers from 0."""
-    there = ~np.isnan(values)
-    values, groups = values[there], groups[there]
-    parts = np.split(
-        values[np.argsort(groups, kind="stable")],
-        np.cumsum(np.bincount(groups, minlength=num_groups))[:-1],
-    )
-    return [mean(part) for part in parts]

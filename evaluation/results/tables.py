@@ -1,15 +1,27 @@
-"""A result as tables: beside the published numbers, and every metric with its interval."""
+"""Tables of a result as Markdown and LaTeX: beside published numbers, and all metrics."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import pandas as pd
 
 from evaluation.metrics.registry import COLUMNS
 from evaluation.results.published import CONDITIONS, NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED_ROWS
-from evaluation.results.result import BesideCopy, MeanResult, Result
+from evaluation.results.result import (
+    BesideCopy,
+    MeanResult,
+    Result,
+    computed_metrics,
+    unavailable_metrics,
+)
 from utils.wording import counted
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 NOTHING = "\N{EN DASH}"  # where there is no number
+UNAVAILABLE = "unavailable"
 ARROWS = {"lower": "↓", "higher": "↑"}
 PROTOCOLS = {
     "video": "every frame of each clip, from the clip's first frame",
@@ -35,49 +47,70 @@ INTERVAL_NOTE = (
 )
 
 
-class MetricRow(NamedTuple):
-    """A metric as it is printed."""
+class Table(NamedTuple):
+    """Table of texts; the first cell of a row is its title."""
 
-    title: str
-    mean: str
-    interval: str
-    without_source_frames: str
-    frames: str
-    clips: str
-    dropped: str
-    unavailable: str  # why, "" where it was computed; then all numbers are ""
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+    last_is_own: bool = False  # the last row is this result's, between others
 
 
-def metric_rows(result: Result) -> list[MetricRow]:
-    """Every metric of a result; beside the frames dropped, the clips or pairs of no metric."""
+def metrics_table(result: Result) -> Table:
+    """Make the table of every metric, with the frames, clips and pairs that were dropped."""
     rows = []
     whole = "".join(
         f" + {counted(len(names), noun)}" for noun, (names, _) in left_out(result).items() if names
     )
     for name, metric in result["metrics"].items():
-        column = COLUMNS[name]
-        title = f"{column.title} {ARROWS[column.better]}"
         if "unavailable" in metric:
-            rows.append(MetricRow(title, "", "", "", "", "", "", metric["unavailable"]))
+            rows.append([arrowed(name), UNAVAILABLE, *[""] * (len(METRIC_HEADER) - 2)])
             continue
-        moved = metric["without_source_frames"]
+        digits, moved = COLUMNS[name].digits, metric["without_source_frames"]
         rows.append(
-            MetricRow(
-                title,
-                number(metric["mean"], column.digits),
-                interval(metric, column.digits),
-                number(None if moved is None else moved["mean"], column.digits),
+            [
+                arrowed(name),
+                number(metric["mean"], digits),
+                interval(metric, digits),
+                number(None if moved is None else moved["mean"], digits),
                 frames(metric),
                 f"{metric['clips']:,}" if "clips" in metric else NOTHING,
                 f"{sum(map(len, metric['dropped'].values())):,}{whole}",
-                unavailable="",
-            )
+            ]
         )
-    return rows
+    return Table(METRIC_HEADER, rows)
+
+
+def arrowed(column: str) -> str:
+    """Write the title of a column with an arrow to the better side."""
+    return f"{COLUMNS[column].title} {ARROWS[COLUMNS[column].better]}"
+
+
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Collect the values of each key, in order."""
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def reasons(result: Result) -> list[str]:
+    """Write a sentence for every reason for which metrics are unavailable."""
+    titles = grouped((why, COLUMNS[c].title) for c, why in unavailable_metrics(result).items())
+    return [f"Unavailable: {'; '.join(own)}: {reason}" for reason, own in titles.items()]
+
+
+def without_value(result: Result) -> dict[tuple[str, tuple[str, ...]], list[str]]:
+    """Collect the titles of metrics by the reason and the frames for which they have no value."""
+    return grouped(
+        ((reason, tuple(names)), COLUMNS[name].title)
+        for name, metric in computed_metrics(result).items()
+        for reason, names in metric["dropped"].items()
+    )
 
 
 def left_out(result: Result) -> dict[str, tuple[dict[str, str], int]]:
-    """The clips and pairs that are in no number, with the reasons, and how many were asked for."""
+    """Collect clips and pairs that are in no number, with reasons, and the number asked for."""
     clips, pairs = result["coverage"]["clips"], result["coverage"]["pairs"]
     found = {"clip": (clips["dropped"], clips["listed"])}
     if pairs is not None:
@@ -85,54 +118,48 @@ def left_out(result: Result) -> dict[str, tuple[dict[str, str], int]]:
     return found
 
 
-def dropped(result: Result) -> list[str]:
-    """Sentences on what was asked for and is in no number, or not in all of them, and why."""
-    told = []
+def dropped_sentences(result: Result) -> list[str]:
+    """Say which clips, pairs and frames are in no number, or not in all of them, and why."""
+    sentences = []
     for noun, (names, asked_for) in left_out(result).items():
         if names:
-            told.append(
+            sentences.append(
                 f"Dropped, and in no number below: {len(names):,} of {counted(asked_for, noun)}."
             )
-            told += by_reason(names)
-    frames: dict[tuple[str, int], list[str]] = {}  # titles of metrics by reason and count
-    for name, metric in result["metrics"].items():
-        if "unavailable" not in metric:
-            for reason, without in metric["dropped"].items():
-                frames.setdefault((reason, len(without)), []).append(COLUMNS[name].title)
-    told += [
+            sentences += lines_by_reason(names)
+    counts = grouped(
+        ((reason, len(names)), title)
+        for (reason, names), titles in without_value(result).items()
+        for title in titles
+    )
+    sentences += [
         f"Without a value of {', '.join(titles)}: {counted(count, 'frame')} ({reason})."
-        for (reason, count), titles in frames.items()
+        for (reason, count), titles in counts.items()
     ]
-    return told
+    return sentences
 
 
-def by_reason(reasons: Mapping[str, str]) -> list[str]:
-    """A line for each of the first reasons, with the first names of each."""
-    names: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        names.setdefault(reason, []).append(name)
+def lines_by_reason(reasons: Mapping[str, str]) -> list[str]:
+    """Write a line for each of the first reasons, with the first names of each."""
+    names = grouped((reason, name) for name, reason in reasons.items())
     lines = []
-    for reason, those in list(names.items())[:SHOWN]:
-        more = f" and {len(those) - SHOWN:,} more" if len(those) > SHOWN else ""
-        lines.append(f"{', '.join(those[:SHOWN])}{more}: {reason}")
+    for reason, own in list(names.items())[:SHOWN]:
+        more = f" and {len(own) - SHOWN:,} more" if len(own) > SHOWN else ""
+        lines.append(f"{', '.join(own[:SHOWN])}{more}: {reason}")
     if len(names) > SHOWN:
-        count = sum(len(those) for those in list(names.values())[SHOWN:])
+        count = sum(len(own) for own in list(names.values())[SHOWN:])
         lines.append(f"And {count:,} more: result.json names them all.")
     return lines
 
 
-class CopyTable(NamedTuple):
-    """Metrics beside those of copying the source, which moves nothing and is as sharp as it is."""
+def copy_tables(result: Result) -> list[Table]:
+    """Make tables beside copying the source, which moves nothing and is as sharp as it is.
 
-    caption: str
-    rows: list[list[str]]  # the first is the header
-
-
-def copy_tables(result: Result) -> list[CopyTable]:
-    """Of all frames that the source does not drive itself, and of those that moved."""
+    One of all frames that the source does not drive itself, and one of those that moved.
+    """
     everything, far = [], []
-    for name, metric in result["metrics"].items():
-        if "unavailable" in metric or "copy_source" not in metric:
+    for name, metric in computed_metrics(result).items():
+        if "copy_source" not in metric:
             continue
         of = metric["copy_source"]
         everything.append(copy_row(name, of["without_source_frames"]))
@@ -141,30 +168,30 @@ def copy_tables(result: Result) -> list[CopyTable]:
     tables = []
     if everything:
         caption = "All frames but those that the source drives itself."
-        tables.append(CopyTable(caption, [[*COPY_HEADER], *everything]))
+        tables.append(Table(COPY_HEADER, everything, caption))
     if far:
         caption = (
             "Frames that moved: those that differ from the source by more than the median, which "
             f"is an L1 of {number(result['moved']['l1'], COLUMNS['l1'].digits)}."
         )
-        tables.append(CopyTable(caption, [[*COPY_HEADER], *far]))
+        tables.append(Table(COPY_HEADER, far, caption))
     return tables
 
 
 def copy_row(name: str, beside: BesideCopy) -> list[str]:
-    column, difference = COLUMNS[name], beside["difference"]
+    """Write the cells of a column beside copying the source."""
+    digits, difference = COLUMNS[name].digits, beside["difference"]
     means = (beside["result"], beside["copy_source"], difference)
     return [
-        f"{column.title} {ARROWS[column.better]}",
-        *(number(each["mean"], column.digits) for each in means),
-        interval(difference, column.digits),
+        arrowed(name),
+        *(number(each["mean"], digits) for each in means),
+        interval(difference, digits),
         frames(difference),
     ]
 
 
-def published_rows(result: Result) -> list[list[str]]:
-    """The published table with its header, and this result in the same columns as last row."""
-    header = ["", *(column.title for column in PUBLISHED_COLUMNS)]
+def published_table(result: Result) -> Table:
+    """Make the published table with this result in the same columns as last row."""
     rows = [
         [
             row.title,
@@ -175,18 +202,18 @@ def published_rows(result: Result) -> list[list[str]]:
         ]
         for row in PUBLISHED_ROWS
     ]
-    own = ["this result"]
+    own, metrics = ["this result"], computed_metrics(result)
     for column in PUBLISHED_COLUMNS:
-        metric = result["metrics"].get(column.column)
-        mean = None
-        if metric is not None and "unavailable" not in metric:
+        metric, mean = metrics.get(column.column), None
+        if metric is not None:
             mean = (metric["without_source_frames"] or metric)["mean"]
         own.append(number(None if mean is None else mean * column.scale, column.digits))
-    return [header, *rows, own]
+    header = ["", *(column.title for column in PUBLISHED_COLUMNS)]
+    return Table(header, [*rows, own], last_is_own=True)
 
 
 def fairness(result: Result) -> str:
-    """What was measured, and when the published numbers can be held against it."""
+    """Say what was measured, and whether the published numbers can be compared with it."""
     counts, pairs = result["counts"], result["coverage"]["pairs"]
     persons = "cross identity" if result["cross_identity"] else "same identity"
     text = (
@@ -209,7 +236,7 @@ def fairness(result: Result) -> str:
 
 
 def conventions() -> str:
-    """Which of our columns stand in the published table, and why."""
+    """Say which of our columns stand in the published table, and why."""
     columns = [
         f"{column.title} is {', '.join(filter(None, [COLUMNS[column.column].title, column.note]))}"
         for column in PUBLISHED_COLUMNS
@@ -218,105 +245,85 @@ def conventions() -> str:
     return f"In the row of this result {'; '.join(columns)}."
 
 
+def sections(result: Result) -> dict[str, list[str | Table]]:
+    """Arrange all sentences and tables of a result below their titles."""
+    return {
+        "Evaluation": [*dropped_sentences(result)],
+        "Beside the published numbers": [
+            fairness(result),
+            published_table(result),
+            conventions(),
+        ],
+        "All metrics": [metrics_table(result), INTERVAL_NOTE, *reasons(result)],
+        "Beside copying the source": [*copy_tables(result)],
+    }
+
+
 def markdown(result: Result) -> str:
-    """``table.md``: a document of all tables."""
-    own = "**{}**".format
-    published = [[escape_markdown(cell) for cell in row] for row in published_rows(result)]
-    published[-1] = [own(cell) for cell in published[-1]]
-    metrics = [METRIC_HEADER, *(metric_cells(row, escape_markdown) for row in metric_rows(result))]
-    parts = [
-        "# Evaluation",
-        *map(escape_markdown, dropped(result)),
-        "## Beside the published numbers",
-        escape_markdown(fairness(result)),
-        markdown_table(published),
-        escape_markdown(conventions()),
-        "## All metrics",
-        markdown_table(metrics),
-        escape_markdown(INTERVAL_NOTE),
-        *map(escape_markdown, reasons(result)),
-    ]
-    if copies := copy_tables(result):
-        parts.append("## Beside copying the source")
-    for caption, rows in copies:
-        cells = [[escape_markdown(cell) for cell in row] for row in rows]
-        parts += [escape_markdown(caption), markdown_table(cells)]
+    """Write ``table.md``: a document of all tables."""
+    parts = []
+    for title, blocks in sections(result).items():
+        if title == "Evaluation":
+            parts.append(f"# {title}")
+        elif blocks:
+            parts.append(f"## {title}")
+        for block in blocks:
+            if isinstance(block, Table):
+                parts += [escape_markdown(block.caption)] if block.caption else []
+                parts.append(markdown_table(block))
+            else:
+                parts.append(escape_markdown(block))
     return "\n\n".join(parts) + "\n"
 
 
-def metric_cells(row: MetricRow, escape: Callable[[str], str]) -> list[str]:
-    """A row of the table of metrics; ``reasons`` says why one is unavailable."""
-    if row.unavailable:
-        return [escape(row.title), "unavailable", *[""] * 5]
-    return [escape(cell) for cell in row[: len(METRIC_HEADER)]]
-
-
-def reasons(result: Result) -> list[str]:
-    """A sentence for every reason for which metrics are unavailable."""
-    titles: dict[str, list[str]] = {}
-    for name, metric in result["metrics"].items():
-        if "unavailable" in metric:
-            titles.setdefault(metric["unavailable"], []).append(COLUMNS[name].title)
-    return [f"Unavailable: {'; '.join(those)}: {reason}" for reason, those in titles.items()]
-
-
-def markdown_table(rows: Iterable[Sequence[str]]) -> str:
-    """Rows of escaped cells, the first being the header; numbers to the right."""
-    header, *body = rows
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *body])
+def markdown_table(table: Table) -> str:
+    """Write a table with numbers to the right and the row of this result in bold."""
+    rows = [[escape_markdown(cell) for cell in row] for row in [table.header, *table.rows]]
+    if table.last_is_own:
+        rows[-1] = [f"**{cell}**" for cell in rows[-1]]
+    rows.insert(1, ["---", *["---:"] * (len(table.header) - 1)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def latex(result: Result) -> str:
-    r"""``table.tex``: all tables with what to know about them, to ``\input`` in a document."""
-    published = [[escape_latex(cell) for cell in row] for row in published_rows(result)]
-    metrics = [metric_cells(row, escape_latex) for row in metric_rows(result)]
-    header = [escape_latex(cell) for cell in METRIC_HEADER]
-    copies = []
-    for caption, rows in copy_tables(result):
-        first, *others = [[escape_latex(cell) for cell in row] for row in rows]
-        title = escape_latex(f"Beside copying the source: {caption}")
-        copies += [title, latex_table(first, others)]
-    return (
-        "\n\n".join(
-            [
-                *map(escape_latex, dropped(result)),
-                escape_latex(fairness(result)),
-                latex_table(published[0], published[1:-1], published[-1:]),
-                escape_latex(conventions()),
-                latex_table(header, metrics),
-                escape_latex(INTERVAL_NOTE),
-                *map(escape_latex, reasons(result)),
-                *copies,
-            ]
-        )
-        + "\n"
-    )
+    r"""Write ``table.tex``: all tables with their sentences, to ``\input`` in a document."""
+    parts = []
+    for title, blocks in sections(result).items():
+        for block in blocks:
+            if isinstance(block, Table):
+                parts += [escape_latex(f"{title}: {block.caption}")] if block.caption else []
+                parts.append(latex_table(block))
+            else:
+                parts.append(escape_latex(block))
+    return "\n\n".join(parts) + "\n"
 
 
-def latex_table(header: Sequence[str], *groups: Sequence[Sequence[str]]) -> str:
-    """Groups of rows of escaped cells, with a rule above each."""
-    lines = [rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", r"\hline", latex_row(header)]
-    for group in groups:
-        lines += [r"\hline", *map(latex_row, group)]
-    return "\n".join([*lines, r"\hline", r"\end{tabular}"])
-
-
-def latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
+def latex_table(table: Table) -> str:
+    """Write a table with numbers to the right and the row of this result in bold."""
+    cells = pd.DataFrame(table.rows, columns=list(table.header)).map(escape_latex)
+    cells.columns = cells.columns.map(escape_latex)
+    if table.last_is_own:
+        cells.iloc[-1] = [rf"\textbf{{{cell}}}" for cell in cells.iloc[-1]]
+    rules = [
+        {"selector": rule, "props": ":hline;"} for rule in ("toprule", "midrule", "bottomrule")
+    ]
+    style = cells.style.hide(axis="index").set_table_styles(rules)
+    return str(style.to_latex(column_format="l" + "r" * (len(table.header) - 1))).rstrip()
 
 
 def number(value: float | None, digits: int) -> str:
+    """Format a number, or a dash where there is none."""
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def frames(metric: MeanResult) -> str:
-    """How many frames a mean is of, and how many are not in it as they are without an error."""
+    """Count the frames of a mean, and those that are not in it as they are without an error."""
     identical = metric.get("identical", 0)
     return f"{metric['frames']:,}" + (f" + {identical:,} identical" if identical else "")
 
 
 def interval(metric: MeanResult, digits: int) -> str:
+    """Format the interval of a mean."""
     if metric["interval"] is None:
         return NOTHING
     low, high = metric["interval"]
@@ -324,11 +331,12 @@ def interval(metric: MeanResult, digits: int) -> str:
 
 
 def one_line(text: str) -> str:
+    """Replace line ends by spaces."""
     return " ".join(text.split())
 
 
 def escape_markdown(text: str) -> str:
-    """Text that stands for itself in a cell or a paragraph."""
+    """Escape text so that it stands for itself in a cell or a paragraph of Markdown."""
     return re.sub(r"([\\`*_\[\]<>|&~$])", r"\\\1", one_line(text))
 
 
@@ -347,4 +355,5 @@ LATEX = {
 
 
 def escape_latex(text: str) -> str:
+    """Escape text so that it stands for itself in LaTeX."""
     return "".join(LATEX.get(character, character) for character in one_line(text))

@@ -1,4 +1,4 @@
-"""What comes with the project is found from anywhere, and told when it is missing."""
+"""Files that come with the project are found from anywhere, and told when it is missing."""
 
 import socket
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from animation import bundled
-from animation.bundled import bundled_portrait, bundled_weights, driving_path, motion_names
+from animation.bundled import bundled_source, bundled_weights, driving_path, motion_names
 from utils.errors import InputError
 
 
@@ -52,11 +52,11 @@ def test_without_motions_none_is_listed(tmp_path, monkeypatch):
         driving_path("talking")
 
 
-def test_the_portrait_needs_no_network(monkeypatch, tmp_path):
+def test_the_bundled_source_needs_no_network(monkeypatch, tmp_path):
     def refused(*args, **kwargs):
         raise OSError("no network in this test")
 
     monkeypatch.setattr(socket.socket, "connect", refused)
     monkeypatch.setenv("SKIMAGE_DATADIR", str(tmp_path))
-    portrait = bundled_portrait()
-    assert (portrait.shape, portrait.dtype) == ((512, 512, 3), np.uint8)
+    picture = bundled_source()
+    assert (picture.shape, picture.dtype) == ((512, 512, 3), np.uint8)

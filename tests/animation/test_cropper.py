@@ -1,4 +1,4 @@
-"""Of ``--fit training``: how the training cut its frames. What becomes of files is tested whole."""
+"""The crop of the training frames is read; tests/test_animate_face.py applies it to files."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from animation.cropper import training_face_crop
+from animation.cropper import require_face_crop
 from faces.crop import PUBLISHED, FaceCropConfig
 from modules.checkpoints import save_weights
 from tests.tiny import TINY, tiny_model
@@ -23,23 +23,23 @@ def checkpoint(folder: Path, data: dict[str, Any]) -> Path:
 
 def test_a_checkpoint_says_how_its_training_frames_were_cut(tmp_path):
     ours = checkpoint(tmp_path, {"face_crop": SQUARE.model_dump(mode="json")})
-    assert training_face_crop(ours) == SQUARE
+    assert require_face_crop(ours) == SQUARE
 
 
 def test_published_checkpoints_are_of_voxceleb_as_published(tmp_path):
     torch.save({}, tmp_path / "published.pth.tar")
-    assert training_face_crop(tmp_path / "published.pth.tar") == PUBLISHED
+    assert require_face_crop(tmp_path / "published.pth.tar") == PUBLISHED
     assert PUBLISHED.aspect == 1.22
 
 
 @pytest.mark.parametrize("data", [{}, {"face_crop": None}])
 def test_one_of_ours_that_does_not_say_it_is_refused(tmp_path, data):
     with pytest.raises(
-        InputError, match=r"does not say how .*--config .* use --fit crop, pad or squash"
+        InputError, match=r"does not state how .*--config .* use --fit crop, pad or squash"
     ):
-        training_face_crop(checkpoint(tmp_path, data))
+        require_face_crop(checkpoint(tmp_path, data))
 
 
-def test_a_geometry_of_another_version_is_refused(tmp_path):
+def test_a_crop_of_another_version_is_refused(tmp_path):
     with pytest.raises(InputError, match="not of this version"):
-        training_face_crop(checkpoint(tmp_path, {"face_crop": {"aspect": 1.2, "face": 3}}))
+        require_face_crop(checkpoint(tmp_path, {"face_crop": {"aspect": 1.2, "face": 3}}))

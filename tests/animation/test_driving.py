@@ -1,4 +1,4 @@
-"""What drives is one stream of keypoints, of a video or of the motion saved from it."""
+"""A video, and the motion saved from it, drive as one stream of keypoints."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -53,14 +53,14 @@ def went_through(
 ) -> tuple[list[DrivingFrame], Keypoints]:
     with driving.motion(batch_size) as motion:
         batches = list(motion)
-    moments = [moment for some, _ in batches for moment in some]
+    driving_frames = [frame for some, _ in batches for frame in some]
     assert {len(some) for some, _ in batches[:-1]} <= {batch_size or driving.animator.batch_size}
     parts = zip(*(keypoints for _, keypoints in batches), strict=True)
-    return moments, Keypoints(*map(torch.cat, parts))
+    return driving_frames, Keypoints(*map(torch.cat, parts))
 
 
 def saved(driving: DrivingVideo, path: Path) -> Path:
-    driving.keep_motion()
+    driving.keep_keypoints()
     went_through(driving)
     save_template(path, driving.template())
     return path
@@ -72,10 +72,10 @@ def test_a_video_drives_with_the_keypoints_of_its_frames(animator, video, part, 
     images = [frame.image for frame in whole.frames()]
     driving = DrivingVideo(animator, video, frames=part)
     assert driving.num_frames == end - start
-    moments, keypoints = went_through(driving, batch_size=3)
-    assert [moment.time for moment in moments] == [t - TIMES[start] for t in TIMES[start:end]]
-    for moment, expected in zip(moments, images[start:end], strict=True):
-        np.testing.assert_array_equal(moment.pictures, [expected])
+    driving_frames, keypoints = went_through(driving, batch_size=3)
+    assert [frame.time for frame in driving_frames] == [t - TIMES[start] for t in TIMES[start:end]]
+    for frame, expected in zip(driving_frames, images[start:end], strict=True):
+        np.testing.assert_array_equal(frame.pictures, [expected])
     for found, expected in zip(keypoints, animator.detect(images[start:end]), strict=True):
         torch.testing.assert_close(found, expected)
     for number in range(driving.num_frames):  # in the batches that went through
@@ -102,15 +102,15 @@ def test_frames_beside_damage_drive(animator, frames, tmp_path, part):
 
 def test_keypoints_found_before_are_those_that_drive(animator, video, monkeypatch):
     """A second pass reads the frames again, and detects nothing."""
-    expected_moments, expected = went_through(DrivingVideo(animator, video), batch_size=3)
+    expected_frames, expected = went_through(DrivingVideo(animator, video), batch_size=3)
     driving = DrivingVideo(animator, video)
     assert all(map(torch.equal, driving.all_keypoints(batch_size=3), expected))
     monkeypatch.delattr(Animator, "detect")
-    moments, found = went_through(driving, batch_size=3)
+    driving_frames, found = went_through(driving, batch_size=3)
     assert all(map(torch.equal, found, expected))
-    assert [moment.time for moment in moments] == [moment.time for moment in expected_moments]
-    for moment, other in zip(moments, expected_moments, strict=True):
-        np.testing.assert_array_equal(moment.pictures, other.pictures)
+    assert [frame.time for frame in driving_frames] == [frame.time for frame in expected_frames]
+    for frame, other in zip(driving_frames, expected_frames, strict=True):
+        np.testing.assert_array_equal(frame.pictures, other.pictures)
     assert all(map(torch.equal, driving.template().keypoints, expected))
 
 
@@ -121,9 +121,9 @@ def test_a_template_drives_as_the_part_of_the_video_does(animator, video, part):
     assert (one.num_frames, one.rate) == (other.num_frames, other.rate)
     expected, found = (went_through(driving)[1] for driving in (one, other))
     assert all(map(torch.equal, found, expected))
-    moments, again = went_through(other, batch_size=2)
+    driving_frames, again = went_through(other, batch_size=2)
     times = [time - TIMES[part][0] for time in TIMES[part]]
-    assert moments == [DrivingFrame(time, []) for time in times]
+    assert driving_frames == [DrivingFrame(time, []) for time in times]
     assert all(map(torch.equal, again, expected))
     for part_found, part_expected in zip(other.keypoints_at(1), expected, strict=True):
         assert torch.equal(part_found, part_expected[1:2])
@@ -131,7 +131,7 @@ def test_a_template_drives_as_the_part_of_the_video_does(animator, video, part):
 
 def test_a_template_is_of_the_part_that_went_through_last(animator, video):
     driving = DrivingVideo(animator, video, frames=slice(3, 5))
-    driving.keep_motion()
+    driving.keep_keypoints()
     for _ in range(2):
         _, keypoints = went_through(driving)
     template = driving.template()
@@ -162,9 +162,9 @@ def test_a_motion_counts_from_the_frame_that_its_video_does(
 
 
 def grown_while_kept(video: Path) -> float:
-    """The memory at the end of a long motion that is kept, over that after its first seconds."""
+    """Memory at the end of a long motion that is kept, divided by that after its first seconds."""
     driving = DrivingVideo(Animator(tiny_model(), (128, 128), device="cpu"), video)
-    driving.keep_motion()
+    driving.keep_keypoints()
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     batch = [Frame(image, Fraction(0))] * driving.animator.batch_size
     for _ in range(30):
@@ -182,7 +182,7 @@ def test_memory_does_not_grow_with_the_motion_that_is_kept(video):
 def test_the_keypoints_that_went_through_are_kept_only_where_that_is_asked_for(animator, video):
     driving = DrivingVideo(animator, video)
     went_through(driving)
-    assert driving.kept is None
+    assert driving.buffer is None
 
 
 @pytest.mark.parametrize("part", [slice(0, 8), slice(7, None), slice(4, 4), slice(-3, None)])
@@ -191,7 +191,7 @@ def test_frames_that_are_not_there_are_told(animator, video, kind, part):
     path = video
     if kind == "template":
         path = saved(DrivingVideo(animator, video), video.with_name("m.npz"))
-    with pytest.raises(InputError, match=f"{path} holds 7 frames: .* is no part of them"):
+    with pytest.raises(InputError, match=f"are out of range: {path} has 7 frames"):
         open_driving(animator, path, frames=part)
     with pytest.raises(InputError, match=f"Of {path} 2 frames are used: there is no frame 2"):
         open_driving(animator, path, frames=slice(1, 3)).keypoints_at(2)

@@ -20,7 +20,7 @@ from animation.head_motion import (
     polar,
     strengthened,
 )
-from animation.openings import LIDS, LIP_THICKNESS, LIPS
+from animation.landmark_motion import LIDS, LIP_THICKNESS, LIPS
 from tests.drawn_landmarks import drawn_face
 from tests.tiny import normal
 

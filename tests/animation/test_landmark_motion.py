@@ -6,12 +6,16 @@ from torch import Tensor
 
 from animation.head_motion import RIGID, HeadMotion, face_centre, face_unit, fit_head
 from animation.landmark_motion import (
+    LIDS,
+    LIP_THICKNESS,
+    LIPS,
     MAX_EXPRESSION,
     USUAL_EYES,
+    downwards,
     expression_of,
     move_landmarks,
+    openings,
 )
-from animation.openings import LIDS, LIP_THICKNESS, LIPS, downwards, openings
 from modules.face_landmarks import NUM_LANDMARKS, PARTS, measure_expressions
 from tests.drawn_landmarks import drawn_face, similarity, turned_head
 from tests.tiny import normal
@@ -87,7 +91,7 @@ def test_a_turning_head_is_head_motion():
 
 
 def test_a_head_that_turns_about_its_axis_is_head_motion_too():
-    """What stands out is displaced, all of it by one vector, and the outline against it."""
+    """Parts that stand out are displaced by one vector, the outline in the opposite direction."""
     narrow = torch.tensor([[[0.9, 0], [0, 1]]]).double()
     motion = HeadMotion(narrow, torch.tensor([[[0.15, 0.02]]]).double())
     centre, unit = face_centre(NEUTRAL), face_unit(NEUTRAL)
@@ -115,8 +119,8 @@ def test_head_motion_is_relative_to_another_frame_than_expressions_are():
 
 
 @pytest.mark.parametrize("narrow", [0.2, 5.0])
-def test_a_face_that_turns_into_profile_or_out_of_it_does_not_melt_the_portrait(narrow):
-    """The first is what a driving video does that begins in profile; expressions stay none."""
+def test_a_face_that_turns_into_profile_or_out_of_it_does_not_distort_the_source(narrow):
+    """A driving video may begin in profile; no motion is taken for an expression."""
     found = moved(turned_head(NEUTRAL, narrow))
     width, source_width = (face[0, 16].sub(face[0, 0]).norm() for face in (found, SOURCE))
     assert 1 / 2.5 < width / source_width < 2.5

@@ -27,7 +27,7 @@ TEMPLATE = MotionTemplate(random_keypoints(batch=120, num_kp=15), RATE, (32, 48)
 
 
 def arrays() -> dict[str, np.ndarray]:
-    """What a good file holds."""
+    """Arrays of a valid file."""
     return {
         "version": np.array(VERSION),
         "positions": TEMPLATE.keypoints.positions.numpy(),
@@ -58,7 +58,7 @@ def test_the_documented_arrays_are_a_template(tmp_path):
 
 
 def test_the_times_of_frames_come_back_exactly(tmp_path):
-    """Of all usual counters: 90 kHz of MPEG, milliseconds of webm, 30000/1001 of NTSC."""
+    """Exact are 90 kHz of MPEG, milliseconds of webm, and 30000/1001 of NTSC."""
     ticks = [Fraction(1, 90_000), Fraction(1, 1000), Fraction(1001, 30_000), Fraction(1, 12_800)]
     steps = [ticks[n % 4] * (n % 7 + 1) for n in range(119)]
     times = tuple(itertools.accumulate(steps, initial=Fraction(0)))
@@ -128,12 +128,12 @@ def singular() -> dict[str, np.ndarray]:
         (changed("rate", [25, 0]), "its rate is not"),
         (changed("rate", 25.0), "its rate is not"),
         (changed("size", [-32, 48]), "its size is not"),
-        (changed("detector", 7), "its detector is no text"),
+        (changed("detector", 7), "its detector is not a text"),
         (changed("times", [0, 1, 2]), "one for each of 120 frames"),
-        (changed("times", np.arange(120) / 25), "its times are no whole numbers"),
-        (changed("times", np.arange(1, 121)), "its times do not grow from 0"),
-        (changed("times", np.r_[0, np.arange(119)]), "its times do not grow from 0"),
-        (changed("initial", 120), "the frame that it counts from is none"),
+        (changed("times", np.arange(120) / 25), "its times are not whole numbers"),
+        (changed("times", np.arange(1, 121)), "its times do not increase from 0"),
+        (changed("times", np.r_[0, np.arange(119)]), "its times do not increase from 0"),
+        (changed("initial", 120), "its initial frame is out of range"),
     ],
 )
 def test_other_arrays_are_refused_in_a_sentence(tmp_path, content, says):

@@ -8,9 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 
-from media.pictures import Picture
+from datasets.records import ClipRecord, record_path
+from media.pictures import Box, Picture
 from media.video import VideoWriter
 
 
@@ -34,6 +34,28 @@ def write_clip(path: Path, num_frames: int = 30, rate: Fraction = Fraction(25)) 
         for number in range(num_frames):
             writer.write(moving_bar(number))
     return path
+
+
+def write_record(clip: Path, **values: object) -> ClipRecord:
+    """The record of a clip, written beside it; values that are not given are usual ones."""
+    usual = {
+        "video": "raw.mp4",
+        "frames": (0, 30),
+        "video_size": (640, 480),
+        "video_rate": "25",
+        "boxes": "published",
+        "box": Box(0, 0, 100, 120),
+        "aspect": 1.2,
+        "size": (64, 64),
+    }
+    record = ClipRecord(**usual | values)
+    record.write_json(record_path(clip))
+    return record
+
+
+def here(work, jobs, workers):
+    """``map_in_processes`` without processes, which take seconds to begin."""
+    return ((job, work(job)) for job in jobs)
 
 
 def encode(path: Path, codec: str = "libx264", num_frames: int = 30, **settings: object) -> Path:
@@ -114,6 +136,8 @@ def clip(tmp_path: Path) -> Path:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """For tests that fork: a process whose threads have worked may hang then."""
+    import torch  # here, since processes of other tests import this file
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

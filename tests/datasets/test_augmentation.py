@@ -132,7 +132,7 @@ def blobs(*centres: tuple[float, float], side: int = 64) -> torch.Tensor:
 
 
 def centre_of(image: torch.Tensor) -> tuple[float, float]:
-    """Where the one blob of (3, H, W) is, (x, y)."""
+    """Locate the one blob of (3, H, W), (x, y)."""
     weights = image[0].double()
     rows, columns = weights.sum(1), weights.sum(0)
     return tuple(
@@ -190,7 +190,7 @@ def test_a_turn_keeps_circles_round_in_a_frame_that_is_not_square():
     np.testing.assert_allclose(in_pixels @ in_pixels.T, np.eye(2), atol=1e-9)
 
 
-def test_only_a_warp_or_a_portrait_moves_the_frames_of_a_pair_apart():
+def test_only_a_warp_or_a_still_moves_the_frames_of_a_pair_apart():
     image = random_bytes(3, 32, 32)
     pair = torch.stack([image, image])
     alike = AugmentationConfig(scale=0.2, shift=0.1, rotation=10.0)
@@ -203,20 +203,20 @@ def test_only_a_warp_or_a_portrait_moves_the_frames_of_a_pair_apart():
         moved = augment_frames(pair, COLOURS_ONLY.model_copy(update=one), np.random.default_rng(0))
         assert not torch.equal(moved, augment_frames(pair, COLOURS_ONLY, np.random.default_rng(0)))
     bent = alike.model_copy(update={"warp": 0.3})
-    still = StillsConfig(root=Path(), warp=0.0)
-    for one, portrait in ((bent, None), (alike, still)):
-        source, driving = augment_frames(pair, one, np.random.default_rng(0), portrait)
+    apart = StillsConfig(root=Path(), warp=0.0)
+    for one, still in ((bent, None), (alike, apart)):
+        source, driving = augment_frames(pair, one, np.random.default_rng(0), still)
         assert not torch.equal(source, driving)
 
 
-def test_a_portrait_is_warped_as_strongly_as_its_own_section_says():
+def test_a_still_is_warped_as_strongly_as_its_own_section_says():
     image = random_bytes(3, 32, 32)
     pair = torch.stack([image, image])
-    for of_pairs, of_portraits in ((0.5, 0.0), (0.0, 0.5)):
+    for of_pairs, of_stills in ((0.5, 0.0), (0.0, 0.5)):
         config = AugmentationConfig(warp=of_pairs)
-        portrait = StillsConfig(root=Path(), warp=of_portraits)
-        source, driving = augment_frames(pair, config, np.random.default_rng(0), portrait)
-        assert torch.equal(source, driving) == (of_portraits == 0)
+        still = StillsConfig(root=Path(), warp=of_stills)
+        source, driving = augment_frames(pair, config, np.random.default_rng(0), still)
+        assert torch.equal(source, driving) == (of_stills == 0)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_a_warp_is_as_smooth_as_one_computed_for_every_pixel():
 
 
 def transform_back(transform: RandomTransform, pixel: tuple[float, float], side: int = 64):
-    """Where each frame of the batch shows what was at a pixel, found by trying all places."""
+    """Find the pixel of each frame that shows a given pixel, by trying all places."""
     grid = coordinate_grid((8 * side, 8 * side), like=torch.zeros(1)).flatten(0, 1).double()
     target = 2 * torch.tensor(pixel, dtype=torch.float64) / (side - 1) - 1
     nearest = (transform.points(grid[None]) - target).square().sum(-1).argmin(1)
@@ -280,9 +280,9 @@ def test_landmarks_follow_every_change_of_their_frames():
     landmarks[:, 37] = 2 * torch.tensor(points) / (side - 1) - 1
     seen = set()
     for seed in range(12):
-        for portrait in (None, StillsConfig(root=Path(), warp=0.5)):
+        for still in (None, StillsConfig(root=Path(), warp=0.5)):
             rng = np.random.default_rng(seed)
-            moved, found = augment(frames, landmarks, config, rng, portrait)
+            moved, found = augment(frames, landmarks, config, rng, still)
             mirrored_now = bool((found[:, 44] - found[:, 37]).abs().sum() > 0.02) and (
                 centre_error(moved[0], found[0, 44]) < centre_error(moved[0], found[0, 37])
             )
@@ -293,7 +293,7 @@ def test_landmarks_follow_every_change_of_their_frames():
 
 
 def centre_error(image: torch.Tensor, position: torch.Tensor) -> float:
-    """How far the one blob of an image is from a position in [-1, 1], in pixels."""
+    """Measure the distance of the one blob of an image from a position in [-1, 1], in pixels."""
     expected = (position + 1) / 2 * (image.shape[-1] - 1)
     return float(np.linalg.norm(np.subtract(centre_of(image), expected.numpy())))
 

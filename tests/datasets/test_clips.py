@@ -82,7 +82,10 @@ def test_people_in_folders_are_split_by_seed_too(tmp_path):
     train, test = find_clips(config, "train"), find_clips(config, "test")
     assert len(train) == len(test) == 6
     assert {clip.identity for clip in train} | {clip.identity for clip in test} == {
-        *("p0", "p1", "p2", "p3")
+        "p0",
+        "p1",
+        "p2",
+        "p3",
     }
     assert not {clip.identity for clip in train} & {clip.identity for clip in test}
 
@@ -91,9 +94,19 @@ def test_what_systems_leave_is_passed_over(tmp_path):
     first = write_clip(tmp_path / "train" / "ann" / "a.mp4", num_frames=2)
     write_folder(tmp_path / "train" / "bob#b", num_frames=2)
     left = [
-        *("__MACOSX/._a.mp4", "__MACOSX/ann/a.mp4", ".hidden/a.mp4", "ann/._a.mp4", "._c.mp4"),
-        *("ann/.DS_Store", "ann/Thumbs.db", "ann/@eaDir/a.mp4", "System Volume Information/x.mp4"),
-        *("$RECYCLE.BIN/a.mp4", "lost+found/a.mp4", "bob#b/._0.png", "bob#b/.DS_Store"),
+        "__MACOSX/._a.mp4",
+        "__MACOSX/ann/a.mp4",
+        ".hidden/a.mp4",
+        "ann/._a.mp4",
+        "._c.mp4",
+        "ann/.DS_Store",
+        "ann/Thumbs.db",
+        "ann/@eaDir/a.mp4",
+        "System Volume Information/x.mp4",
+        "$RECYCLE.BIN/a.mp4",
+        "lost+found/a.mp4",
+        "bob#b/._0.png",
+        "bob#b/.DS_Store",
     ]
     for name in left:
         (tmp_path / "train" / name).parent.mkdir(exist_ok=True, parents=True)

@@ -33,9 +33,9 @@ def assert_equal(batches: list[Batch], others: list[Batch]) -> None:
         assert batch[3:] == other[3:]
 
 
-@pytest.fixture(params=["fork", "spawn"])
+@pytest.fixture
 def start_method(request: pytest.FixtureRequest):
-    """How worker processes begin; the default of the platform differs."""
+    """Start method of worker processes; the default of the platform differs."""
     before = torch.multiprocessing.get_start_method()
     torch.multiprocessing.set_start_method(request.param, force=True)
     yield
@@ -43,7 +43,11 @@ def start_method(request: pytest.FixtureRequest):
 
 
 @pytest.mark.usefixtures("start_method")
-@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("start_method", "workers"),
+    [("fork", 0), ("fork", 1), ("fork", 2), ("spawn", 2)],
+    indirect=["start_method"],
+)
 def test_batches_come_in_the_order_of_the_sampler_for_any_number_of_workers(dataset, workers):
     torch.manual_seed(workers)  # of no effect
     batches = load(dataset, workers, count=7)

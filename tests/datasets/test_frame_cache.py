@@ -17,7 +17,7 @@ from datasets.frame_pairs import PairDataset, load_frames
 from datasets.training_clips import training_clips
 from tests.datasets.conftest import write_clip
 from utils.errors import OutputError
-from utils.files import state_of
+from utils.files import fingerprint
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_frames_are_decoded_once_and_again_for_another_size_or_a_changed_clip(ro
     assert len(files((16, 16))) == 2
     os.utime(clip.path, (1, 1))
     assert len(files()) == 3
-    assert not list(folder.glob(".*.new"))
+    assert not list(folder.glob(".*.npy*"))
 
 
 def test_a_clip_that_is_damaged_stays_as_it_is(root, tmp_path, caplog):
@@ -113,10 +113,10 @@ def test_a_folder_without_room_is_named_before_anything_is_written(root, tmp_pat
     with pytest.raises(OutputError, match="has room for"):
         cached_clips([clip], folder, (24, 32))
     assert not list(folder.glob("*.npy"))
-    folder.joinpath(".0-32x24.npy.new").write_bytes(b"of a process that was killed")
+    folder.joinpath(f".0-32x24.npy.{os.getpid()}").write_bytes(b"of a process that was killed")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(needed))
     assert isinstance(cached_clips([clip], folder, (24, 32))[0], CachedClip)
-    assert not list(folder.glob(".*.new"))
+    assert not list(folder.glob(".*.npy*"))
 
 
 def test_one_process_decodes_at_a_time(root, tmp_path):
@@ -127,7 +127,7 @@ def test_one_process_decodes_at_a_time(root, tmp_path):
         other.start()
         other.join(timeout=0.3)
         assert other.is_alive()
-        decoded_elsewhere = folder / f"{state_of([clip.path])[:16]}-32x24.npy"
+        decoded_elsewhere = folder / f"{fingerprint([clip.path])[:16]}-32x24.npy"
         np.save(decoded_elsewhere, np.zeros((6, 24, 32, 3), np.uint8))
     other.join()
     assert np.load(decoded_elsewhere).max() == 0  # was not decoded again
@@ -138,7 +138,7 @@ def test_a_disk_that_is_full_all_the_same_is_told(root, tmp_path):
         pytest.skip("there is no full device here")
     clip = open_clip(root / "train" / "a#0.mp4")
     job = CachedClip(clip, tmp_path / "a.npy", (24, 32))
-    (tmp_path / ".a.npy.new").symlink_to("/dev/full")
+    (tmp_path / f".a.npy.{os.getpid()}").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         _decode(job)
     assert not list(tmp_path.glob("*.npy*"))
@@ -147,7 +147,7 @@ def test_a_disk_that_is_full_all_the_same_is_told(root, tmp_path):
 def test_a_folder_that_cannot_be_written_is_named(root, tmp_path):
     clip = open_clip(root / "train" / "a#0.mp4")
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"data\.decoded"):
+    with pytest.raises(OutputError, match=r"data\.frame_cache"):
         cached_clips([clip], tmp_path / "file" / "decoded", (24, 32))
 
 
@@ -157,6 +157,6 @@ def test_a_stream_is_not_decoded(tmp_path):
 
 
 def test_frames_are_not_decoded_to_an_address():
-    for setting in ({"frame_cache": Path("s3://a/b")}, {"portraits": {"root": Path("s3://a/b")}}):
+    for setting in ({"frame_cache": Path("s3://a/b")}, {"stills": {"root": Path("s3://a/b")}}):
         with pytest.raises(ValueError, match="is an address: name a folder"):
             DataConfig.model_validate({"root": Path("clips"), **setting})

@@ -101,17 +101,17 @@ def test_an_epoch_passes_over_people_or_over_clips(clips, config):
     assert [each[0, index].clip for index in range(len(each))] == [c.name for c in clips] * 4
 
 
-def test_portraits_take_the_place_of_a_share_of_the_pairs(tmp_path, clips, config):
+def test_stills_take_the_place_of_a_share_of_the_pairs(tmp_path, clips, config):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
-    portraits = []
+    stills = []
     for person, count in {"a": 3, "b": 1}.items():
         for number in range(count):
             path = tmp_path / f"{person}#{number}.png"
             Image.fromarray(pixels).save(path)
-            portraits.append(Still(path, path.stem, person))
+            stills.append(Still(path, path.stem, person))
     still = StillsConfig(root=tmp_path, share=0.25)
-    config = config.model_copy(update={"portraits": still, "repeats": 100})
-    dataset = PairDataset(clips, config, 0, portraits)
+    config = config.model_copy(update={"stills": still, "repeats": 100})
+    dataset = PairDataset(clips, config, 0, stills)
     pairs = [dataset[0, index] for index in range(len(dataset))]
     names = [pair.clip for pair in pairs]
     assert 0.18 < sum("#" in name and name[0] in "ab" for name in names) / len(names) < 0.32
@@ -126,7 +126,7 @@ def test_portraits_take_the_place_of_a_share_of_the_pairs(tmp_path, clips, confi
         if pair.clip == "id3#5":  # frames of a video stay where they are
             assert any(torch.equal(pair.source, frame) for frame in frames)
             assert any(torch.equal(pair.driving, frame) for frame in frames)
-    assert_equal(dataset[0, 7], PairDataset(clips, config, 0, portraits)[0, 7])
+    assert_equal(dataset[0, 7], PairDataset(clips, config, 0, stills)[0, 7])
 
 
 def test_a_resized_frame_is_anti_aliased(tmp_path, config):

@@ -60,7 +60,8 @@ def test_a_published_list_with_foreign_prefixes_is_found(tmp_path, root):
     assert pair.source == FrameRef(ANNA, "0000012", folder / "0000012.png", None)
     assert pair.driving == FrameRef(BERT, "0000007", video, 7)
     assert (pair.source.identity, pair.identity, pair.same_identity) == (
-        *("id10270", "id10280"),
+        "id10270",
+        "id10280",
         False,
     )
     np.testing.assert_array_equal(pair.source.read(), moving_bar(12))
@@ -143,7 +144,7 @@ def test_of_two_columns_of_one_meaning_the_one_that_is_filled_counts(tmp_path, r
 
 
 def test_a_frame_may_lack_the_separator_from_its_clip(tmp_path, root):
-    """As all anchors of HDTF's published list do."""
+    """Anchors of HDTF's published list are such numbers."""
     rows = f"x/{ANNA}.mp4/3.png,x/{BERT}.mp4/7.png,x/{BERT}.mp4000009.jpg\n"
     (pair,) = read(tmp_path, rows, header="source,driving,anchor", root=root).pairs
     assert pair.best_frame == FrameRef(BERT, "0000009", root / "test" / f"{BERT}.mp4", 9)
@@ -215,7 +216,7 @@ def test_a_list_of_ordinary_files_is_of_no_protocol(tmp_path):
 
 
 def test_clip_names_may_have_the_ending_of_the_video(tmp_path, root):
-    """As names of folders in published lists, of folders here, and of clips."""
+    """Clips are named by published folders, by folders here, and by their own names."""
     write_frames(root / "test" / "id3#c.mp4", [5])
     rows = f"v/{ANNA}.mp4/0000003.png,v/{BERT}.mp4/0000001.png\nv/id3#c/5.png,v/id3#c.mp4/5.png\n"
     first, second = read(tmp_path, rows, root=root).pairs

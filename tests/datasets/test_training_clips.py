@@ -10,7 +10,7 @@ FLATTENED = FaceCropConfig(aspect=1.22, face_x=0.5, face_y=0.45, face_width=0.6)
 SQUARE = FaceCropConfig(aspect=1.0, face_x=0.5, face_y=0.4, face_width=0.5)
 
 
-def test_the_geometry_beside_the_clips_is_taken_over(tmp_path):
+def test_the_face_crop_beside_the_clips_is_taken_over(tmp_path):
     (tmp_path / FACE_CROP).write_text(FLATTENED.model_dump_json())
     stated = with_face_crop(DataConfig(root=tmp_path, repeats=3))
     assert stated == DataConfig(root=tmp_path, repeats=3, face_crop=FLATTENED)
@@ -28,5 +28,5 @@ def test_clips_of_which_nothing_is_known_have_none(tmp_path):
 
 def test_a_damaged_file_is_told(tmp_path):
     (tmp_path / FACE_CROP).write_text('{"aspect": 1.2')
-    with pytest.raises(InputError, match=r"geometry\.json is not a geometry"):
+    with pytest.raises(InputError, match=r"face_crop\.json is not a face crop"):
         with_face_crop(DataConfig(root=tmp_path))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from media.video import read_frames
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips" / "test"
@@ -15,7 +15,7 @@ needs_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="the folder ../share
 
 
 def real_frames(count: int) -> Frames:
-    """Frames of a clip as the truth, and those five frames later in place of generated ones."""
+    """Read frames of a clip as the truth, and later ones in the place of generated ones."""
     clip = min(CLIPS.glob("*.mp4"))
     images = np.stack([frame.image for frame in islice(read_frames(clip), count + 5)])
     return Frames(source=None, real=images[:count], generated=images[5:])

@@ -3,29 +3,34 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from evaluation.results.frame_table import FrameTable
+from evaluation.results import frame_table as frame_tables
 from evaluation.results.result import Result, summarise
 
 NAN = float("nan")
 
 
-def frame_table(values: dict[str, list[float]], clips: list[str], **others: Any) -> FrameTable:
-    """A table with the given values; what is NaN is missing because there is no face."""
-    numbers = {column: np.array(of, np.float64) for column, of in values.items()}
+def frame_table(
+    values: dict[str, list[float]], clips: list[str], missing: Any = None, **others: Any
+) -> pd.DataFrame:
+    """Make a table with the given values; NaN is missing because there is no face."""
     frames = [f"{clips[:i].count(clip):07d}" for i, clip in enumerate(clips)]
-    return FrameTable(
-        clips=np.array(clips, np.str_),
-        identities=np.array(others.get("identities", [clip[:1] for clip in clips]), np.str_),
-        frames=np.array(others.get("frames", frames), np.str_),
-        is_source=np.array(others.get("is_source", [False] * len(clips)), np.bool_),
-        values=numbers,
-        missing={column: np.where(np.isnan(of), "no face", "") for column, of in numbers.items()},
-        copied={k: np.array(of, np.float64) for k, of in others.get("copied", {}).items()},
-    )
+    keys = {
+        "clip": clips,
+        "identity": others.get("identities", [clip[:1] for clip in clips]),
+        "frame": others.get("frames", frames),
+        "is_source": others.get("is_source", [False] * len(clips)),
+    }
+    if missing is None:
+        missing = [
+            {column: "no face" for column, of in values.items() if np.isnan(of[i])}
+            for i in range(len(clips))
+        ]
+    return frame_tables.frame_table(keys, values, others.get("copied", {}), missing)
 
 
-def random_table(num_clips: int, seed: int = 0, shift: float = 0.0) -> FrameTable:
+def random_table(num_clips: int, seed: int = 0, shift: float = 0.0) -> pd.DataFrame:
     """A table of a few clips of different length, the first frame of each being the source."""
     generator = np.random.default_rng(seed)
     clips = [f"id{i % 3}#{i}" for i in range(num_clips) for _ in range(3 + i % 4)]
@@ -42,7 +47,7 @@ def random_table(num_clips: int, seed: int = 0, shift: float = 0.0) -> FrameTabl
     )
 
 
-def result_of(table: FrameTable, **changes: Any) -> Result:
+def result_of(table: pd.DataFrame, **changes: Any) -> Result:
     """A result with this table's numbers."""
     result: Result = {
         "protocol": "video",

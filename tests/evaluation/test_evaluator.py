@@ -5,15 +5,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from evaluation.evaluator import NOT_FINITE, Evaluation, Request, of_copied_source
-from evaluation.metrics.metric import Frames, Measured
-from evaluation.metrics.suite import Suite
+from evaluation.evaluator import NOT_FINITE, Evaluation, of_copied_source
+from evaluation.metrics.available import AvailableMetrics
+from evaluation.metrics.interface import Frames, Measured
 from evaluation.partial_results import PartialResults
 from evaluation.processes import Processes
-from evaluation.recorder import NUM_EXAMPLES, examples
 from evaluation.results.frame_table import read_frames
 from evaluation.results.result import read_result
-from evaluation.work_units import Dropped, Row
+from evaluation.unit_metrics import NUM_EXAMPLES, examples
+from evaluation.work_units import Dropped, UnitFrame
 from tests.evaluation.tables import frame_table
 from utils.errors import InputError
 
@@ -44,42 +44,45 @@ class Clip(NamedTuple):
     def files(self) -> list[Path]:
         return [] if self.file is None else [self.file]
 
-    def read(self) -> Iterator[Row | Dropped]:
+    def read(self) -> Iterator[UnitFrame | Dropped]:
         source = noise(self.seed)
         for i in range(self.num_frames):
             if i == self.breaks_at:
                 raise self.error
             real = source if i in STILL else noise(100 * self.seed + i)
-            yield Row(self.name, self.name[:2], f"{i:07d}", source, real, None)
+            yield UnitFrame(self.name, self.name[:2], f"{i:07d}", source, real, None)
 
 
 def render(source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half-way from the source to the driving frame; the first pixel tells what is not finite."""
+    """Render half-way from source to driving frame; the first pixel says if it is finite."""
     generated = ((source.astype(int) + driving) // 2).astype(np.uint8)
     return generated, driving[:, 0, 0, 0] < BRIGHT
 
 
 class Difference:
-    """A metric that knows nothing of frames that begin dark."""
+    """Metric that has no value for frames whose first pixel is dark."""
 
     def __call__(self, frames: Frames) -> Measured:
         difference = np.abs(frames.real.astype(float) - frames.generated).mean(axis=(1, 2, 3)) / 255
         dark = frames.real[:, 0, 0, 1] < DARK
         values = np.where(dark, np.nan, difference)
-        return Measured({"l1": values}, ["too dark" if is_dark else "" for is_dark in dark])
+        unwanted = np.zeros(len(values))
+        return Measured(
+            {"l1": values, "psnr": unwanted}, ["too dark" if is_dark else "" for is_dark in dark]
+        )
 
 
 class Brightening:
-    """A metric of clips: how much brighter the last result is than the first."""
+    """Metric of clips: brightness of the last result less that of the first."""
 
-    columns = ("motion",)
-
-    def look(self, frames: Frames) -> np.ndarray:
+    def observe(self, frames: Frames) -> np.ndarray:
         return frames.generated.astype(float).mean(axis=(1, 2, 3))
 
-    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
-        grown = (float(seen[-1] - seen[0]), "") if len(seen) > 1 else (np.nan, "too short")
-        return {"motion": grown}
+    def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
+        if len(observations) < 2:
+            return {"motion": (np.nan, "too short")}
+        unwanted = 0.0, ""
+        return {"motion": (float(observations[-1] - observations[0]), ""), "eyes_gain": unwanted}
 
 
 def features(frames: np.ndarray) -> np.ndarray:
@@ -87,24 +90,35 @@ def features(frames: np.ndarray) -> np.ndarray:
 
 
 def evaluation(
-    units: list[Clip], output: Path, processes: Processes = ALONE, precision: str = "fp32"
+    units: list[Clip],
+    output: Path,
+    processes: Processes = ALONE,
+    precision: str = "fp32",
+    metrics: AvailableMetrics | None = None,
 ) -> Evaluation:
     metric = Difference()
-    suite = Suite(
-        *([metric], ["l1", "motion"], features, {"akd": "no weights"}, {}),
-        clip_metrics=[Brightening()],
-        copied=[metric],
-    )
-    clips = {"listed": len(units), "used": 0, "dropped": {}}
-    request = Request(
+    if metrics is None:
+        metrics = AvailableMetrics(
+            frame_metrics=[metric],
+            clip_metrics=[Brightening()],
+            columns=["l1", "motion"],
+            features=features,
+            unavailable={"akd": "no weights"},
+            copied=[metric],
+        )
+    return Evaluation(
+        units=units,
+        render=render,
+        metrics=metrics,
+        output=output,
+        processes=processes,
         protocol="video",
         cross_identity=False,
         conditions={"precision": precision},
-        coverage={"clips": clips, "pairs": None},
+        coverage={"clips": {"listed": len(units), "used": 0, "dropped": {}}, "pairs": None},
         seed=0,
         batch_size=2,
     )
-    return Evaluation(units, render, suite, request, output=output, processes=processes)
 
 
 def result_of(output: Path) -> dict[str, object]:
@@ -144,6 +158,7 @@ def test_the_numbers_are_those_of_a_plain_loop(tmp_path):
     means = [np.mean([features(np.stack([x])) for x in side], axis=0) for side in (real, generated)]
     assert result["metrics"]["fid"]["mean"] > np.square(means[0] - means[1]).sum()
     assert result["metrics"]["akd"] == {"unavailable": "no weights"}
+    assert list(result["metrics"]) == ["l1", "akd", "motion", "fid"]  # the wanted ones
     assert result["counts"] == {
         "frames": sum(clip.num_frames for clip in CLIPS),
         "clips": len(CLIPS),
@@ -156,44 +171,41 @@ def test_what_copying_the_source_gives_is_measured_beside(tmp_path):
     table = read_frames(tmp_path / "frames.csv")
     rows = [row for clip in CLIPS for row in clip.read()]
     expected = [np.abs(row.source / 255 - row.real / 255).mean() for row in rows]
-    unmeasured = np.isnan(table.values["l1"])
-    np.testing.assert_array_equal(np.isnan(table.copied["l1"]), unmeasured)
-    np.testing.assert_allclose(table.copied["l1"][~unmeasured], np.array(expected)[~unmeasured])
-    assert table.copied.keys() == {"l1"}
+    unmeasured = np.isnan(table["l1"])
+    np.testing.assert_array_equal(np.isnan(table["copy_source_l1"]), unmeasured)
+    np.testing.assert_allclose(
+        table["copy_source_l1"][~unmeasured], np.array(expected)[~unmeasured]
+    )
+    assert [name for name in table if name.startswith("copy_")] == ["copy_source_l1"]
 
 
-def test_a_source_of_another_size_is_not_compared():
-    """Nor is one that is not there."""
+def test_a_source_of_another_size_or_none_is_not_compared():
     source, real, generated = np.random.default_rng(0).integers(0, 256, (3, 2, 8, 8, 3), np.uint8)
     metrics = [Difference()]
-    assert of_copied_source(metrics, Frames(source, real, generated)).keys() == {"l1"}
+    assert of_copied_source(metrics, Frames(source, real, generated)).keys() == {"l1", "psnr"}
     assert of_copied_source(metrics, Frames(source[:, :4], real, generated)) == {}
     assert of_copied_source(metrics, Frames(None, real, generated)) == {}
 
 
 def test_examples_are_ranked_by_a_metric_of_frames_alone(tmp_path):
-    suite = Suite([], ["motion"], None, {}, {}, clip_metrics=[Brightening()])
-    measured = evaluation(CLIPS[:2], tmp_path)
-    request, processes = measured.request, measured.processes
-    measured = Evaluation(
-        *(CLIPS[:2], render, suite, request), output=tmp_path, processes=processes
-    )
+    metrics = AvailableMetrics(columns=["motion"], clip_metrics=[Brightening()])
+    measured = evaluation(CLIPS[:2], tmp_path, metrics=metrics)
     assert measured.ranked_by is None
     assert measured.run() is not None
     assert not list(tmp_path.glob("parts/*/example-*"))
 
 
 def test_the_value_of_a_clip_stands_at_each_of_its_frames(tmp_path):
-    """Frames that could not be rendered are left out, as if they were not there."""
+    """Frames that could not be rendered are left out."""
     clips = [*CLIPS, Clip(20, num_frames=1)]
     result = evaluation(clips, tmp_path).run()
     table = read_frames(tmp_path / "frames.csv")
     for clip in clips:
-        rows = table.clips == clip.name
+        rows = table["clip"] == clip.name
         frames = [((row.source.astype(int) + row.real) // 2, row.real) for row in clip.read()]
         made = [half.mean() for half, real in frames if real[0, 0, 0] < BRIGHT]
         finite = [real[0, 0, 0] < BRIGHT for _, real in frames]
-        found = table.values["motion"][rows]
+        found = table["motion"][rows]
         assert np.isnan(found[~np.array(finite)]).all()
         if len(made) > 1:
             np.testing.assert_allclose(found[finite], made[-1] - made[0])
@@ -203,34 +215,28 @@ def test_the_value_of_a_clip_stands_at_each_of_its_frames(tmp_path):
 
 
 class Given:
-    """A metric of clips: the mean of the landmarks that come with the frames."""
+    """Metric of clips: mean of the landmarks that come with the frames."""
 
-    columns = ("mouth_gain",)
-
-    def look(self, frames: Frames) -> np.ndarray:
+    def observe(self, frames: Frames) -> np.ndarray:
         assert len(frames.landmarks) == len(frames.real)
         return frames.landmarks.mean(axis=(1, 2))
 
-    def measure(self, seen: np.ndarray) -> dict[str, tuple[float, str]]:
-        return {"mouth_gain": (float(seen.mean()), "")}
+    def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
+        return {"mouth_gain": (float(observations.mean()), "")}
 
 
 class ClipWithLandmarks(Clip):
     """A clip whose landmarks are the numbers of its frames."""
 
-    def read(self) -> Iterator[Row]:
+    def read(self) -> Iterator[UnitFrame]:
         for number, row in enumerate(super().read()):
             yield row._replace(landmarks=np.full((68, 2), float(number)))
 
 
 def test_landmarks_stay_with_their_frames_where_some_are_not_finite(tmp_path):
     clips = [ClipWithLandmarks(*clip) for clip in CLIPS]
-    measured = evaluation(clips, tmp_path)
-    suite = Suite([], ["mouth_gain"], None, {}, {}, clip_metrics=[Given()])
-    measured = Evaluation(
-        clips, render, suite, measured.request, output=tmp_path, processes=measured.processes
-    )
-    result = measured.run()
+    metrics = AvailableMetrics(columns=["mouth_gain"], clip_metrics=[Given()])
+    result = evaluation(clips, tmp_path, metrics=metrics).run()
     num_finite = 0
     for clip in clips:
         finite = [i for i, row in enumerate(clip.read()) if row.real[0, 0, 0] < BRIGHT]
@@ -243,7 +249,7 @@ def test_driving_frames_that_show_the_source_are_marked(tmp_path):
     evaluation(CLIPS, tmp_path).run()
     table = read_frames(tmp_path / "frames.csv")
     numbers = [i for clip in CLIPS for i in range(clip.num_frames)]
-    assert table.is_source.tolist() == [i in STILL for i in numbers]
+    assert table["is_source"].tolist() == [i in STILL for i in numbers]
 
 
 def test_every_file_of_the_result_is_written(tmp_path):
@@ -251,10 +257,10 @@ def test_every_file_of_the_result_is_written(tmp_path):
     for name in ("result.json", "frames.csv", "table.md", "table.tex", "report.html"):
         assert (tmp_path / name).stat().st_size > 100
     table = read_frames(tmp_path / "frames.csv")
-    assert table.clips.tolist() == [clip.name for clip in CLIPS for _ in range(clip.num_frames)]
+    assert table["clip"].tolist() == [clip.name for clip in CLIPS for _ in range(clip.num_frames)]
     page = (tmp_path / "report.html").read_text()
-    worst = max((v, i) for i, v in enumerate(table.values["l1"]) if not np.isnan(v))[1]
-    assert f"{table.frames[worst]}" in page
+    worst = max((v, i) for i, v in enumerate(table["l1"]) if not np.isnan(v))[1]
+    assert f"{table['frame'][worst]}" in page
 
 
 def examples_of(output: Path, num_clips: int) -> list[list[tuple[str, str, float]]]:
@@ -268,9 +274,7 @@ def test_the_frames_that_are_shown_are_the_best_and_worst_of_all(tmp_path):
     clips = [Clip(seed, num_frames=30) for seed in (2, 5, 7, 9, 4)]
     evaluation(clips, tmp_path / "one").run()
     table = read_frames(tmp_path / "one" / "frames.csv")
-    rows = zip(
-        table.clips.tolist(), table.frames.tolist(), table.values["l1"].tolist(), strict=True
-    )
+    rows = zip(table["clip"].tolist(), table["frame"].tolist(), table["l1"].tolist(), strict=True)
     rows = [row for row in rows if not np.isnan(row[2])]
     best, worst = examples_of(tmp_path / "one", len(clips))
     assert best == sorted(rows, key=lambda row: row[2])[:NUM_EXAMPLES]
@@ -340,7 +344,7 @@ def test_another_evaluation_in_the_folder_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="another list of names"):
         evaluation(CLIPS[:3], tmp_path).run()
     without_copies = evaluation(CLIPS[:2], tmp_path)
-    without_copies.suite = without_copies.suite._replace(copied=[])
+    without_copies.metrics.copied.clear()
     with pytest.raises(InputError, match="another list of metrics of the copied source"):
         without_copies.run()
     assert result_of(tmp_path) == before

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from evaluation.folders import pair_folders
-from evaluation.work_units import Dropped, Row
+from evaluation.work_units import Dropped, UnitFrame
 from media.video import VideoWriter
 from utils.errors import InputError
 
@@ -34,12 +34,12 @@ def save_video(path: Path, num_frames: int) -> None:
 
 def read(
     folder: Path, source: str | None = None
-) -> tuple[list[Row], list[Dropped], dict[str, str]]:
+) -> tuple[list[UnitFrame], list[Dropped], dict[str, str]]:
     units, missing, _ = pair_folders(
         folder / "real", folder / "generated", None if source is None else folder / source
     )
     items = [item for unit in units for item in unit.read()]
-    rows = [item for item in items if isinstance(item, Row)]
+    rows = [item for item in items if isinstance(item, UnitFrame)]
     return rows, [item for item in items if isinstance(item, Dropped)], missing
 
 

@@ -101,7 +101,7 @@ def test_two_frames_of_a_clip_are_different_and_no_row_is_repeated():
 
 
 @pytest.mark.parametrize(("kind", "count"), [("cross", 96), ("clips", 24)])
-def test_all_pairs_of_two_people_can_be_had(kind, count):
+def test_all_pairs_of_two_people_are_available(kind, count):
     rows = make_pairs(fake_clips(3, 2, num_frames=2), kind, count, seed=0)
     assert len(set(rows)) == count
     with pytest.raises(InputError, match=f"give {count} different pairs of the kind {kind}"):
@@ -110,7 +110,7 @@ def test_all_pairs_of_two_people_can_be_had(kind, count):
 
 @pytest.mark.parametrize("kind", ["same", "cross"])
 def test_people_and_clips_take_turns(kind):
-    """However many clips one of them has."""
+    """One person with many clips does not get more turns."""
     clips = [*fake_clips(4, 3), *fake_clips(5, 30)[-30:]]
     sources = Counter(row[0].split("/")[0] for row in make_pairs(clips, kind, 300, seed=3))
     people = Counter()

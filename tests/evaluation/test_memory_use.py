@@ -13,8 +13,8 @@ from evaluation.memory_use import (
     READINGS,
     Plan,
     another_persons,
-    compare,
     measure_memory,
+    psnr_by_pixels,
     with_exchange,
     with_zeros,
 )
@@ -64,7 +64,7 @@ def test_pixels_that_the_source_does_not_show_are_measured_by_themselves():
     occlusion[0, :, :, :4] = 0.4  # of the second frame all is shown
     prediction = driving.clone()
     prediction[0, :, :, :4] = 0.1
-    found = compare(rendered_like(prediction, occlusion), driving)
+    found = psnr_by_pixels(rendered_like(prediction, occlusion), driving)
     error = (26 / 255) ** 2  # 0.1 in 8 bits
     decibels = -10 * torch.tensor([error / 2, error]).log10()
     assert found["all"] == [pytest.approx(decibels[0].item()), float("inf")]

@@ -32,8 +32,8 @@ def test_what_is_written_comes_back_in_the_order_of_the_units(parts):
     parts.write(0, part("a", [0.1]))
     assert parts.has(0)
     table = parts.table()
-    assert table.clips.tolist() == ["a", "b", "b"]
-    assert table.values["l1"].tolist() == [0.1, 0.3, 0.25]
+    assert table["clip"].tolist() == ["a", "b", "b"]
+    assert table["l1"].tolist() == [0.1, 0.3, 0.25]
     assert parts.dropped() == {"x": "damaged"}
     assert parts.seconds() == 5
     first, second = parts.features()
@@ -60,13 +60,13 @@ def test_a_part_may_lack_features_sources_and_frames(parts):
     parts.write(0, empty._replace(features=None))
     without = part("b", [0.5])
     parts.write(1, without._replace(examples=[without.examples[0]._replace(source=None)]))
-    assert parts.table().clips.tolist() == ["b"]
+    assert parts.table()["clip"].tolist() == ["b"]
     assert len(list(parts.features())) == 1
     assert parts.examples(1, largest=True)[0].source is None
 
 
 def begin(parts: PartialResults, settings: dict[str, object]) -> None:
-    with parts.begun(settings):
+    with parts.locked(settings):
         pass
 
 
@@ -83,7 +83,7 @@ def test_parts_of_other_settings_are_kept_and_refused(parts):
 
 
 def test_one_evaluation_at_a_time(parts):
-    with parts.begun({}):
+    with parts.locked({}):
         other = PartialResults(parts.folder, num_units=2)
         with pytest.raises(InputError, match=f"at work in {parts.folder.parent}: wait"):
             begin(other, {})

@@ -1,10 +1,11 @@
 import numpy as np
+import torch
 from PIL import Image
 
 from datasets.clips import open_clip
 from datasets.pair_list import read_pair_list
-from evaluation.self_reenactment import ClipUnit, pair_units
-from evaluation.work_units import Row
+from evaluation.self_reenactment import Renderer, clip_unit, pair_units
+from evaluation.work_units import UnitFrame
 
 
 def test_frames_have_names_of_their_own_within_a_clip(tmp_path):
@@ -19,7 +20,7 @@ def test_frames_have_names_of_their_own_within_a_clip(tmp_path):
     pairs = read_pair_list(tmp_path / "pairs.csv", tmp_path).pairs
     (unit,) = pair_units(pairs, lambda picture: picture)
     items = list(unit.read())
-    assert all(isinstance(item, Row) for item in items)
+    assert all(isinstance(item, UnitFrame) for item in items)
     assert [item.frame for item in items] == [
         "p#a-0--p#a-1",
         "p#a-0--p#a-1-2",
@@ -29,7 +30,7 @@ def test_frames_have_names_of_their_own_within_a_clip(tmp_path):
 
 
 def test_landmarks_come_with_the_driving_frames_of_clips_and_of_pairs(tmp_path):
-    """Of pairs too those of the driving frame, by its place in the clip, not by its name."""
+    """Landmarks of a pair are those of its driving frame, by its place in the clip."""
     folder = tmp_path / "p#a"
     for each in (folder, tmp_path / "p#b"):
         each.mkdir()
@@ -43,7 +44,7 @@ def test_landmarks_come_with_the_driving_frames_of_clips_and_of_pairs(tmp_path):
     def halved(picture: np.ndarray) -> np.ndarray:
         return picture[::2, ::2]
 
-    clip = ClipUnit(open_clip(folder), halved, file.parent)
+    clip = clip_unit(open_clip(folder), halved, file.parent)
     for number, row in enumerate(clip.read()):
         np.testing.assert_allclose(row.landmarks, found[number] / 2, rtol=1e-6)
     (tmp_path / "pairs.csv").write_text(
@@ -55,4 +56,30 @@ def test_landmarks_come_with_the_driving_frames_of_clips_and_of_pairs(tmp_path):
         np.testing.assert_allclose(row.landmarks, found[number] / 2, rtol=1e-6)
     for of in (clip, unit):
         assert file in of.files  # so that other landmarks are not taken for these
-    assert all(row.landmarks is None for row in ClipUnit(open_clip(folder), halved).read())
+    assert all(row.landmarks is None for row in clip_unit(open_clip(folder), halved).read())
+
+
+class CountingAnimator:
+    """Stand-in for an animator, whose result is the number of sources that it encoded."""
+
+    num_encoded = 0
+
+    def encode(self, *sources: np.ndarray) -> None:
+        self.num_encoded += len(sources)
+
+    def detect(self, frames: list[np.ndarray]) -> torch.Tensor:
+        return torch.zeros(len(frames), 3, 2, 2)
+
+    def predict(self, encoded: None, driving: torch.Tensor) -> torch.Tensor:
+        result = driving + self.num_encoded / 255
+        result[-1, 0, 0, 0] = np.nan
+        return result
+
+
+def test_a_source_is_encoded_once_for_all_batches_and_what_is_not_finite_is_told():
+    render = Renderer(CountingAnimator())
+    one, other, driving = (np.full((n, 2, 2, 3), n, np.uint8) for n in (1, 2, 2))
+    for source, expected in ((one, 1), (one.copy(), 1), (other, 3), (one, 4)):
+        generated, finite = render(source, driving)
+        assert (generated[0] == expected).all()
+        assert finite.tolist() == [True, False]

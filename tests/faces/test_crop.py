@@ -60,8 +60,8 @@ def test_a_cut_is_resized_as_the_clips_of_a_data_set_are():
 
 
 def test_the_face_comes_to_where_the_geometry_has_it():
-    geometry = FaceCropConfig(aspect=1.25, face_x=0.4, face_y=0.45, face_width=0.5)
-    crop = FaceCrop.around(Box(60, 50, 80, 70), geometry, (100, 100))
+    face_crop = FaceCropConfig(aspect=1.25, face_x=0.4, face_y=0.45, face_width=0.5)
+    crop = FaceCrop.around(Box(60, 50, 80, 70), face_crop, (100, 100))
     assert tuple(crop.box) == pytest.approx((54, 37.5, 94, 87.5))
     picture = np.zeros((200, 200, 3), np.uint8)
     picture[50:70, 60:80] = 255
@@ -116,9 +116,9 @@ def test_regions_have_even_sides_and_keep_every_pixel():
 
 @pytest.mark.parametrize("aspect", [1, 1.22])
 def test_a_crop_puts_the_face_where_the_geometry_says(aspect):
-    geometry = FaceCropConfig(aspect=aspect, face_x=0.48, face_y=0.55, face_width=0.6)
+    face_crop = FaceCropConfig(aspect=aspect, face_x=0.48, face_y=0.55, face_width=0.6)
     face = Box(200, 150, 300, 250)
-    crop = geometry.crop_around(face)
+    crop = face_crop.crop_around(face)
     assert crop.height == pytest.approx(aspect * crop.width)
     x, y = face.centre
     assert (x - crop.left) / crop.width == pytest.approx(0.48)

@@ -38,7 +38,7 @@ def without_weights(*args: object, **options: object) -> None:
 
 
 def largest(faces: list[Face]) -> Box:
-    """The cascade finds small false faces too."""
+    """Box of the largest face: the cascade finds small false ones too."""
     return max((face.box for face in faces), key=lambda box: box.width)
 
 

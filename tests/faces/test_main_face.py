@@ -1,3 +1,4 @@
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_the_face_of_a_picture_is_found_at_any_size(side):
 
 
 def test_what_a_few_pixels_show_is_no_face():
-    """In this one the cascade sees a face of two pixels."""
+    """The cascade sees a face of two pixels in this picture."""
     assert main_face(np.asarray(Image.fromarray(data.astronaut()).resize((24, 24)))) is None
 
 
@@ -52,25 +53,27 @@ def test_without_a_face_there_is_none(tmp_path):
 
 
 class Detector:
-    """Finds what is white, and in one look a larger thing that is nothing."""
+    """Finds white rectangles, and in its second search a larger box that holds nothing."""
 
     def __init__(self, smallest: int = 0) -> None:
-        self.looks = count()
+        self.searches = count()
 
     def find(self, frame: np.ndarray) -> list[Face]:
         side = frame.shape[1]
-        found = [Face(Box(0.1, 0.1, 0.9, 0.9).scaled(side, side))] if next(self.looks) == 1 else []
-        return found + white_things(frame)
+        found = (
+            [Face(Box(0.1, 0.1, 0.9, 0.9).scaled(side, side))] if next(self.searches) == 1 else []
+        )
+        return found + white_rectangles(frame)
 
 
-def white_things(frame: np.ndarray) -> list[Face]:
+def white_rectangles(frame: np.ndarray) -> list[Face]:
     rows, columns = (frame[..., 0] > 200).nonzero()
     if not len(rows):
         return []
     return [Face(Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))]
 
 
-def test_what_a_single_look_finds_is_no_face(monkeypatch):
+def test_a_box_of_a_single_search_is_no_face(monkeypatch):
     monkeypatch.setattr("faces.main_face.cascade", Detector)
     assert main_face(BLANK) is None
     white = BLANK.copy()
@@ -79,17 +82,17 @@ def test_what_a_single_look_finds_is_no_face(monkeypatch):
 
 
 @pytest.mark.parametrize("unsure", [SMALLEST, SMALLEST_IN_VIEW])
-def test_a_face_is_found_in_half_of_the_looks_from_afar_and_from_near(monkeypatch, unsure):
+def test_a_face_is_found_in_half_of_the_searches_from_afar_and_from_near(monkeypatch, unsure):
     class Unsure(Detector):
-        """Finds things in its first look alone."""
+        """Finds white rectangles in its first search alone."""
 
         def __init__(self, smallest: int) -> None:
             super().__init__()
             self.only_once = smallest == unsure
 
         def find(self, frame: np.ndarray) -> list[Face]:
-            first = next(self.looks) == 0
-            return white_things(frame) if first or not self.only_once else []
+            first = next(self.searches) == 0
+            return white_rectangles(frame) if first or not self.only_once else []
 
     monkeypatch.setattr("faces.main_face.cascade", Unsure)
     white = BLANK.copy()
@@ -97,10 +100,15 @@ def test_a_face_is_found_in_half_of_the_looks_from_afar_and_from_near(monkeypatc
     assert main_face(white) is None
 
 
+@cache
+def face_alone() -> Box | None:
+    return main_face(np.ascontiguousarray(astronaut()[20:250, 110:340]))
+
+
 @pytest.mark.parametrize("side", [90, 160, 300])
 def test_a_face_is_as_large_in_a_large_picture_as_alone(side):
     """Although the cascade puts wider boxes around faces of few pixels."""
-    alone = main_face(np.ascontiguousarray(astronaut()[20:250, 110:340]))
+    alone = face_alone()
     picture = np.full((500, 800, 3), 120, np.uint8)
     shrunk = Image.fromarray(astronaut()[20:250, 110:340]).resize((side, side))
     picture[100 : 100 + side, 300 : 300 + side] = np.asarray(shrunk)
@@ -124,27 +132,27 @@ def test_a_video_has_its_face_where_most_frames_have_it(tmp_path):
 
 
 def test_long_videos_are_sampled(tmp_path, monkeypatch):
-    looked_at = []
+    searched_frames = []
     monkeypatch.setattr(
         "faces.main_face.main_face",
-        lambda frame, large_only: looked_at.append(int(frame[0, 0, 0])),
+        lambda frame, large_only: searched_frames.append(int(frame[0, 0, 0])),
     )
     frames = [np.full((8, 8, 3), i, np.uint8) for i in range(41)]
     assert FacesOfVideo(write_frames(tmp_path / "a", frames)).main() is None
-    assert looked_at == [0, 5, 10, 15, 20, 25, 30, 35, 40]
-    looked_at.clear()
+    assert searched_frames == [0, 5, 10, 15, 20, 25, 30, 35, 40]
+    searched_frames.clear()
     assert FacesOfVideo(tmp_path / "a", among=range(20, 37)).main() is None
-    assert looked_at == [20, 22, 24, 26, 28, 30, 32, 34, 36]
+    assert searched_frames == [20, 22, 24, 26, 28, 30, 32, 34, 36]
 
 
 @pytest.fixture
-def looked_at(monkeypatch) -> list[int]:
-    """The numbers, in their last pixels, of the frames in which faces were looked for."""
+def searched_frames(monkeypatch) -> list[int]:
+    """Numbers, in their last pixels, of the frames in which faces were searched."""
     numbers: list[int] = []
 
     def white(frame: np.ndarray, large_only: bool) -> Box | None:
         numbers.append(int(frame[-1, -1, 0]))
-        faces = white_things(frame[:30])
+        faces = white_rectangles(frame[:30])
         return faces[0].box if faces else None
 
     monkeypatch.setattr("faces.main_face.main_face", white)
@@ -169,13 +177,15 @@ EMPTY = np.full((32, 48, 3), 20, np.uint8)
 
 @pytest.mark.parametrize("searched", [False, True])
 @pytest.mark.parametrize("without", [0, 1, 7, 30, 59])
-def test_the_first_frame_with_a_face_is_found_by_halving(tmp_path, looked_at, without, searched):
+def test_the_first_frame_with_a_face_is_found_by_halving(
+    tmp_path, searched_frames, without, searched
+):
     frames = numbered([EMPTY] * without + [face_of(250)] * (60 - without))
     faces = FacesOfVideo(write_frames(tmp_path / "a", frames))
     assert not searched or faces.main() == (10, 5, 30, 25)
     assert faces.first() == without
-    assert len(looked_at) == len(set(looked_at)) <= (9 if searched else 5) + 5
-    assert searched or without or looked_at == [0]
+    assert len(searched_frames) == len(set(searched_frames)) <= (9 if searched else 5) + 5
+    assert searched or without or searched_frames == [0]
 
 
 def test_a_face_that_is_faded_in_does_not_count_before_it_is_bright(tmp_path, monkeypatch):
@@ -187,7 +197,7 @@ def test_a_face_that_is_faded_in_does_not_count_before_it_is_bright(tmp_path, mo
     assert FacesOfVideo(write_frames(tmp_path / "b", flicker)).first() == 0
 
 
-def test_another_face_elsewhere_is_not_the_main_one(tmp_path, looked_at):
+def test_another_face_elsewhere_is_not_the_main_one(tmp_path, searched_frames):
     elsewhere, main = face_of(250, left=28, ground=200), face_of(250, left=0, ground=200)
     frames = numbered([elsewhere] * 3 + [main] * 30)
     faces = FacesOfVideo(write_frames(tmp_path / "a", frames))
@@ -195,13 +205,13 @@ def test_another_face_elsewhere_is_not_the_main_one(tmp_path, looked_at):
     assert faces.first() == 3
 
 
-def test_where_nobody_is_seen_the_first_frame_counts(tmp_path, looked_at):
+def test_where_nobody_is_seen_the_first_frame_counts(tmp_path, searched_frames):
     faces = FacesOfVideo(write_frames(tmp_path / "a", numbered([EMPTY] * 30)))
     assert faces.first() == 0
-    assert looked_at == [0, 7, 14, 22, 29]
+    assert searched_frames == [0, 7, 14, 22, 29]
 
 
-def test_the_first_frame_with_a_face_is_that_of_the_part(tmp_path, looked_at):
+def test_the_first_frame_with_a_face_is_that_of_the_part(tmp_path, searched_frames):
     frames = numbered([EMPTY] * 12 + [face_of(250)] * 20)
     write_frames(tmp_path / "a", frames)
     assert FacesOfVideo(tmp_path / "a", range(5, 32)).first() == 7

@@ -13,7 +13,7 @@ from tests.datasets.conftest import encode
 
 
 def converted(primaries: int, transfer: int, *colours: tuple[float, float, float]) -> np.ndarray:
-    """What colours in [0, 1] become, in 8 bits: (N, 3)."""
+    """Convert colours in [0, 1] to 8 bits: (N, 3)."""
     table = srgb_table(primaries, transfer)
     assert table is not None
     return table((255 * np.array([colours])).round().astype(np.uint8))[0].astype(int)
@@ -49,7 +49,7 @@ def test_brighter_is_never_darker_and_grey_stays_grey(transfer):
 
 
 def test_a_colour_of_p3_is_that_of_srgb():
-    """By the matrices of the CSS standard, worked out by hand."""
+    """Expected values are from the matrices of the CSS standard."""
     assert np.abs(converted(P3, 13, (200 / 255, 100 / 255, 80 / 255)) - (215, 93, 73)).max() <= 1
     np.testing.assert_allclose(converted(P3, 13, (0.5, 0.5, 0.5)), 128, atol=1)
 

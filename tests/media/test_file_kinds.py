@@ -1,4 +1,4 @@
-"""What is no file that can be read is said to be what it is."""
+"""Paths that are no readable files are called what they are."""
 
 import os
 import shutil

@@ -215,7 +215,7 @@ def test_a_picture_beyond_our_limit_is_one_sentence(tmp_path):
 
 
 def heic(path: Path, brand: bytes = b"heic") -> Path:
-    """What begins as a HEIC picture does, and holds a PNG for the stand-in."""
+    """File with the first bytes of a HEIC picture, and a PNG for the stand-in."""
     Image.fromarray(moving_bar(5)).save(path, "png")
     path.write_bytes(b"\0\0\0\x18ftyp" + brand + path.read_bytes())
     return path

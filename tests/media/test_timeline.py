@@ -13,7 +13,7 @@ from utils.errors import InputError
 
 
 def shift_stamps(path: Path, seconds: int) -> Path:
-    """The file again, all of whose time stamps are later."""
+    """Copy a file with all time stamps later."""
     later = path.with_stem(f"{path.stem}-{seconds}")
     with av.open(str(path)) as source, av.open(str(later), "w") as target:
         streams = [target.add_stream_from_template(stream) for stream in source.streams]
@@ -77,7 +77,7 @@ def test_what_is_written_is_all_that_was_read(tmp_path):
 
 
 def stamps(path: Path, kind: str) -> list[float]:
-    """When the packets of a stream of this kind are shown, in seconds."""
+    """Times in seconds at which the packets of a stream of this kind are shown."""
     with av.open(str(path)) as container:
         (stream,) = (stream for stream in container.streams if stream.type == kind)
         return [float(p.pts * p.time_base) for p in container.demux(stream) if p.pts is not None]

@@ -548,7 +548,7 @@ def test_reading_from_a_frame_on_gives_the_frames_from_there(tmp_path, name):
         later = list(read_frames(path, first))
         np.testing.assert_array_equal([frame.image for frame in later], frames[first:])
         assert [frame.time for frame in later] == [Fraction(n, 25) for n in range(30 - first)]
-    with pytest.raises(InputError, match="there is no 30"):
+    with pytest.raises(InputError, match="there is no frame 30"):
         list(read_frames(path, first=30))
 
 

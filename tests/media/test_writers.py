@@ -46,10 +46,10 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, name):
     killed = f"""
 import os, signal
 from fractions import Fraction
+import numpy as np
 from media.video import open_writer
-from tests.datasets.conftest import moving_bar
 with open_writer({str(tmp_path / "x")[:-1]!r} + {name!r}, Fraction(25)) as writer:
-    writer.write(moving_bar(0))
+    writer.write(np.zeros((48, 64, 3), np.uint8))
     os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", killed], check=False)
@@ -82,7 +82,7 @@ def write_with_sound_of(source: Path, path: Path, num_frames: int = 50) -> Path:
 
 
 def loudness(path: Path) -> list[float]:
-    """Of the sound of a file, in each tenth of a second."""
+    """Loudness of the sound of a file, in each tenth of a second."""
     with av.open(str(path)) as container:
         frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
         tenth = container.streams.audio[0].rate // 10
@@ -321,7 +321,7 @@ def test_frames_of_two_sizes_are_refused(tmp_path):
 
 
 def test_the_same_frames_give_the_same_file(tmp_path):
-    """Where memory was used before: x264's AVX-512 code reads some that it never wrote."""
+    """Memory was used before: x264's AVX-512 code reads some that it never wrote."""
     x, y = np.meshgrid(np.linspace(0, 1, 96), np.linspace(0, 1, 80))
 
     def shown(number: int) -> np.ndarray:

@@ -18,11 +18,11 @@ from training.run_checkpoints import (
     sole_training,
 )
 from utils.errors import InputError
-from utils.files import written_whole
+from utils.files import atomic_folder
 
 
 def save(run: Path, step: int) -> Path:
-    with written_whole(checkpoint_folder(run, step)) as folder:
+    with atomic_folder(checkpoint_folder(run, step)) as folder:
         torch.save({"step": step}, folder / STATE_FILE)
     return checkpoint_folder(run, step)
 
@@ -33,7 +33,7 @@ def test_what_was_saved_is_read(tmp_path):
 
 def test_a_failure_while_saving_leaves_no_checkpoint(tmp_path):
     def fail() -> None:
-        with written_whole(checkpoint_folder(tmp_path, 3)) as folder:
+        with atomic_folder(checkpoint_folder(tmp_path, 3)) as folder:
             (folder / STATE_FILE).write_text("half")
             raise OSError("disk full")
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 import typer
 
-from utils.command_line import run, writable_file, writable_folder
+from utils.command_line import options_from_dataclasses, run, writable_file, writable_folder
 from utils.errors import InputError
 from utils.progress import progress_bar
 
@@ -151,3 +152,26 @@ def test_without_a_stderr_nothing_is_said_and_nothing_goes_into_other_files(tmp_
 def test_a_progress_bar_without_a_stderr_is_silent(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     assert list(progress_bar([1, 2])) == [1, 2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Options of a command, as fields."""
+
+    size: Annotated[int, typer.Option(min=1)] = 256
+    part: Annotated[slice | None, typer.Option(parser=lambda text: slice(int(text)))] = None
+
+
+def test_fields_of_dataclasses_are_options_of_a_command(capsys):
+    app, found = typer.Typer(), []
+
+    @app.command()
+    @options_from_dataclasses
+    def command(name: str, *, options: Part) -> int:
+        found.append((name, options))
+        return 3
+
+    assert run(app, ["a"]) == run(app, ["b", "--size", "7", "--part", "5"]) == 3
+    assert found == [("a", Part()), ("b", Part(size=7, part=slice(5)))]
+    assert run(app, ["a", "--size", "0"]) == 2
+    assert "--size" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Files are there whole or not at all."""
+"""Files are written completely or not at all."""
 
 import os
 import re
@@ -10,20 +10,20 @@ import pytest
 
 from utils.errors import InputError, OutputError
 from utils.files import (
+    atomic_folder,
+    fingerprint,
     printable,
     remove_leftovers,
     require_apart,
     require_writable,
-    state_of,
-    write_text_whole,
-    written_whole,
+    write_atomically,
 )
 
 
 def test_text_replaces_what_was_there_in_utf_8(tmp_path):
     path = tmp_path / "table.md"
     path.write_text("before")
-    write_text_whole(path, "Fréchet ↓ \udcff")  # the last from a path that is no UTF-8
+    write_atomically(path, "Fréchet ↓ \udcff")  # the last from a path that is no UTF-8
     assert path.read_bytes().decode("utf-8") == "Fréchet ↓ \\udcff"
     assert [entry.name for entry in tmp_path.iterdir()] == ["table.md"]
 
@@ -32,19 +32,19 @@ def test_a_text_that_cannot_be_written_is_a_sentence_and_leaves_nothing(tmp_path
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "folder", tmp_path / "absent" / "a.txt"):
         with pytest.raises(InputError, match=f"{path} cannot be written: "):
-            write_text_whole(path, "text")
+            write_atomically(path, "text")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
     with pytest.raises(InputError, match="does not name a file"):
-        write_text_whole(Path(), "text")
+        write_atomically(Path(), "text")
 
 
 def test_a_failure_leaves_the_folder_as_it_was(tmp_path):
-    with written_whole(tmp_path / "part") as folder:
+    with atomic_folder(tmp_path / "part") as folder:
         (folder / "a").write_text("whole")
     assert (tmp_path / "part" / "a").read_text() == "whole"
 
     def fail() -> None:
-        with written_whole(tmp_path / "other") as folder:
+        with atomic_folder(tmp_path / "other") as folder:
             (folder / "a").write_text("half")
             raise OSError("disk full")
 
@@ -57,7 +57,7 @@ def test_a_link_is_written_through(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to("elsewhere/text")
     for text in ("new", "newer"):
-        write_text_whole(tmp_path / "link", text)
+        write_atomically(tmp_path / "link", text)
         assert (tmp_path / "elsewhere" / "text").read_text() == text
     assert (tmp_path / "link").is_symlink()
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["text"]
@@ -92,15 +92,15 @@ def test_the_state_of_files_changes_with_any_of_them(tmp_path):
     video.write_text("video")
     (frames / "0.png").write_text("frame")
     (frames / "gone.png").symlink_to(tmp_path / "absent")
-    states = [state_of([video, frames])]
-    assert state_of([video, frames]) == states[0]
+    states = [fingerprint([video, frames])]
+    assert fingerprint([video, frames]) == states[0]
     (frames / "0.png").write_text("longer")
-    states.append(state_of([video, frames]))
+    states.append(fingerprint([video, frames]))
     os.utime(video, ns=(0, 0))
-    states.append(state_of([video, frames]))
+    states.append(fingerprint([video, frames]))
     (frames / "1.png").write_text("frame")
-    states.append(state_of([video, frames]))
-    states.append(state_of([frames]))
+    states.append(fingerprint([video, frames]))
+    states.append(fingerprint([frames]))
     assert len(set(states)) == 5
 
 

@@ -25,7 +25,7 @@ def test_the_first_request_is_said_and_a_second_one_acts(number, caplog):
 
 @pytest.mark.parametrize("handling", [raised_signals, deferred_signals])
 def test_a_signal_that_is_ignored_stays_so(handling):
-    """As SIGHUP under nohup, and SIGINT behind an & of a script."""
+    """SIGHUP is ignored under nohup, and SIGINT behind an & of a script."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with handling() as caught:

@@ -112,7 +112,8 @@ def test_a_list_of_pairs_is_covered_row_by_row(root, tmp_path):
 def test_one_list_at_a_time(root, table, tmp_path):
     with pytest.raises(InputError, match="not both"):
         write_stats(
-            *(root, tmp_path / "stats"),
+            root,
+            tmp_path / "stats",
             metadata=table,
             pairs=table,
             each="person",

@@ -10,14 +10,14 @@ from PIL import Image
 from datasets.__main__ import main
 from datasets.clips import open_clip
 from datasets.contents import read_contents
-from datasets.inspection.clip_figures import HELD, ClipFigures, measure, sampled
+from datasets.inspection.clip_stats import BATCH, ClipStats, measure, sampled
 from datasets.inspection.contact_sheet import COLUMNS, GAP, HEADING, LABEL, TILE
 from datasets.inspection.problems import duplicate_names
 from datasets.inspection.stats import Stats, measure_all, quantiles, split_stats, write_stats
-from datasets.records import Record, record_path
-from media.pictures import Box, Picture
+from datasets.records import record_path
+from media.pictures import Picture
 from media.writers import VideoWriter
-from tests.datasets.conftest import moving_bar, write_clip
+from tests.datasets.conftest import here, moving_bar, write_clip, write_record
 from utils.errors import InputError
 from utils.worker_pool import map_in_processes
 
@@ -26,9 +26,6 @@ REAL_CLIPS = Path(__file__).parents[4] / "shared" / "clips"
 
 @pytest.fixture(autouse=True)
 def _no_processes(monkeypatch):
-    def here(work, jobs, workers):
-        return ((job, work(job)) for job in jobs)
-
     monkeypatch.setattr("datasets.inspection.stats.map_in_processes", here)
 
 
@@ -45,15 +42,15 @@ def run_stats(root: Path, output: Path, **options: object) -> Stats:
     return write_stats(root, output, **{**settings, **options})
 
 
-def figures(name: str, **values: object) -> ClipFigures:
-    base = ClipFigures(name, name[0], 50, 2.0, 64, 64, 100.0, 1.0, 30.0, None)
+def figures(name: str, **values: object) -> ClipStats:
+    base = ClipStats(name, name[0], 50, 2.0, 64, 64, 100.0, 1.0, 30.0, None)
     return base._replace(**values)
 
 
 def test_brightness_motion_and_the_first_frame_are_as_computed_by_hand(tmp_path):
     """Frames 0, 12 and 24 count: greys of 100, 112 and 124."""
     found = measure(write_grey(tmp_path / "id1#a", [100 + number for number in range(25)]))
-    assert isinstance(found, ClipFigures)
+    assert isinstance(found, ClipStats)
     assert found[:6] == ("id1#a", "id1", 25, 1.0, 40, 30)
     assert found.brightness == pytest.approx(112, abs=1e-3)
     assert found.motion == pytest.approx(12, abs=1e-3)
@@ -66,26 +63,26 @@ def test_brightness_weighs_colours_as_eyes_do(tmp_path):
     folder = write_grey(tmp_path / "a", [0])
     Image.new("RGB", (40, 30), (255, 0, 0)).save(folder / "0000000.png")
     found = measure(folder)
-    assert isinstance(found, ClipFigures)
+    assert isinstance(found, ClipStats)
     assert found.brightness == pytest.approx(0.2126 * 255, abs=1e-2)
 
 
 def test_clips_that_are_short_or_still_have_no_motion_to_measure(tmp_path):
     short = measure(write_grey(tmp_path / "short", [7] * 12))
     still = measure(write_grey(tmp_path / "still", [7] * 30))
-    assert isinstance(short, ClipFigures)
-    assert isinstance(still, ClipFigures)
+    assert isinstance(short, ClipStats)
+    assert isinstance(still, ClipStats)
     assert (short.motion, short.first_frame_psnr) == (None, None)
     assert (still.motion, still.first_frame_psnr) == (0.0, None)
 
 
 def test_half_a_second_is_that_of_the_video(tmp_path):
-    """Of a bar that moves at 50 frames/s, frames 25 apart are compared."""
+    """Compare frames that are 25 apart at 50 frames/s."""
     with VideoWriter(tmp_path / "a.mp4", Fraction(50), crf=0) as writer:
         for number in range(51):
             writer.write(np.full((32, 32, 3), 60 + 2 * number, np.uint8))
     found = measure(tmp_path / "a.mp4")
-    assert isinstance(found, ClipFigures)
+    assert isinstance(found, ClipStats)
     assert found.seconds == pytest.approx(51 / 50)
     assert found.motion == pytest.approx(50, abs=1)
     assert found.brightness == pytest.approx(60 + 50, abs=1)
@@ -95,14 +92,14 @@ def test_strips_are_measured_by_their_frames(tmp_path):
     frames = [np.full((32, 32, 3), 100 + number, np.uint8) for number in range(13)]
     Image.fromarray(np.concatenate(frames, axis=1)).save(tmp_path / "id1.png")
     found = measure(tmp_path / "id1.png")
-    assert isinstance(found, ClipFigures)
+    assert isinstance(found, ClipStats)
     assert (found.num_frames, found.width, found.height) == (13, 32, 32)
     assert found.motion == pytest.approx(12, abs=1e-3)
 
 
 def test_long_clips_are_sampled_in_parts(tmp_path):
-    clip = open_clip(write_grey(tmp_path / "a", list(range(HELD + 8)), size=(4, 4)))
-    assert [int(frame[0, 0, 0]) for frame in sampled(clip, 1)] == list(range(HELD + 8))
+    clip = open_clip(write_grey(tmp_path / "a", list(range(BATCH + 8)), size=(4, 4)))
+    assert [int(frame[0, 0, 0]) for frame in sampled(clip, 1)] == list(range(BATCH + 8))
 
 
 def test_figures_of_a_split_are_as_computed_by_hand():
@@ -233,20 +230,10 @@ def test_frames_of_other_shapes_are_shown_whole(tmp_path):
 def test_crops_are_told_by_their_records(tmp_path):
     for name, aspect in (("id1#a", 1.1), ("id1#b", 1.3)):
         clip = write_grey(tmp_path / "root" / name, [90])
-        record = Record(
-            video="raw.mp4",
-            frames=(0, 1),
-            video_size=(640, 480),
-            video_rate="25",
-            geometry="published",
-            box=Box(0, 0, 100, 100 * aspect),
-            aspect=aspect,
-            size=(40, 30),
-        )
-        record_path(clip).write_text(record.model_dump_json())
+        write_record(clip, frames=(0, 1), aspect=aspect, size=(40, 30))
     record_path(write_grey(tmp_path / "root" / "id1#c", [90])).write_text("damaged")
-    geometry = '{"aspect": 1.2, "face_x": 0.5, "face_y": 0.45, "face_width": 0.6}'
-    (tmp_path / "root" / "geometry.json").write_text(geometry)
+    face_crop = '{"aspect": 1.2, "face_x": 0.5, "face_y": 0.45, "face_width": 0.6}'
+    (tmp_path / "root" / "face_crop.json").write_text(face_crop)
     stats = run_stats(tmp_path / "root", tmp_path / "stats")
     assert stats.splits[""].clips == 3
     assert stats.splits[""].quantiles["aspect"]["median"] == 1.2
@@ -274,7 +261,7 @@ def test_processes_measure_the_same(tmp_path, monkeypatch):
 
 def test_what_moves_in_a_video_is_measured(tmp_path):
     found = measure(write_clip(tmp_path / "bar.mp4"))
-    assert isinstance(found, ClipFigures)
+    assert isinstance(found, ClipStats)
     dark, light = (
         moving_bar(number).astype(float) @ [0.2126, 0.7152, 0.0722] for number in (0, 12)
     )
@@ -285,7 +272,7 @@ def test_what_moves_in_a_video_is_measured(tmp_path):
 def test_real_clips_have_figures_that_a_slow_version_confirms():
     clip = open_clip(sorted((REAL_CLIPS / "test").glob("*.mp4"))[0])
     found = measure(clip.path)
-    assert isinstance(found, ClipFigures)
+    assert isinstance(found, ClipStats)
     frames = [frame.astype(float) for frame in clip.frames(range(0, clip.num_frames, 12))]
     lumas = [frame @ [0.2126, 0.7152, 0.0722] for frame in frames]
     changes = [np.abs(b - a).mean() for a, b in zip(lumas, lumas[1:], strict=False)]
@@ -293,10 +280,10 @@ def test_real_clips_have_figures_that_a_slow_version_confirms():
     assert found.motion == pytest.approx(np.mean(changes), abs=1e-2)
 
 
-def test_a_damaged_geometry_is_told_before_the_clips_are_measured(tmp_path, monkeypatch):
+def test_a_damaged_face_crop_is_told_before_the_clips_are_measured(tmp_path, monkeypatch):
     write_clip(tmp_path / "root" / "id1#a.mp4")
-    (tmp_path / "root" / "geometry.json").write_text("{}")
+    (tmp_path / "root" / "face_crop.json").write_text("{}")
     monkeypatch.delattr("datasets.inspection.stats.map_in_processes")
-    with pytest.raises(InputError, match="is not a geometry"):
+    with pytest.raises(InputError, match="is not a face crop"):
         run_stats(tmp_path / "root", tmp_path / "stats")
     assert not (tmp_path / "stats").exists()

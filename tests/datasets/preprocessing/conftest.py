@@ -14,7 +14,7 @@ WIDTH, HEIGHT = 160, 120  # of raw videos
 
 
 def shown_at(seconds: Fraction, width: int = WIDTH, height: int = HEIGHT) -> Picture:
-    """What a raw video shows at a time: smooth colours that say which fiftieth second it is."""
+    """Draw the picture of a raw video at a time: smooth colours that encode the fiftieth second."""
     level = 25 + 4 * (int(seconds * 50) % 50)
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     return np.stack([40 + x * 150, np.full_like(x, level), 200 - y * 150], -1).astype(np.uint8)

@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 400, 230
 FACE = 0.36  # of the width of the portrait
 
 
-class Still:
+class Portrait:
     """A square with her head, somewhere in a frame; it sways a little."""
 
     def __init__(self, x: int, y: int, side: int = 220, mirrored: bool = False) -> None:
@@ -44,7 +44,7 @@ class Still:
 class Shot:
     """Portraits before one colour, for a time."""
 
-    def __init__(self, num_frames: int, colour: tuple[int, int, int], *portraits: Still) -> None:
+    def __init__(self, num_frames: int, colour: tuple[int, int, int], *portraits: Portrait) -> None:
         self.num_frames, self.colour, self.portraits = num_frames, colour, portraits
 
     def frames(self) -> Iterator[Picture]:

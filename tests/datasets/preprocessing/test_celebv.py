@@ -14,9 +14,9 @@ from datasets.__main__ import main
 from datasets.pair_list import read_pair_list
 from datasets.preprocessing import celebv
 from datasets.preprocessing.celebv import PEOPLE, prepare
-from datasets.preprocessing.cutting import Output
-from datasets.preprocessing.report import Report, read_report
+from datasets.preprocessing.run import Report, read_report
 from media.pictures import Picture, read_image
+from tests.datasets.conftest import here
 from tests.datasets.preprocessing.conftest import contents
 from utils.errors import InputError, OutputError
 from utils.worker_pool import WORKER_DIED, WorkerDied
@@ -54,9 +54,7 @@ def archive(tmp_path) -> Path:
 @pytest.fixture(autouse=True)
 def without_processes(monkeypatch) -> None:
     """Most tests spare the seconds in which a process begins."""
-    monkeypatch.setattr(
-        celebv, "map_in_processes", lambda work, jobs, _: ((j, work(j)) for j in jobs)
-    )
+    monkeypatch.setattr(celebv, "map_in_processes", here)
 
 
 def run(archive: Path, root: Path) -> Report:
@@ -150,7 +148,8 @@ def test_missing_people_are_told(tmp_path, archive, capsys):
     root = tmp_path / "root"
     assert main(["celebv", "--input", str(archive), "--output", str(root), "--size", "32"]) == 1
     assert read_report(root / "report.json").skipped[celebv.MISSING].keys() == {
-        *("Jack_Ma", "Kathleen")
+        "Jack_Ma",
+        "Kathleen",
     }
     assert not (root / "Kathleen").exists()
 
@@ -197,7 +196,7 @@ def test_workers_that_die_cost_the_pictures_that_killed_them(tmp_path, archive, 
 
     def dying(work, jobs, _):
         for job in jobs:
-            deadly = any(path.stem == "12" for path in job.pictures) and job.person in killers
+            deadly = job.picture.stem == "12" and job.person in killers
             yield job, WorkerDied("it died") if deadly else work(job)
 
     monkeypatch.setattr(celebv, "map_in_processes", dying)
@@ -225,8 +224,7 @@ def test_a_run_that_was_killed_and_begun_again_ends_as_one_that_was_not(tmp_path
     assert 100 <= len(complete) < 300
     for path in complete:
         assert read_image(path).shape == (SIZE, SIZE, 3)
-    (killed / ".work").mkdir(exist_ok=True)
-    (killed / ".work" / "Jack_Ma-1299.png").write_bytes(b"half")
+    (killed / "Jack_Ma" / "Image" / f".1299.png.{process.pid}").write_bytes(b"half")
 
     for root in (killed, whole):
         run(archive, root).write(root)
@@ -234,16 +232,12 @@ def test_a_run_that_was_killed_and_begun_again_ends_as_one_that_was_not(tmp_path
     assert all(path.stat().st_mtime_ns == changed for path, changed in complete.items())
 
 
-def test_a_picture_comes_to_its_place_whole_or_stops_everything(archive, tmp_path, monkeypatch):
-    work, place = tmp_path / "work", tmp_path / "Kathleen" / "Image" / "12.jpg"
-    work.mkdir()
-    job = celebv._Job("Kathleen", [archive / "kathleen" / "IMAGE" / "12.jpg"])
+def test_a_picture_comes_to_its_place_complete_or_stops_everything(archive, tmp_path, monkeypatch):
+    place = tmp_path / "Kathleen" / "Image" / "12.jpg"
+    job = celebv._Job("Kathleen", archive / "kathleen" / "IMAGE" / "12.jpg")
     with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
-        celebv._write_all(Output(tmp_path, work), SIZE, archive, job)
+        celebv._prepare(tmp_path, SIZE, archive, job)
     place.parent.mkdir(parents=True)
-    renamed = []
-    monkeypatch.setattr(os, "replace", lambda *paths: renamed.append(paths))
-    celebv._write_all(Output(tmp_path, work), SIZE, archive, job)
-    assert renamed == [(work / "Kathleen-12.jpg", place)]
-    assert read_image(work / "Kathleen-12.jpg").shape == (SIZE, SIZE, 3)
-    assert not place.exists()
+    celebv._prepare(tmp_path, SIZE, archive, job)
+    assert read_image(place).shape == (SIZE, SIZE, 3)
+    assert list(place.parent.iterdir()) == [place]

@@ -12,8 +12,8 @@ from datasets.preprocessing.cutting import (
     BEYOND_END,
     RATE,
     UNREADABLE,
+    ClipFormat,
     Cut,
-    Form,
     Output,
     RawVideo,
     cut_clips,
@@ -28,7 +28,7 @@ from tests.datasets.preprocessing.conftest import assert_shown_at, write_raw
 from utils.errors import InputError, OutputError
 
 BOX = Box(0.125, 0.1, 0.625, 0.9)  # 80 x 96 pixels of 160 x 120
-SMALL = Form(size=32)
+SMALL = ClipFormat(size=32)
 
 
 def cut(start: int, end: int, name: str = "id1#v", box: Box = BOX) -> Cut:
@@ -41,8 +41,8 @@ def output(tmp_path: Path) -> Output:
     return Output(tmp_path / "root", tmp_path / "root" / ".work")
 
 
-def frames_of(output: Output, wanted: Cut, form: Form = SMALL) -> list[np.ndarray]:
-    return [frame.image for frame in read_frames(output.clip(wanted, form))]
+def frames_of(output: Output, wanted: Cut, form: ClipFormat = SMALL) -> list[np.ndarray]:
+    return [frame.image for frame in read_frames(form.path(output.root, wanted))]
 
 
 def slow_moments(rate: Fraction, start: int, end: int) -> list[int]:
@@ -61,7 +61,7 @@ def test_frames_are_counted_at_25_a_second_whatever_the_videos_rate(tmp_path, ou
     wanted = [cut(3, 20), cut(31, 76)]
     assert [outcome.reason for outcome in cut_clips(raw, wanted, SMALL, output)] == [None, None]
     for one in wanted:
-        clip = probe(output.clip(one, SMALL))
+        clip = probe(SMALL.path(output.root, one))
         assert (clip.rate, clip.num_frames, clip.size) == (25, one.end - one.start, (32, 32))
         assert_shown_at(frames_of(output, one), slow_moments(rate, one.start, one.end))
 
@@ -78,23 +78,23 @@ def test_a_video_has_as_many_frames_as_its_time_is_nearest_to(tmp_path, rate, nu
 def test_a_key_frame_comes_every_twelve_frames(tmp_path, output):
     wanted = cut(5, 50)
     cut_clips(write_raw(tmp_path / "raw.mp4", Fraction(25), 2), [wanted], SMALL, output)
-    with open_video(output.clip(wanted, SMALL)) as video:
+    with open_video(SMALL.path(output.root, wanted)) as video:
         index = video.index()
         assert [index.times.index(key) for key in index.keys] == [0, 12, 24, 36]
 
 
 def test_one_thread_writes_a_clip(tmp_path, output):
-    """With one for each core, other machines would give other bits; x264 says it in the file."""
-    wanted, form = cut(5, 10), Form(size=128)
+    """The number of threads changes the bits; x264 writes it into the file."""
+    wanted, form = cut(5, 10), ClipFormat(size=128)
     cut_clips(write_raw(tmp_path / "raw.mp4", Fraction(25), 1), [wanted], form, output)
-    assert b" threads=1 " in output.clip(wanted, form).read_bytes()
+    assert b" threads=1 " in form.path(output.root, wanted).read_bytes()
 
 
 def test_boxes_are_of_the_video_as_it_is_shown(tmp_path, output):
     raw, wanted = write_raw(tmp_path / "raw.mp4", Fraction(25), 1), cut(0, 10)
     with_matrix(raw, 0, 1, -1, 0)  # a quarter turn clockwise
     assert cut_clips(raw, [wanted], SMALL, output) == [wanted.outcome()]
-    record = read_record(output.clip(wanted, SMALL))
+    record = read_record(SMALL.path(output.root, wanted))
     assert record is not None
     assert record.video_size == (120, 160)
     assert record.box == (15, 16, 75, 144)
@@ -107,10 +107,10 @@ def test_the_record_keeps_that_the_edge_of_the_video_cut_the_box(tmp_path, outpu
         cut(2, 10)._replace(box=Box(0.5, 0.25, 1, 1), stated=Box(0.5, 0.25, 1.125, 1.1)),
     )
     assert cut_clips(raw, [whole, at_edge], SMALL, output) == [whole.outcome(), at_edge.outcome()]
-    record = read_record(output.clip(at_edge, SMALL))
+    record = read_record(SMALL.path(output.root, at_edge))
     assert record is not None
     assert (record.box, record.box_stated) == ((80, 30, 160, 120), (80, 30, 180, 132))
-    record = read_record(output.clip(whole, SMALL))
+    record = read_record(SMALL.path(output.root, whole))
     assert record is not None
     assert record.box_stated is None
 
@@ -125,10 +125,10 @@ def test_clips_that_overlap_are_the_same_as_clips_cut_one_by_one(tmp_path, outpu
         one.name: None for one in wanted
     }
     for one in wanted:
-        content = output.clip(one, SMALL).read_bytes()
-        output.clip(one, SMALL).unlink()
+        content = SMALL.path(output.root, one).read_bytes()
+        SMALL.path(output.root, one).unlink()
         cut_clips(raw, [one], SMALL, output)
-        assert output.clip(one, SMALL).read_bytes() == content
+        assert SMALL.path(output.root, one).read_bytes() == content
 
 
 def test_distant_clips_are_decoded_apart_and_near_ones_at_once(tmp_path):
@@ -166,11 +166,11 @@ def test_the_box_is_flattened_as_published_or_widened_to_a_square(tmp_path, outp
     raw = write_raw(tmp_path / "raw.mp4", Fraction(25), 1)
     picture = next(read_frames(raw)).image
     wanted = cut(0, 10)
-    for geometry, (left, top, right, bottom) in (
+    for boxes, (left, top, right, bottom) in (
         ("published", (20, 12, 100, 108)),
         ("square", (12, 12, 108, 108)),
     ):
-        form = Form(geometry, 32)
+        form = ClipFormat(boxes, 32)
         cut_clips(raw, [wanted], form, output)
         frame = frames_of(output, wanted, form)[0].astype(float)
         area = picture[top:bottom, left:right]
@@ -178,31 +178,31 @@ def test_the_box_is_flattened_as_published_or_widened_to_a_square(tmp_path, outp
         for channel, axis in ((0, 1), (2, 0)):
             ends = area[..., channel].mean(1 - axis)[[0, -1]]
             np.testing.assert_allclose(frame[..., channel].mean(1 - axis)[[0, -1]], ends, atol=5)
-        record = json.loads(output.clip(wanted, form).with_suffix(".json").read_text())
+        record = json.loads(form.path(output.root, wanted).with_suffix(".json").read_text())
         assert record["box"] == [left, top, right, bottom]
-        assert record["geometry"] == geometry
-        assert record["aspect"] == (1.2 if geometry == "published" else 1)
+        assert record["boxes"] == boxes
+        assert record["aspect"] == (1.2 if boxes == "published" else 1)
         assert record["frames"] == [0, 10]
         assert record["video_size"] == [160, 120]
-        output.clip(wanted, form).unlink()
+        form.path(output.root, wanted).unlink()
 
 
 def test_png_clips_are_folders_of_frames(tmp_path, output):
-    form = Form(size=32, format="png")
+    form = ClipFormat(size=32, format="png")
     wanted = cut(2, 7)
     cut_clips(write_raw(tmp_path / "raw.mp4", Fraction(25), 1), [wanted], form, output)
-    names = sorted(path.name for path in output.clip(wanted, form).iterdir())
+    names = sorted(path.name for path in form.path(output.root, wanted).iterdir())
     assert names == [f"{number:07d}.png" for number in range(5)]
-    assert output.clip(wanted, form).with_name(f"{wanted.name}.json").is_file()
+    assert form.path(output.root, wanted).with_name(f"{wanted.name}.json").is_file()
 
 
 def test_a_clip_that_is_there_is_not_touched(tmp_path, output):
     wanted = cut(0, 10)
-    output.clip(wanted, SMALL).parent.mkdir()
-    output.clip(wanted, SMALL).write_text("there")
+    SMALL.path(output.root, wanted).parent.mkdir()
+    SMALL.path(output.root, wanted).write_text("there")
     (outcome,) = cut_clips(tmp_path / "no such video.mp4", [wanted], SMALL, output)
     assert outcome == wanted.outcome()
-    assert output.clip(wanted, SMALL).read_text() == "there"
+    assert SMALL.path(output.root, wanted).read_text() == "there"
 
 
 def test_the_last_frame_can_be_cut_and_none_after_it(tmp_path, output):
@@ -245,7 +245,7 @@ def test_damage_in_the_middle_costs_the_clips_that_reach_it(tmp_path, output):
     assert "damaged" in outcomes[late.name].detail
     assert outcomes[after.name].reason is None
     assert_shown_at(frames_of(output, after), range(330, 380, 2))
-    assert not output.clip(late, SMALL).exists()
+    assert not SMALL.path(output.root, late).exists()
     assert not any(output.work.iterdir())
 
 
@@ -276,17 +276,17 @@ def test_a_clip_with_a_frame_too_few_is_none(tmp_path, output, monkeypatch):
     outcomes = cut_clips(raw, wanted, SMALL, output)
     detail = "1 of its frames are missing"
     assert outcomes == [wanted[0].outcome(UNREADABLE, detail), wanted[1].outcome()]
-    assert not output.clip(wanted[0], SMALL).exists()
+    assert not SMALL.path(output.root, wanted[0]).exists()
     assert not any(output.work.iterdir())
 
 
-@pytest.mark.parametrize("form", [SMALL, Form(size=32, format="png")])
+@pytest.mark.parametrize("form", [SMALL, ClipFormat(size=32, format="png")])
 def test_a_clip_comes_last_and_has_reached_the_disk(tmp_path, output, monkeypatch, form):
     events: list[str] = []
     rename = Path.rename
 
     def renamed(path: Path, place: Path) -> Path:
-        if place == output.clip(wanted, form):
+        if place == form.path(output.root, wanted):
             events.append("record" if record_path(place).exists() else "no record")
             events.append("clip")
         return rename(path, place)
@@ -297,7 +297,7 @@ def test_a_clip_comes_last_and_has_reached_the_disk(tmp_path, output, monkeypatc
     monkeypatch.setattr(Path, "rename", renamed)
     cut_clips(raw, [wanted], form, output)
     frames = [] if form == SMALL else ["0000000.png", "0000001.png", "0000002.png"]
-    assert sorted(events[:-2]) == sorted([*frames, output.clip(wanted, form).name])
+    assert sorted(events[:-2]) == sorted([*frames, form.path(output.root, wanted).name])
     assert events[-2:] == ["record", "clip"]
 
 

@@ -1,4 +1,4 @@
-"""With the real yt-dlp against a server of this machine, and with a stand-in for what sites say."""
+"""Download with the real yt-dlp from a local server, and with a stand-in for answers of sites."""
 
 import errno
 import os
@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from datasets.preprocessing import download
-from datasets.preprocessing.download import DEAD, FAILED, MAX_IN_A_ROW, Dead, Downloader
-from datasets.preprocessing.raw_videos import find_raw_videos
+from datasets.preprocessing.download import DEAD, FAILED, MAX_IN_A_ROW, Downloader, DownloadError
+from datasets.preprocessing.raw_videos import find_by_id
 from utils.errors import InputError, OutputError
 
 VIDEO = b"".join(number.to_bytes(4, "big") for number in range(100_000))
@@ -114,9 +114,9 @@ def test_a_download_that_breaks_off_goes_on_where_it_broke(tmp_path, site):
 
 def test_what_an_earlier_run_has_begun_is_no_video_and_is_completed(tmp_path, site):
     result = downloader(tmp_path, site.url, retries=0).fetch("cut")
-    assert isinstance(result, Dead)
+    assert isinstance(result, DownloadError)
     assert result.kind == FAILED
-    assert find_raw_videos(tmp_path) == {}
+    assert find_by_id(tmp_path) == {}
     assert downloader(tmp_path, site.url, retries=0).fetch("cut") == tmp_path / "cut.mp4"
     assert (tmp_path / "cut.mp4").read_bytes() == VIDEO
     assert site.asked[-1][1] > 0
@@ -126,7 +126,7 @@ def test_what_an_earlier_run_has_begun_is_no_video_and_is_completed(tmp_path, si
 def test_a_dead_video_is_asked_for_once_and_the_next_is_fetched(tmp_path, site, video):
     fetcher = downloader(tmp_path, site.url, retries=5)
     result = fetcher.fetch(video)
-    assert isinstance(result, Dead)
+    assert isinstance(result, DownloadError)
     assert result.kind == DEAD
     assert len(set(site.asked)) == 1
     assert len(site.asked) <= 2  # yt-dlp asks once more for a page than for an error
@@ -138,7 +138,7 @@ def test_a_dead_video_is_asked_for_once_and_the_next_is_fetched(tmp_path, site, 
 @pytest.mark.parametrize("video", ["429", "503", "403"])
 def test_retries_are_bounded_and_wait_longer_each_time(tmp_path, site, slept, video):
     result = downloader(tmp_path, site.url, retries=4, first_wait=3).fetch(video)
-    assert isinstance(result, Dead)
+    assert isinstance(result, DownloadError)
     assert result.kind == FAILED
     assert result.reason.startswith(f"Unable to download webpage: HTTP Error {video}: ")
     assert len(site.asked) == 5
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, site):
 
 
 class Refused(Exception):
-    """As yt-dlp's DownloadError, raised for another error."""
+    """Stand-in for yt-dlp's DownloadError, raised for another error."""
 
     def __init__(self, text: str, **origin: object) -> None:
         super().__init__(f"\x1b[0;31mERROR:\x1b[0m [youtube] abc: {text}")
@@ -208,10 +208,10 @@ class Refused(Exception):
 
 
 @pytest.fixture
-def say(monkeypatch, tmp_path) -> Callable[[object], Path | Dead]:
-    """What becomes of a video for which yt-dlp raises or returns this."""
+def say(monkeypatch, tmp_path) -> Callable[[object], Path | DownloadError]:
+    """Fetch a video for which yt-dlp raises or returns an answer."""
 
-    def fetch(answer: object) -> Path | Dead:
+    def fetch(answer: object) -> Path | DownloadError:
         class Session:
             def __init__(self, options: dict[str, object]) -> None: ...
 
@@ -234,7 +234,7 @@ def say(monkeypatch, tmp_path) -> Callable[[object], Path | Dead]:
 
 def test_the_words_of_the_site_are_the_reason(say):
     text = "Private video. Sign in if\n  you've been granted access"
-    assert say(Refused(text, expected=True)) == Dead(DEAD, " ".join(text.split()))
+    assert say(Refused(text, expected=True)) == DownloadError(DEAD, " ".join(text.split()))
 
 
 def test_long_words_are_shortened(say):
@@ -256,14 +256,14 @@ def test_long_words_are_shortened(say):
 )
 def test_what_says_nothing_about_the_video_does_not_make_it_dead(say, answer):
     result = say(answer)
-    assert isinstance(result, Dead)
+    assert isinstance(result, DownloadError)
     assert result.kind == FAILED
     assert "please report" not in result.reason
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"requested_downloads": []}])
 def test_a_page_without_a_video_is_dead(say, answer):
-    assert say(answer) == Dead(DEAD, "the site gives no video for it")
+    assert say(answer) == DownloadError(DEAD, "the site gives no video for it")
 
 
 @pytest.mark.parametrize(("ending", "kept"), [(".webm", ".webm"), (".unknown_video", ".mp4")])
@@ -271,7 +271,7 @@ def test_a_fetched_file_has_an_ending_by_which_it_is_found(say, tmp_path, ending
     (tmp_path / f"fetched{ending}").write_bytes(VIDEO)
     path = say({"requested_downloads": [{"filepath": str(tmp_path / f"fetched{ending}")}]})
     assert path == tmp_path / f"abc{kept}"
-    assert find_raw_videos(tmp_path)["abc"] == path
+    assert find_by_id(tmp_path)["abc"] == path
 
 
 def test_a_disk_that_is_read_only_stops_everything(say, tmp_path):

@@ -7,9 +7,10 @@ from PIL import Image
 from skimage.data import astronaut
 
 from datasets.preprocessing.face_crop import find_face, measure_face_crop, write_face_crop
-from datasets.records import Record, read_face_crop, record_path
+from datasets.records import read_face_crop, record_path
 from media.pictures import Box
 from media.writers import VideoWriter
+from tests.datasets.conftest import write_record
 
 FACE = Box(175, 70, 268, 163)  # the astronaut's, as the cascade finds it
 CROP = Box(130, 20, 310, 240)  # 180 x 220
@@ -23,17 +24,7 @@ def write_clip(path: Path, crop: Box = CROP, record: bool = True) -> Path:
         for _ in range(3):
             writer.write(np.asarray(image))
     if record:
-        made = Record(
-            video="a.mp4",
-            frames=(0, 3),
-            video_size=(512, 512),
-            video_rate="25",
-            geometry="published",
-            box=crop,
-            aspect=crop.height / crop.width,
-            size=(256, 256),
-        )
-        record_path(path).write_text(made.model_dump_json())
+        write_record(path, box=crop, aspect=crop.height / crop.width, size=(256, 256))
     return path
 
 
@@ -56,28 +47,28 @@ def test_cuts_that_are_all_but_lines_are_passed_over(aspect):
     assert find_face(np.full((32, 32, 3), 90, np.uint8), aspect) is None
 
 
-def test_the_geometry_brings_back_the_crop(tmp_path):
-    geometry = measure_face_crop([write_clip(tmp_path / "train" / "id1#a#0#3.mp4")])
-    assert geometry is not None
-    assert geometry.aspect == pytest.approx(220 / 180, abs=1e-3)
-    np.testing.assert_allclose(geometry.crop_around(FACE), CROP, atol=20)
+def test_the_face_crop_brings_back_the_crop(tmp_path):
+    face_crop = measure_face_crop([write_clip(tmp_path / "train" / "id1#a#0#3.mp4")])
+    assert face_crop is not None
+    assert face_crop.aspect == pytest.approx(220 / 180, abs=1e-3)
+    np.testing.assert_allclose(face_crop.crop_around(FACE), CROP, atol=20)
 
 
-def test_the_geometry_is_the_median_of_the_training_clips(tmp_path):
+def test_the_face_crop_is_the_median_of_the_training_clips(tmp_path):
     for number, left in enumerate((120, 130, 131)):
         crop = Box(left, 20, left + 180, 240)
         write_clip(tmp_path / "train" / f"id{number}#a#0#3.mp4", crop)
     write_clip(tmp_path / "test" / "id9#a#0#3.mp4", Box(80, 10, 380, 310))
     (tmp_path / "train" / "id8#a#0#3.mp4").write_text("damaged")
     record_path(tmp_path / "train" / "id8#a#0#3.mp4").write_text("{}")
-    geometry = write_face_crop(tmp_path)
-    assert geometry == read_face_crop(tmp_path)
+    face_crop = write_face_crop(tmp_path)
+    assert face_crop == read_face_crop(tmp_path)
     alone = measure_face_crop([tmp_path / "train" / "id1#a#0#3.mp4"])
-    assert geometry.aspect == alone.aspect
-    assert geometry.face_x == pytest.approx(alone.face_x, abs=0.03)
+    assert face_crop.aspect == alone.aspect
+    assert face_crop.face_x == pytest.approx(alone.face_x, abs=0.03)
 
 
-def test_a_root_without_faces_has_no_geometry(tmp_path, caplog):
+def test_a_root_without_faces_has_no_face_crop(tmp_path, caplog):
     assert write_face_crop(tmp_path) is None
     path = write_clip(tmp_path / "train" / "id1#a#0#3.mp4", crop=Box(0, 400, 60, 460))
     assert write_face_crop(tmp_path) is None

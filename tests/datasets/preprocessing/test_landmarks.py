@@ -12,9 +12,9 @@ from datasets.__main__ import main
 from datasets.landmark_files import landmark_file
 from datasets.preprocessing import landmarks
 from datasets.preprocessing.landmarks import FACELESS, UNREADABLE, prepare
-from datasets.preprocessing.report import Report, Shard, read_report
-from datasets.preprocessing.run import finish, merge_shards
+from datasets.preprocessing.run import Report, Shard, finish, merge, read_report
 from media.video import VideoWriter
+from tests.datasets.conftest import here
 from tests.datasets.preprocessing.conftest import contents
 from utils.errors import InputError
 from utils.worker_pool import map_in_processes
@@ -36,7 +36,7 @@ class BrightFaces:
 
 
 class Untouched(BrightFaces):
-    """The same detector where nothing is left to find."""
+    """Detector that must not be called, since all landmarks exist."""
 
     def __call__(self, frames: list[np.ndarray]) -> np.ndarray:
         raise AssertionError("this was found before")
@@ -72,9 +72,7 @@ def root(tmp_path) -> Path:
 @pytest.fixture(autouse=True)
 def without_processes(monkeypatch) -> None:
     """Most tests spare the seconds in which a process begins."""
-    monkeypatch.setattr(
-        landmarks, "map_in_processes", lambda work, jobs, _: ((j, work(j)) for j in jobs)
-    )
+    monkeypatch.setattr(landmarks, "map_in_processes", here)
     landmarks._detector.cache_clear()
 
 
@@ -185,10 +183,10 @@ def test_shards_in_processes_come_to_the_same_files(root, tmp_path, monkeypatch)
     monkeypatch.setattr(landmarks, "map_in_processes", map_in_processes)
     for number in (1, 2):
         report = prepare(
-            root, tmp_path / "found", workers=2, shard=Shard(number, 2), make_detector=BrightFaces
+            root, tmp_path / "found", workers=1, shard=Shard(number, 2), make_detector=BrightFaces
         )
         finish(report, tmp_path / "found")
-    assert merge_shards(tmp_path / "found") == 0
+    assert finish(merge(tmp_path / "found"), tmp_path / "found") == 0
     finish(run(root, tmp_path / "whole"), tmp_path / "whole")
     shards = ("report-1-of-2.json", "report-2-of-2.json")
     found = {k: v for k, v in contents(tmp_path / "found").items() if k not in shards}

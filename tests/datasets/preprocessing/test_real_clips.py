@@ -78,6 +78,6 @@ def test_clips_come_out_of_larger_videos_as_they_went_in(tmp_path, number, rate,
         if n in (0, NUM_FRAMES - 1):  # a frame of the clip, and no other is more like it
             likest = max(range(NUM_FRAMES), key=lambda k: psnr(picture, truth[k]))
             assert psnr(truth[likest], truth[expected]) > 40
-    geometry = read_face_crop(root)
-    if geometry is not None:  # the cascade does not find every face
-        assert geometry.aspect == pytest.approx(size[1] / size[0], abs=1e-3)
+    face_crop = read_face_crop(root)
+    if face_crop is not None:  # the cascade does not find every face
+        assert face_crop.aspect == pytest.approx(size[1] / size[0], abs=1e-3)

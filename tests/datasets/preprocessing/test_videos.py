@@ -16,15 +16,15 @@ from PIL import Image
 
 from datasets.__main__ import main
 from datasets.preprocessing import videos
-from datasets.preprocessing.cutting import Form, Output
-from datasets.preprocessing.report import Outcome, read_report
-from datasets.preprocessing.sources import Source
+from datasets.preprocessing.cutting import ClipFormat, Output
+from datasets.preprocessing.raw_videos import Source
+from datasets.preprocessing.run import Outcome, read_report
 from datasets.preprocessing.tracks import Limits
 from datasets.records import read_record
 from media.pictures import Box
 from media.video import VideoWriter, probe, read_frames
 from tests.datasets.preprocessing.conftest import contents
-from tests.datasets.preprocessing.talking import Shot, Still, write_shots
+from tests.datasets.preprocessing.talking import Portrait, Shot, write_shots
 
 CLIPS = Path(__file__).parents[4] / "shared" / "clips" / "train"
 RED, GREEN, BLUE = (150, 40, 40), (40, 110, 40), (30, 40, 120)
@@ -36,19 +36,19 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
     write_shots(
         folder / "ann" / "talk.mp4",
-        Shot(30, RED, Still(20, 5)),
+        Shot(30, RED, Portrait(20, 5)),
         Shot(28, GREEN),
-        Shot(42, BLUE, Still(170, 0, mirrored=True)),
+        Shot(42, BLUE, Portrait(170, 0, mirrored=True)),
     )
     slow = folder / "ann" / "b" / "slow.mp4"
-    write_shots(slow, Shot(24, BLUE, Still(60, 8)), rate=Fraction(20))
+    write_shots(slow, Shot(24, BLUE, Portrait(60, 8)), rate=Fraction(20))
     write_shots(
         folder / "bob" / "two.mp4",
-        Shot(33, RED, Still(6, 20, 180), Still(205, 20, 180, mirrored=True)),
-        Shot(29, BLUE, Still(150, 30, 130)),
-        Shot(26, GREEN, Still(150, 5)),
+        Shot(33, RED, Portrait(6, 20, 180), Portrait(205, 20, 180, mirrored=True)),
+        Shot(29, BLUE, Portrait(150, 30, 130)),
+        Shot(26, GREEN, Portrait(150, 5)),
     )
-    write_shots(folder / "eve" / "short.mp4", Shot(20, RED, Still(90, 5)))
+    write_shots(folder / "eve" / "short.mp4", Shot(20, RED, Portrait(90, 5)))
     (folder / "eve" / "broken.mp4").write_bytes(b"no video at all" * 99)
     return folder
 
@@ -61,7 +61,7 @@ def arguments(raw: Path, root: Path, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def root(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an uninterrupted run makes."""
+    """Files of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole") / "root"
     assert main(arguments(raw, folder)) == 1
     return folder
@@ -94,10 +94,10 @@ def test_scenes_with_one_face_become_clips_and_the_others_are_counted(root):
 
 def test_clips_are_squares_around_the_face(root):
     places = {
-        "ann#b-slow#000000#000030": Still(60, 8),
-        "ann#talk#000000#000030": Still(20, 5),
-        "ann#talk#000058#000100": Still(170, 0),
-        "bob#two#000062#000088": Still(150, 5),
+        "ann#b-slow#000000#000030": Portrait(60, 8),
+        "ann#talk#000000#000030": Portrait(20, 5),
+        "ann#talk#000058#000100": Portrait(170, 0),
+        "bob#two#000062#000088": Portrait(150, 5),
     }
     for path in root.glob("t*/*.mp4"):
         start, end = (int(number) for number in path.stem.split("#")[2:])
@@ -128,7 +128,7 @@ def test_killed_at_random_and_started_again_gives_the_same(tmp_path, raw, whole)
     for num_files in (1, 3):  # what was found in videos, and clips
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
             while (
-                len([*root.glob("t*/*.mp4"), *root.glob(".footage/*.json")]) < num_files
+                len([*root.glob("t*/*.mp4"), *root.glob(".scene_scans/*.json")]) < num_files
                 and process.poll() is None
             ):
                 time.sleep(0.002)
@@ -152,11 +152,11 @@ def test_two_shards_together_equal_one_run(tmp_path, raw, whole):
 
 def test_a_second_run_decodes_nothing_and_says_the_same(root, raw, whole, monkeypatch):
     times = {path: path.stat().st_mtime_ns for path in root.rglob("*.mp4")}
-    kept = {path: path.stat().st_mtime_ns for path in (root / ".footage").iterdir()}
+    kept = {path: path.stat().st_mtime_ns for path in (root / ".scene_scans").iterdir()}
     assert main(arguments(raw, root)) == 1
     assert contents(root) == whole
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*.mp4")} == times
-    assert {path: path.stat().st_mtime_ns for path in (root / ".footage").iterdir()} == kept
+    assert {path: path.stat().st_mtime_ns for path in (root / ".scene_scans").iterdir()} == kept
 
 
 def die_of_bob(plan: videos._Plan, job: videos._Job) -> list[Outcome]:
@@ -181,7 +181,9 @@ def test_a_worker_that_dies_loses_only_what_it_had_in_hand(tmp_path, raw, whole,
 
 
 def test_a_video_that_has_gone_is_counted(tmp_path, root):
-    plan = videos._Plan("cascade", Limits(), Form(), Output(root, tmp_path))
+    plan = videos._Plan(
+        "cascade", Limits(), ClipFormat(), Output(root, tmp_path), tmp_path / "scans"
+    )
     job = videos._Job(Source(tmp_path / "gone.mp4", "ann", "gone"), "train", 9)
     ((name, split, reason, detail),) = videos._prepare(plan, job)
     assert (name, split, reason) == ("ann#gone", "train", "unreadable video")
@@ -210,7 +212,7 @@ def test_what_cannot_begin_ends_in_one_sentence(tmp_path, raw, capfd, change, se
 def test_a_disk_that_takes_no_more_stops_the_run(tmp_path, raw, capfd):
     root = tmp_path / "root"
     root.mkdir()
-    (root / videos.FOOTAGE).write_text("in the way")
+    (root / videos.SCANS).write_text("in the way")
     assert main(arguments(raw, root)) == 2
     assert "cannot be written" in capfd.readouterr().err
     assert not list(root.glob("t*/*.mp4"))

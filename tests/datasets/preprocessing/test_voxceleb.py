@@ -16,9 +16,9 @@ from filelock import FileLock
 
 from datasets.__main__ import main
 from datasets.preprocessing import face_crop, voxceleb
-from datasets.preprocessing.cutting import BEYOND_END, UNREADABLE, Form, Output
-from datasets.preprocessing.download import Dead
-from datasets.preprocessing.report import Report, Shard, read_report
+from datasets.preprocessing.cutting import BEYOND_END, UNREADABLE, ClipFormat, Output
+from datasets.preprocessing.download import DownloadError
+from datasets.preprocessing.run import Report, Shard, read_report
 from media.video import probe
 from tests.datasets.preprocessing.conftest import contents, write_raw, write_table
 from utils.errors import InputError
@@ -59,16 +59,16 @@ def rows(num_videos: int = 6) -> list[dict[str, object]]:
 
 
 def arguments(table: Path, videos: Path, root: Path, *more: str) -> list[str]:
-    given = ["--metadata", table, "--videos", videos, "--output", root, "--size", "32", *more]
-    return ["voxceleb", *map(str, given)]
+    given = ["--metadata", table, "--videos", videos, "--output", root]
+    return ["voxceleb", *map(str, given), "--size", "32", "--workers", "1", *more]
 
 
 @pytest.fixture(scope="module")
 def whole(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What an uninterrupted run makes."""
+    """Files of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     table = write_table(folder / "table.csv", rows())
-    assert main(arguments(table, videos, folder / "root")) == 0
+    assert main(arguments(table, videos, folder / "root", "--workers", "2")) == 0
     return contents(folder / "root")
 
 
@@ -159,7 +159,7 @@ def test_what_is_skipped_is_counted_by_reason(tmp_path, videos):
     assert read_report(root / "report.json").done == {"train": 9}
 
 
-def die_of_video3(form: Form, output: Output, job: voxceleb._Job) -> list:
+def die_of_video3(form: ClipFormat, output: Output, job: voxceleb._Job) -> list:
     outcomes = voxceleb.cut_clips(job.video, job.cuts[:1], form, output)
     if job.video.stem == "video3":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -182,9 +182,9 @@ class LocalDownloader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def fetch(self, video: str) -> Path | Dead:
+    def fetch(self, video: str) -> Path | DownloadError:
         if video != "video1":
-            return Dead("dead video", "Video unavailable")
+            return DownloadError("dead video", "Video unavailable")
         return write_raw(self.folder / f"{video}.mp4", Fraction(25), 4)
 
 
@@ -193,7 +193,7 @@ def test_missing_videos_are_downloaded_and_dead_ones_told(tmp_path, videos):
     folder.mkdir()
     shutil.copy(videos / "video0.mp4", folder)
     table = write_table(tmp_path / "table.csv", rows(3))
-    prepare = partial(voxceleb.prepare, table, folder, tmp_path / "root", Form(size=32))
+    prepare = partial(voxceleb.prepare, table, folder, tmp_path / "root", ClipFormat(size=32))
     report: Report = prepare(
         workers=1,
         shard=Shard(),
@@ -210,7 +210,7 @@ def test_missing_videos_are_downloaded_and_dead_ones_told(tmp_path, videos):
 def test_other_settings_do_not_mix_with_those_of_a_root(tmp_path, videos, capfd):
     table, root = write_table(tmp_path / "table.csv", rows(1)), tmp_path / "root"
     assert main(arguments(table, videos, root)) == 0
-    assert main(arguments(table, videos, root, "--geometry", "square")) == 2
+    assert main(arguments(table, videos, root, "--boxes", "square")) == 2
     assert "begun with other settings" in capfd.readouterr().err
 
 
@@ -248,7 +248,7 @@ def test_png_clips_are_folders(tmp_path, videos):
     [
         ({"--metadata": "nowhere.csv"}, "nowhere.csv"),
         ({"--videos": "nowhere"}, "nowhere does not exist"),
-        ({"--shard": "3/2"}, "counted from 1"),
+        ({"--shard": "3/2"}, "A shard is i/n"),
         ({"--size": "33"}, "even --size instead of 33"),
         ({"--output": "/proc/root"}, "cannot be written"),
     ],
@@ -266,16 +266,16 @@ def test_what_cannot_begin_ends_in_one_sentence(tmp_path, videos, capfd, change,
 def test_two_runs_do_not_write_one_shard_at_once(tmp_path, videos):
     table, root = write_table(tmp_path / "table.csv", rows(1)), tmp_path / "root"
     with (
-        voxceleb.begun(root, "voxceleb", dict(Form(size=32)._asdict()), Shard()),
+        voxceleb.open_output(root, "voxceleb", dict(ClipFormat(size=32)._asdict()), Shard()),
         pytest.raises(InputError, match="Another run is writing"),
     ):
-        voxceleb.prepare(table, videos, root, Form(size=32), workers=1, shard=Shard())
+        voxceleb.prepare(table, videos, root, ClipFormat(size=32), workers=1, shard=Shard())
     assert not (root / ".work").exists()
 
 
 def test_one_shard_at_a_time_writes_the_settings(tmp_path):
     def begin() -> None:
-        with voxceleb.begun(tmp_path, "voxceleb", {"size": 32}, Shard(1, 2)):
+        with voxceleb.open_output(tmp_path, "voxceleb", {"size": 32}, Shard(1, 2)):
             pass
 
     beginning = Thread(target=begin)

@@ -300,13 +300,13 @@ def test_clips_of_a_url_are_fetched_alone_and_kept(remote, files_config, stream_
 
 
 @pytest.mark.usefixtures("remote")
-def test_the_geometry_of_a_url_is_taken_over(stream, stream_config):
+def test_the_face_crop_of_a_url_is_taken_over(stream, stream_config):
     config = stream_config.model_copy(update={"root": "s3://bucket/clips"})
     assert with_face_crop(config).face_crop is None
-    geometry = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.5, face_width=0.6)
-    (stream / FACE_CROP).write_text(geometry.model_dump_json())
+    face_crop = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.5, face_width=0.6)
+    (stream / FACE_CROP).write_text(face_crop.model_dump_json())
     try:
-        assert with_face_crop(config).face_crop == geometry
+        assert with_face_crop(config).face_crop == face_crop
     finally:
         (stream / FACE_CROP).unlink()
 

@@ -63,11 +63,11 @@ def test_frames_are_zipped_in_their_order_and_without_a_date(tmp_path):
 
 
 def test_an_item_holds_the_file_and_what_is_known_of_it(root, tmp_path):
-    geometry = '{"aspect": 1.2, "face_x": 0.5, "face_y": 0.5, "face_width": 0.6}'
-    (root / "geometry.json").write_text(geometry)
+    face_crop = '{"aspect": 1.2, "face_x": 0.5, "face_y": 0.5, "face_width": 0.6}'
+    (root / "face_crop.json").write_text(face_crop)
     (root / "train" / "id1#0.json").write_text('{"video": "a.mp4"}')
     write(root, tmp_path / "out")
-    assert (tmp_path / "out" / "geometry.json").read_text() == geometry
+    assert (tmp_path / "out" / "face_crop.json").read_text() == face_crop
     items = Stream(tmp_path / "out", tmp_path / "cache", 0).items
     heads = [json.loads(bytes(items[number][0])) for number in range(4)]
     known = {"split": "train", "num_frames": 5, "record": None}
@@ -121,7 +121,7 @@ def test_a_writing_that_was_killed_is_no_stream_and_may_begin_anew(root, tmp_pat
     )
     command = [sys.executable, "-c", slow, "stream", str(root), "--output", str(tmp_path / "out")]
     process = subprocess.Popen([*command, "--workers", "1"], stderr=subprocess.DEVNULL)
-    unfinished = tmp_path / ".out.new"
+    unfinished = tmp_path / f".out.{process.pid}"
     while not list(unfinished.glob("chunk-*.bin")):
         assert process.poll() is None
         time.sleep(0.05)
@@ -167,10 +167,10 @@ def test_a_root_without_clips_is_told(tmp_path, folder, sentence, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_geometry_is_not_passed_on(root, tmp_path, capsys):
-    (root / "geometry.json").write_text('{"aspect": 1.2}')
+def test_a_damaged_face_crop_is_not_passed_on(root, tmp_path, capsys):
+    (root / "face_crop.json").write_text('{"aspect": 1.2}')
     assert write(root, tmp_path / "out") == 2
-    assert "geometry.json is not a geometry" in capsys.readouterr().err
+    assert "face_crop.json is not a face crop" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

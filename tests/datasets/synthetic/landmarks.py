@@ -1,15 +1,14 @@
-"""Where the named points of the face are in the picture, and which of them can be seen."""
+"""Compute where the named points of a generated face are, and which of them can be seen."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from datasets.synthetic.body import body
-from datasets.synthetic.features import brows, eyes, mouth
-from datasets.synthetic.mesh import build_mesh
+from datasets.synthetic.features import Brow, Eye, arc, brows, eyes, mouth
 from datasets.synthetic.motion import Pose
 from datasets.synthetic.person import Identity
-from datasets.synthetic.rasteriser import rasterise
+from datasets.synthetic.rasteriser import build_mesh, rasterise
 from datasets.synthetic.surface import Surface, head_to_world, project
 
 DEPTH_SIZE = 128  # pixels of the depth map that decides what is hidden
@@ -70,15 +69,26 @@ def _face_points(identity: Identity, pose: Pose) -> dict[str, tuple[float, float
     ):
         points |= {
             f"{side} pupil": eye.pupil,
-            f"{side} eye inner corner": eye.on_lid(-1.0, 0.0),
-            f"{side} eye outer corner": eye.on_lid(1.0, 0.0),
-            f"{side} upper lid": eye.on_lid(0.0, -eye.above),
-            f"{side} lower lid": eye.on_lid(0.0, eye.below),
-            f"{side} brow inner end": brow.at(-1.0),
-            f"{side} brow middle": brow.at(0.0),
-            f"{side} brow outer end": brow.at(1.0),
+            f"{side} eye inner corner": _on_lid(eye, -1.0, 0.0),
+            f"{side} eye outer corner": _on_lid(eye, 1.0, 0.0),
+            f"{side} upper lid": _on_lid(eye, 0.0, -eye.above),
+            f"{side} lower lid": _on_lid(eye, 0.0, eye.below),
+            f"{side} brow inner end": _on_brow(brow, -1.0),
+            f"{side} brow middle": _on_brow(brow, 0.0),
+            f"{side} brow outer end": _on_brow(brow, 1.0),
         }
     return points
+
+
+def _on_lid(eye: Eye, along: float, height: float) -> tuple[float, float]:
+    """The point of a lid: ``height`` is ``-above`` or ``below``."""
+    offset = along * eye.width
+    return eye.x + eye.side * offset, eye.y + float(arc(along)) * height - eye.tilt * offset
+
+
+def _on_brow(brow: Brow, along: float) -> tuple[float, float]:
+    """The point of the middle line."""
+    return brow.x + brow.side * along * brow.width, float(brow.middle(along))
 
 
 def _raise(point: tuple[float, float], surface: Surface) -> tuple[float, float, float]:

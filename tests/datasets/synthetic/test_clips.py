@@ -1,6 +1,8 @@
 """Generated talking heads: what is drawn, where its landmarks are, and how clips are written."""
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,8 +10,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_fill_holes
 
+from datasets.config import SyntheticConfig
 from datasets.synthetic import clips
-from datasets.synthetic.clips import SyntheticConfig, generate
+from datasets.synthetic.clips import generate
 from datasets.synthetic.motion import Pose, draw_motion
 from datasets.synthetic.person import Identity, draw_identity
 from datasets.synthetic.rasteriser import rasterise
@@ -199,7 +202,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path):
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(clips, "_num_workers", lambda: 1)
+    monkeypatch.setattr(clips, "usable_cores", lambda: 1)
     drawn = []
 
     def fail_at_last(identity: Identity, pose: Pose, size: int) -> np.ndarray:
@@ -218,3 +221,8 @@ def test_settings_are_kept_beside_the_clips(tmp_path: Path):
     generate(tmp_path / "heads", TINY)
     settings = json.loads((tmp_path / "heads" / "synthetic.json").read_text())
     assert SyntheticConfig(**settings) == TINY
+
+
+def test_a_configuration_does_not_load_the_renderer():
+    script = "import sys, config; sys.exit('datasets.synthetic.render' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

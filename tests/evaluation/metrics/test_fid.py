@@ -12,7 +12,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from evaluation.metrics import fid
 from evaluation.metrics.fid import BLOCK, CHUNK, InceptionFeatures, frechet_distance
-from evaluation.metrics.metric import Unavailable
+from evaluation.metrics.interface import Unavailable
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 
@@ -25,7 +25,7 @@ def random_features(count: int, width: int = 16, seed: int = 0) -> np.ndarray:
 
 
 def direct_distance(real: np.ndarray, generated: np.ndarray) -> float:
-    """The formula, with the square root of the matrix itself."""
+    """Compute the formula with the square root of the matrix itself."""
     real, generated = real.astype(float), generated.astype(float)
     of_real, of_generated = np.cov(real.T), np.cov(generated.T)
     means = np.square(real.mean(axis=0) - generated.mean(axis=0)).sum()

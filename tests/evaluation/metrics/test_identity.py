@@ -15,7 +15,7 @@ from evaluation.metrics.identity import (
     OpenFaceEmbedder,
     align,
 )
-from evaluation.metrics.metric import Frames, Unavailable
+from evaluation.metrics.interface import Frames, Unavailable
 from evaluation.metrics.openface import OpenFace
 from utils.errors import InputError
 
@@ -39,7 +39,7 @@ MISSING = np.full((68, 2), np.nan)
 
 
 class MeanColour:
-    """Embeds a picture as its mean colour, twice as long in every second one."""
+    """Embedder of a picture as its mean colour, twice as long in every second one."""
 
     def __init__(self) -> None:
         self.asked: list[np.ndarray] = []
@@ -61,16 +61,14 @@ def test_openface_sees_the_whole_picture_resized_without_aliasing_in_bgr(tmp_pat
         np.testing.assert_allclose(image, np.asarray(resized), atol=1)  # Pillow rounds
 
 
-def test_identity_distance_is_euclidean_and_squared_in_the_reference():
+def test_identity_distance_is_euclidean_and_squared_as_published():
     frames = np.zeros((2, 8, 9, 3), np.uint8)
     real, generated = frames + np.uint8([1, 2, 3]), frames + np.uint8([1, 5, 7])
     values, missing = IdentityDistance(MeanColour())(Frames(None, real, generated))
     assert values["aed"] == pytest.approx([5, 10])
     assert values["aed_published"] == pytest.approx([25, 100])
     assert missing == ["", ""]
-    reference = IdentityDistance(MeanColour(), ["aed_published"])
-    values, _ = reference(Frames(None, real, real))
-    assert list(values) == ["aed_published"]
+    values, _ = IdentityDistance(MeanColour())(Frames(None, real, real))
     assert values["aed_published"].tolist() == [0, 0]
 
 

@@ -19,13 +19,13 @@ def test_landmarks_of_the_same_array_are_found_once():
         asked.append(frames)
         return np.full((len(frames), 68, 2), len(asked), float)
 
-    remembered = CachedLandmarks(landmarks, capacity=2)
+    cached = CachedLandmarks(landmarks, capacity=2)
     source, real, generated = (np.zeros((1, 8, 9, 3), np.uint8) for _ in range(3))
-    assert [remembered(frames)[0, 0, 0] for frames in (source, real, source)] == [1, 2, 1]
-    assert remembered(generated)[0, 0, 0] == 3  # equal pixels, another array
-    assert remembered(source)[0, 0, 0] == 1  # asked for more recently than ``real``
-    assert remembered(real)[0, 0, 0] == 4  # forgotten
-    assert len(remembered.found) == 2
+    assert [cached(frames)[0, 0, 0] for frames in (source, real, source)] == [1, 2, 1]
+    assert cached(generated)[0, 0, 0] == 3  # equal pixels, another array
+    assert cached(source)[0, 0, 0] == 1  # asked for more recently than ``real``
+    assert cached(real)[0, 0, 0] == 4  # forgotten
+    assert len(cached.found) == 2
 
 
 def test_a_face_is_there_where_no_landmark_is_missing():
@@ -37,7 +37,7 @@ def test_a_face_is_there_where_no_landmark_is_missing():
 
 def animator(landmarks: LandmarkDetectorConfig | None) -> Animator:
     model = tiny_model(TINY.model_copy(update={"landmark_detector": landmarks}))
-    return Animator(model, (32, 48), fit="squash", device="cpu", precision="fp32")
+    return Animator(model, (32, 48), resize_mode="squash", device="cpu", precision="fp32")
 
 
 def test_the_landmarks_of_a_network_are_pixels_of_the_frames_that_it_is_given():

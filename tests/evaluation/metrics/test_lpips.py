@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torchvision.models import alexnet, vgg16
 
+from evaluation.metrics.interface import Frames, Unavailable
 from evaluation.metrics.lpips import CHUNK, Lpips
-from evaluation.metrics.metric import Frames, Unavailable
 from tests.evaluation.real_frames import needs_clips, real_frames
 
 FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}

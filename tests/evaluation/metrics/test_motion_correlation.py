@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from evaluation.metrics.motion_correlation import SINGLE, STILL, MotionCorrelation
 from modules.geometry import Keypoints
 
@@ -33,8 +33,8 @@ def drawn(places: np.ndarray) -> np.ndarray:
 def correlation(real: np.ndarray, generated: np.ndarray) -> tuple[float, str]:
     metric = MotionCorrelation(detect)
     halves = [Frames(None, real[s], generated[s]) for s in (slice(0, 4), slice(4, None))]
-    seen = [metric.look(half) for half in halves if len(half.real)]
-    return metric.measure(np.concatenate(seen))["motion"]
+    observations = [metric.observe(half) for half in halves if len(half.real)]
+    return metric.measure(np.concatenate(observations))["motion"]
 
 
 def test_it_is_pearsons_correlation_of_the_displacements_of_all_points():

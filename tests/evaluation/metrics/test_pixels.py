@@ -1,4 +1,4 @@
-"""The scores against their formulas, written out."""
+"""Scores of pictures, compared with their formulas."""
 
 import math
 
@@ -12,7 +12,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from evaluation.metrics.pixels import (
     PICTURE_METRICS,
     PictureMetrics,
@@ -54,7 +54,7 @@ def test_psnr_follows_its_formula(pictures):
 
 
 def test_ssim_follows_its_formula(pictures):
-    """The definition, channel by channel, without the border that the window overlaps."""
+    """Compute the definition by channel, without the border that the window overlaps."""
 
     def blur(channel: np.ndarray) -> np.ndarray:
         return gaussian_filter(channel, sigma=1.5, truncate=3.5)
@@ -89,7 +89,7 @@ def test_psnr_reference_is_kind_to_pictures_that_differ_much():
 
 
 def test_ssim_reference_follows_its_formula(pictures):
-    """The definition, from the 49 pixels of every window."""
+    """Compute the definition from the 49 pixels of every window."""
     values = []
     for channel in range(3):
         x, y = (picture[..., channel].astype(float) / 255 for picture in pictures)

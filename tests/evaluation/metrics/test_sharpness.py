@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from evaluation.metrics.metric import Frames
+from evaluation.metrics.interface import Frames
 from evaluation.metrics.sharpness import FLAT, Sharpness, gradient_energy
 
 

@@ -1,4 +1,4 @@
-"""What torch.hub downloads, and says."""
+"""Downloads of torch.hub, and its messages."""
 
 import torch
 
@@ -6,7 +6,7 @@ from evaluation.metrics.torch_hub import downloaded
 
 
 def test_a_download_is_said_on_stderr(tmp_path, monkeypatch, capsys):
-    """stdout holds results alone, which programs read."""
+    """Results alone stand on stdout, which programs read."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     torch.save({"weight": torch.ones(1)}, tmp_path / "network.pth")
     url = (tmp_path / "network.pth").as_uri()

@@ -3,10 +3,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from evaluation.results.compare import compare, comparison_json, comparison_markdown
-from evaluation.results.frame_table import FrameTable, write_frames
+from evaluation.results.frame_table import write_frames
 from evaluation.results.result import write_result
 from evaluation.results.tables import NOTHING
 from tests.evaluation.tables import NAN, frame_table, random_table, result_of
@@ -15,7 +16,7 @@ from utils.errors import InputError
 INF = float("inf")
 
 
-def written(folder: Path, table: FrameTable, **changes) -> Path:
+def written(folder: Path, table: pd.DataFrame, **changes) -> Path:
     """The result.json of a table, with its frames beside."""
     folder.mkdir()
     write_result(folder, result_of(table, **changes))
@@ -23,14 +24,10 @@ def written(folder: Path, table: FrameTable, **changes) -> Path:
     return folder / "result.json"
 
 
-def shifted(table: FrameTable, **shifts: float) -> FrameTable:
+def shifted(table: pd.DataFrame, **shifts: float) -> pd.DataFrame:
     """A table with other values, the differences varying from frame to frame."""
-    noise = np.random.default_rng(9).normal(scale=0.001, size=len(table.clips))
-    values = {
-        column: of + shifts[column] + noise if column in shifts else of
-        for column, of in table.values.items()
-    }
-    return table._replace(values=values)
+    noise = np.random.default_rng(9).normal(scale=0.001, size=len(table))
+    return table.assign(**{column: table[column] + by + noise for column, by in shifts.items()})
 
 
 def verdicts(a: Path, b: Path) -> dict[str, str]:
@@ -169,6 +166,20 @@ def test_results_without_a_common_frame_are_refused(tmp_path):
     a, b = (written(tmp_path / str(i), table) for i, table in enumerate(tables))
     with pytest.raises(InputError, match="no frame in common"):
         compare(a, b, seed=0)
+
+
+def test_a_result_of_an_earlier_version_is_compared_by_todays_names(tmp_path):
+    table = frame_table({"ssim_published": [0.5, 0.25]}, ["a", "b"])
+    networks = {"networks": {"ssim_published": "a network"}}
+    a, b = (written(tmp_path / name, table, conditions=networks) for name in "ab")
+    for path in (a, a.with_name("frames.csv")):
+        earlier = path.read_text().replace("_published", "_reference")
+        assert "_reference" in earlier
+        path.write_text(earlier)
+    found = compare(a, b, seed=0)
+    assert [row.column for row in found.rows] == ["ssim_published", "fid"]
+    assert found.rows[0].difference == 0
+    assert (found.only_a, found.only_b, found.differing) == ([], [], [])
 
 
 @pytest.mark.parametrize("other", [random_table(4), frame_table({"l1": [0.0] * 12}, ["p"] * 12)])

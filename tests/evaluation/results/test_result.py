@@ -1,9 +1,10 @@
 import json
 import warnings
 
+import numpy as np
 import pytest
 
-from evaluation.results.result import read_result, summarise, write_result
+from evaluation.results.result import means_by, read_result, summarise, write_result
 from tests.evaluation.tables import NAN, frame_table, random_table, result_of
 from utils.errors import InputError
 
@@ -41,7 +42,7 @@ def test_means_by_clip_and_identity_are_those_by_hand():
 
 
 def test_a_result_stands_beside_that_of_copying_the_source():
-    """Of six frames one is the source; of the others two are further from it than the median."""
+    """One of six frames is the source; two others are further from it than the median."""
     table = frame_table(
         {"l1": [0.0, 0.1, 0.1, 0.2, 0.1, 0.3], "psnr": [INF, 30.0, NAN, 26.0, 31.0, 20.0]},
         ["a", "a", "a", "b", "b", "b"],
@@ -66,6 +67,18 @@ def test_a_result_stands_beside_that_of_copying_the_source():
     every = summary["metrics"]["psnr"]["copy_source"]["without_source_frames"]
     assert {part["frames"] for part in every.values()} == {4}  # those with both values
     assert every["difference"]["interval"] == pytest.approx([-3.0, 5 / 3])
+
+
+def test_means_by_group_are_those_of_a_loop():
+    values = [1.0, 5.0, NAN, 2.0, NAN, INF]
+    clips = ["c", "a", "b", "c", "a", "e"]
+    expected = {}
+    for clip in dict.fromkeys(clips):
+        own = [v for v, c in zip(values, clips, strict=True) if c == clip and np.isfinite(v)]
+        expected[clip] = {"psnr": sum(own) / len(own) if own else None}
+    found = means_by(frame_table({"psnr": values}, clips), "clip")
+    assert list(found.items()) == list(expected.items())
+    assert [row["psnr"] for row in found.values()] == [1.5, 5, None, None]
 
 
 def test_without_l1_which_frames_moved_is_not_known():

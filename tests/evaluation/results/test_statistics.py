@@ -9,7 +9,6 @@ from evaluation.results.statistics import (
     bootstrap_interval,
     differences,
     estimate,
-    group_means,
     mean,
 )
 
@@ -17,7 +16,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def slow_interval(values: list[float], clips: list[str], seed: int) -> tuple[float, float]:
-    """The bootstrap as one would tell it: draw clips, pool their frames, take the mean."""
+    """Bootstrap in plain steps: draw clips, pool their frames, take the mean."""
     generator = np.random.default_rng(seed)
     names = sorted(set(clips))
     means = []
@@ -84,16 +83,6 @@ def test_infinite_values_are_counted_beside_the_mean_of_the_others():
     assert (some.mean, some.frames) == (2, 3)
     assert all_of_them == (None, None, 0, 5)
     assert (both.mean, both.frames, both.identical) == (2, 3, 2)
-
-
-def test_means_by_group_are_those_of_a_loop():
-    values = np.array([1.0, 5.0, NAN, 2.0, NAN, INF])
-    groups = np.array([2, 0, 1, 2, 0, 4])
-    expected = []
-    for group in range(6):
-        own = [v for v, g in zip(values, groups, strict=True) if g == group and np.isfinite(v)]
-        expected.append(sum(own) / len(own) if own else None)
-    assert group_means(values, groups, 6) == expected == [5, None, 1.5, None, None, None]
 
 
 def test_the_mean_of_nothing_is_none():

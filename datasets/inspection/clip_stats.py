@@ -1,4 +1,4 @@
-"""The figures of one clip, measured on two frames a second."""
+"""Measure statistics of one clip, on two frames a second."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +15,11 @@ from media.video import STILL_RATE, Video, probe
 from utils.errors import InputError
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of red, green and blue (BT.709)
-HELD = 32  # frames that are in memory at once
+BATCH = 32  # frames in memory at once
 
 
-class ClipFigures(NamedTuple):
-    """What a clip is, in numbers; None where it is too short, or nothing is known."""
+class ClipStats(NamedTuple):
+    """Statistics of a clip; None where it is too short, or the value is unknown."""
 
     name: str
     person: str
@@ -29,24 +29,24 @@ class ClipFigures(NamedTuple):
     height: int
     brightness: float  # mean luma, 0 (black) to 255 (white)
     motion: float | None  # mean change of the luma in half a second, of 255
-    first_frame_psnr: float | None  # dB, of the first frame in place of the others
-    aspect: float | None  # height / width of the crop before it was resized, by its record
+    first_frame_psnr: float | None  # dB, with the first frame in place of all others
+    aspect: float | None  # height / width of the crop before it was resized, from its record
 
 
-def measure(path: Path) -> ClipFigures | str:
-    """The figures of a clip, or why it cannot be read."""
+def measure(path: Path) -> ClipStats | str:
+    """Measure a clip, or return the reason why it cannot be read."""
     try:
         return _measure(open_clip(path))
     except InputError as error:
         return without_path(error, path)
 
 
-def _measure(clip: Clip) -> ClipFigures:
+def _measure(clip: Clip) -> ClipStats:
     video = _probe(clip)
     first: Picture | None = None
     previous: NDArray[np.float32] | None = None
     lumas, changes, errors = [], [], []
-    # half a second at 25 frames/s: in clips with a key frame every 12 none else is decoded
+    # Every half second: with a key frame every 12 frames at 25 frames/s, only those are decoded
     for frame in sampled(clip, max(int(video.rate / 2), 1)):
         luma = frame.astype(np.float32) @ LUMA
         lumas.append(float(luma.mean()))
@@ -58,7 +58,7 @@ def _measure(clip: Clip) -> ClipFigures:
         previous = luma
     error = float(np.mean(errors)) if errors else 0.0
     height, width = video.size
-    return ClipFigures(
+    return ClipStats(
         clip.name,
         clip.identity,
         clip.num_frames,
@@ -73,22 +73,22 @@ def _measure(clip: Clip) -> ClipFigures:
 
 
 def sampled(clip: Clip, step: int) -> Iterator[Picture]:
-    """Every ``step``-th frame, from the first on."""
+    """Read every ``step``-th frame, from the first on."""
     numbers = range(0, clip.num_frames, step)
-    for start in range(0, len(numbers), HELD):
-        yield from frames_of(clip.path, numbers[start : start + HELD])
+    for start in range(0, len(numbers), BATCH):
+        yield from frames_of(clip.path, numbers[start : start + BATCH])
 
 
 def _aspect(clip: Clip) -> float | None:
     try:
         record = read_record(clip.path)
-    except InputError:  # which check tells; the clip is none the worse
+    except InputError:  # reported by the command check; the clip itself is fine
         return None
     return None if record is None else record.aspect
 
 
 def _probe(clip: Clip) -> Video:
-    """What the file of a clip holds; a strip counts as what it stands for."""
+    """Probe the file of a clip; a strip counts as a video of its frames."""
     if clip.path.is_dir() or clip.path.suffix.lower() not in FRAME_SUFFIXES:
         return probe(clip.path)
     side, _ = picture_size(clip.path)

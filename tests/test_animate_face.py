@@ -1,4 +1,4 @@
-"""Faces cut as the network's training frames were, and the way back."""
+"""Faces are cropped as the training frames were, and the crop is undone."""
 
 import json
 import logging
@@ -11,15 +11,16 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from animate import Animator, Framing, Options, animate_file, animate_frames, main
+from animate import AnimationOptions, Animator, CropPolicy, animate_file, animate_frames
 from animation import best_frame
-from datasets.preprocessing.cutting import Cut, Form, Output, cut_clips
+from datasets.preprocessing.cutting import ClipFormat, Cut, Output, cut_clips
 from datasets.preprocessing.face_crop import write_face_crop
+from faces import main_face as main_face_module
 from faces.crop import PUBLISHED, FaceCrop, FaceCropConfig
 from faces.main_face import FacesOfVideo, main_face
 from media.pictures import Box
-from media.video import VideoWriter, probe, read_frames, read_image
-from modules.checkpoints import save_weights
+from media.video import VideoWriter, probe, read_image
+from tests.animating import Words, call, complaint, images, without, write_checkpoint
 from tests.tiny import TINY, tiny_model
 
 SIZE = 160  # of the network's frames: about that of the cut, so that little is lost
@@ -31,18 +32,28 @@ def astronaut(left: int = 0, top: int = 0) -> np.ndarray:
     return np.roll(data.astronaut(), (top, left), axis=(0, 1))
 
 
-def images(path: Path) -> list[np.ndarray]:
-    return [frame.image for frame in read_frames(path)]
+FOUND: dict[tuple[object, ...], list[Box]] = {}
+
+
+@pytest.fixture(autouse=True)
+def equal_pictures_are_searched_once(monkeypatch) -> None:
+    """Share the results of the cascade, which takes most of the time, between the tests."""
+
+    def search(picture: np.ndarray, sides: tuple[int, ...], smallest: int) -> list[Box]:
+        key = hash(picture.tobytes()), picture.shape, sides, smallest
+        if key not in FOUND:
+            FOUND[key] = find(picture, sides, smallest)
+        return FOUND[key]
+
+    find = main_face_module.search
+    monkeypatch.setattr(main_face_module, "search", search)
 
 
 @pytest.fixture
-def files(tmp_path) -> dict[str, str | None]:
+def files(tmp_path) -> Words:
     """The options of a command that works: she moves to the right and back."""
-    config = {
-        "model": TINY.model_dump(mode="json"),
-        "data": {"size": SIZE, "face_crop": FLATTENED.model_dump(mode="json")},
-    }
-    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+    crop = FLATTENED.model_dump(mode="json")
+    write_checkpoint(tmp_path / "weights.safetensors", TINY, size=SIZE, face_crop=crop)
     Image.fromarray(astronaut(left=40)).save(tmp_path / "source.png")
     with VideoWriter(tmp_path / "driving.mp4", Fraction(25)) as writer:
         for left in (-6, 0, 6, 0):
@@ -54,12 +65,8 @@ def files(tmp_path) -> dict[str, str | None]:
         "--output": str(tmp_path / "result.mp4"),
         "--device": "cpu",
         "--precision": "fp32",
-        "--fit": "training",
+        "--fit": "face",
     }
-
-
-def call(options: dict[str, str | None]) -> int:
-    return main([word for pair in options.items() for word in pair if word is not None])
 
 
 def crop_of(path: str | None) -> FaceCrop:
@@ -78,7 +85,7 @@ def copying(monkeypatch) -> list[np.ndarray]:
         for keypoints in driving:
             yield from [source] * len(keypoints.positions)
 
-    monkeypatch.setattr(Animator, "follow", copies)
+    monkeypatch.setattr(Animator, "animate_keypoints", copies)
     monkeypatch.setattr(
         Animator,
         "detect",
@@ -139,7 +146,7 @@ def test_all_driving_frames_have_one_cut(files, copying):
         assert np.abs(followed).mean() < kept / 2
 
 
-def crop_of_video(files: dict[str, str | None]) -> Box:
+def crop_of_video(files: Words) -> Box:
     face = main_face(images(Path(str(files["--driving"])))[1])
     assert face is not None
     return FLATTENED.crop_around(face)
@@ -187,7 +194,7 @@ def test_the_best_frame_is_looked_for_in_the_cut_frames(files, monkeypatch):
     np.testing.assert_array_equal(seen[1:], [crop.frame(image) for image in images(driving)])
 
 
-def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, copying):
+def test_relative_motion_starts_from_a_frame_that_is_cropped_like_the_others(files, copying):
     assert call(files | {"--best-frame": "2", "--batch-size": "2"}) == 0
     initial, frames = copying[:2], copying[2:]  # the former in its batch
     assert len(frames) == 4
@@ -195,7 +202,7 @@ def test_relative_motion_counts_from_a_frame_that_is_cut_like_the_others(files, 
 
 
 @pytest.mark.parametrize(
-    "fit", [{}, {"--fit": "training"}, {"--fit": "crop"}, {"--paste": None}], ids=str
+    "fit", [{}, {"--fit": "face"}, {"--fit": "crop"}, {"--paste": None}], ids=str
 )
 def test_a_list_of_ordinary_pictures_is_animated_as_each_is_alone(files, tmp_path, fit):
     del files["--fit"]
@@ -204,8 +211,8 @@ def test_a_list_of_ordinary_pictures_is_animated_as_each_is_alone(files, tmp_pat
     (tmp_path / "pairs.csv").write_text(
         "source,driving\nsource.png,driving.mp4\nsource.png,source.png\n"
     )
-    of_list = {name: of for name, of in alone.items() if name not in ("--source", "--driving")}
-    of_list |= {"--pairs": str(tmp_path / "pairs.csv"), "--output": str(tmp_path / "list")}
+    of_list = {"pairs": str(tmp_path / "pairs.csv")} | without(alone, "--source", "--driving")
+    of_list |= {"--output": str(tmp_path / "list")}
     assert call(of_list) == 0
     expected = images(tmp_path / "alone")
     found = images(tmp_path / "list" / "generated" / "source--driving")
@@ -222,11 +229,11 @@ def test_frames_of_a_protocol_are_not_cut(files, tmp_path, capsys):
     for name in ("id1#a.png", "id2#b.png"):
         Image.fromarray(astronaut()).save(tmp_path / name)
     (tmp_path / "pairs.csv").write_text("source,driving\nid1#a.png,id2#b.png\n")
-    of_list = {name: of for name, of in files.items() if name not in ("--source", "--driving")}
-    of_list |= {"--pairs": str(tmp_path / "pairs.csv"), "--output": str(tmp_path / "list")}
-    for fit in ({"--fit": "training"}, {"--paste": None}):
+    of_list = {"pairs": str(tmp_path / "pairs.csv")} | without(files, "--source", "--driving")
+    of_list |= {"--output": str(tmp_path / "list")}
+    for fit in ({"--fit": "face"}, {"--paste": None}):
         assert call(of_list | fit) == 2
-        assert "as their protocol prescribes: leave out --fit training" in capsys.readouterr().err
+        assert "as their protocol prescribes: leave out --fit face" in capsys.readouterr().err
     assert call(of_list) == 0
     driving = read_image(next((tmp_path / "list" / "driving").iterdir()))
     whole = Image.fromarray(astronaut()).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
@@ -242,16 +249,18 @@ def faded_in(path: Path, size: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("size", "fit"), [(256, "training"), (SIZE, None), (256, "crop")])
-def test_motion_counts_from_the_first_frame_that_shows_the_face(files, tmp_path, caplog, size, fit):
+@pytest.mark.parametrize(("size", "fit"), [(256, "face"), (SIZE, None), (256, "crop")])
+def test_motion_is_relative_to_the_first_frame_that_shows_the_face(
+    files, tmp_path, caplog, size, fit
+):
     files["--driving"] = str(faded_in(tmp_path / "faded.mp4", size))
     del files["--fit"]
     files |= {"--fit": fit} if fit else {}
     with caplog.at_level(logging.INFO):
         assert call(files | {"--output": str(tmp_path / "by-itself") + "/"}) == 0
-    assert "Motion counts from frame 4, the first that shows the face" in caplog.text
+    assert "Motion is relative to frame 4, the first that shows the face" in caplog.text
     assert call(files | {"--output": str(tmp_path / "named") + "/", "--best-frame": "4"}) == 0
-    motion = {name: of for name, of in files.items() if name not in ("--source", "--output")}
+    motion = without(files, "--source", "--output")
     assert call(motion | {"--save-motion": str(tmp_path / "m.npz")}) == 0
     by_motion = {"--driving": str(tmp_path / "m.npz"), "--output": str(tmp_path / "motion") + "/"}
     assert call(files | by_motion) == 0
@@ -259,18 +268,18 @@ def test_motion_counts_from_the_first_frame_that_shows_the_face(files, tmp_path,
         np.testing.assert_array_equal(images(tmp_path / other), images(tmp_path / "by-itself"))
 
 
-def test_motion_counts_from_the_first_frame_where_that_shows_the_face(files, caplog):
+def test_motion_is_relative_to_the_first_frame_where_that_shows_the_face(files, caplog):
     with caplog.at_level(logging.INFO):
         assert call(files) == 0
-    assert "Motion counts" not in caplog.text
+    assert "Motion is relative" not in caplog.text
 
 
 # Where no fit is chosen
 
 
 @pytest.fixture
-def unfitted(files) -> dict[str, str | None]:
-    return {name: value for name, value in files.items() if name != "--fit"}
+def unfitted(files) -> Words:
+    return without(files, "--fit")
 
 
 def test_faces_are_cut_by_themselves(files, unfitted, tmp_path):
@@ -311,19 +320,18 @@ def test_without_a_face_a_picture_is_taken_as_a_whole(unfitted, copying, tmp_pat
 
 
 def test_where_it_is_not_known_how_to_cut_the_centre_is_taken(unfitted, tmp_path, copying):
-    config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+    write_checkpoint(tmp_path / "weights.safetensors", TINY, size=SIZE)
     assert call(unfitted) == 0
     assert probe(str(unfitted["--output"])).size == (SIZE, SIZE)
     whole = Image.fromarray(images(Path(str(unfitted["--driving"])))[0]).resize((SIZE, SIZE), 3)
     np.testing.assert_array_equal(copying[0], np.asarray(whole))
 
 
-@pytest.mark.parametrize("fit", [{}, {"--fit": "training"}])
+@pytest.mark.parametrize("fit", [{}, {"--fit": "face"}])
 def test_a_config_may_say_how_to_cut(files, unfitted, tmp_path, fit):
     assert call(files | {"--output": f"{tmp_path}/stated/"}) == 0
+    write_checkpoint(tmp_path / "weights.safetensors", TINY, size=SIZE)
     config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
     config["data"] |= {"face_crop": FLATTENED.model_dump(mode="json"), "root": "data"}
     settings = {"name": "tiny", "loss": {}, "train": {}, **config}
     (tmp_path / "config.yaml").write_text(json.dumps(settings))  # YAML too
@@ -377,7 +385,7 @@ def test_frames_in_memory_of_the_networks_size_are_not_cut(unfitted, tmp_path):
     assert list(animate_frames(animator, small, [])) == []
 
 
-# The geometry of training data
+# The crop of training data
 
 
 @pytest.mark.parametrize("box", [Box(155, 30, 297, 203), Box(150, 20, 300, 180)])
@@ -395,23 +403,17 @@ def test_pictures_are_cut_as_the_frames_of_a_prepared_data_set_were(tmp_path, bo
         for x, y in product((-8, -4, 0, 4, 8), repeat=2)
     ]
     output = Output(tmp_path / "root", tmp_path / "work")
-    outcomes = cut_clips(tmp_path / "raw.mp4", cuts, Form("published", SIZE, "png"), output)
+    outcomes = cut_clips(tmp_path / "raw.mp4", cuts, ClipFormat("published", SIZE, "png"), output)
     assert [outcome.reason for outcome in outcomes] == [None] * len(cuts)
-    geometry, face = write_face_crop(tmp_path / "root"), main_face(data.astronaut())
-    assert geometry is not None
+    face_crop, face = write_face_crop(tmp_path / "root"), main_face(data.astronaut())
+    assert face_crop is not None
     assert face is not None
-    found = geometry.crop_around(face)
+    found = face_crop.crop_around(face)
     assert found.height / found.width == pytest.approx(box.height / box.width, rel=0.01)
     assert np.abs(np.subtract(found, box)).max() < 0.05 * box.height
 
 
 # Errors
-
-
-def complaint(capsys) -> str:
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert "Traceback" not in lines[-1]
-    return lines[-1]
 
 
 @pytest.mark.parametrize("which", ["source", "driving"])
@@ -434,11 +436,10 @@ def test_to_paste_without_a_face_is_refused_without_advice_that_is_refused_too(
     assert complaint(capsys).endswith("blank.png, which --paste needs: leave it out.")
 
 
-def test_a_checkpoint_without_a_geometry_is_refused(files, tmp_path, capsys):
-    config = {"model": TINY.model_dump(mode="json"), "data": {"size": SIZE}}
-    save_weights(tmp_path / "weights.safetensors", tiny_model(), config)
+def test_a_checkpoint_that_does_not_state_the_crop_is_refused(files, tmp_path, capsys):
+    write_checkpoint(tmp_path / "weights.safetensors", TINY, size=SIZE)
     assert call(files) == 2
-    assert "does not say how its training frames were cut" in complaint(capsys)
+    assert "does not state how its training frames were cropped" in complaint(capsys)
 
 
 @pytest.mark.parametrize(
@@ -450,9 +451,9 @@ def test_what_does_not_go_with_paste_is_refused(files, capsys, change, says):
     assert says in complaint(capsys)
 
 
-def test_from_python_a_geometry_is_given(files, copying, tmp_path):
+def test_from_python_a_policy_is_given(files, copying, tmp_path):
     animator = Animator(tiny_model(), (SIZE, SIZE), device="cpu", precision="fp32")
     source, driving = Path(str(files["--source"])), Path(str(files["--driving"]))
-    framing = Framing(PUBLISHED)
-    animate_file(animator, source, driving, f"{tmp_path}/a/", Options(), framing=framing)
+    policy = CropPolicy(PUBLISHED)
+    animate_file(animator, source, driving, f"{tmp_path}/a/", AnimationOptions(), policy=policy)
     assert images(tmp_path / "a")[0].shape == (196, SIZE, 3)

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from datasets.preprocessing.report import Outcome, Report, Shard, merge, read_report
+from datasets.preprocessing.run import Outcome, Report, Shard, merge, read_report
 from utils.errors import InputError
 
 OUTCOMES = [
@@ -51,21 +51,21 @@ def test_the_order_of_the_outcomes_does_not_matter(tmp_path):
 def test_shards_are_all_of_the_work_and_share_nothing(count):
     shards = [Shard.parse(f"{number}/{count}") for number in range(1, count + 1)]
     for position in range(23):
-        assert sum(shard.segments(position) for shard in shards) == 1
-    sizes = [sum(shard.segments(position) for position in range(23)) for shard in shards]
+        assert sum(shard.includes(position) for shard in shards) == 1
+    sizes = [sum(shard.includes(position) for position in range(23)) for shard in shards]
     assert max(sizes) - min(sizes) <= 1
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/", "/2", "a/b", "-1/2", "1/2/3", ""])
 def test_what_names_no_shard_is_refused(text):
-    with pytest.raises(InputError, match="counted from 1"):
+    with pytest.raises(InputError, match="A shard is i/n"):
         Shard.parse(text)
 
 
 def test_merged_shards_equal_one_run(tmp_path):
     for number in (1, 2, 3):
         shard = Shard(number, 3)
-        own = [o for position, o in enumerate(OUTCOMES) if shard.segments(position)]
+        own = [o for position, o in enumerate(OUTCOMES) if shard.includes(position)]
         assert report(own, f"{number}/3").write(tmp_path).name == f"report-{number}-of-3.json"
     assert merge(tmp_path).model_dump_json() == report(OUTCOMES).model_dump_json()
 
