@@ -18,7 +18,7 @@ from datasets.synthetic.motion import draw_motion
 from datasets.synthetic.person import draw_identity
 from datasets.synthetic.render import render
 from inference.precision import Inference
-from media.pictures import Picture
+from media.pictures import Picture, unit_range
 from media.video import VideoWriter
 from modules.checkpoints import load_model
 from modules.mcnet import MCNet
@@ -69,8 +69,7 @@ class BenchmarkTarget(NamedTuple):
 
     def pictures(self, count: int) -> Tensor:
         """Frames of a head, (count, 3, H, W) in [0, 1]."""
-        frames = np.stack(head_frames(count, self.size))
-        return torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).contiguous() / 255
+        return unit_range(head_frames(count, self.size), self.device).contiguous()
 
     def animator(self) -> Animator:
         """An animator in the precision that "auto" tries first.

@@ -23,7 +23,7 @@ from datasets.landmark_files import landmark_file
 from datasets.stills import Still
 from datasets.streaming.storage import StreamError
 from datasets.training_clips import TrainingClip
-from media.pictures import resized
+from media.pictures import channels_first, resized
 from modules.face_landmarks import NUM_LANDMARKS
 from utils.errors import InputError
 from utils.wording import counted
@@ -185,8 +185,7 @@ def collate(pairs: Sequence[TrainingPair]) -> Batch:
 
 def load_frames(clip: TrainingClip, numbers: Sequence[int], size: tuple[int, int]) -> Tensor:
     """Read frames of a clip, (N, 3, H, W) uint8 of the given height and width."""
-    frames = np.stack([resized(frame, size) for frame in clip.frames(numbers)])
-    return torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
+    return channels_first([resized(frame, size) for frame in clip.frames(numbers)]).contiguous()
 
 
 def load_landmarks(clip: TrainingClip, numbers: Sequence[int], folder: Path | None) -> Tensor:

@@ -16,6 +16,7 @@ from evaluation.metrics import openface
 from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.landmarks import NO_FACE, has_face
 from faces.landmarks import Landmarks
+from media.pictures import unit_range
 from utils.errors import InputError
 
 FACE_SIZE = 112  # side of an aligned face
@@ -49,7 +50,7 @@ class OpenFaceEmbedder:
     @torch.inference_mode()
     def embed(self, frames: np.ndarray) -> np.ndarray:
         """Embed pictures (N, H, W, 3) of any size as vectors (N, 128) of length 1."""
-        images = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).float() / 255
+        images = unit_range(frames, self.device)
         size = (openface.SIZE, openface.SIZE)
         images = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
         return self.network(images.flip(1)).cpu().numpy()  # RGB to BGR

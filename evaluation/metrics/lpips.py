@@ -14,6 +14,7 @@ from torchvision.models import AlexNet_Weights, VGG16_Weights
 
 from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.torch_hub import downloaded
+from media.pictures import unit_range
 
 BACKBONES = {"alex": AlexNet_Weights.DEFAULT, "vgg": VGG16_Weights.DEFAULT}
 COLUMNS = {"alex": ("lpips_alex", "lpips_alex_published"), "vgg": ("lpips_vgg",)}
@@ -66,7 +67,7 @@ class Lpips:
 
     def images(self, frames: np.ndarray) -> Tensor:
         """Convert frames (B, H, W, 3) uint8 to images (B, 3, H, W) in [0, 1]."""
-        return torch.tensor(frames, device=self.device).permute(0, 3, 1, 2).float() / 255
+        return unit_range(frames, self.device)
 
     @torch.no_grad()
     def distances(self, generated: Tensor, real: Tensor) -> np.ndarray:

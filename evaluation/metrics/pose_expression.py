@@ -9,10 +9,10 @@ from contextlib import redirect_stderr
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 
 from evaluation.metrics.interface import Frames, Measured, Unavailable
 from evaluation.metrics.landmarks import NO_FACE, NO_REAL_FACE
+from media.pictures import channels_first
 
 PRESENT = 0.5  # probability from which an action unit counts as present
 
@@ -72,7 +72,7 @@ class PyFeatDetector:
 
     def __call__(self, frames: np.ndarray) -> PoseAndActionUnits:
         """Measure the surest face of each frame (N, H, W, 3)."""
-        images = torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)
+        images = channels_first(frames)
         with redirect_stderr(io.StringIO()):  # a progress bar, whatever is asked for
             faces = self.network.detect(
                 images, data_type="tensor", batch_size=len(images), progress_bar=False
