@@ -116,7 +116,7 @@ def test_cross_identity_results_are_asked_whether_their_keypoints_follow(
     assert evaluate(list(map(str, made))) == 0
     out = tmp_path / "out"
     fixed = ["--checkpoint", checkpoint, "--root", root, "--output", out, "--device", "cpu"]
-    assert animate(list(map(str, [*fixed, "--pairs", csv]))) == 0
+    assert animate(list(map(str, ["pairs", csv, *fixed]))) == 0
     folders = ["--real", out / "driving", "--generated", out / "generated"]
     fixed = ["--cross-identity", *folders, "--source", out / "source", "--metrics", "l1,motion"]
     fixed += ["--checkpoint", checkpoint, "--device", "cpu", "--batch-size", 3]
