@@ -63,10 +63,10 @@ class KeypointBuffer:
         self.times += times
 
     def keypoints(self) -> Keypoints:
-        """Return the keypoints of all frames: (T, K, ...)."""
+        """Return the keypoints of all frames, (T, K, ...), which share the memory of the buffer."""
         return Keypoints(
             *(
-                torch.from_numpy(np.array(part, np.float32).reshape(self.num_frames, *shape))
+                torch.from_numpy(np.asarray(part).reshape(self.num_frames, *shape))
                 for part, shape in zip(self.parts, self.shapes, strict=True)
             )
         )
@@ -212,7 +212,7 @@ class DrivingTemplate:
         )
 
     def all_keypoints(self, batch_size: int | None = None) -> Keypoints:
-        """Return the keypoints of all frames: (T, K, ...)."""
+        """Return the keypoints of all frames, (T, K, ...), which share the memory of the buffer."""
         return self.keypoints
 
     def keypoints_at(self, number: int, batch_size: int | None = None) -> Keypoints:
