@@ -634,7 +634,7 @@ def test_generated_frames_appear_last(listed, monkeypatch):
 
 def test_results_of_other_settings_are_not_mixed(listed, capsys):
     assert listed.animate(STILLS) == 0
-    assert listed.animate(STILLS, resize_mode="pad") == 2
+    assert listed.animate(STILLS, fit="pad") == 2
     assert "holds results of another fit" in capsys.readouterr().err
     assert listed.animate(STILLS + "id1#a,id2#b\n") == 2
     assert "another pairs_sha256" in capsys.readouterr().err
