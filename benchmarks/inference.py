@@ -122,7 +122,7 @@ def frames_table(
                 "batch": variant.batch,
                 "ms per frame": Spread.of(1e3 * per_frame),
                 "frames/s": 1 / median,
-                "times the plain": plain / median,
+                "speed-up over plain": plain / median,
                 "executed, GFLOP": executed,
                 "TFLOP/s": executed / median / 1e3,
                 "mean difference": difference.mean().item(),

@@ -112,7 +112,7 @@ def benchmark(config: Config, device: torch.device, seconds: float) -> Result:
                 "precision": one.train.precision,
                 "ms per step": Spread.of(1e3 * times[name]),
                 "samples/s": config.train.batch_size / median,
-                "times the plain": float(np.median(times[PLAIN])) / median,
+                "speed-up over plain": float(np.median(times[PLAIN])) / median,
                 "GFLOP per sample": flops / config.train.batch_size / 1e9,
                 "TFLOP/s": flops / median / 1e12,
                 **memory_columns(usage_of(first_step, one, name)),
