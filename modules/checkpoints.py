@@ -35,6 +35,7 @@ from utils.wording import counted
 WEIGHTS = "weights.safetensors"
 DISCRIMINATOR = "discriminator.safetensors"
 BEST = "best"  # the checkpoint of a run with the best validation
+LANDMARK_DETECTOR = "landmark_detector."  # beginning of the names of its tensors
 
 # Settings of earlier versions that have other names today
 RENAMED_SETTINGS = {
@@ -130,7 +131,7 @@ def grown(state: State, model: MCNet) -> State:
         result |= {name: wanted[name] for name in memory_names(wanted)}
         logger.info("The memory has another form than in these weights: it starts anew.")
     for name, own in wanted.items():
-        if name.startswith("landmark_detector."):
+        if name.startswith(LANDMARK_DETECTOR):
             result.setdefault(name, own)
         elif name.startswith("dense_motion.") and (tensor := state.get(name)) is not None:
             corner = tuple(map(slice, tensor.shape))
