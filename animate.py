@@ -104,7 +104,7 @@ class FileOptions:
         typer.Option(
             parser=parse_frames,
             metavar="START:END",
-            help="The part of the driving video to use, numbered from 0; sound is kept where it "
+            help="The frames of the driving video to use, numbered from 0, the end not included; sound is kept where it "
             "begins with the video.",
         ),
     ] = None

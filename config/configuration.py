@@ -20,9 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from config.foreign import is_foreign, translate
-from modules.checkpoints import read_config, with_current_names
+from modules.checkpoints import read_config
 from training.run_config import Config, to_settings, to_yaml
 from utils.errors import InputError
+from utils.renamed_settings import with_current_names
 from utils.section import Section
 
 __all__ = [

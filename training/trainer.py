@@ -26,10 +26,11 @@ from modules.checkpoints import (
     DISCRIMINATOR,
     LANDMARK_DETECTOR,
     WEIGHTS,
-    grown,
+    fill_missing_tensors,
     load_strictly,
     read_discriminator,
     read_weights,
+    same_memory,
     save_weights,
     write_tensors,
 )
@@ -45,7 +46,7 @@ from training.run_checkpoints import (
     differences,
     keep_last,
     read_state,
-    require_same_course,
+    require_same_settings,
     write_checkpoint,
 )
 from training.run_config import Config, to_settings, to_yaml
@@ -96,7 +97,7 @@ class Trainer:
         self.num_steps = min(num_steps, config.train.max_steps or num_steps)
 
         self.scores: Scores | None = None  # at the last validation
-        self.best_merit = -math.inf
+        self.best_score = -math.inf  # selection score of the best weights
         if checkpoint is not None and checkpoint in checkpoints(folder):
             self.train_step = self.new_step(*self.new_networks())
             self.resume(checkpoint)
@@ -143,7 +144,9 @@ class Trainer:
         if checkpoint is None:
             return
         logger.info("Starting from the weights of %s.", checkpoint)
-        load_strictly(model, grown(state, model), checkpoint)
+        if not same_memory(state, model.state_dict()):
+            logger.info("The memory has another form than in these weights: it starts anew.")
+        load_strictly(model, fill_missing_tensors(state, model), checkpoint)
         found = None if discriminator is None else read_discriminator(checkpoint)
         if discriminator is not None and found is not None:
             logger.info("Going on with the discriminator in %s.", found.path)
@@ -160,7 +163,7 @@ class Trainer:
     def resume(self, checkpoint: Path) -> None:
         """Go on from a checkpoint of this run.  Raises InputError where its settings differ."""
         state = read_state(checkpoint)
-        require_same_course(state["course"], self.course(), checkpoint)
+        require_same_settings(state["fixed_settings"], self.fixed_settings(), checkpoint)
         if changed := list(differences(state.get("data", self.data()), self.data())):
             logger.warning("Resuming with other data: %s.", ", ".join(changed))
         if state["train_step"]["step"] > self.num_steps:
@@ -170,7 +173,7 @@ class Trainer:
                 "from its weights."
             )
         self.train_step.load_state(state["train_step"])
-        self.best_merit = state["best_merit"]
+        self.best_score = state["best_selection_score"]
         logger.info("Resuming %s after step %d.", self.folder, self.train_step.step)
 
     def run(self) -> TrainingResult:
@@ -264,15 +267,15 @@ class Trainer:
         self.train_step.check()
         step = self.train_step.step
         scores = self.validation.score(self.train_step.ema)
-        merit = self.validation.merit(scores)
+        score = self.validation.selection_score(scores)
         logger.info("Step %d: %s.", step, self.validation.describe(scores))
         if self.run_logger is not None:
             copied = {f"copy_source/{name}": x for name, x in self.validation.baseline.items()}
             values = {f"validation/{name}": x for name, x in scores.items()}
             self.run_logger.scalars(step, values | copied)
-            if merit > self.best_merit:
+            if score > self.best_score:
                 self.save_weights(self.folder / "checkpoints" / BEST)
-        self.scores, self.best_merit = scores, max(self.best_merit, merit)
+        self.scores, self.best_score = scores, max(self.best_score, score)
 
     def write_metrics(self, means: dict[str, float]) -> None:
         """Log the values of the steps since the last time, and their speed."""
@@ -297,8 +300,8 @@ class Trainer:
             return
         state = {
             "train_step": self.train_step.state(),
-            "best_merit": self.best_merit,
-            "course": self.course(),
+            "best_selection_score": self.best_score,
+            "fixed_settings": self.fixed_settings(),
             "data": self.data(),
         }
         place = checkpoint_folder(self.folder, self.train_step.step)
@@ -312,7 +315,7 @@ class Trainer:
             write_tensors(folder / DISCRIMINATOR, self.train_step.discriminator.state_dict())
         save_weights(folder / WEIGHTS, self.train_step.ema, to_settings(self.config))
 
-    def course(self) -> dict[str, Any]:
+    def fixed_settings(self) -> dict[str, Any]:
         """Collect the settings that a resumed run must share."""
         return {
             "seed": self.config.seed,

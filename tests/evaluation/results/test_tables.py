@@ -7,10 +7,10 @@ from evaluation.results.published import NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED
 from evaluation.results.tables import (
     NOTHING,
     SHOWN,
+    comparability,
     dropped_sentences,
     escape_latex,
     escape_markdown,
-    fairness,
     latex,
     markdown,
     metrics_table,
@@ -70,9 +70,9 @@ def test_frames_that_the_source_drives_itself_do_not_flatter_the_result():
     ],
 )
 def test_a_sentence_says_when_the_comparison_is_fair(result, verdict):
-    assert verdict in fairness(result)
-    assert fairness(result) in markdown(result).replace("\\", "")
-    assert fairness(result) in latex(result)
+    assert verdict in comparability(result)
+    assert comparability(result) in markdown(result).replace("\\", "")
+    assert comparability(result) in latex(result)
 
 
 def test_every_metric_has_a_row_with_its_digits():
