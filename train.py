@@ -26,7 +26,7 @@ from training.distributed import start_processes
 from training.run_checkpoints import checkpoints, find_checkpoint, sole_training
 from training.trainer import Trainer
 from utils.command_line import describe, run, writable_folder
-from utils.errors import InputError, OutputError
+from utils.errors import OutputError
 
 app = typer.Typer(add_completion=False)
 
@@ -35,8 +35,8 @@ app = typer.Typer(add_completion=False)
 def command(
     *,
     config: Annotated[
-        str | None, typer.Option(help="YAML file, or the name of one in config/.")
-    ] = None,
+        str, typer.Option(help="YAML file, or the name of one in config/, for example demo.yaml.")
+    ],
     checkpoint: Annotated[
         str | None, typer.Option(help="'last' resumes the run; a path starts from its weights.")
     ] = None,
@@ -56,8 +56,6 @@ def command(
 
     If a signal stops the training, exits with 128 + its number.
     """
-    if config is None:
-        raise InputError("Training needs --config, for example demo.yaml.")
     named = [f"name={name}"] if name else []
     settings = load_config(config, [*(overrides or []), *named])
     folder = output or Path("runs") / settings.name

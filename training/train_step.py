@@ -164,9 +164,9 @@ class TrainStep:
         # Update; a bad step changes no weights, and restores the batch statistics.  These are the
         # only buffers that a step changes: the discriminator and VGG-19 normalise without any.
         for name, optimizer in self.optimizers.items():
+            # A learning rate that is a tensor needs capturable=True
             for group in optimizer.param_groups:
                 group["lr"] = rate_factor * getattr(self.config.learning_rate, name)
-                # A learning rate that is a tensor needs capturable=True
                 group["capturable"] = isinstance(rate_factor, Tensor)
             # Fused Adam skips its update where found_inf is 1, as GradScaler makes it do
             optimizer.found_inf = bad.to(torch.float32)  # type: ignore[attr-defined]
@@ -175,8 +175,8 @@ class TrainStep:
         for buffer, before in zip(self.model.buffers(), statistics, strict=True):
             torch.where(bad, before, buffer, out=buffer)
 
-        # Moving average; its decay begins at 0.1 and grows to ema_decay, 0.999 after 8,990 steps, so
-        # that the random weights of the start are soon forgotten
+        # Moving average; its decay begins at 0.1 and grows to ema_decay, to 0.999 in 8,990 steps,
+        # so that the random weights of the start are soon forgotten
         decay = ((1 + self.good_steps) / (10 + self.good_steps)).clamp(max=self.config.ema_decay)
         update_ema(self.ema, self.model, weight=(1 - decay) * ~bad)
         self.good_steps.add_(~bad)

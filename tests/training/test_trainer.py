@@ -86,14 +86,14 @@ def test_a_run_leaves_checkpoints_metrics_and_pictures(finished, config):
     assert [line["step"] for line in lines if "validation/psnr" in line] == [3, 6]
 
 
-def test_a_run_states_the_geometry_of_its_data_and_goes_on_without_it(tmp_path):
+def test_a_run_states_the_face_crop_of_its_data_and_goes_on_without_it(tmp_path):
     root, folder = write_clips(tmp_path / "clips"), tmp_path / "run"
     config = load_config(write_config(tmp_path / "tiny.yaml", root), ["train.max_steps=2"])
-    geometry = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.4, face_width=0.6)
-    (root / FACE_CROP).write_text(geometry.model_dump_json())
+    face_crop = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.4, face_width=0.6)
+    (root / FACE_CROP).write_text(face_crop.model_dump_json())
     begin(config, folder).run()
-    assert load_config(str(folder / "config.yaml")).data.face_crop == geometry
-    assert read_config(checkpoints(folder)[-1])["data"]["face_crop"] == geometry.model_dump()
+    assert load_config(str(folder / "config.yaml")).data.face_crop == face_crop
+    assert read_config(checkpoints(folder)[-1])["data"]["face_crop"] == face_crop.model_dump()
     (root / FACE_CROP).unlink()
     assert begin(config, folder, "last").train_step.step == 2
 
@@ -369,7 +369,7 @@ def test_scaled_losses_take_the_same_step_and_a_bad_one_lowers_the_scale(config,
 
 
 def test_a_run_of_an_earlier_version_is_resumed(config_file, tmp_path):
-    """Earlier versions had no landmarks, one form of attention, PSNR as selection score, and other names."""
+    """Earlier versions had no landmarks, one form of attention, and other names."""
     adversarial = ["loss.adversarial=1"]
     begin(load_config(config_file, ["train.max_steps=2", *adversarial]), tmp_path / "run").run()
     file = checkpoints(tmp_path / "run")[-1] / STATE_FILE
