@@ -255,7 +255,7 @@ def sections(result: Result) -> dict[str, list[str | Table]]:
             conventions(),
         ],
         "All metrics": [metrics_table(result), INTERVAL_NOTE, *reasons(result)],
-        "Beside copying the source": [*copy_tables(result)],
+        "Compared with a copy of the source": [*copy_tables(result)],
     }
 
 

@@ -97,14 +97,14 @@ def test_metrics_stand_beside_those_of_copying_the_source():
         copied={"l1": [0.05, 0.25, 0.4, 0.15], "psnr": [33.0, 19.0, 21.0, 22.0]},
     )
     result = result_of(table)
-    _, beside = markdown(result).split("## Beside copying the source")
+    _, beside = markdown(result).split("## Compared with a copy of the source")
     everything, far = beside.split("Frames that moved")
     expected = "24.50, 23.75, 0.75, -1.00 to 2.50, 4"
     assert markdown_rows(everything)["PSNR (dB) ↑"] == expected.split(", ")
     assert markdown_rows(far)["PSNR (dB) ↑"] == ["23.00", "20.00", "3.00", "1.00 to 5.00", "2"]
     assert "an L1 of 0.2000" in far
     assert "MKR ↓" not in markdown_rows(beside)
-    assert "Beside copying the source: Frames that moved" in latex(result)
+    assert "Compared with a copy of the source: Frames that moved" in latex(result)
     assert "Beside copying" not in markdown(result_of(random_table(4)))
 
 
