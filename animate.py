@@ -168,9 +168,7 @@ class NetworkOptions:
         ),
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
-    precision: Annotated[
-        str, typer.Option(help="fp32, bf16, fp16, or auto: by default chosen for the device.")
-    ] = "auto"
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto"
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the result; as trained if left out.")
     ] = None

@@ -110,7 +110,7 @@ def test_the_page_says_what_copying_the_source_would_give():
     assert len(page.all("table")) == 4
     assert "Compared with a copy of the source" in page.text
     assert "-0.5000 -0.5000 to -0.5000" in page.text
-    assert "Beside copying" not in Page(report()).text
+    assert "Compared with a copy" not in Page(report()).text
 
 
 def test_pictures_are_those_given_in_their_order():

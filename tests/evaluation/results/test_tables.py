@@ -105,7 +105,7 @@ def test_metrics_stand_beside_those_of_copying_the_source():
     assert "an L1 of 0.2000" in far
     assert "MKR ↓" not in markdown_rows(beside)
     assert "Compared with a copy of the source: Frames that moved" in latex(result)
-    assert "Beside copying" not in markdown(result_of(random_table(4)))
+    assert "Compared with a copy" not in markdown(result_of(random_table(4)))
 
 
 def test_numbers_that_do_not_exist_are_not_invented():
