@@ -104,8 +104,8 @@ class FileOptions:
         typer.Option(
             parser=parse_frames,
             metavar="START:END",
-            help="The part of the driving video to use, numbered from 0; sound is kept where it "
-            "begins with the video.",
+            help="The part of the driving video to use: frames numbered from 0, the end not "
+            "included; sound is kept where it begins with the video.",
         ),
     ] = None
     fps: Annotated[
@@ -162,7 +162,10 @@ class NetworkOptions:
         ),
     ] = None
     config: Annotated[
-        str | None, typer.Option(help="For weights that are neither ours nor as published.")
+        str | None,
+        typer.Option(
+            help="A config/ name or file, for weights whose checkpoint has no configuration."
+        ),
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto"
@@ -211,7 +214,7 @@ def animate_one(
     network: NetworkOptions,
     options: AnimationOptions,
 ) -> int:
-    """Animate a source picture by a driving video or motion; or a list of pairs, see below."""
+    """Animate a source picture by a driving video; or, with the command pairs, a list of pairs."""
     if context.invoked_subcommand is not None:
         if (files, network, options) != (FileOptions(), NetworkOptions(), AnimationOptions()):
             raise InputError("Give the options of pairs after the word pairs.")

@@ -50,7 +50,10 @@ class Options(MeasureOptions):
         typer.Option("--set", help="Change the config, for example data.size=256."),
     ] = None
     root: Annotated[Path | None, typer.Option(help="Data folder, instead of data.root.")] = None
-    protocol: Literal["video", "pairs"] = "video"
+    protocol: Annotated[
+        Literal["video", "pairs"],
+        typer.Option(help="video: each test clip from its first frame; pairs: those of --pairs."),
+    ] = "video"
     pairs: Annotated[
         Path | None, typer.Option(help="CSV source,driving, for --protocol pairs.")
     ] = None

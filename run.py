@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 MODES = ("train", "reconstruction", "animate", "export")
-USAGE = f"Usage: run.py [--mode {'|'.join(MODES)}] [OPTIONS of that script]; without --mode:"
+HELP = f"--mode {'|'.join(MODES)} takes the options of that script; without --mode:"
 
 
 def split_mode(arguments: list[str]) -> tuple[str | None, list[str]]:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the script that ``--mode`` names; return its exit code."""
     mode, others = split_mode(list(sys.argv[1:] if argv is None else argv))
     if mode is None and "--help" in others:
-        print(USAGE)
+        print(HELP)
     mode = mode or "train"
     if mode not in MODES:
         print(f"There is no --mode {mode}: choose {', '.join(MODES)}.", file=sys.stderr)

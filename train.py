@@ -3,347 +3,40 @@
     python train.py --config demo.yaml
     torchrun --nproc_per_node 8 train.py --config vox.yaml
 
-Everything random in a step is a function of (seed, step): a resumed run repeats an uninterrupted
-one, and several ranks repeat one rank with the batch of all.  Ranks are started by plain
-``torchrun`` and need a run folder that all of them see.  One step is ``training.train_step``.
+Ranks are started by plain ``torchrun`` and need a run folder that all of them see.  The loop is
+``training.trainer``, one step of it ``training.train_step``.
 """
 
-import hashlib
-import logging
-import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
 import imageio.v3 as imageio
-import torch
 import typer
-from accelerate import Accelerator
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from animation.animate_file import AnimationOptions, animate_file
 from animation.animator import Animator
-from config import Config, load_config, to_settings, to_yaml
+from config import load_config
 from datasets.config import DataConfig
-from datasets.dataloader import load_batches
-from datasets.frame_pairs import FramePairs, PairDataset, PairSampler
-from datasets.synthetic.clips import generate
-from datasets.training_clips import training_clips, training_stills, with_face_crop
-from modules.checkpoints import (
-    BEST,
-    DISCRIMINATOR,
-    WEIGHTS,
-    grown,
-    load_strictly,
-    read_discriminator,
-    read_weights,
-    save_weights,
-    write_tensors,
-)
-from modules.discriminator import Discriminator
-from modules.mcnet import MCNet
-from training.config import rate_factor
-from training.distributed import any_rank, start_processes
-from training.logger import RunLogger, ThroughputMeter
-from training.objective import LandmarkObjective, Objective
-from training.run_checkpoints import (
-    checkpoint_folder,
-    checkpoints,
-    differences,
-    find_checkpoint,
-    keep_last,
-    read_state,
-    require_same_course,
-    sole_training,
-    write_checkpoint,
-)
-from training.train_step import TrainStep
-from training.validation import LandmarkValidation, Scores, Validation, validation_batches
+from datasets.training_clips import training_clips
+from training.distributed import start_processes
+from training.run_checkpoints import checkpoints, find_checkpoint, sole_training
+from training.trainer import Trainer
 from utils.command_line import describe, run, writable_folder
-from utils.errors import InputError, OutputError
-from utils.files import write_atomically
-from utils.progress import progress_bar
-from utils.signals import deferred_signals
+from utils.errors import OutputError
 
-logger = logging.getLogger(__name__)
 app = typer.Typer(add_completion=False)
-
-MAX_UNREADABLE = 0.05  # share of the clips and stills
-
-
-class TrainingResult(NamedTuple):
-    """The end of a training."""
-
-    checkpoint: Path
-    scores: Scores | None  # of the moving average at the last validation, if there was one
-    summary: str  # the scores in words
-    signal: int | None  # that ended the training early
-
-
-class Trainer:
-    """A training run in a folder, from nothing or from the weights of a checkpoint.
-
-    It is resumed where ``checkpoint`` is one of the folder's own.
-    """
-
-    def __init__(
-        self, config: Config, folder: Path, accelerator: Accelerator, checkpoint: Path | None = None
-    ) -> None:
-        self.accelerator = accelerator
-        if config.data.synthetic is not None and config.data.source == "files":
-            with accelerator.main_process_first():
-                generate(config.data.folder, config.data.synthetic)
-        config = config.model_copy(update={"data": with_face_crop(config.data)})
-        self.config, self.folder = config, folder
-
-        self.clips = training_clips(config.data, "train")
-        self.stills = training_stills(config.data)
-        self.dataset = PairDataset(self.clips, config.data, config.seed, self.stills)
-        self.unreadable: set[str] = set()  # names of clips and stills
-        self.batch_size = config.train.batch_size * accelerator.num_processes  # of all ranks
-        self.batches_per_epoch = self.sampler(0).batches_per_epoch
-        num_steps = config.train.epochs * self.batches_per_epoch // config.train.accumulate
-        self.num_steps = min(num_steps, config.train.max_steps or num_steps)
-
-        self.scores: Scores | None = None  # at the last validation
-        self.best_merit = -math.inf
-        if checkpoint is not None and checkpoint in checkpoints(folder):
-            self.train_step = self.new_step(None)
-            self.resume(checkpoint)
-        else:
-            self.train_step = self.new_step(checkpoint)
-        validation = Validation if config.train.network == "all" else LandmarkValidation
-        self.validation = validation(
-            validation_batches(config.data, config.train.validation_pairs, config.train.batch_size),
-            accelerator,
-        )
-        self.run_logger = None
-        if accelerator.is_main_process:
-            self.run_logger = RunLogger(folder, self.train_step.step)
-            write_atomically(folder / "config.yaml", to_yaml(config))
-
-    def new_step(self, checkpoint: Path | None) -> TrainStep:
-        """Build the networks and optimizers, with the weights of a checkpoint if there is one."""
-        config, everything = self.config, self.config.train.network == "all"
-        torch.manual_seed(config.seed)
-        model, discriminator = MCNet(config.model), None
-        if config.loss.adversarial > 0 and everything:
-            discriminator = Discriminator(config.discriminator, config.model.num_kp)
-        if checkpoint is not None:
-            logger.info("Starting from the weights of %s.", checkpoint)
-            load_strictly(model, grown(read_weights(checkpoint).model, model), checkpoint)
-            found = None if discriminator is None else read_discriminator(checkpoint)
-            if discriminator is not None and found is not None:
-                logger.info("Going on with the discriminator in %s.", found.path)
-                load_strictly(discriminator, found.state, found.path)
-        with self.accelerator.main_process_first():  # VGG-19 may be downloaded
-            objective = (Objective if everything else LandmarkObjective)(model, config.loss)
-        return TrainStep(objective, discriminator, config.train, config.seed, self.accelerator)
-
-    def resume(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint of this run.  Raises InputError where its settings differ."""
-        state = read_state(checkpoint)
-        require_same_course(state["course"], self.course(), checkpoint)
-        if changed := list(differences(state.get("data", self.data()), self.data())):
-            logger.warning("Resuming with other data: %s.", ", ".join(changed))
-        if state["train_step"]["step"] > self.num_steps:
-            raise InputError(
-                f"{checkpoint} is past the end of the training, which is step {self.num_steps} by "
-                "train.epochs and train.max_steps: raise them, or begin a run of another --name "
-                "from its weights."
-            )
-        self.train_step.load_state(state["train_step"])
-        self.best_merit = state["best_merit"]
-        logger.info("Resuming %s after step %d.", self.folder, self.train_step.step)
-
-    def run(self) -> TrainingResult:
-        """Train until the last step, or until a signal asks to stop; returns how it ended."""
-        train, train_step = self.config.train, self.train_step
-        batches = self.batches()
-        meter = ThroughputMeter(samples_per_step=self.batch_size * train.accumulate)
-        with deferred_signals() as signals, logging_redirect_tqdm(), self.bar() as bar:
-            while train_step.step < self.num_steps:
-                with meter.timed("data"):
-                    step_batches = [next(batches) for _ in range(train.accumulate)]
-                with meter.timed("step"):
-                    train_step.take_step(step_batches, self.rate_factor())
-                    interrupted = any_rank(bool(signals))
-                meter.steps += 1
-                bar.update()
-
-                if self.due(train.log_every):
-                    with meter.timed("step"):
-                        found = train_step.report()
-                    bar.set_postfix(losses(found), refresh=False)
-                    self.write_metrics(found | meter.read())
-                if self.due(train.validate_every):
-                    self.validate()
-                if self.due(train.grid_every) and self.run_logger is not None:
-                    self.run_logger.grid(train_step.step, self.validation.grid(train_step.ema))
-                if self.due(train.save_every) or interrupted:
-                    self.save()
-                if interrupted:
-                    break
-        if self.scores is None and train_step.step == self.num_steps:  # resumed after its end
-            self.validate()
-        if self.run_logger is not None:
-            self.run_logger.close()
-        return TrainingResult(
-            checkpoint=checkpoint_folder(self.folder, train_step.step),
-            scores=self.scores,
-            summary="" if self.scores is None else self.validation.describe(self.scores),
-            signal=signals[0] if signals else None,
-        )
-
-    def due(self, interval: int) -> bool:
-        """Whether the step just taken is the last one or ends an interval."""
-        step = self.train_step.step
-        return step == self.num_steps or step % interval == 0
-
-    def rate_factor(self) -> float:
-        """Compute the factor of the next step's learning rates."""
-        train, step = self.config.train, self.train_step.step
-        epoch = step * train.accumulate // self.batches_per_epoch
-        return rate_factor(train, step, epoch, self.num_steps)
-
-    def sampler(self, start_batch: int) -> PairSampler:
-        """Draw this rank's pairs from a batch of the run on."""
-        return PairSampler(
-            len(self.dataset),
-            self.config.train.batch_size,
-            self.config.seed,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-            start_batch=start_batch,
-        )
-
-    def batches(self) -> Iterator[FramePairs]:
-        """Load this rank's share of every batch from the next step on."""
-        batches = load_batches(
-            self.dataset,
-            self.sampler(self.train_step.step * self.config.train.accumulate),
-            self.config.train.workers,
-            pin_memory=self.accelerator.device.type == "cuda",
-        )
-        for batch in batches:
-            self.count_unreadable(set(batch.unreadable))
-            yield batch.frames(self.accelerator.device)
-
-    def count_unreadable(self, names: set[str]) -> None:
-        """Log every unreadable clip or still once; raises InputError when there are too many."""
-        for name in sorted(names - self.unreadable):
-            logger.warning("The clip %s cannot be read and is left out.", name)
-        self.unreadable |= names
-        total = len(self.clips) + len(self.stills)
-        if len(self.unreadable) > MAX_UNREADABLE * total:
-            kinds = "clips and stills" if self.stills else "clips"
-            raise InputError(
-                f"{len(self.unreadable)} of the {total} {kinds} cannot be read, "
-                f"{max(self.unreadable)} for one: repair or remove them."
-            )
-
-    def validate(self) -> None:
-        """Score the moving average, and save it if it is the best so far."""
-        self.train_step.check()
-        step = self.train_step.step
-        scores = self.validation.score(self.train_step.ema)
-        merit = self.validation.merit(scores)
-        logger.info("Step %d: %s.", step, self.validation.describe(scores))
-        if self.run_logger is not None:
-            copied = {f"copy_source/{name}": x for name, x in self.validation.baseline.items()}
-            values = {f"validation/{name}": x for name, x in scores.items()}
-            self.run_logger.scalars(step, values | copied)
-            if merit > self.best_merit:
-                self.save_weights(self.folder / "checkpoints" / BEST)
-        self.scores, self.best_merit = scores, max(self.best_merit, merit)
-
-    def write_metrics(self, means: dict[str, float]) -> None:
-        """Log the values of the steps since the last time, and their speed."""
-        step, seconds = self.train_step.step, means["seconds_per_step"]
-        left = timedelta(seconds=round((self.num_steps - step) * seconds))
-        logger.info(
-            f"Step {step} of {self.num_steps}: loss {sum(losses(means).values()):.3f}, "
-            f"{means['samples_per_second']:.2f} samples/s, {seconds:.3g} s a step, of which "
-            f"{means['seconds_waiting']:.2g} s ({means['data_wait']:.0%}) waiting for data, "
-            f"{left} left."
-        )
-        if self.run_logger is not None:
-            means["epoch"] = step * self.config.train.accumulate / self.batches_per_epoch
-            means["rate_factor"] = self.rate_factor()
-            means["skipped"] = int(self.train_step.skipped)
-            self.run_logger.scalars(step, means)
-
-    def save(self) -> None:
-        """Write a checkpoint and delete the oldest.  Raises OutputError where that fails."""
-        self.train_step.check()
-        if not self.accelerator.is_main_process:
-            return
-        state = {
-            "train_step": self.train_step.state(),
-            "best_merit": self.best_merit,
-            "course": self.course(),
-            "data": self.data(),
-        }
-        place = checkpoint_folder(self.folder, self.train_step.step)
-        write_checkpoint(place, state, self.save_weights)
-        keep_last(self.folder, self.config.train.keep_last)
-
-    def save_weights(self, folder: Path) -> None:
-        """Write the moving average, with the configuration in it, and the discriminator."""
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.train_step.discriminator is not None:
-            write_tensors(folder / DISCRIMINATOR, self.train_step.discriminator.state_dict())
-        save_weights(folder / WEIGHTS, self.train_step.ema, to_settings(self.config))
-
-    def course(self) -> dict[str, Any]:
-        """Collect the settings that a resumed run must share."""
-        return {
-            "seed": self.config.seed,
-            "model": to_settings(self.config)["model"],
-            "batch size of all processes": self.batch_size,
-            "train.accumulate": self.config.train.accumulate,
-            "adversarial training": self.config.loss.adversarial > 0,
-        }
-
-    def data(self) -> dict[str, Any]:
-        """Describe the data, of which a resumed run says where it differs."""
-        names = sorted(f"{clip.name} {clip.num_frames}" for clip in self.clips)
-        names += sorted(still.name for still in self.stills)
-        return {
-            "data": to_settings(self.config)["data"],
-            "number of clips and stills": len(names),
-            "names and lengths of clips": hashlib.sha256("\n".join(names).encode()).hexdigest()[:8],
-        }
-
-    def bar(self) -> "tqdm[Any]":
-        """Show the progress on the main process."""
-        return progress_bar(
-            hidden=not self.accelerator.is_main_process,
-            total=self.num_steps,
-            initial=self.train_step.step,
-            unit="step",
-        )
-
-
-def losses(found: dict[str, float]) -> dict[str, float]:
-    """Pick the loss terms among the values of steps, by their names."""
-    prefix = "loss/"
-    return {
-        name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)
-    }
 
 
 @app.command()
 def command(
     *,
     config: Annotated[
-        str | None, typer.Option(help="YAML file, or the name of one in config/.")
-    ] = None,
+        str, typer.Option(help="YAML file, or the name of one in config/, for example demo.yaml.")
+    ],
     checkpoint: Annotated[
         str | None, typer.Option(help="'last' resumes the run; a path starts from its weights.")
     ] = None,
@@ -361,10 +54,8 @@ def command(
 ) -> int:
     """Train, and animate an unseen face with the result.
 
-    Exits with 128 + its number where a signal ended the training.
+    If a signal stops the training, exits with 128 + its number.
     """
-    if config is None:
-        raise InputError("Training needs --config, for example demo.yaml.")
     named = [f"name={name}"] if name else []
     settings = load_config(config, [*(overrides or []), *named])
     folder = output or Path("runs") / settings.name

@@ -100,7 +100,8 @@ class AnimationOptions:
         ),
     ] = False
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Frames rendered at once; else by the device.")
+        int | None,
+        typer.Option(min=1, help="Frames rendered at once; by default chosen for the device."),
     ] = None
 
     @property

@@ -136,7 +136,7 @@ def memory(
 ) -> int:
     """Measure peak memory of batches, and of animating and saving motions of clips.
 
-    The smaller the network, the clearer memory shows that grows with the length of a clip.
+    Small networks show best whether memory grows with the clip.
     """
     from benchmarks.memory import LENGTHS, benchmark
 

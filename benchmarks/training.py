@@ -57,8 +57,8 @@ def variant_of(config: Config, name: str) -> Config:
     return config.model_copy(update={"train": train})
 
 
-class Training:
-    """A training of one variant, on the same random weights and pairs as any other."""
+class VariantTrainer:
+    """A trainer of one variant, on the same random weights and pairs as any other."""
 
     def __init__(self, config: Config, variant: str, accelerator: Any) -> None:
         """``config`` is that of the variant."""
@@ -99,10 +99,10 @@ def benchmark(config: Config, device: torch.device, seconds: float) -> Result:
             'the option --device out (CUDA_VISIBLE_DEVICES="" hides the GPUs from it).'
         )
     variants = {name: variant_of(config, name) for name in VARIANTS}
-    trainings = {name: Training(one, name, accelerator) for name, one in variants.items()}
-    flops = count_flops(trainings[PLAIN].step)
-    times = time_interleaved({n: one.step for n, one in trainings.items()}, seconds, device)
-    del trainings
+    trainers = {name: VariantTrainer(one, name, accelerator) for name, one in variants.items()}
+    flops = count_flops(trainers[PLAIN].step)
+    times = time_interleaved({n: one.step for n, one in trainers.items()}, seconds, device)
+    del trainers
     rows: list[Row] = []
     for name, one in variants.items():
         median = float(np.median(times[name]))
@@ -133,5 +133,5 @@ def benchmark(config: Config, device: torch.device, seconds: float) -> Result:
 
 
 def first_step(config: Config, variant: str) -> None:
-    """Take one step of a new training."""
-    Training(config, variant, start_processes(config.train)).step()
+    """Take one step of a new trainer."""
+    VariantTrainer(config, variant, start_processes(config.train)).step()

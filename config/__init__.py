@@ -1,6 +1,6 @@
 """The configuration of a run: one YAML file, read and merged by OmegaConf, checked by pydantic.
 
-``config.configuration`` defines it, and is imported when one of its names is first used: the
+``config.configuration`` loads it, and is imported when one of its names is first used: the
 sections of all networks take seconds to import, and a command's ``--help`` needs none of them.
 """
 

@@ -17,33 +17,28 @@ from typing import Any, get_args
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, NonNegativeInt, ValidationError
+from pydantic import ValidationError
 
 from config.foreign import is_foreign, translate
-from datasets.config import DataConfig
-from modules.checkpoints import read_config, with_current_names
-from modules.discriminator import DiscriminatorConfig
-from modules.mcnet import ModelConfig
-from training.config import TrainConfig
-from training.objective import LossConfig
+from modules.checkpoints import read_config
+from training.run_config import Config, to_settings, to_yaml
 from utils.errors import InputError
+from utils.renamed_settings import with_current_names
 from utils.section import Section
+
+__all__ = [
+    "FOLDER",
+    "Config",
+    "checkpoint_config",
+    "load_config",
+    "to_settings",
+    "to_yaml",
+    "validate",
+]
 
 FOLDER = Path(__file__).parent
 
 logger = logging.getLogger(__name__)
-
-
-class Config(Section):
-    """Configuration of a run: the network, its data, its losses and its training."""
-
-    name: str = Field(pattern=r"^[\w.-]+$")  # of the run, and of its folder
-    seed: NonNegativeInt = 0
-    model: ModelConfig
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
-    data: DataConfig
-    loss: LossConfig
-    train: TrainConfig
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
@@ -197,14 +192,3 @@ def setting_paths(section: type[Section], prefix: str = "") -> Iterator[str]:
         for part in (field.annotation, *get_args(field.annotation)):
             if isinstance(part, type) and issubclass(part, Section):
                 yield from setting_paths(part, f"{prefix}{name}.")
-
-
-def to_settings(config: Config) -> dict[str, Any]:
-    """Convert a configuration to plain settings, with every default written out."""
-    settings: dict[str, Any] = config.model_dump(mode="json")
-    return settings
-
-
-def to_yaml(config: Config) -> str:
-    """Convert a configuration to YAML, with every default written out."""
-    return yaml.safe_dump(to_settings(config), sort_keys=False)

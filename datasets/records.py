@@ -18,12 +18,12 @@ from utils.section import Section
 
 SETTINGS, FACE_CROP = "dataset.json", "face_crop.json"
 OLD_FACE_CROP = "geometry.json"  # name of FACE_CROP in earlier versions
-RENAMED_SETTINGS = {"geometry": "boxes"}  # keys of earlier versions
+RENAMED_RECORD_KEYS = {"geometry": "boxes"}  # keys of earlier versions
 
 Boxes = Literal["published", "square"]  # the boxes of a table, or widened to squares
 CommandSettings = Annotated[
     dict[str, JsonValue],
-    AfterValidator(lambda found: {RENAMED_SETTINGS.get(key, key): found[key] for key in found}),
+    AfterValidator(lambda found: {RENAMED_RECORD_KEYS.get(key, key): found[key] for key in found}),
 ]
 
 
@@ -34,7 +34,7 @@ class ClipRecord(Section):
     frames: tuple[int, int]  # at 25 a second: the first, and the first one after the last
     video_size: tuple[PositiveInt, PositiveInt]  # width and height in pixels
     video_rate: str  # frames a second of the video, as a fraction
-    boxes: Boxes = Field(validation_alias=AliasChoices("boxes", *RENAMED_SETTINGS))
+    boxes: Boxes = Field(validation_alias=AliasChoices("boxes", *RENAMED_RECORD_KEYS))
     box: Box  # the part that was cut out, in pixels of the video
     box_stated: Box | None = None  # the box of the table, where the edges of the video cut it
     aspect: float  # height / width of the box

@@ -1,4 +1,4 @@
-"""Clips of a training, from files, from decoded frames, or from a stream."""
+"""Clips to train on, from any source: files, decoded frames, or a stream."""
 
 from collections.abc import Sequence
 from pathlib import Path

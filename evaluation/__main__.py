@@ -143,7 +143,7 @@ def write_memory_use(
     seed: SeedOption = 0,
     output: Annotated[Path | None, typer.Option(help="A JSON file for the numbers.")] = None,
 ) -> int:
-    """Measure how much the memory of a network adds: beside zeros, and beside another person's."""
+    """Measure how much the memory adds, compared with zeros and with another person's memory."""
     from animation.animator import PUBLISHED_SIZE
     from datasets.clips import find_clips
     from datasets.config import DataConfig

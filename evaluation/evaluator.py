@@ -19,7 +19,7 @@ from evaluation.metrics.interface import FrameMetric, Frames, Unavailable
 from evaluation.metrics.registry import CLIP_COLUMNS, COLUMNS
 from evaluation.partial_results import Features, PartialResults
 from evaluation.processes import Processes
-from evaluation.results.frame_table import frame_table, write_frames
+from evaluation.results.frame_table import frame_table, write_frame_table
 from evaluation.results.report import Example, html
 from evaluation.results.result import (
     ClipCoverage,
@@ -180,7 +180,7 @@ class Evaluation:
             higher = COLUMNS[self.ranked_by].better == "higher"
             best = self.partial_results.examples(NUM_EXAMPLES, largest=higher)
             worst = self.partial_results.examples(NUM_EXAMPLES, largest=not higher)
-        write_frames(self.output / "frames.csv", table)
+        write_frame_table(self.output / "frames.csv", table)
         write_atomically(self.output / "table.md", markdown(result))
         write_atomically(self.output / "table.tex", latex(result))
         write_atomically(

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from evaluation.results.frame_table import read_frames, write_frames
+from evaluation.results.frame_table import read_frame_table, write_frame_table
 from evaluation.results.report import Example
 from media.pictures import Picture, read_image
 from utils.errors import InputError
@@ -102,7 +102,7 @@ class PartialResults:
         info = PartInfo(part.dropped, part.seconds, examples)
         try:
             with atomic_folder(self.path(number)) as folder:
-                write_frames(folder / "frames.csv", part.table)
+                write_frame_table(folder / "frames.csv", part.table)
                 (folder / "part.json").write_text(json.dumps(info._asdict()))
                 if part.features is not None:
                     real, generated = part.features
@@ -117,7 +117,7 @@ class PartialResults:
 
     def table(self) -> pd.DataFrame:
         """Join the frames of all parts."""
-        tables = self.each(lambda part: read_frames(part / "frames.csv"))
+        tables = self.each(lambda part: read_frame_table(part / "frames.csv"))
         return pd.concat(tables, ignore_index=True)
 
     def dropped(self) -> dict[str, str]:

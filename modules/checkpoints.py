@@ -7,7 +7,6 @@ checkpoints are read as well (``modules.published_weights``).
 """
 
 import json
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,24 +29,13 @@ from modules.published_weights import (
 )
 from utils.errors import InputError
 from utils.files import write_atomically
+from utils.renamed_settings import with_current_names
 from utils.wording import counted
 
 WEIGHTS = "weights.safetensors"
 DISCRIMINATOR = "discriminator.safetensors"
 BEST = "best"  # the checkpoint of a run with the best validation
-
-# Settings of earlier versions that have other names today
-RENAMED_SETTINGS = {
-    "train.recorded": "train.cuda_graph",
-    "train.checkpointing": "train.activation_checkpointing",
-    "train.average_decay": "train.ema_decay",
-    "train.clip": "train.max_grad_norm",
-    "data.geometry": "data.face_crop",
-    "data.portraits": "data.stills",
-    "data.decoded": "data.frame_cache",
-}
-
-logger = logging.getLogger(__name__)
+LANDMARK_DETECTOR = "landmark_detector."  # beginning of the names of its tensors
 
 
 class Weights(NamedTuple):
@@ -117,7 +105,7 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], path: str | P
     network.load_state_dict({name: state[name].reshape(own[name].shape) for name in own})
 
 
-def grown(state: State, model: MCNet) -> State:
+def fill_missing_tensors(state: State, model: MCNet) -> State:
     """Fill the tensors of a smaller network up with those of ``model`` where it has more.
 
     A network grows by a landmark detector and by the spline motion of its landmarks, whose channels
@@ -125,12 +113,11 @@ def grown(state: State, model: MCNet) -> State:
     was learned for another reader.  All other tensors stay as they are.
     """
     result, wanted = dict(state), model.state_dict()
-    if memory_names(state) != memory_names(wanted):
+    if not same_memory(state, wanted):
         result = {name: tensor for name, tensor in state.items() if not name.startswith(MEMORY)}
         result |= {name: wanted[name] for name in memory_names(wanted)}
-        logger.info("The memory has another form than in these weights: it starts anew.")
     for name, own in wanted.items():
-        if name.startswith("landmark_detector."):
+        if name.startswith(LANDMARK_DETECTOR):
             result.setdefault(name, own)
         elif name.startswith("dense_motion.") and (tensor := state.get(name)) is not None:
             corner = tuple(map(slice, tensor.shape))
@@ -138,6 +125,11 @@ def grown(state: State, model: MCNet) -> State:
                 result[name] = own.clone()
                 result[name][corner] = tensor
     return result
+
+
+def same_memory(state: State, other: State) -> bool:
+    """Whether two networks have a memory of one form: equal attention, read by equal levels."""
+    return memory_names(state) == memory_names(other)
 
 
 def memory_names(state: State) -> set[str]:
@@ -231,18 +223,6 @@ def config_in(file: Any, path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"{path} carries a damaged configuration: get the file again.")
     return with_current_names(config)
-
-
-def with_current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the settings of an earlier version, nested by section, their names of today."""
-    result = {**settings}
-    for old, new in RENAMED_SETTINGS.items():
-        section, _, name = old.partition(".")
-        if isinstance(result.get(section), Mapping) and name in result[section]:
-            values = {**result[section]}
-            values.setdefault(new.partition(".")[2], values.pop(name))
-            result[section] = values
-    return result
 
 
 def save_weights(path: str | Path, model: MCNet, config: Mapping[str, Any]) -> None:

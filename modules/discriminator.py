@@ -44,7 +44,7 @@ class Discriminator(nn.Module):
         self.logits = nn.Conv2d(widths[-1], 1, kernel_size=1)
 
     def forward(self, image: Tensor, positions: Tensor) -> DiscriminatorOutput:
-        """Judge (B, 3, H, W) in [0, 1] with keypoint positions (B, K, 2) in [-1, 1]."""
+        """Classify patches of (B, 3, H, W) in [0, 1], with positions (B, K, 2) in [-1, 1]."""
         heatmaps = gaussian_maps(positions, image.shape[-2:], self.variance).to(image.dtype)
         x = torch.cat([image, heatmaps], dim=1)
         features = []

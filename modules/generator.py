@@ -1,4 +1,4 @@
-"""The identity-conditioned generator: encode the source, warp, compensate, decode."""
+"""Identity-conditioned generator: encode the source, warp and occlude it, compensate, decode."""
 
 from typing import NamedTuple
 

@@ -62,7 +62,7 @@ class Compensation(NamedTuple):
 def split_channels(feature: Tensor) -> tuple[Tensor, Tensor]:
     """Split (B, 2 c, H, W) into even channels, which are kept, and odd ones, which are rebuilt.
 
-    Returns (B, c, H, W) each.  As in ``merge_channels`` the channels are last meanwhile, which is
+    Returns (B, c, H, W) each.  As in ``merge_channels`` channels last is used in between, which is
     the layout of all features in training, and of their gradients.
     """
     kept, lacking = feature.movedim(1, -1).unflatten(-1, (-1, 2)).unbind(dim=-1)

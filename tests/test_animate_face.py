@@ -14,7 +14,7 @@ from skimage import data
 from animate import AnimationOptions, Animator, CropPolicy, animate_file, animate_frames
 from animation import best_frame
 from datasets.preprocessing.cutting import ClipFormat, Cut, Output, cut_clips
-from datasets.preprocessing.face_crop import write_face_crop
+from datasets.preprocessing.measure_face_crop import write_face_crop
 from faces import main_face as main_face_module
 from faces.crop import PUBLISHED, FaceCrop, FaceCropConfig
 from faces.main_face import FacesOfVideo, main_face

@@ -23,8 +23,8 @@ from tests.golden import GOLDEN, needs_golden, published_model
 from tests.modules.test_golden import to_image
 from tests.tiny import TINY, random_images, tiny_model
 from tests.tiny_run import begin, write_checkpoint, write_clips, write_config
-from train import Trainer
 from training.train_step import WARM_UP
+from training.trainer import Trainer
 
 pytestmark = [
     pytest.mark.gpu,

@@ -147,7 +147,7 @@ def test_a_list_of_pairs_is_animated_and_failures_are_told(finished, tmp_path, c
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "needs --config"),
+        ([], "Missing option '--config'"),
         (["--mode", "fly"], "fly"),
         (["--mode", "animate"], "--driving"),
         (["--mode=reconstruction"], "--checkpoint"),

@@ -15,9 +15,9 @@ from config import Config, load_config, to_settings
 from media.video import VideoWriter
 from modules.checkpoints import WEIGHTS, save_weights
 from modules.mcnet import MCNet
-from train import Trainer
 from training.distributed import start_processes
 from training.run_checkpoints import find_checkpoint
+from training.trainer import Trainer
 
 SIZE = 32
 SETTINGS: dict[str, Any] = {

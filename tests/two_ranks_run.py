@@ -9,8 +9,8 @@ import torch
 
 from config import load_config
 from tests.tiny import float64
-from train import Trainer
 from training.distributed import any_rank, start_processes
+from training.trainer import Trainer
 
 SETTINGS = ["train.max_steps=2", "train.accumulate=2", "loss.adversarial=1", "train.save_every=1"]
 RUNS = {"kept": [], "computed again": ["train.activation_checkpointing=true"]}

@@ -17,7 +17,7 @@ from utils.files import write_atomically
 
 
 class RunLogger:
-    """Writes the log of a run into its folder; a resumed run continues it after ``step``."""
+    """Write the log of a run into its folder; a resumed run continues it after ``step``."""
 
     def __init__(self, run: Path, step: int) -> None:
         self.metrics = run / "metrics.jsonl"
@@ -54,7 +54,7 @@ class RunLogger:
 
 
 class ThroughputMeter:
-    """Measures the speed of the steps since it was last read, and their waiting for data."""
+    """Measure the speed of the steps since it was last read, and their waiting for data."""
 
     def __init__(self, samples_per_step: int) -> None:
         self.samples_per_step = samples_per_step

@@ -136,6 +136,11 @@ def landmark_openings(found: Tensor, true: Tensor) -> Tensor:
     return per_eye_distance(openings(found) - openings(true), true)
 
 
+def landmark_cycle(found: Tensor, true: Tensor) -> Tensor:
+    """Compare landmarks (B, 68, 2) of the result with the driving frame's; openings count twice."""
+    return landmark_distance(found, true) + 2 * landmark_openings(found, true)
+
+
 def openings(landmarks: Tensor) -> Tensor:
     """List the vectors from lower to upper landmark of each opening of (B, 68, 2): (B, N, 2)."""
     upper, lower = zip(*OPENINGS, strict=True)
@@ -233,7 +238,7 @@ def adversarial_generator(fake: DiscriminatorOutput) -> Tensor:
 
 def adversarial_discriminator(real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
     """Least-squares loss of the discriminator, a scalar: real images are 1, generated ones 0."""
-    of_real, of_fake = (at_least_float32(judged.logits) for judged in (real, fake))
+    of_real, of_fake = (at_least_float32(output.logits) for output in (real, fake))
     return (1 - of_real).square().mean() + of_fake.square().mean()
 
 

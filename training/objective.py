@@ -70,7 +70,7 @@ class StepNoise(NamedTuple):
 
     affine: Tensor  # (B, 2, 3), noise on the identity
     control: Tensor  # (B, 25), of the thin-plate spline
-    noise: Tensor  # (B, levels, S, S), of the conditioned memory
+    memory_noise: Tensor  # (B, levels, S, S), of the conditioned memory
     hidden: Tensor  # (B, 1, 8, 8) in [0, 1): blocks below loss.hidden_share are hidden
 
 
@@ -80,7 +80,9 @@ def sample_noise(model: MCNet, batch: int, generator: torch.Generator) -> StepNo
     return StepNoise(
         affine=AFFINE_STD * torch.randn(batch, 2, 3, generator=generator),
         control=CONTROL_STD * torch.randn(batch, CONTROL_POINTS**2, generator=generator),
-        noise=torch.randn(batch, model.config.memory_levels, size, size, generator=generator),
+        memory_noise=torch.randn(
+            batch, model.config.memory_levels, size, size, generator=generator
+        ),
         hidden=torch.rand(batch, 1, VISIBLE_BLOCKS, VISIBLE_BLOCKS, generator=generator),
     )
 
@@ -121,7 +123,7 @@ class Objective(nn.Module):
         visible = None
         if self.config.hidden_share > 0:
             visible = (noise.hidden >= self.config.hidden_share).float()
-        rendered = self.model.render(encoded, driving_keypoints, noise.noise, visible)
+        rendered = self.model.render(encoded, driving_keypoints, noise.memory_noise, visible)
         prediction, compensations = rendered.prediction, rendered.compensations
         generated, real = self.pyramid(prediction), self.pyramid(driving)
         emphasis = self.emphasis(driving_keypoints.landmarks, real)
@@ -133,7 +135,9 @@ class Objective(nn.Module):
             terms |= self.detector_terms(driving, encoded.keypoints, driving_keypoints, noise)
         if self.model.landmark_detector is not None:
             landmark_detector, true = self.model.landmark_detector, driving_keypoints.landmarks
-            terms["landmark_cycle"] = lambda: landmark_cycle(landmark_detector(prediction), true)
+            terms["landmark_cycle"] = lambda: losses.landmark_cycle(
+                landmark_detector(prediction), true
+            )
         if self.vgg is not None:
             vgg = self.vgg
             terms["perceptual"] = lambda: losses.perceptual(generated, real, vgg)
@@ -142,11 +146,11 @@ class Objective(nn.Module):
             terms["memory_usage"] = lambda: losses.memory_usage(compensations)
         if discriminator is not None:
             positions = driving_keypoints.positions.detach()
-            judged = discriminator(prediction, positions)
+            output_fake = discriminator(prediction, positions)
             with torch.no_grad():
-                judged_real = discriminator(driving, positions)
-            terms["adversarial"] = lambda: losses.adversarial_generator(judged)
-            terms["feature_matching"] = lambda: losses.feature_matching(judged_real, judged)
+                output_real = discriminator(driving, positions)
+            terms["adversarial"] = lambda: losses.adversarial_generator(output_fake)
+            terms["feature_matching"] = lambda: losses.feature_matching(output_real, output_fake)
 
         observed = perplexities(compensations) if compensations else {}
         observed |= visibility(rendered.motion.occlusion, driving_keypoints.landmarks)
@@ -248,11 +252,6 @@ def visibility(occlusion: Tensor, landmarks: Tensor) -> dict[str, Tensor]:
         ).mean()
         for part in ("eyes", "mouth")
     }
-
-
-def landmark_cycle(found: Tensor, true: Tensor) -> Tensor:
-    """Compare landmarks (B, 68, 2) of the result with the driving frame's; openings count twice."""
-    return losses.landmark_distance(found, true) + 2 * losses.landmark_openings(found, true)
 
 
 def weighted(terms: Mapping[str, Callable[[], Tensor]], config: LossConfig) -> dict[str, Tensor]:

@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 
-from modules.checkpoints import current_discriminator, model_config, with_current_names
+from modules.checkpoints import current_discriminator, model_config
 from utils.errors import InputError, OutputError
 from utils.files import atomic_folder, write_atomically
 from utils.locks import sole_writer
+from utils.renamed_settings import with_current_names
 
 STATE_FILE = "training_state.pt"
 GRACE = 2  # seconds in which the other processes of a killed training end
@@ -110,7 +111,7 @@ def differences(saved: Any, now: Any, name: str = "") -> Iterator[str]:
         yield "{} ({}, now {})".format(name, *shown)
 
 
-def require_same_course(saved: dict[str, Any], own: dict[str, Any], checkpoint: Path) -> None:
+def require_same_settings(saved: dict[str, Any], own: dict[str, Any], checkpoint: Path) -> None:
     """Raise InputError where a checkpoint belongs to a run with other settings than our ``own``.
 
     Settings of the model that did not exist when the run began have their defaults.
@@ -160,7 +161,9 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
 
 def with_current_keys(state: dict[str, Any]) -> dict[str, Any]:
     """Translate the training state of an earlier version, which had other names."""
-    rename(state, best_psnr="best_merit", optimisation="train_step")
+    best = "best_selection_score"
+    rename(state, best_psnr=best, best_merit=best, course="fixed_settings")
+    rename(state, optimisation="train_step")
     if "data" in state:
         state["data"] = with_current_names(state["data"])
         old, new = (f"number of clips and {kind}" for kind in ("portraits", "stills"))

@@ -92,7 +92,9 @@ class TrainStep:
         }
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         self.step = 0  # optimizer steps so far, skipped ones included
-        self.taken = torch.tensor(0, device=self.device)  # without the skipped ones
+        self.good_steps = torch.tensor(
+            0, device=self.device
+        )  # steps so far without the skipped ones
         self.bad_in_a_row = torch.tensor(0, device=self.device)
         self.names: list[str] = []  # of the values that a step returns
         self.values: list[Tensor] = []  # (names,) of every step since the last report
@@ -121,7 +123,9 @@ class TrainStep:
             for images in (batch.source, batch.driving)
         )
         landmarks = batch.landmarks.to(self.device, non_blocking=True)
-        return StepInputs(FramePairs(source, driving, landmarks), self.noise(len(source), index))
+        return StepInputs(
+            FramePairs(source, driving, landmarks), self.step_noise(len(source), index)
+        )
 
     def compute_step(self, inputs: list[StepInputs], rate_factor: float | Tensor) -> Tensor:
         """Compute a step on the device; returns means over the ranks of the values ``names``.
@@ -133,7 +137,7 @@ class TrainStep:
         statistics = [buffer.clone() for buffer in self.model.buffers()]
 
         # Forward pass, losses and backward pass of each network, batch by batch
-        values: dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
         for index, (pairs, noise) in enumerate(inputs):
             with self.gradient_exchange(last=index == len(inputs) - 1):
                 output = self.forward(pairs, noise)
@@ -146,32 +150,36 @@ class TrainStep:
             del output  # and its features, before the next forward pass
             for name, value in observed.items():
                 mean = at_least_float32(value.detach()) / self.config.accumulate
-                values[name] = values.get(name, 0) + mean
+                found[name] = found.get(name, 0) + mean
 
         # Clip; a mean over the ranks is not finite if the value of one rank is not
         for name, optimizer in self.optimizers.items():
             self.scaler.unscale_(optimizer)
             parameters, limit = self.parameters[name], self.config.max_grad_norm
-            values[f"gradient/{name}"] = nn.utils.clip_grad_norm_(parameters, limit)
-        self.names = list(values)
-        means: Tensor = self.accelerator.reduce(torch.stack(list(values.values())), "mean")
+            found[f"gradient/{name}"] = nn.utils.clip_grad_norm_(parameters, limit)
+        self.names = list(found)
+        means: Tensor = self.accelerator.reduce(torch.stack(list(found.values())), "mean")
         bad = self.stuck | ~means.isfinite().all()
 
-        # Update; a bad step changes no weights, and restores the batch statistics
+        # Update; a bad step changes no weights, and restores the batch statistics.  These are the
+        # only buffers that a step changes: the discriminator and VGG-19 normalise without any.
         for name, optimizer in self.optimizers.items():
+            # A learning rate that is a tensor needs capturable=True
             for group in optimizer.param_groups:
                 group["lr"] = rate_factor * getattr(self.config.learning_rate, name)
-                group["capturable"] = isinstance(rate_factor, Tensor)  # fused Adam needs no more
-            optimizer.found_inf = bad.to(torch.float32)  # type: ignore[attr-defined]  # GradScaler's
+                group["capturable"] = isinstance(rate_factor, Tensor)
+            # Fused Adam skips its update where found_inf is 1, as GradScaler makes it do
+            optimizer.found_inf = bad.to(torch.float32)  # type: ignore[attr-defined]
             optimizer.step()
         self.scaler.update()
         for buffer, before in zip(self.model.buffers(), statistics, strict=True):
             torch.where(bad, before, buffer, out=buffer)
 
-        # Moving average, which follows more closely at first
-        decay = ((1 + self.taken) / (10 + self.taken)).clamp(max=self.config.ema_decay)
+        # Moving average; its decay begins at 0.1 and grows to ema_decay, to 0.999 in 8,990 steps,
+        # so that the random weights of the start are soon forgotten
+        decay = ((1 + self.good_steps) / (10 + self.good_steps)).clamp(max=self.config.ema_decay)
         update_ema(self.ema, self.model, weight=(1 - decay) * ~bad)
-        self.taken.add_(~bad)
+        self.good_steps.add_(~bad)
         self.bad_in_a_row.add_(1).mul_(bad)
         return means
 
@@ -207,7 +215,7 @@ class TrainStep:
                 stack.enter_context(self.accelerator.no_sync(network))
             yield
 
-    def noise(self, batch_size: int, index: int) -> StepNoise:
+    def step_noise(self, batch_size: int, index: int) -> StepNoise:
         """Sample this rank's share of the noise for the ``index``-th batch of the next step."""
         seed = np.random.SeedSequence([self.seed, self.step, index]).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(seed[0]))
@@ -232,7 +240,7 @@ class TrainStep:
     @property
     def skipped(self) -> Tensor:
         """The number of steps so far that were bad and changed nothing, a scalar."""
-        return self.step - self.taken
+        return self.step - self.good_steps
 
     @property
     def stuck(self) -> Tensor:
@@ -295,7 +303,7 @@ class TrainStep:
             optimizer.load_state_dict(state["optimizers"][name])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-        self.taken.fill_(state["step"] - state["skipped"])
+        self.good_steps.fill_(state["step"] - state["skipped"])
         self.bad_in_a_row.fill_(state["bad_in_a_row"])
         self.cuda_graph = self.new_cuda_graph()  # a recording would use the memory of the old state
 

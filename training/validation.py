@@ -57,7 +57,7 @@ class Validation:
             )
         )
 
-    def merit(self, scores: Scores) -> float:
+    def selection_score(self, scores: Scores) -> float:
         """Return the score by which the best weights are chosen: higher is better."""
         return scores["psnr"]
 
@@ -144,7 +144,7 @@ class LandmarkValidation(Validation):
             lambda pairs: (detector(pairs.source), detector(pairs.driving))
         )
 
-    def merit(self, scores: Scores) -> float:
+    def selection_score(self, scores: Scores) -> float:
         """Return the score by which the best weights are chosen: higher is better."""
         return -scores["landmark_error"]
 

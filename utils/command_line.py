@@ -39,7 +39,7 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     try:
         with raised_signals():
-            code = app(arguments, standalone_mode=False)
+            code = with_debug(app)(arguments, standalone_mode=False)
     except Exception as error:
         message = describe(error)
         if message is None:
@@ -56,6 +56,33 @@ def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:  # newer versions of typer return it instead
         print("Interrupted.", file=sys.stderr)
     return code if isinstance(code, int) else 0
+
+
+def with_debug(app: typer.Typer) -> Any:
+    """Make the command of an app, in whose help, and its commands' help, ``--debug`` appears.
+
+    ``run`` reads the option itself, wherever it stands.
+    """
+    command: Any = typer.main.get_command(app)
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.params.append(debug_option())
+    return command
+
+
+def debug_option() -> Any:
+    """Make the option ``--debug``, of whichever click typer has, without a value for a command."""
+    app = typer.Typer(add_completion=False)
+
+    @app.command()
+    def command(
+        debug: Annotated[
+            bool, typer.Option("--debug", help="Print the traceback of an error as well.")
+        ] = False,
+    ) -> None: ...
+
+    (option,) = typer.main.get_command(app).params
+    option.expose_value = False
+    return option
 
 
 def open_missing_streams() -> None:

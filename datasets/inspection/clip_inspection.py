@@ -103,6 +103,6 @@ def key_spacing(index: Index) -> int:
 
 
 def _holds_other_things(folder: Path) -> bool:
-    """Whether a folder holds no frames but other things, which must not be deleted."""
+    """Whether a folder holds files that are not frames, and no frame: it must not be deleted."""
     entries = [entry for entry in folder.iterdir() if not is_hidden(entry.name)]
     return bool(entries) and not any(entry.suffix.lower() in FRAME_SUFFIXES for entry in entries)

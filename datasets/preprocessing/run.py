@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from filelock import FileLock
 from pydantic import AfterValidator, JsonValue
 
-from datasets.preprocessing.face_crop import write_face_crop
+from datasets.preprocessing.measure_face_crop import write_face_crop
 from datasets.records import CommandSettings, require_settings
 from utils.errors import InputError, OutputError
 from utils.files import printable

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.metrics.registry import COLUMNS
-from evaluation.results.frame_table import read_frames, value_columns
+from evaluation.results.frame_table import read_frame_table, value_columns
 from evaluation.results.result import (
     FRAMES_FILE,
     MetricResult,
@@ -128,7 +128,7 @@ def check_comparable(a: Path, result_a: Result, b: Path, result_b: Result) -> No
 def read_table(path: Path, result: Result) -> pd.DataFrame:
     """Read the frames beside a result; InputError where they are not this result's."""
     frames = path.parent / FRAMES_FILE
-    table = read_frames(frames)
+    table = read_frame_table(frames)
     found = set(value_columns(table))
     measured = computed_metrics(result).keys() - {"fid"}
     if len(table) != result["counts"]["frames"] or found != measured:

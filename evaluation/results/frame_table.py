@@ -58,7 +58,7 @@ def value_columns(table: pd.DataFrame) -> list[str]:
     return [column for column in table.columns if column in COLUMNS]
 
 
-def write_frames(path: Path, table: pd.DataFrame) -> None:
+def write_frame_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV in UTF-8, all of it or nothing; no digit is lost.
 
     Frames must have names that differ within their clip.
@@ -72,7 +72,7 @@ def write_frames(path: Path, table: pd.DataFrame) -> None:
     write_atomically(path, written.to_csv(index=False, lineterminator="\n"))
 
 
-def read_frames(path: Path) -> pd.DataFrame:
+def read_frame_table(path: Path) -> pd.DataFrame:
     """Read the table in a ``frames.csv``, equal to the one written.
 
     Every cell is checked, where pandas' own reader would fill a line that ends early.  Names of

@@ -53,7 +53,7 @@ def known_column(name: str) -> str:
     return name
 
 
-def with_current_names(conditions: dict[str, Any]) -> dict[str, Any]:
+def with_current_columns(conditions: dict[str, Any]) -> dict[str, Any]:
     """Translate the columns whose networks the conditions of an earlier version name."""
     networks = conditions.get("networks")
     if isinstance(networks, dict):
@@ -66,7 +66,7 @@ Name = Annotated[str, AfterValidator(known_column)]
 Number = Annotated[float, BeforeValidator(to_number)]
 Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # low, high
 # Texts and numbers, some in groups one level deep
-Conditions = Annotated[dict[str, Any], AfterValidator(with_current_names)]
+Conditions = Annotated[dict[str, Any], AfterValidator(with_current_columns)]
 
 
 class MeanResult(TypedDict):
@@ -78,8 +78,8 @@ class MeanResult(TypedDict):
     identical: NotRequired[int]  # frames without an error, of infinite value; left out where none
 
 
-class BesideCopy(TypedDict):
-    """Mean beside that of copying the source, of the frames where both have a value."""
+class RelativeToCopy(TypedDict):
+    """Mean compared with that of a copy of the source, over frames where both have a value."""
 
     result: MeanResult
     copy_source: MeanResult
@@ -89,8 +89,8 @@ class BesideCopy(TypedDict):
 class CopyResult(TypedDict):
     """Comparison of a column with copying the source."""
 
-    without_source_frames: BesideCopy
-    moved: BesideCopy | None  # of the frames that moved; None where that is not known
+    without_source_frames: RelativeToCopy
+    moved: RelativeToCopy | None  # of the frames that moved; None where that is not known
 
 
 @final
@@ -293,18 +293,18 @@ def summarise_column(
         result["identical"] = every["identical"]
     if COPIED + column in table:
         result["copy_source"] = CopyResult(
-            without_source_frames=beside_copy(table[others], column, seed),
-            moved=None if moved is None else beside_copy(table[moved], column, seed),
+            without_source_frames=relative_to_copy(table[others], column, seed),
+            moved=None if moved is None else relative_to_copy(table[moved], column, seed),
         )
     return result
 
 
-def beside_copy(table: pd.DataFrame, column: str, seed: int) -> BesideCopy:
-    """Compute the means of a column beside those of the copied source, where both have a value."""
+def relative_to_copy(table: pd.DataFrame, column: str, seed: int) -> RelativeToCopy:
+    """Compute the means of a column compared with a copy of the source, where both have a value."""
     both = table.dropna(subset=[column, COPIED + column])
     values, copied = both[column], both[COPIED + column]
     difference = pd.Series(differences(copied.to_numpy(), values.to_numpy()))
-    return BesideCopy(
+    return RelativeToCopy(
         result=mean_result(both, values, seed),
         copy_source=mean_result(both, copied, seed),
         difference=mean_result(both, difference, seed),

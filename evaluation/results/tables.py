@@ -9,8 +9,8 @@ import pandas as pd
 from evaluation.metrics.registry import COLUMNS
 from evaluation.results.published import CONDITIONS, NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED_ROWS
 from evaluation.results.result import (
-    BesideCopy,
     MeanResult,
+    RelativeToCopy,
     Result,
     computed_metrics,
     unavailable_metrics,
@@ -153,7 +153,7 @@ def lines_by_reason(reasons: Mapping[str, str]) -> list[str]:
 
 
 def copy_tables(result: Result) -> list[Table]:
-    """Make tables beside copying the source, which moves nothing and is as sharp as it is.
+    """Make tables compared with a copy of the source, which moves nothing and is as sharp.
 
     One of all frames that the source does not drive itself, and one of those that moved.
     """
@@ -178,10 +178,10 @@ def copy_tables(result: Result) -> list[Table]:
     return tables
 
 
-def copy_row(name: str, beside: BesideCopy) -> list[str]:
-    """Write the cells of a column beside copying the source."""
-    digits, difference = COLUMNS[name].digits, beside["difference"]
-    means = (beside["result"], beside["copy_source"], difference)
+def copy_row(name: str, relative: RelativeToCopy) -> list[str]:
+    """Write the cells of a column compared with a copy of the source."""
+    digits, difference = COLUMNS[name].digits, relative["difference"]
+    means = (relative["result"], relative["copy_source"], difference)
     return [
         arrowed(name),
         *(number(each["mean"], digits) for each in means),
@@ -212,7 +212,7 @@ def published_table(result: Result) -> Table:
     return Table(header, [*rows, own], last_is_own=True)
 
 
-def fairness(result: Result) -> str:
+def comparability(result: Result) -> str:
     """Say what was measured, and whether the published numbers can be compared with it."""
     counts, pairs = result["counts"], result["coverage"]["pairs"]
     persons = "cross identity" if result["cross_identity"] else "same identity"
@@ -250,12 +250,12 @@ def sections(result: Result) -> dict[str, list[str | Table]]:
     return {
         "Evaluation": [*dropped_sentences(result)],
         "Beside the published numbers": [
-            fairness(result),
+            comparability(result),
             published_table(result),
             conventions(),
         ],
         "All metrics": [metrics_table(result), INTERVAL_NOTE, *reasons(result)],
-        "Beside copying the source": [*copy_tables(result)],
+        "Compared with a copy of the source": [*copy_tables(result)],
     }
 
 

@@ -10,7 +10,7 @@ from benchmarks.__main__ import main
 from benchmarks.processes import Usage, measured, usage_of
 from benchmarks.report import Result, Row, markdown, read
 from benchmarks.timing import Spread
-from benchmarks.training import VARIANTS, Training, first_step, variant_of
+from benchmarks.training import VARIANTS, VariantTrainer, first_step, variant_of
 from datasets.frame_pairs import FramePairs
 from tests.tiny import float64
 from tests.tiny_run import write_checkpoint
@@ -105,9 +105,9 @@ def test_the_plain_training_takes_the_same_steps(config, adversarial):
     settings = training.training_config(config, None, changes)
     accelerator = start_processes(settings.train)
     with float64():
-        trainings = [Training(settings, name, accelerator) for name in VARIANTS][:2]
+        trainers = [VariantTrainer(settings, name, accelerator) for name in VARIANTS][:2]
         losses = []
-        for one in trainings:
+        for one in trainers:
             one.batch = FramePairs(*(part.double() for part in one.batch))
             for _ in range(2):
                 one.step()

@@ -10,7 +10,7 @@ from evaluation.metrics.available import AvailableMetrics
 from evaluation.metrics.interface import Frames, Measured
 from evaluation.partial_results import PartialResults
 from evaluation.processes import Processes
-from evaluation.results.frame_table import read_frames
+from evaluation.results.frame_table import read_frame_table
 from evaluation.results.result import read_result
 from evaluation.unit_metrics import NUM_EXAMPLES, examples
 from evaluation.work_units import Dropped, UnitFrame
@@ -168,7 +168,7 @@ def test_the_numbers_are_those_of_a_plain_loop(tmp_path):
 
 def test_what_copying_the_source_gives_is_measured_beside(tmp_path):
     evaluation(CLIPS, tmp_path).run()
-    table = read_frames(tmp_path / "frames.csv")
+    table = read_frame_table(tmp_path / "frames.csv")
     rows = [row for clip in CLIPS for row in clip.read()]
     expected = [np.abs(row.source / 255 - row.real / 255).mean() for row in rows]
     unmeasured = np.isnan(table["l1"])
@@ -199,7 +199,7 @@ def test_the_value_of_a_clip_stands_at_each_of_its_frames(tmp_path):
     """Frames that could not be rendered are left out."""
     clips = [*CLIPS, Clip(20, num_frames=1)]
     result = evaluation(clips, tmp_path).run()
-    table = read_frames(tmp_path / "frames.csv")
+    table = read_frame_table(tmp_path / "frames.csv")
     for clip in clips:
         rows = table["clip"] == clip.name
         frames = [((row.source.astype(int) + row.real) // 2, row.real) for row in clip.read()]
@@ -247,7 +247,7 @@ def test_landmarks_stay_with_their_frames_where_some_are_not_finite(tmp_path):
 
 def test_driving_frames_that_show_the_source_are_marked(tmp_path):
     evaluation(CLIPS, tmp_path).run()
-    table = read_frames(tmp_path / "frames.csv")
+    table = read_frame_table(tmp_path / "frames.csv")
     numbers = [i for clip in CLIPS for i in range(clip.num_frames)]
     assert table["is_source"].tolist() == [i in STILL for i in numbers]
 
@@ -256,7 +256,7 @@ def test_every_file_of_the_result_is_written(tmp_path):
     evaluation(CLIPS, tmp_path).run()
     for name in ("result.json", "frames.csv", "table.md", "table.tex", "report.html"):
         assert (tmp_path / name).stat().st_size > 100
-    table = read_frames(tmp_path / "frames.csv")
+    table = read_frame_table(tmp_path / "frames.csv")
     assert table["clip"].tolist() == [clip.name for clip in CLIPS for _ in range(clip.num_frames)]
     page = (tmp_path / "report.html").read_text()
     worst = max((v, i) for i, v in enumerate(table["l1"]) if not np.isnan(v))[1]
@@ -273,7 +273,7 @@ def examples_of(output: Path, num_clips: int) -> list[list[tuple[str, str, float
 def test_the_frames_that_are_shown_are_the_best_and_worst_of_all(tmp_path):
     clips = [Clip(seed, num_frames=30) for seed in (2, 5, 7, 9, 4)]
     evaluation(clips, tmp_path / "one").run()
-    table = read_frames(tmp_path / "one" / "frames.csv")
+    table = read_frame_table(tmp_path / "one" / "frames.csv")
     rows = zip(table["clip"].tolist(), table["frame"].tolist(), table["l1"].tolist(), strict=True)
     rows = [row for row in rows if not np.isnan(row[2])]
     best, worst = examples_of(tmp_path / "one", len(clips))

@@ -59,7 +59,7 @@ def test_a_cut_is_resized_as_the_clips_of_a_data_set_are():
     assert difference(FaceCrop(box, SIZE).frame(picture), np.asarray(whole)) <= 1
 
 
-def test_the_face_comes_to_where_the_geometry_has_it():
+def test_the_face_comes_to_where_the_face_crop_has_it():
     face_crop = FaceCropConfig(aspect=1.25, face_x=0.4, face_y=0.45, face_width=0.5)
     crop = FaceCrop.around(Box(60, 50, 80, 70), face_crop, (100, 100))
     assert tuple(crop.box) == pytest.approx((54, 37.5, 94, 87.5))
@@ -115,7 +115,7 @@ def test_regions_have_even_sides_and_keep_every_pixel():
 
 
 @pytest.mark.parametrize("aspect", [1, 1.22])
-def test_a_crop_puts_the_face_where_the_geometry_says(aspect):
+def test_a_crop_puts_the_face_where_the_face_crop_says(aspect):
     face_crop = FaceCropConfig(aspect=aspect, face_x=0.48, face_y=0.55, face_width=0.6)
     face = Box(200, 150, 300, 250)
     crop = face_crop.crop_around(face)

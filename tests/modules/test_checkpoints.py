@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from modules.checkpoints import (
-    grown,
+    fill_missing_tensors,
     load_model,
     load_strictly,
     read_config,
@@ -65,19 +65,19 @@ def test_a_checkpoint_that_does_not_fit_the_config_is_refused_both_ways(tmp_path
 
 def test_a_network_without_landmarks_grows_into_one_with_them():
     small, large = tiny_model(), tiny_model(TINY_LANDMARKS, seed=1)
-    state = grown(small.state_dict(), large)
+    state = fill_missing_tensors(small.state_dict(), large)
     load_strictly(large, state, "grown")
     for name, value in small.state_dict().items():
         corner = tuple(map(slice, value.shape))
         assert torch.equal(large.state_dict()[name][corner], value), name
-    assert grown(large.state_dict(), large).keys() == large.state_dict().keys()
+    assert fill_missing_tensors(large.state_dict(), large).keys() == large.state_dict().keys()
 
 
 @pytest.mark.parametrize("changes", [{"attention": "located"}, {"levels": 1}])
 def test_a_memory_of_another_form_begins_afresh(changes):
     memory = TINY.memory.model_copy(update=changes)
     old, new = tiny_model(), tiny_model(TINY.model_copy(update={"memory": memory}), seed=1)
-    state = grown(old.state_dict(), new)
+    state = fill_missing_tensors(old.state_dict(), new)
     assert state.keys() == new.state_dict().keys()
     for name, tensor in state.items():
         origin = new if name.startswith("generator.memory.") else old
@@ -86,7 +86,7 @@ def test_a_memory_of_another_form_begins_afresh(changes):
 
 def test_nothing_else_grows():
     small, wide = tiny_model(), tiny_model(TINY.model_copy(update={"num_kp": 5}))
-    state = grown(small.state_dict(), wide)
+    state = fill_missing_tensors(small.state_dict(), wide)
     assert state["detector.heatmaps.bias"].shape == (4,)
     with pytest.raises(InputError, match="does not fit"):
         load_strictly(wide, state, "grown")

@@ -4,14 +4,14 @@ from modules.discriminator import Discriminator, DiscriminatorConfig
 from tests.tiny import random_images, random_keypoints
 
 
-def test_every_block_is_seen_and_patches_are_judged():
+def test_features_come_from_every_block_and_logits_from_patches():
     torch.manual_seed(0)
     config = DiscriminatorConfig(width=4, max_width=8, depth=3)
     discriminator = Discriminator(config, num_kp=4)
-    judgement = discriminator(random_images(size=(64, 80)), random_keypoints().positions)
-    assert [feature.shape[1] for feature in judgement.features] == [4, 8, 8]
+    output = discriminator(random_images(size=(64, 80)), random_keypoints().positions)
+    assert [feature.shape[1] for feature in output.features] == [4, 8, 8]
     # 64 -> 61 -> 30 -> 27 -> 13 -> 10, the last without a pool
-    assert judgement.features[-1].shape[-2:] == judgement.logits.shape[-2:] == (10, 14)
+    assert output.features[-1].shape[-2:] == output.logits.shape[-2:] == (10, 14)
 
 
 def test_it_sees_the_keypoints():

@@ -92,9 +92,9 @@ def test_prediction_matches(arrays, run):
 def test_discriminator_matches(arrays, model, frames):
     with torch.no_grad():
         positions = model.detect(frames[1]).positions
-        judgement: DiscriminatorOutput = published_discriminator()(frames[1], positions)
-    assert_matches(judgement.logits, arrays["discriminator.prediction_map"])
-    assert_matches(judgement.features[0][:, ::16], arrays["discriminator.feature_map_0"])
+        output: DiscriminatorOutput = published_discriminator()(frames[1], positions)
+    assert_matches(output.logits, arrays["discriminator.prediction_map"])
+    assert_matches(output.features[0][:, ::16], arrays["discriminator.feature_map_0"])
 
 
 def test_there_is_no_other_reference_array(arrays):

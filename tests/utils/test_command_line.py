@@ -61,6 +61,11 @@ def test_a_wrong_option_is_one_sentence_and_code_2(capsys, argv):
     assert message.count("\n") == 1
 
 
+def test_the_help_names_debug(capsys):
+    assert run(make_app(None), ["--help"]) == 0
+    assert "--debug" in capsys.readouterr().out
+
+
 def test_debug_shows_the_traceback(caplog):
     with caplog.at_level(logging.ERROR):
         assert run(make_app(InputError("This is not that.")), ["--debug"]) == 2

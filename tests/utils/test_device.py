@@ -5,7 +5,7 @@ from utils.device import flush_denormals, pick_device, pick_precision
 from utils.errors import InputError
 
 
-def test_the_processor_is_always_there():
+def test_the_cpu_is_always_there():
     assert pick_device("cpu") == torch.device("cpu")
 
 
@@ -39,7 +39,7 @@ def test_a_precision_asked_for_is_given(name, dtype):
 
 
 @pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_auto_is_bf16_only_where_the_processor_multiplies_it(monkeypatch, native, dtype):
+def test_auto_is_bf16_only_where_the_cpu_multiplies_it(monkeypatch, native, dtype):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
     assert pick_precision("auto", torch.device("cpu")) == dtype
 

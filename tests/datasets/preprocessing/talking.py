@@ -12,10 +12,10 @@ from media.pictures import Box, Picture
 from media.video import VideoWriter
 
 WIDTH, HEIGHT = 400, 230
-FACE = 0.36  # of the width of the portrait
+FACE = 0.36  # of the width of the picture of a head
 
 
-class Portrait:
+class SwayingHead:
     """A square with her head, somewhere in a frame; it sways a little."""
 
     def __init__(self, x: int, y: int, side: int = 220, mirrored: bool = False) -> None:
@@ -42,16 +42,16 @@ class Portrait:
 
 
 class Shot:
-    """Portraits before one colour, for a time."""
+    """Heads before one colour, for a time."""
 
-    def __init__(self, num_frames: int, colour: tuple[int, int, int], *portraits: Portrait) -> None:
-        self.num_frames, self.colour, self.portraits = num_frames, colour, portraits
+    def __init__(self, num_frames: int, colour: tuple[int, int, int], *heads: SwayingHead) -> None:
+        self.num_frames, self.colour, self.heads = num_frames, colour, heads
 
     def frames(self) -> Iterator[Picture]:
         for number in range(self.num_frames):
             frame = np.full((HEIGHT, WIDTH, 3), self.colour, np.uint8)
-            for portrait in self.portraits:
-                portrait.draw(frame, number)
+            for head in self.heads:
+                head.draw(frame, number)
             yield frame
 
 

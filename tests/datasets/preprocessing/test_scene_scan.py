@@ -14,7 +14,7 @@ from faces.detectors import CascadeDetector, Face
 from media.pictures import Box, Picture
 from media.video import read_frames
 from tests.datasets.conftest import with_matrix
-from tests.datasets.preprocessing.talking import Portrait, Shot, write_shots
+from tests.datasets.preprocessing.talking import Shot, SwayingHead, write_shots
 from utils.errors import InputError, OutputError
 
 
@@ -59,7 +59,7 @@ def test_numbers_are_those_at_25_frames_a_second_whatever_the_rate(tmp_path, rat
 
 
 def test_a_rotated_video_is_scanned_upright(tmp_path):
-    path = write_shots(tmp_path / "v.mp4", Shot(10, (20, 60, 90), Portrait(150, 5)))
+    path = write_shots(tmp_path / "v.mp4", Shot(10, (20, 60, 90), SwayingHead(150, 5)))
     with_matrix(path, 0, 1, -1, 0)  # a quarter turn clockwise
     detector = Recorder()
     raw = RawVideo.open(path)
@@ -74,7 +74,7 @@ def test_a_rotated_video_is_scanned_upright(tmp_path):
 
 def test_large_frames_are_scanned_at_a_smaller_size(tmp_path, monkeypatch):
     monkeypatch.setattr(scene_scan, "SEEN_AT", 100)
-    portrait = Portrait(150, 5)
+    portrait = SwayingHead(150, 5)
     path = write_shots(tmp_path / "v.mp4", Shot(6, (20, 60, 90), portrait))
     detector = Recorder()
     (scene,) = find_scenes(RawVideo.open(path), detector)
@@ -83,7 +83,7 @@ def test_large_frames_are_scanned_at_a_smaller_size(tmp_path, monkeypatch):
 
 
 def test_the_face_of_the_astronaut_is_found_in_every_detection(tmp_path):
-    portrait = Portrait(150, 5)
+    portrait = SwayingHead(150, 5)
     path = write_shots(tmp_path / "v.mp4", Shot(30, (20, 60, 90), portrait))
     (scene,) = find_scenes(RawVideo.open(path), CascadeDetector())
     centres = np.array([found.faces[0].centre for found in scene.detections])

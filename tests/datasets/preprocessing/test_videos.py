@@ -24,7 +24,7 @@ from datasets.records import read_record
 from media.pictures import Box
 from media.video import VideoWriter, probe, read_frames
 from tests.datasets.preprocessing.conftest import contents
-from tests.datasets.preprocessing.talking import Portrait, Shot, write_shots
+from tests.datasets.preprocessing.talking import Shot, SwayingHead, write_shots
 
 CLIPS = Path(__file__).parents[4] / "shared" / "clips" / "train"
 RED, GREEN, BLUE = (150, 40, 40), (40, 110, 40), (30, 40, 120)
@@ -36,19 +36,19 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
     write_shots(
         folder / "ann" / "talk.mp4",
-        Shot(30, RED, Portrait(20, 5)),
+        Shot(30, RED, SwayingHead(20, 5)),
         Shot(28, GREEN),
-        Shot(42, BLUE, Portrait(170, 0, mirrored=True)),
+        Shot(42, BLUE, SwayingHead(170, 0, mirrored=True)),
     )
     slow = folder / "ann" / "b" / "slow.mp4"
-    write_shots(slow, Shot(24, BLUE, Portrait(60, 8)), rate=Fraction(20))
+    write_shots(slow, Shot(24, BLUE, SwayingHead(60, 8)), rate=Fraction(20))
     write_shots(
         folder / "bob" / "two.mp4",
-        Shot(33, RED, Portrait(6, 20, 180), Portrait(205, 20, 180, mirrored=True)),
-        Shot(29, BLUE, Portrait(150, 30, 130)),
-        Shot(26, GREEN, Portrait(150, 5)),
+        Shot(33, RED, SwayingHead(6, 20, 180), SwayingHead(205, 20, 180, mirrored=True)),
+        Shot(29, BLUE, SwayingHead(150, 30, 130)),
+        Shot(26, GREEN, SwayingHead(150, 5)),
     )
-    write_shots(folder / "eve" / "short.mp4", Shot(20, RED, Portrait(90, 5)))
+    write_shots(folder / "eve" / "short.mp4", Shot(20, RED, SwayingHead(90, 5)))
     (folder / "eve" / "broken.mp4").write_bytes(b"no video at all" * 99)
     return folder
 
@@ -94,10 +94,10 @@ def test_scenes_with_one_face_become_clips_and_the_others_are_counted(root):
 
 def test_clips_are_squares_around_the_face(root):
     places = {
-        "ann#b-slow#000000#000030": Portrait(60, 8),
-        "ann#talk#000000#000030": Portrait(20, 5),
-        "ann#talk#000058#000100": Portrait(170, 0),
-        "bob#two#000062#000088": Portrait(150, 5),
+        "ann#b-slow#000000#000030": SwayingHead(60, 8),
+        "ann#talk#000000#000030": SwayingHead(20, 5),
+        "ann#talk#000058#000100": SwayingHead(170, 0),
+        "bob#two#000062#000088": SwayingHead(150, 5),
     }
     for path in root.glob("t*/*.mp4"):
         start, end = (int(number) for number in path.stem.split("#")[2:])

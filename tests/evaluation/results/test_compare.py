@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from evaluation.results.compare import compare, comparison_json, comparison_markdown
-from evaluation.results.frame_table import write_frames
+from evaluation.results.frame_table import write_frame_table
 from evaluation.results.result import write_result
 from evaluation.results.tables import NOTHING
 from tests.evaluation.tables import NAN, frame_table, random_table, result_of
@@ -20,7 +20,7 @@ def written(folder: Path, table: pd.DataFrame, **changes) -> Path:
     """The result.json of a table, with its frames beside."""
     folder.mkdir()
     write_result(folder, result_of(table, **changes))
-    write_frames(folder / "frames.csv", table)
+    write_frame_table(folder / "frames.csv", table)
     return folder / "result.json"
 
 
@@ -186,6 +186,6 @@ def test_a_result_of_an_earlier_version_is_compared_by_todays_names(tmp_path):
 def test_frames_of_another_evaluation_are_refused(tmp_path, other):
     table = random_table(3)
     a, b = written(tmp_path / "a", table), written(tmp_path / "b", table)
-    write_frames(tmp_path / "b" / "frames.csv", other)
+    write_frame_table(tmp_path / "b" / "frames.csv", other)
     with pytest.raises(InputError, match="not of the same evaluation"):
         compare(a, b, seed=0)

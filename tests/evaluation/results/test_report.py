@@ -108,9 +108,9 @@ def test_the_page_says_what_copying_the_source_would_give():
     table = table.assign(copy_source_l1=table["l1"] + 0.5)
     page = Page(html(result_of(table), table, [], [], None))
     assert len(page.all("table")) == 4
-    assert "Beside copying the source" in page.text
+    assert "Compared with a copy of the source" in page.text
     assert "-0.5000 -0.5000 to -0.5000" in page.text
-    assert "Beside copying" not in Page(report()).text
+    assert "Compared with a copy" not in Page(report()).text
 
 
 def test_pictures_are_those_given_in_their_order():

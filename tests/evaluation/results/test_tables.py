@@ -7,10 +7,10 @@ from evaluation.results.published import NUM_PAIRS, PUBLISHED_COLUMNS, PUBLISHED
 from evaluation.results.tables import (
     NOTHING,
     SHOWN,
+    comparability,
     dropped_sentences,
     escape_latex,
     escape_markdown,
-    fairness,
     latex,
     markdown,
     metrics_table,
@@ -70,9 +70,9 @@ def test_frames_that_the_source_drives_itself_do_not_flatter_the_result():
     ],
 )
 def test_a_sentence_says_when_the_comparison_is_fair(result, verdict):
-    assert verdict in fairness(result)
-    assert fairness(result) in markdown(result).replace("\\", "")
-    assert fairness(result) in latex(result)
+    assert verdict in comparability(result)
+    assert comparability(result) in markdown(result).replace("\\", "")
+    assert comparability(result) in latex(result)
 
 
 def test_every_metric_has_a_row_with_its_digits():
@@ -97,15 +97,15 @@ def test_metrics_stand_beside_those_of_copying_the_source():
         copied={"l1": [0.05, 0.25, 0.4, 0.15], "psnr": [33.0, 19.0, 21.0, 22.0]},
     )
     result = result_of(table)
-    _, beside = markdown(result).split("## Beside copying the source")
+    _, beside = markdown(result).split("## Compared with a copy of the source")
     everything, far = beside.split("Frames that moved")
     expected = "24.50, 23.75, 0.75, -1.00 to 2.50, 4"
     assert markdown_rows(everything)["PSNR (dB) ↑"] == expected.split(", ")
     assert markdown_rows(far)["PSNR (dB) ↑"] == ["23.00", "20.00", "3.00", "1.00 to 5.00", "2"]
     assert "an L1 of 0.2000" in far
     assert "MKR ↓" not in markdown_rows(beside)
-    assert "Beside copying the source: Frames that moved" in latex(result)
-    assert "Beside copying" not in markdown(result_of(random_table(4)))
+    assert "Compared with a copy of the source: Frames that moved" in latex(result)
+    assert "Compared with a copy" not in markdown(result_of(random_table(4)))
 
 
 def test_numbers_that_do_not_exist_are_not_invented():

@@ -82,6 +82,22 @@ def test_a_network_without_landmarks_is_where_the_first_stage_may_begin(folder, 
     assert torch.equal(large.detector.heatmaps.weight, small.detector.heatmaps.weight)
 
 
+def test_the_rest_is_not_trained_beside_a_random_landmark_detector(folder, tmp_path):
+    begin(config_with(folder), tmp_path / "without").run()
+    for checkpoint, lacking in [
+        (None, "there is no --checkpoint"),
+        (str(tmp_path / "without"), f"{tmp_path / 'without'} has none"),
+    ]:
+        with pytest.raises(InputError, match=f"{lacking}: train it first .*lite-landmarks.yaml"):
+            begin(config_with(folder, *REST), tmp_path / "rest", checkpoint)
+
+
+def test_the_rest_is_resumed(folder, labelled, tmp_path):
+    config = config_with(folder, *REST, "train.max_steps=2")
+    begin(config, tmp_path / "rest", str(labelled)).run()
+    assert begin(config, tmp_path / "rest", "last").train_step.step == 2
+
+
 def test_without_a_detector_or_labels_there_is_nothing_to_train(folder, tmp_path):
     with pytest.raises(InputError, match=r"set\s+model.landmark_detector"):
         begin(config_with(folder, *LABELLED[1:]), tmp_path / "none")

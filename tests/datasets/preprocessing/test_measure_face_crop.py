@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from datasets.preprocessing.face_crop import find_face, measure_face_crop, write_face_crop
+from datasets.preprocessing.measure_face_crop import find_face, measure_face_crop, write_face_crop
 from datasets.records import read_face_crop, record_path
 from media.pictures import Box
 from media.writers import VideoWriter

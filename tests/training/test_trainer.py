@@ -86,14 +86,14 @@ def test_a_run_leaves_checkpoints_metrics_and_pictures(finished, config):
     assert [line["step"] for line in lines if "validation/psnr" in line] == [3, 6]
 
 
-def test_a_run_states_the_geometry_of_its_data_and_goes_on_without_it(tmp_path):
+def test_a_run_states_the_face_crop_of_its_data_and_goes_on_without_it(tmp_path):
     root, folder = write_clips(tmp_path / "clips"), tmp_path / "run"
     config = load_config(write_config(tmp_path / "tiny.yaml", root), ["train.max_steps=2"])
-    geometry = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.4, face_width=0.6)
-    (root / FACE_CROP).write_text(geometry.model_dump_json())
+    face_crop = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.4, face_width=0.6)
+    (root / FACE_CROP).write_text(face_crop.model_dump_json())
     begin(config, folder).run()
-    assert load_config(str(folder / "config.yaml")).data.face_crop == geometry
-    assert read_config(checkpoints(folder)[-1])["data"]["face_crop"] == geometry.model_dump()
+    assert load_config(str(folder / "config.yaml")).data.face_crop == face_crop
+    assert read_config(checkpoints(folder)[-1])["data"]["face_crop"] == face_crop.model_dump()
     (root / FACE_CROP).unlink()
     assert begin(config, folder, "last").train_step.step == 2
 
@@ -369,12 +369,13 @@ def test_scaled_losses_take_the_same_step_and_a_bad_one_lowers_the_scale(config,
 
 
 def test_a_run_of_an_earlier_version_is_resumed(config_file, tmp_path):
-    """Earlier versions had no landmarks, one form of attention, PSNR as merit, and other names."""
+    """Earlier versions had no landmarks, one form of attention, and other names."""
     adversarial = ["loss.adversarial=1"]
     begin(load_config(config_file, ["train.max_steps=2", *adversarial]), tmp_path / "run").run()
     file = checkpoints(tmp_path / "run")[-1] / STATE_FILE
     state = torch.load(file, weights_only=True)
-    state["best_psnr"] = state.pop("best_merit") + 50
+    state["best_psnr"] = state.pop("best_selection_score") + 50
+    state["course"] = state.pop("fixed_settings")
     del state["data"], state["course"]["model"]["landmark_detector"]
     for name in ("attention", "scale", "levels"):
         del state["course"]["model"]["memory"][name]
@@ -386,9 +387,9 @@ def test_a_run_of_an_earlier_version_is_resumed(config_file, tmp_path):
     settings = ["train.max_steps=3", *adversarial]
     trainer = begin(load_config(config_file, settings), tmp_path / "run", "last")
     assert trainer.train_step.step == 2
-    assert trainer.best_merit == state["best_psnr"]
+    assert trainer.best_score == state["best_psnr"]
     trainer.run()
-    assert trainer.best_merit == state["best_psnr"]
+    assert trainer.best_score == state["best_psnr"]
     settings = ["train.max_steps=4", "model.memory.attention=located", *adversarial]
     other = load_config(config_file, settings)
     with pytest.raises(InputError, match=r"another model\.memory\.attention \(dot, now located\)"):

@@ -13,8 +13,8 @@ from faces.crop import FaceCropConfig
 from media.video import probe
 from reconstruction import main as reconstruct
 from run import main
-from tests.test_train import assert_same_end
 from tests.tiny_run import begin, write_clips, write_config
+from tests.training.test_trainer import assert_same_end
 from training.run_checkpoints import checkpoints
 
 MADE = FaceCropConfig(aspect=1.2, face_x=0.5, face_y=0.5, face_width=0.6)
