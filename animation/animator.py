@@ -27,6 +27,7 @@ from modules.geometry import Keypoints
 from modules.mcnet import MCNet, ModelConfig
 from utils.device import pick_device, precision_name
 from utils.errors import InputError
+from utils.malloc import outside_heap
 
 Motion = Literal["relative", "absolute"]
 ResizeMode = Literal["crop", "pad", "squash"]  # how a whole picture of another shape is made to fit
@@ -229,7 +230,7 @@ class Animator:
             frames, finite = repeated.wait()
         if not finite:
             raise InputError(NOT_FINITE)
-        return frames
+        return outside_heap(frames)
 
     @torch.inference_mode()
     def predict(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:

@@ -25,6 +25,7 @@ from media.pictures import Picture
 from media.video import STILL_RATE, Frame, frames_at, probe, read_frames
 from modules.geometry import Keypoints
 from utils.errors import InputError
+from utils.malloc import outside_heap
 from utils.prefetch import prefetch
 from utils.wording import counted
 
@@ -111,7 +112,7 @@ class DrivingVideo:
         frames = read_frames(self.path, self.numbers.start, still_rate=self.still_rate)
         for image, time in itertools.islice(frames, self.num_frames):
             start = time if start is None else start
-            yield Frame(self.fit(image), time - start)
+            yield Frame(outside_heap(self.fit(image)), time - start)
 
     @contextmanager
     def motion(self, batch_size: int | None = None) -> Iterator[KeypointBatches]:

@@ -20,7 +20,9 @@ class H264:
 
     shortest = 1  # least duration of a frame in ticks
 
-    def __init__(self, tick: Fraction, crf: int, key_frame_every: int, threads: int) -> None:
+    def __init__(
+        self, tick: Fraction, crf: int, key_frame_every: int, threads: int, *, irregular: bool
+    ) -> None:
         self.tick = tick
         self.options = {
             "crf": str(crf),
@@ -30,6 +32,8 @@ class H264:
             # else x264 rounds otherwise on other CPUs, and at random on those with AVX-512
             "x264-params": "cpu-independent=1",
         }
+        if irregular:  # the mp4 would end too early by how much later B-frames are shown
+            self.options["bf"] = "0"
 
     def add_stream(
         self, container: OutputContainer, rate: Fraction, height: int, width: int

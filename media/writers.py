@@ -209,7 +209,7 @@ class VideoWriter(Writer):
         self._codec: H264 | Gif = Gif()
         if self.format == "mp4":
             tick = FINE_TICK if timed else 1 / self.rate
-            self._codec = H264(tick, self.crf, self.key_frame_every, self.threads)
+            self._codec = H264(tick, self.crf, self.key_frame_every, self.threads, irregular=timed)
         self._container = av.open(f"file:{self.temporary}", "w", format=self.format)
         self._stream = self._codec.add_stream(self._container, self.rate, height, width)
         if self.audio_from is not None:

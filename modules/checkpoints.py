@@ -187,10 +187,13 @@ def is_published(path: Path) -> bool:
 
 
 def weights_file(path: str | Path) -> Path:
-    """Find the weights that ``path`` names: a file, a checkpoint folder, or a run (its best)."""
+    """Find the weights that ``path`` names: a file, a checkpoint folder, or a run.
+
+    Those of a run are its best, or its newest before the first validation.
+    """
     path = Path(path)
-    candidates = [path, path / WEIGHTS, path / "checkpoints" / BEST / WEIGHTS]
-    for candidate in candidates:
+    newest = sorted(path.glob(f"checkpoints/step-*/{WEIGHTS}"), reverse=True)
+    for candidate in [path, path / WEIGHTS, path / "checkpoints" / BEST / WEIGHTS, *newest]:
         if candidate.is_file():
             return candidate
     raise InputError(f"There is no checkpoint {path}.")

@@ -5,7 +5,11 @@ feature map must be mapped and cleared again.
 """
 
 import ctypes
+import mmap
 import platform
+
+import numpy as np
+from numpy.typing import NDArray
 
 MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8  # parameters of glibc's mallopt
 LARGEST_BLOCK = 2**30  # bytes; larger ones are still given back
@@ -30,3 +34,15 @@ def keep_freed_memory() -> bool:
             (ARENA_MAX, 1),
         )
     )
+
+
+def outside_heap(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Copy an array of any shape to pages of its own, which are returned when it is freed.
+
+    For the frames that wait between threads: in the heap they would lie between the blocks of
+    feature maps, which then find no place of their size, so that the heap grows and grows.
+    """
+    copy = np.frombuffer(mmap.mmap(-1, max(array.nbytes, 1)), np.uint8, array.nbytes)
+    copy = copy.reshape(array.shape)
+    copy[...] = array
+    return copy

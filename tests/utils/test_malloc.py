@@ -2,7 +2,10 @@ import platform
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+from utils.malloc import outside_heap
 
 FAULTS = """
 import resource
@@ -31,3 +34,12 @@ def test_freed_memory_is_used_again():
         return int(done.stdout)
 
     assert fewest(keep=True) < fewest(keep=False) / 10
+
+
+def test_an_array_outside_the_heap_is_the_same():
+    array = np.random.default_rng(0).integers(0, 256, (3, 4, 5), np.uint8)[:, ::2]
+    copy = outside_heap(array)
+    np.testing.assert_array_equal(copy, array)
+    copy[0] = 7  # it is writable, and its own
+    assert array[0].tolist() != copy[0].tolist()
+    assert outside_heap(array[:0]).shape == (0, 2, 5)
