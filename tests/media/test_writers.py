@@ -29,6 +29,9 @@ def test_a_variable_rate_keeps_its_times(tmp_path):
             writer.write(moving_bar(number), time)
     assert [frame.time for frame in read_frames(path)] == ODD_TIMES
     assert probe(path).variable_rate
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.duration * stream.time_base > ODD_TIMES[-1]  # players stop there
 
 
 def test_an_mp4_has_a_key_frame_every_twelve(clip):

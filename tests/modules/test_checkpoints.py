@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from modules.checkpoints import (
+    WEIGHTS,
     fill_missing_tensors,
     load_model,
     load_strictly,
@@ -16,6 +17,7 @@ from modules.checkpoints import (
     read_discriminator,
     read_weights,
     save_weights,
+    weights_file,
     write_tensors,
 )
 from modules.mcnet import ModelConfig
@@ -215,6 +217,16 @@ def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
         with pytest.raises(InputError, match="not a file of PyTorch weights"):
             load_model(name)
     assert not (tmp_path / "should-not-be-here").exists()
+
+
+def test_a_run_is_its_best_weights_or_its_newest(tmp_path):
+    folders = [
+        tmp_path / "checkpoints" / name for name in ("step-00000900", "step-00001000", "best")
+    ]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / WEIGHTS).touch()
+        assert weights_file(tmp_path) == folder / WEIGHTS
 
 
 @pytest.mark.parametrize(
