@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from datasets.__main__ import main
-from datasets.preprocessing import face_crop, voxceleb
+from datasets.preprocessing import measure_face_crop, voxceleb
 from datasets.preprocessing.cutting import BEYOND_END, UNREADABLE, ClipFormat, Output
 from datasets.preprocessing.download import DownloadError
 from datasets.preprocessing.run import Report, Shard, read_report
@@ -31,7 +31,7 @@ RATES = (Fraction(24), Fraction(30000, 1001), Fraction(50))
 def _no_search_for_faces() -> Iterator[None]:
     """There are none, and to find that out takes a second for each clip."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(face_crop, "MAX_SAMPLED", 1)
+        patch.setattr(measure_face_crop, "MAX_SAMPLED", 1)
         yield
 
 
