@@ -7,7 +7,7 @@ other animations; ``animate_frames`` takes frames from memory.
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,7 +25,7 @@ from animation.driving import ALL, Driving, DrivingFrame, DrivingVideo, open_dri
 from animation.motion_template import require_template_name, save_template
 from animation.motion_transfer import AS_DRIVEN, MotionStrength
 from faces.main_face import median_face, spread
-from media.pictures import Picture
+from media.pictures import Box, Picture
 from media.video import STILL_RATE, open_writer
 from media.writers import require_output
 from modules.face_landmarks import PARTS
@@ -151,14 +151,17 @@ def animate_file(
     frames: slice = ALL,
     still_rate: Fraction = STILL_RATE,
     motion_to: Path | None = None,
+    source_face: Box | None = None,
+    on_frame: Callable[[Picture], object] | None = None,
 ) -> Timing:
     """Write the source picture (H, W, 3), animated by the ``frames`` of ``driving``, to a file.
 
     ``driving`` is a video, folder, picture, or motion template (.npz).  ``output`` is a .mp4 or
     .gif with the rate (and, in a .mp4, the sound) of the driving video, or a folder of PNG where
     it ends in "/".  A folder drives with ``still_rate`` frames per second.  With a ``policy`` both
-    faces are cropped as in training.  The motion of a driving video is saved as the template
-    ``motion_to``.
+    faces are cropped as in training, of the source the largest or the ``source_face``.  The motion
+    of a driving video is saved as the template ``motion_to``.  ``on_frame`` is called with each
+    frame (H, W, 3) when it has been written; an exception of it ends the animation.
     """
     inputs = [driving, source if isinstance(source, Path) else None]
     require_apart(output, *inputs, motion_to)
@@ -167,7 +170,7 @@ def animate_file(
     options.require_usable(animator, policy)
     require_output(output)
     began, computed_before = time.perf_counter(), animator.busy.seconds
-    fitted = fit_source(animator, source, policy)
+    fitted = fit_source(animator, source, policy, face=source_face)
     moving = open_driving(animator, driving, policy=policy, frames=frames, still_rate=still_rate)
     if motion_to is not None:
         keep_motion(moving, motion_to)
@@ -187,6 +190,8 @@ def animate_file(
                 seen = map(fitted.to_panel, [fitted.picture, *frame.pictures])
                 shown = np.hstack([*seen, shown])
             writer.write(shown, frame.time)
+            if on_frame is not None:
+                on_frame(shown)
 
         with (
             write_async(write, WAITING) as submit,

@@ -57,15 +57,21 @@ def fit_source(
     source: Path | Picture,
     policy: CropPolicy | None = None,
     name: Path | str = "source",
+    *,
+    face: Box | None = None,
 ) -> FittedSource:
     """Bring a source picture, or its file, to the network's size (H, W) in pixels.
 
-    Messages call it ``name``.  Raises InputError where the policy always crops and there is no
-    face.
+    A policy crops the ``face``, or the largest if it is left out.  Messages call the picture
+    ``name``.  Raises InputError where the policy always crops and there is no face.
     """
     picture, name = (read_image(source), source) if isinstance(source, Path) else (source, name)
     require_picture(picture)
-    crop = find_crop(animator, policy, picture.shape[:2], partial(main_face, picture), name)
+
+    def find_face() -> Box | None:
+        return main_face(picture) if face is None else face
+
+    crop = find_crop(animator, policy, picture.shape[:2], find_face, name)
     if crop is None or policy is None:
         return FittedSource(animator.fit(picture), lambda frame: frame, lambda frame: frame)
     to_output = partial(crop.paste, picture=picture) if policy.paste else crop.region

@@ -4,7 +4,7 @@ The cascade's boxes scatter by a tenth of their size, and some hold no face: it 
 on each picture, and a face is what it finds most of the times.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -28,6 +28,8 @@ VIEW = 2  # side of the surroundings of a face that are searched again, in sides
 VIEW_SIDES = (200, 256, 320)  # pixels to which they are resized
 SMALLEST_IN_VIEW = 60  # pixels of a face's box there
 SMALLEST_SHOWN = 12  # pixels of the picture's own: fewer show no face
+QUICK_VIEW, QUICK_SIDE = 3, 120  # the same for a face that is followed, searched once
+ALIKE = 1.6  # ratio of the widths of two boxes of one face, at most
 NUM_FRAMES, FEW_FRAMES = 9, 5  # of a video, spread over its length
 SMALL = 64  # pixels of a frame's longer side, to tell how bright it is
 DIM = 0.75  # of the usual brightness of a face: darker ones are being faded in
@@ -41,13 +43,29 @@ def main_face(picture: Picture, *, large_only: bool = False) -> Box | None:
     134 portraits these were 131 of the faces, and nothing else.
     """
     for sides in SIDES[:1] if large_only else SIDES:
-        groups = grouped(search(picture, sides, SMALLEST))
-        places = [median_box(boxes) for boxes in groups if len(boxes) >= len(sides)]
-        for place in sorted(places, key=lambda box: box.width, reverse=True):
-            face = face_at(place, picture)
-            if face is not None and face.width >= SMALLEST_SHOWN:
-                return face
+        face = next(faces_at_sides(picture, sides), None)
+        if face is not None:
+            return face
     return None
+
+
+def all_faces(picture: Picture) -> list[Box]:
+    """Find the faces of a picture, in its pixels, the ``main_face`` first.
+
+    Small ones are searched only where there are no others.
+    """
+    found = (list(faces_at_sides(picture, sides)) for sides in SIDES)
+    return next(filter(None, found), [])
+
+
+def faces_at_sides(picture: Picture, sides: Sequence[int]) -> Iterator[Box]:
+    """Search a picture resized to these sides for faces, and confirm each, the largest first."""
+    groups = grouped(search(picture, sides, SMALLEST))
+    places = [median_box(boxes) for boxes in groups if len(boxes) >= len(sides)]
+    for place in sorted(places, key=lambda box: box.width, reverse=True):
+        face = face_at(place, picture)
+        if face is not None and face.width >= SMALLEST_SHOWN:
+            yield face
 
 
 def face_at(place: Box, picture: Picture) -> Box | None:
@@ -65,6 +83,23 @@ def face_at(place: Box, picture: Picture) -> Box | None:
     boxes = [box.scaled(scale, scale).shifted(view.left, view.top) for box in found]
     again = [box for box in boxes if overlap(box, place) >= SAME]
     return median_box(again) if len(again) >= len(VIEW_SIDES) else None
+
+
+def seen_again(picture: Picture, place: Box) -> Box | None:
+    """Search a face once, near the place and of about the size that it had; None where it is not.
+
+    It takes a thirtieth of the time of ``main_face``, for pictures of a camera, and misses one face
+    in ten.
+    """
+    x, y = place.centre
+    half = QUICK_VIEW * place.width / 2
+    view = Box(x - half, y - half, x + half, y + half)
+    scale = view.width / QUICK_SIDE
+    surroundings = FaceCrop(view, (QUICK_SIDE, QUICK_SIDE)).frame(picture)
+    found = [face.box.scaled(scale, scale) for face in cascade(SMALLEST).find(surroundings)]
+    alike = [box for box in found if 1 / ALIKE < box.width / place.width < ALIKE]
+    boxes = [box.shifted(view.left, view.top) for box in alike]
+    return max(boxes, key=lambda box: overlap(box, place), default=None)
 
 
 class FacesOfVideo:

@@ -20,10 +20,10 @@ FLOORS = [
     ["faces", "inference"],
     ["datasets"],
     ["animation"],
-    ["evaluation"],
+    ["evaluation", "web"],
     ["training"],
     ["config"],
-    ["train", "animate", "reconstruction", "export"],
+    ["train", "animate", "reconstruction", "export", "app"],
     ["run", "benchmarks"],
 ]
 FLOOR = {package: number for number, packages in enumerate(FLOORS) for package in packages}
