@@ -6,6 +6,8 @@
 Everything is computed here: the page loads nothing from other machines and sends nothing to them.
 """
 
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,4 +93,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    logging.shutdown()
+    os._exit(code)  # at once: no thread is waited for, and nothing is left to be written

@@ -131,7 +131,8 @@ class CountedBody:
 
 def as_http(refusal: Refusal) -> HTTPException:
     """Convert a refusal to the exception that the parsers of forms let pass."""
-    return HTTPException(refusal.status, refusal.sentence, headers=refusal.headers)
+    headers = {**refusal.headers, "Connection": "close"}  # the rest of the body is not read
+    return HTTPException(refusal.status, refusal.sentence, headers=headers)
 
 
 def with_headers(send: Send) -> Send:

@@ -5,9 +5,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ from web.network_queue import Cancelled, NetworkQueue, QueuedAnimator
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 DETECTING, RENDERING = 0.1, 1.0  # cost of a frame in either, relative to each other
+PATIENCE = 0.3  # seconds, for threads that are to end
 PREVIEW_SIDE = 640  # pixels of the longer side
 FAILED = "The animation failed, by a fault of the server: its log says more."
 
@@ -61,7 +62,7 @@ class Job:
         self.error: str | None = None
         self.frames_written = 0
         self.finished = threading.Event()
-        self.future: Future[None] | None = None
+        self._lock = threading.Lock()  # of the state
         self._preview: Picture | None = None
         self._on_end = on_end
         self._began = 0.0  # seconds
@@ -100,11 +101,12 @@ class Job:
         return file.getvalue()
 
     def run(self) -> None:
-        """Animate; nothing is raised."""
-        try:
-            if self._is_cancelled:
-                raise Cancelled
+        """Animate, unless it was cancelled; nothing is raised."""
+        with self._lock:
+            if self.state != "waiting":
+                return
             self.state, self._began = "running", time.monotonic()
+        try:
             animate_file(
                 self.animator,
                 self.source,
@@ -117,16 +119,21 @@ class Job:
                 source_face=self.face,
                 on_frame=self._note,
             )
-        except Cancelled:
-            self._end("cancelled")
         except Exception as error:
-            self.error = self._sentence(error)
-            self._end("failed")
+            if self._is_cancelled or isinstance(error, Cancelled):  # its files may be gone
+                self._end_where("running", "cancelled")
+            else:
+                self.error = self._sentence(error)
+                self._end_where("running", "failed")
         else:
-            self._end("done")
+            self._end_where("running", "done")
 
-    def _end(self, state: State) -> None:
-        self.state = state
+    def _end_where(self, before: State, state: State) -> None:
+        """Note the end of a job that was in the state ``before``."""
+        with self._lock:
+            if self.state != before:
+                return
+            self.state = state
         if state != "done":
             self._remove_files()
         self.source = np.empty((0, 0, 3), np.uint8)  # frees the portrait
@@ -153,8 +160,7 @@ class Job:
         """End the animation where it has not ended."""
         self._is_cancelled = True
         self.animator.cancel()
-        if self.future is not None and self.future.cancel():  # it has not begun
-            self._end("cancelled")
+        self._end_where("waiting", "cancelled")
 
     def remove(self) -> None:
         """Cancel, and remove the results."""
@@ -168,12 +174,25 @@ class Job:
 
 
 class JobRunner:
-    """Threads on which animations run, in the order in which they were asked for."""
+    """Threads on which animations run, in the order in which they were asked for.
+
+    They do not keep the process from ending: the search for faces in a long video takes seconds.
+    """
 
     def __init__(self, animator: Animator, queue: NetworkQueue, limits: Limits) -> None:
         self._animator, self._queue, self._limits = animator, queue, limits
-        self._threads = ThreadPoolExecutor(limits.running, thread_name_prefix="animation")
-        self._jobs: list[Job] = []  # in the order in which they run
+        self._jobs: list[Job] = []  # unfinished ones, in their order
+        self._waiting: SimpleQueue[Job | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name="animation", daemon=True)
+            for _ in range(limits.running)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _work(self) -> None:
+        while (job := self._waiting.get()) is not None:
+            job.run()
 
     def new_animator(self) -> QueuedAnimator:
         """Make an animator for one job.  Raises Refusal where too many are waiting."""
@@ -190,7 +209,7 @@ class JobRunner:
     def start(self, job: Job) -> None:
         """Run a job as soon as there is a thread for it."""
         self._jobs.append(job)
-        job.future = self._threads.submit(job.run)
+        self._waiting.put(job)
 
     def num_before(self, job: Job) -> int:
         """Count the jobs that wait before one that waits."""
@@ -203,6 +222,10 @@ class JobRunner:
             job.cancel()
 
     def close(self) -> None:
-        """Cancel all jobs and wait for the threads."""
+        """Cancel all jobs, and wait for the threads for a moment."""
         self.cancel()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for _ in self._threads:
+            self._waiting.put(None)
+        until = time.monotonic() + PATIENCE
+        for thread in self._threads:
+            thread.join(max(until - time.monotonic(), 0))

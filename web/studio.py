@@ -59,6 +59,7 @@ class Studio:
         self.pictures, self.live, self.searches = Threads(4), Threads(4), Threads(2)
         self.motions = self._known_motions()
         self._num_live = 0
+        self._is_closed = False
 
     def _known_motions(self) -> list[str]:
         """Find the motions of the project that the detector of this network made."""
@@ -76,6 +77,9 @@ class Studio:
 
     def close(self) -> None:
         """End all work, and remove all files."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self.stop()
         self.jobs.close()
         self.sessions.close()

@@ -155,8 +155,6 @@ def checked_video(path: Path, name: str, kind: Kind | None, limits: Limits) -> M
     if kind == "picture":
         with open_picture(path) as opened:
             (width, height), num_frames = opened.size, getattr(opened, "n_frames", 1)
-        if num_frames < 2:
-            raise InputError(f"{name} is a picture, which does not move: give a video.")
         if width * height * num_frames > limits.animation_pixels:
             raise Refusal(413, f"{name} is too long for an animated picture: give a video.")
     else:
@@ -168,6 +166,8 @@ def checked_video(path: Path, name: str, kind: Kind | None, limits: Limits) -> M
         raise Refusal(413, f"{name} has frames of {width} x {height} pixels: give a smaller video.")
     require_length(num_frames, name, limits)
     found = probe(path)
+    if found.num_frames < 2:
+        raise InputError(f"{name} is a picture, which does not move: give a video.")
     require_length(found.num_frames, name, limits)
     return Motion("video", found.num_frames, float(found.rate), found.has_audio)
 

@@ -125,7 +125,11 @@ def told(message: str | bytes) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(message)
         return found
     with Image.open(io.BytesIO(message[STAMP.size :])) as image:
-        return {"type": "picture", "time": STAMP.unpack(message[: STAMP.size])[0], "size": image.size}
+        return {
+            "type": "picture",
+            "time": STAMP.unpack(message[: STAMP.size])[0],
+            "size": image.size,
+        }
 
 
 def wait_for_job(client: httpx.Client, job: dict[str, Any], seconds: float = 60) -> dict[str, Any]:

@@ -127,7 +127,9 @@ def test_an_animation_is_cancelled_and_leaves_no_file(server, client, tmp_path):
         ({"portrait_number": "1"}, "Give a portrait, or the portrait_number"),
     ],
 )
-def test_what_does_not_go_together_is_said_in_one_sentence(server, client, tmp_path, data, sentence):
+def test_what_does_not_go_together_is_said_in_one_sentence(
+    server, client, tmp_path, data, sentence
+):
     files = {"portrait": ("me.jpg", portrait_jpeg()), "driving": ("clip.mp4", clip(tmp_path))}
     before = len(server.studio.sessions)
     answer = client.post("/api/animate", files=files, data=data)
