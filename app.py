@@ -8,7 +8,6 @@ Everything is computed here: the page loads nothing from other machines and send
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

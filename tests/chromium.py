@@ -1,0 +1,80 @@
+"""Chromium without a window, with a camera that shows a file: for tests of pages.
+
+Debian's package ``chromium``, or the browser that ``CHROMIUM`` names, driven by Playwright.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+)
+ROOT = Path(__file__).parent.parent
+
+
+def chromium_program() -> str:
+    """Path of Chromium; the test is skipped where there is none."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip("there is no Chromium: apt-get install chromium, or set CHROMIUM to its path")
+    return found
+
+
+@contextmanager
+def chromium(camera: Path | None = None) -> Iterator[Any]:
+    """Start the browser; its camera shows a file of JPEGs one after the other (.mjpeg)."""
+    program = chromium_program()
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    flags = list(FLAGS)
+    if camera is not None:
+        flags += [
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-video-capture={camera}",
+        ]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, headless=True, args=flags)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def write_camera(path: Path, frames: list[np.ndarray]) -> Path:
+    """Write frames (H, W, 3) as the file of a camera."""
+    with path.open("wb") as file:
+        for frame in frames:
+            Image.fromarray(frame).save(file, "JPEG", quality=90)
+    return path
+
+
+def axe_source() -> str:
+    """Source of axe-core, which finds faults of accessibility; skipped where it is missing."""
+    path = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+    if not path.is_file():
+        pytest.skip("there is no axe-core: npm install --no-save axe-core")
+    return path.read_text()
+
+
+def serious_faults(page: Any) -> list[str]:
+    """Serious and critical faults of accessibility of a page, one line each."""
+    page.evaluate(axe_source())
+    found = page.evaluate("axe.run()")
+    return [
+        f"{fault['impact']}: {fault['id']}: {node['html']}"
+        for fault in found["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]

@@ -1,0 +1,274 @@
+"""The page in Chromium, with a tiny network and a camera that shows a face."""
+
+import base64
+import io
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import av
+import numpy as np
+import pytest
+
+from animation.live import LiveAnimation
+from tests.chromium import chromium, serious_faults, write_camera
+from tests.datasets.conftest import encode_with_sound
+from tests.web.serving import Running, astronaut, clip, portrait_jpeg
+
+LONG = 60_000  # milliseconds, on a machine that does much else
+
+DROP = """([selector, name, type, data]) => {
+    const bytes = Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], name, { type }));
+    const target = document.querySelector(selector);
+    target.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+}"""
+PASTE = """([type, data]) => {
+    const bytes = Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], "pasted", { type }));
+    const event = new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true });
+    document.dispatchEvent(event);
+}"""
+PIXELS = "() => document.getElementById('canvas').toDataURL()"
+STAMP = "() => Number(document.getElementById('canvas').dataset.time)"
+NOW = "() => performance.now()"
+
+
+def camera_frames() -> list[np.ndarray]:
+    """A face that moves from side to side before a grey wall."""
+    frames = []
+    for number in range(30):
+        frame = np.full((240, 320, 3), 150, np.uint8)
+        left = round(40 + 12 * np.sin(2 * np.pi * number / 30))
+        frame[10:230, left : left + 220] = astronaut(220)
+        frames.append(frame)
+    return frames
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Any]:
+    camera = write_camera(tmp_path_factory.mktemp("camera") / "face.mjpeg", camera_frames())
+    with chromium(camera) as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser, server: Running) -> Iterator[Any]:
+    """The page, whose requests all stay on this machine and which has no fault in its scripts."""
+    context = browser.new_context(permissions=["camera"], viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(LONG)
+    hosts: set[str | None] = set()
+    faults: list[str] = []
+    opened.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    opened.on("websocket", lambda found: hosts.add(urlsplit(found.url).hostname))
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.on(
+        "console",
+        lambda message: faults.append(message.text) if "Policy" in message.text else None,
+    )
+    opened.goto(server.url)
+    yield opened
+    context.close()
+    assert hosts - {None} == {"127.0.0.1"}  # None: blobs
+    assert not faults
+
+
+def dropped(page: Any, selector: str, name: str, kind: str, data: bytes) -> None:
+    page.evaluate(DROP, [selector, name, kind, base64.b64encode(data).decode()])
+
+
+def with_portrait(page: Any) -> None:
+    dropped(page, "#drop", "me.jpg", "image/jpeg", portrait_jpeg())
+    page.wait_for_selector("#faces button[aria-pressed=true]")
+
+
+def live(page: Any) -> None:
+    with_portrait(page)
+    page.check("input[value=camera]", force=True)
+    page.click("#go")
+    page.wait_for_selector("#canvas[data-time]")
+
+
+def number_in(page: Any, selector: str) -> float:
+    return float(page.text_content(selector))
+
+
+def test_a_portrait_is_dropped_and_its_cut_is_shown(page):
+    assert page.is_disabled("#go")
+    with_portrait(page)
+    assert page.text_content("#faces-text") == "One face was found."
+    assert page.evaluate("() => document.getElementById('cut').naturalWidth") > 0
+    page.click("#faces button")
+    page.check("input[value=camera]", force=True)
+    assert page.is_enabled("#go")
+
+
+def test_a_portrait_is_pasted(page):
+    page.evaluate(PASTE, ["image/jpeg", base64.b64encode(portrait_jpeg()).decode()])
+    page.wait_for_selector("#faces button")
+
+
+def test_a_portrait_is_photographed(page):
+    page.click("#photograph")
+    page.wait_for_selector("#photo-dialog[open]")
+    page.wait_for_timeout(500)
+    page.click("#shoot")
+    page.wait_for_selector("#faces button")
+    assert page.evaluate("() => document.getElementById('photo-video').srcObject") is None
+
+
+def test_the_example_is_chosen_by_the_keyboard(page):
+    page.focus("#photograph")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#faces button")
+    page.focus("input[value=motion]")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.is_visible("#kind-camera")
+    assert page.text_content("#go") == "Start the camera"
+
+
+def test_a_damaged_picture_is_one_sentence(page):
+    dropped(page, "#drop", "notes.jpg", "image/jpeg", b"hello")
+    page.wait_for_selector("#message:not([hidden])")
+    text = page.text_content("#message")
+    assert text == "notes.jpg is no picture: give a picture, such as a JPEG or PNG."
+    assert not serious_faults(page)
+
+
+def test_live_frames_arrive_in_order_and_change(page):
+    live(page)
+    stamps, pictures = [], set()
+    for _ in range(12):
+        stamps.append(page.evaluate(STAMP))
+        pictures.add(page.evaluate(PIXELS))
+        page.wait_for_timeout(150)
+    assert stamps == sorted(stamps)
+    assert stamps[-1] > stamps[0]
+    assert len(pictures) > 2
+    assert number_in(page, "#rate") > 0
+    assert not serious_faults(page)
+    page.click("#stop")
+    page.wait_for_selector("#live", state="hidden")
+    assert page.evaluate("() => document.getElementById('camera').srcObject") is None
+
+
+def test_the_delay_stays_bounded_while_the_server_is_slow(page, monkeypatch):
+    animate = LiveAnimation.animate
+
+    def slow(self, frame, seconds=0.0):
+        time.sleep(0.3)
+        return animate(self, frame, seconds)
+
+    monkeypatch.setattr(LiveAnimation, "animate", slow)
+    live(page)
+    delays = []
+    for _ in range(16):
+        page.wait_for_timeout(400)
+        delays.append(page.evaluate(NOW) - page.evaluate(STAMP))
+    assert np.median(delays[8:]) < 1.5 * np.median(delays[:8]) + 300
+    assert max(delays) < 5000
+    page.click("#stop")
+
+
+def test_what_is_seen_is_recorded_and_plays(page, server):
+    live(page)
+    page.click("#record")
+    page.wait_for_selector("#record[aria-pressed=true]")
+    page.wait_for_timeout(2000)
+    page.click("#record")
+    page.wait_for_selector("#result:not([hidden])")
+    page.wait_for_timeout(500)
+    plays(page)
+    assert page.get_attribute("#download", "download") == "live.mp4"
+    with server.client() as client:
+        data = client.get(page.get_attribute("#download", "href")).content
+    with av.open(io.BytesIO(data)) as video:
+        times = [frame.time for frame in video.decode(video=0)]
+    assert len(times) > 2
+    assert 0.5 < times[-1] < 8
+    page.click("#stop")
+
+
+def plays(page: Any) -> None:
+    """Wait until the result moves on."""
+    until = time.monotonic() + 30
+    while page.evaluate("() => document.getElementById('video').currentTime") == 0:
+        assert time.monotonic() < until
+        page.evaluate("() => document.getElementById('video').play()")
+        page.wait_for_timeout(100)
+
+
+def test_a_file_goes_through_with_its_sound(page, server, tmp_path):
+    with_portrait(page)
+    page.check("input[value=file]", force=True)
+    video = encode_with_sound(tmp_path / "sound.mp4", "aac", seconds=0.5)
+    dropped(page, "#drop-video", "sound.mp4", "video/mp4", video.read_bytes())
+    page.wait_for_selector("#go:enabled")
+    assert "with sound" in page.text_content("#video-text")
+    page.check("#panels")
+    assert page.is_disabled("#paste")
+    page.click("#go")
+    page.wait_for_selector("#result:not([hidden])")
+    plays(page)
+    with server.client() as client:
+        result = client.get(page.get_attribute("#download", "href")).content
+        motion = client.get(page.get_attribute("#download-motion", "href")).content
+    with av.open(io.BytesIO(result)) as found:
+        assert found.streams.audio
+        assert found.streams.video[0].average_rate == 25
+        width, height = found.streams.video[0].width, found.streams.video[0].height
+    assert width == 3 * height
+    assert not serious_faults(page)
+
+    dropped(page, "#drop-video", "motion.npz", "", motion)
+    page.wait_for_selector("text=a saved motion of")
+    page.wait_for_selector("#go:enabled")
+    page.click("#go")
+    page.wait_for_selector("#result:not([hidden])")
+    assert page.is_hidden("#download-motion")
+
+
+def test_an_animation_is_cancelled(page, tmp_path):
+    with_portrait(page)
+    page.check("input[value=file]", force=True)
+    dropped(page, "#drop-video", "long.mp4", "video/mp4", clip(tmp_path, 2000))
+    page.wait_for_selector("#go:enabled")
+    page.click("#go")
+    page.wait_for_selector("#rendering:not([hidden])")
+    page.click("#stop")
+    page.wait_for_selector("text=The animation was cancelled.")
+    assert page.is_visible("#go")
+
+
+@pytest.mark.parametrize("path", ["/", "/api"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_are_accessible_on_phones_and_in_the_dark(browser, server, path, scheme, width):
+    viewport = {"width": width, "height": 844}
+    context = browser.new_context(viewport=viewport, color_scheme=scheme)
+    opened = context.new_page()
+    opened.goto(server.url + path, wait_until="networkidle")
+    assert not serious_faults(opened)
+    wide = opened.evaluate("() => document.documentElement.scrollWidth")
+    assert wide <= width
+    context.close()
+
+
+def test_leaving_the_page_ends_its_session(browser, server):
+    context = browser.new_context()
+    opened = context.new_page()
+    opened.goto(server.url)
+    with_portrait(opened)
+    before = len(server.studio.sessions)
+    opened.goto("about:blank")
+    until = time.monotonic() + 10
+    while len(server.studio.sessions) >= before and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(server.studio.sessions) == before - 1
+    context.close()
