@@ -155,7 +155,7 @@ class LiveAnimation:
 
         Never after the neutral pose was chosen.
         """
-        if self._is_chosen or len(self._positions) < 3:
+        if self._is_chosen or len(self._positions) < 2:
             return False
         if self._positions[-1][0] - self._positions[0][0] < STILL_FOR:
             return False

@@ -13,6 +13,7 @@ from skimage import data
 
 from animate import AnimationOptions, Animator, CropPolicy, animate_file, animate_frames
 from animation import best_frame
+from animation.cropper import fit_source
 from datasets.preprocessing.cutting import ClipFormat, Cut, Output, cut_clips
 from datasets.preprocessing.measure_face_crop import write_face_crop
 from faces import main_face as main_face_module
@@ -457,3 +458,44 @@ def test_from_python_a_policy_is_given(files, copying, tmp_path):
     policy = CropPolicy(PUBLISHED)
     animate_file(animator, source, driving, f"{tmp_path}/a/", AnimationOptions(), policy=policy)
     assert images(tmp_path / "a")[0].shape == (196, SIZE, 3)
+
+
+def test_from_python_a_face_is_chosen_and_frames_are_watched(files, tmp_path):
+    animator = Animator.from_checkpoint(tmp_path, device="cpu", precision="fp32")
+    chosen = Box(10, 12, 34, 36)
+    policy = CropPolicy(FLATTENED)
+    seen: list[np.ndarray] = []
+    animate_file(
+        animator,
+        tmp_path / "source.png",
+        tmp_path / "driving.mp4",
+        str(tmp_path / "result.mp4"),
+        AnimationOptions(),
+        policy=policy,
+        source_face=chosen,
+        on_frame=seen.append,
+    )
+    expected = FaceCrop.around(chosen, FLATTENED, animator.size).region_size
+    assert [frame.shape[:2] for frame in seen] == 4 * [expected]
+    fitted = fit_source(animator, tmp_path / "source.png", policy, face=chosen)
+    other = fit_source(animator, tmp_path / "source.png", policy)
+    assert not np.array_equal(fitted.picture, other.picture)
+
+
+def test_from_python_an_animation_ends_where_its_watcher_wants_no_more(files, tmp_path):
+    animator = Animator.from_checkpoint(tmp_path, device="cpu", precision="fp32")
+
+    def leave(frame: np.ndarray) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        animate_file(
+            animator,
+            tmp_path / "source.png",
+            tmp_path / "driving.mp4",
+            str(tmp_path / "result.mp4"),
+            AnimationOptions(),
+            policy=CropPolicy(FLATTENED),
+            on_frame=leave,
+        )
+    assert not (tmp_path / "result.mp4").exists()

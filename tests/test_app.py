@@ -28,34 +28,36 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Start the command with a tiny network; yield it with the address that it printed."""
     checkpoint = write_checkpoint(folder / "tiny.safetensors")
     command = [sys.executable, "app.py", "--checkpoint", str(checkpoint), "--device", "cpu"]
     environment = {**os.environ, "TMPDIR": str(folder)}
-    process = subprocess.Popen(
-        [*command, "--port", str(free_port()), *options],
-        cwd=ROOT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
+    log = folder / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--port", str(free_port()), *options],
+            cwd=ROOT,
+            env=environment,
+            stderr=output,
+        )
     try:
-        lines = iter(process.stderr.readline, "")
-        address = next(found[1] for line in lines if (found := re.match(r"Open (\S+)", line)))
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
+        until = time.monotonic() + 60
+        while (found := re.search(r"^Open (\S+)", log.read_text(), flags=re.M)) is None:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        while True:
             try:
-                httpx.get(address, trust_env=False)
+                httpx.get(found[1], trust_env=False)
                 break
             except httpx.TransportError:
+                assert time.monotonic() < until
                 time.sleep(0.05)
-        yield process, address
+        yield process, found[1]
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])

@@ -2,10 +2,10 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile, WebSocket
 from fastapi.responses import FileResponse
@@ -26,7 +26,9 @@ from web.sessions import Driving, Session
 from web.studio import Studio
 from web.uploads import Portrait
 
-POLL = 0.1  # seconds between two looks at a job that a request waits for
+POLL = 0.1  # seconds between two looks at a job, or at a client
+
+Result = TypeVar("Result")
 
 router = APIRouter(prefix="/api")
 
@@ -215,31 +217,34 @@ async def animate(
     studio: UsesStudio,
     wait: Annotated[bool, Query(description="answer with the mp4 itself")] = False,
 ) -> Any:
-    is_own = form.session is None  # and ends with this request, or soon
     session = studio.sessions.begin() if form.session is None else studio.sessions[form.session]
+    is_own = form.session is None  # and ends with this request, unless its job is to be watched
     try:
         with session:
-            options = AnimationOptions(
-                head=form.head,
-                expression=form.expression,
-                panels=form.panels,
-                batch_size=studio.jobs.batch_size,
-            )
-            portrait = await chosen_portrait(studio, session, form)
-            driving = await chosen_driving(studio, session, form)
-            number = studio.start_job(
-                session, portrait, driving, options, face=form.face, paste=form.paste
-            )
+            number = await unless_gone(request, started(studio, session, form))
             if not wait:
                 return job_info(studio, session, number)
             job = session.jobs[number]
-            await finished(request, job)
+            await unless_gone(request, finished(job))
     except BaseException:
         if is_own:
             studio.sessions.end(session.name)
         raise
     ending = BackgroundTask(partial(studio.sessions.end, session.name)) if is_own else None
     return FileResponse(job.output, media_type="video/mp4", background=ending)
+
+
+async def started(studio: Studio, session: Session, form: AnimateForm) -> int:
+    """Begin the animation that a form asks for; return its number."""
+    options = AnimationOptions(
+        head=form.head,
+        expression=form.expression,
+        panels=form.panels,
+        batch_size=studio.jobs.batch_size,
+    )
+    portrait = await chosen_portrait(studio, session, form)
+    driving = await chosen_driving(studio, session, form)
+    return studio.start_job(session, portrait, driving, options, face=form.face, paste=form.paste)
 
 
 async def chosen_portrait(studio: Studio, session: Session, form: AnimateForm) -> Portrait:
@@ -267,15 +272,27 @@ async def chosen_driving(studio: Studio, session: Session, form: AnimateForm) ->
     return session.drivings[number]
 
 
-async def finished(request: Request, job: Job) -> None:
-    """Wait for a job; cancel it where the client goes away.  Raises Refusal where it fails."""
-    while not job.is_finished:
-        await asyncio.sleep(POLL)
-        if await request.is_disconnected():
-            job.cancel()
-            raise Refusal(400, "The client went away.")
+async def finished(job: Job) -> None:
+    """Wait for a job, which ends with the wait.  Raises Refusal where it fails."""
+    try:
+        while not job.is_finished:
+            await asyncio.sleep(POLL)
+    finally:
+        job.cancel()
     if job.state != "done":
         raise Refusal(422, job.error or "The animation was cancelled.")
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Do some work for a client, and leave it where the client goes away.  Raises Refusal."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=POLL))[0]:
+            if await request.is_disconnected():
+                raise Refusal(400, "The client went away.")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 @router.get("/sessions/{session}/jobs/{job}", summary="How far an animation has come")

@@ -8,7 +8,14 @@ from PIL import Image
 from skimage import data
 
 from faces.detectors import SMALLEST, Face
-from faces.main_face import SMALLEST_IN_VIEW, FacesOfVideo, main_face
+from faces.main_face import (
+    SMALLEST_IN_VIEW,
+    FacesOfVideo,
+    all_faces,
+    main_face,
+    overlap,
+    seen_again,
+)
 from media.pictures import Box
 from utils.errors import InputError
 
@@ -46,8 +53,28 @@ def test_of_two_faces_the_larger_counts():
     assert_astronaut(main_face(small_first), 400 / 512, left=220)
 
 
+def test_all_faces_are_found_the_largest_first():
+    two = np.full((400, 680, 3), 90, np.uint8)
+    two[:280, :280] = astronaut(280)
+    two[:400, 280:] = astronaut(400)
+    large, small = all_faces(two)
+    assert_astronaut(large, 400 / 512, left=280)
+    assert_astronaut(small, 280 / 512)
+
+
+def test_a_face_that_is_followed_is_seen_again_near_its_place_alone():
+    picture, place = astronaut(), main_face(astronaut())
+    assert place is not None
+    again = seen_again(picture, place.shifted(12, -9))
+    assert again is not None
+    assert overlap(again, place) > 0.5
+    assert seen_again(picture, place.shifted(0, 300)) is None
+    assert seen_again(BLANK, place) is None
+
+
 def test_without_a_face_there_is_none(tmp_path):
     assert main_face(BLANK) is None
+    assert all_faces(BLANK) == []
     Image.fromarray(BLANK).save(tmp_path / "blank.png")
     assert FacesOfVideo(tmp_path / "blank.png").main() is None
 
