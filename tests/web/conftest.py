@@ -25,3 +25,9 @@ def plain_server(tmp_path_factory) -> Iterator[Running]:
 def client(server) -> Iterator[httpx.Client]:
     with server.client() as client:
         yield client
+
+
+@pytest.fixture
+def plain_client(plain_server) -> Iterator[httpx.Client]:
+    with plain_server.client() as client:
+        yield client

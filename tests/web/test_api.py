@@ -45,42 +45,42 @@ def test_of_two_faces_either_can_be_cut(server, client):
     assert client.get(place, params={"face": 2}).status_code == 422
 
 
-def test_a_video_drives_with_its_rate_and_its_motion_is_kept(server, client, tmp_path):
+def test_a_video_drives_with_its_rate_and_its_motion_is_kept(plain_server, plain_client, tmp_path):
     files = {"portrait": ("me.jpg", portrait_jpeg()), "driving": ("clip.mp4", clip(tmp_path))}
-    job = client.post("/api/animate", files=files)
+    job = plain_client.post("/api/animate", files=files)
     assert job.status_code == 202
-    state = wait_for_job(client, job.json())
+    state = wait_for_job(plain_client, job.json())
     assert (state["state"], state["progress"], state["written"]) == ("done", 1.0, 8)
     result = tmp_path / "result.mp4"
-    result.write_bytes(client.get(state["result"]).content)
+    result.write_bytes(plain_client.get(state["result"]).content)
     assert (probe(result).num_frames, probe(result).rate) == (8, 25)
     motion = tmp_path / "motion.npz"
-    motion.write_bytes(client.get(state["motion"]).content)
+    motion.write_bytes(plain_client.get(state["motion"]).content)
     assert len(load_template(motion).keypoints.positions) == 8
-    preview = client.get(f"/api/sessions/{state['session']}/jobs/{state['job']}/preview.jpg")
+    preview = plain_client.get(f"/api/sessions/{state['session']}/jobs/{state['job']}/preview.jpg")
     assert Image.open(io.BytesIO(preview.content)).size == (SIZE, SIZE)
 
     again = {"portrait": ("me.jpg", portrait_jpeg()), "driving": ("x", motion.read_bytes())}
-    state = wait_for_job(client, client.post("/api/animate", files=again).json())
+    state = wait_for_job(plain_client, plain_client.post("/api/animate", files=again).json())
     assert (state["state"], state["motion"]) == ("done", None)
-    assert client.get(state["result"]).content[4:8] == b"ftyp"
+    assert plain_client.get(state["result"]).content[4:8] == b"ftyp"
 
 
-def test_the_sound_of_the_video_is_kept(server, client, tmp_path):
+def test_the_sound_of_the_video_is_kept(plain_server, plain_client, tmp_path):
     video = encode_with_sound(tmp_path / "sound.mp4", "aac", seconds=0.5)
     files = {
         "portrait": ("me.jpg", portrait_jpeg()),
         "driving": ("a.mp4", video.read_bytes()),
     }
-    answer = client.post("/api/animate", params={"wait": True}, files=files)
+    answer = plain_client.post("/api/animate", params={"wait": True}, files=files)
     assert answer.headers["content-type"] == "video/mp4"
     with av.open(io.BytesIO(answer.content)) as result:
         assert len(result.streams.audio) == 1
 
 
-def test_waiting_for_a_result_leaves_nothing_behind(server, client, tmp_path):
-    before, files = len(server.studio.sessions), clip(tmp_path)
-    answer = client.post(
+def test_waiting_for_a_result_leaves_nothing_behind(plain_server, plain_client, tmp_path):
+    before, files = len(plain_server.studio.sessions), clip(tmp_path)
+    answer = plain_client.post(
         "/api/animate",
         params={"wait": "true"},
         files={"portrait": ("me.jpg", portrait_jpeg()), "driving": ("clip.mp4", files)},
@@ -90,9 +90,9 @@ def test_waiting_for_a_result_leaves_nothing_behind(server, client, tmp_path):
     (tmp_path / "out.mp4").write_bytes(answer.content)
     assert probe(tmp_path / "out.mp4").size == (SIZE, 3 * SIZE)
     until = time.monotonic() + 5
-    while len(server.studio.sessions) > before and time.monotonic() < until:
+    while len(plain_server.studio.sessions) > before and time.monotonic() < until:
         time.sleep(0.02)
-    assert len(server.studio.sessions) == before
+    assert len(plain_server.studio.sessions) == before
 
 
 def test_a_result_is_pasted_into_the_whole_portrait(server, client, tmp_path):
@@ -102,17 +102,17 @@ def test_a_result_is_pasted_into_the_whole_portrait(server, client, tmp_path):
     assert probe(tmp_path / "out.mp4").size == (256, 256)
 
 
-def test_an_animation_is_cancelled_and_leaves_no_file(server, client, tmp_path):
-    session = server.session()
+def test_an_animation_is_cancelled_and_leaves_no_file(plain_server, plain_client, tmp_path):
+    session = plain_server.session()
     files = {
         "portrait": ("me.jpg", portrait_jpeg()),
         "driving": ("clip.mp4", clip(tmp_path, 2000)),
     }
-    job = client.post("/api/animate", files=files, data={"session": session}).json()
-    assert client.delete(f"/api/sessions/{session}/jobs/{job['job']}").status_code == 204
-    state = wait_for_job(client, job)
+    job = plain_client.post("/api/animate", files=files, data={"session": session}).json()
+    assert plain_client.delete(f"/api/sessions/{session}/jobs/{job['job']}").status_code == 204
+    state = wait_for_job(plain_client, job)
     assert (state["state"], state["result"]) == ("cancelled", None)
-    folder = server.studio.sessions[session].folder
+    folder = plain_server.studio.sessions[session].folder
     assert [path.suffix for path in folder.iterdir()] == [".mp4"]  # the upload
 
 
@@ -121,6 +121,7 @@ def test_an_animation_is_cancelled_and_leaves_no_file(server, client, tmp_path):
     [
         ({"expression": "1.5"}, "This network finds no landmarks: leave the expression at 1."),
         ({"paste": "true", "panels": "true"}, "A result is pasted back or shown with panels"),
+        ({"paste": "true"}, "This network does not crop faces"),
         ({"head": "3"}, "head: Input should be less than or equal to 2."),
         ({"motion": "talking"}, "Give one of driving, driving_number and motion."),
         ({"face": "7"}, "The portrait has no face number 7."),
@@ -128,14 +129,14 @@ def test_an_animation_is_cancelled_and_leaves_no_file(server, client, tmp_path):
     ],
 )
 def test_what_does_not_go_together_is_said_in_one_sentence(
-    server, client, tmp_path, data, sentence
+    plain_server, plain_client, tmp_path, data, sentence
 ):
     files = {"portrait": ("me.jpg", portrait_jpeg()), "driving": ("clip.mp4", clip(tmp_path))}
-    before = len(server.studio.sessions)
-    answer = client.post("/api/animate", files=files, data=data)
+    before = len(plain_server.studio.sessions)
+    answer = plain_client.post("/api/animate", files=files, data=data)
     assert answer.status_code == 422
     assert answer.json()["error"].startswith(sentence)
-    assert len(server.studio.sessions) == before
+    assert len(plain_server.studio.sessions) == before
 
 
 def test_the_api_is_described(client):

@@ -4,6 +4,7 @@ import base64
 import io
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,26 +56,38 @@ def browser(tmp_path_factory) -> Iterator[Any]:
         yield started
 
 
-@pytest.fixture
-def page(browser, server: Running) -> Iterator[Any]:
+@contextmanager
+def opened(browser: Any, url: str) -> Iterator[Any]:
     """The page, whose requests all stay on this machine and which has no fault in its scripts."""
     context = browser.new_context(permissions=["camera"], viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    opened.set_default_timeout(LONG)
+    page = context.new_page()
+    page.set_default_timeout(LONG)
     hosts: set[str | None] = set()
     faults: list[str] = []
-    opened.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-    opened.on("websocket", lambda found: hosts.add(urlsplit(found.url).hostname))
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on(
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    page.on("websocket", lambda found: hosts.add(urlsplit(found.url).hostname))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on(
         "console",
         lambda message: faults.append(message.text) if "Policy" in message.text else None,
     )
-    opened.goto(server.url)
-    yield opened
+    page.goto(url)
+    yield page
     context.close()
     assert hosts - {None} == {"127.0.0.1"}  # None: blobs
     assert not faults
+
+
+@pytest.fixture
+def page(browser, server: Running) -> Iterator[Any]:
+    with opened(browser, server.url) as page:
+        yield page
+
+
+@pytest.fixture
+def plain_page(browser, plain_server: Running) -> Iterator[Any]:
+    with opened(browser, plain_server.url) as page:
+        yield page
 
 
 def dropped(page: Any, selector: str, name: str, kind: str, data: bytes) -> None:
@@ -204,46 +217,46 @@ def plays(page: Any) -> None:
         page.wait_for_timeout(100)
 
 
-def test_a_file_goes_through_with_its_sound(page, server, tmp_path):
-    with_portrait(page)
-    page.check("input[value=file]", force=True)
+def test_a_file_goes_through_with_its_sound(plain_page, plain_server, tmp_path):
+    with_portrait(plain_page)
+    plain_page.check("input[value=file]", force=True)
     video = encode_with_sound(tmp_path / "sound.mp4", "aac", seconds=0.5)
-    dropped(page, "#drop-video", "sound.mp4", "video/mp4", video.read_bytes())
-    page.wait_for_selector("#go:enabled")
-    assert "with sound" in page.text_content("#video-text")
-    page.check("#panels")
-    assert page.is_disabled("#paste")
-    page.click("#go")
-    page.wait_for_selector("#result:not([hidden])")
-    plays(page)
-    with server.client() as client:
-        result = client.get(page.get_attribute("#download", "href")).content
-        motion = client.get(page.get_attribute("#download-motion", "href")).content
+    dropped(plain_page, "#drop-video", "sound.mp4", "video/mp4", video.read_bytes())
+    plain_page.wait_for_selector("#go:enabled")
+    assert "with sound" in plain_page.text_content("#video-text")
+    plain_page.check("#panels")
+    assert plain_page.is_disabled("#paste")
+    plain_page.click("#go")
+    plain_page.wait_for_selector("#result:not([hidden])")
+    plays(plain_page)
+    with plain_server.client() as client:
+        result = client.get(plain_page.get_attribute("#download", "href")).content
+        motion = client.get(plain_page.get_attribute("#download-motion", "href")).content
     with av.open(io.BytesIO(result)) as found:
         assert found.streams.audio
         assert found.streams.video[0].average_rate == 25
         width, height = found.streams.video[0].width, found.streams.video[0].height
     assert width == 3 * height
-    assert not serious_faults(page)
+    assert not serious_faults(plain_page)
 
-    dropped(page, "#drop-video", "motion.npz", "", motion)
-    page.wait_for_selector("text=a saved motion of")
-    page.wait_for_selector("#go:enabled")
-    page.click("#go")
-    page.wait_for_selector("#result:not([hidden])")
-    assert page.is_hidden("#download-motion")
+    dropped(plain_page, "#drop-video", "motion.npz", "", motion)
+    plain_page.wait_for_selector("text=a saved motion of")
+    plain_page.wait_for_selector("#go:enabled")
+    plain_page.click("#go")
+    plain_page.wait_for_selector("#result:not([hidden])")
+    assert plain_page.is_hidden("#download-motion")
 
 
-def test_an_animation_is_cancelled(page, tmp_path):
-    with_portrait(page)
-    page.check("input[value=file]", force=True)
-    dropped(page, "#drop-video", "long.mp4", "video/mp4", clip(tmp_path, 2000))
-    page.wait_for_selector("#go:enabled")
-    page.click("#go")
-    page.wait_for_selector("#rendering:not([hidden])")
-    page.click("#stop")
-    page.wait_for_selector("text=The animation was cancelled.")
-    assert page.is_visible("#go")
+def test_an_animation_is_cancelled(plain_page, tmp_path):
+    with_portrait(plain_page)
+    plain_page.check("input[value=file]", force=True)
+    dropped(plain_page, "#drop-video", "long.mp4", "video/mp4", clip(tmp_path, 2000))
+    plain_page.wait_for_selector("#go:enabled")
+    plain_page.click("#go")
+    plain_page.wait_for_selector("#rendering:not([hidden])")
+    plain_page.click("#stop")
+    plain_page.wait_for_selector("text=The animation was cancelled.")
+    assert plain_page.is_visible("#go")
 
 
 @pytest.mark.parametrize("path", ["/", "/api"])
@@ -252,21 +265,21 @@ def test_an_animation_is_cancelled(page, tmp_path):
 def test_pages_are_accessible_on_phones_and_in_the_dark(browser, server, path, scheme, width):
     viewport = {"width": width, "height": 844}
     context = browser.new_context(viewport=viewport, color_scheme=scheme)
-    opened = context.new_page()
-    opened.goto(server.url + path, wait_until="networkidle")
-    assert not serious_faults(opened)
-    wide = opened.evaluate("() => document.documentElement.scrollWidth")
+    page = context.new_page()
+    page.goto(server.url + path, wait_until="networkidle")
+    assert not serious_faults(page)
+    wide = page.evaluate("() => document.documentElement.scrollWidth")
     assert wide <= width
     context.close()
 
 
 def test_leaving_the_page_ends_its_session(browser, server):
     context = browser.new_context()
-    opened = context.new_page()
-    opened.goto(server.url)
-    with_portrait(opened)
+    page = context.new_page()
+    page.goto(server.url)
+    with_portrait(page)
     before = len(server.studio.sessions)
-    opened.goto("about:blank")
+    page.goto("about:blank")
     until = time.monotonic() + 10
     while len(server.studio.sessions) >= before and time.monotonic() < until:
         time.sleep(0.05)
