@@ -1,8 +1,8 @@
 """Let clients take turns on one network, which computes on one thread.
 
 Calls of live clients go first, in the order in which they came: each client has one call at a time,
-so that live clients alternate.  Animations of files compute in between, and at least one call of
-theirs each second, so that none waits for ever.
+so that live clients alternate.  Animations of files compute in between, and are sure of a fifth of
+the time, so that none waits for ever.
 """
 
 import threading
@@ -20,7 +20,8 @@ from inference.fused_network import FusedEncoded
 from modules.geometry import Keypoints
 from utils.device import flush_denormals
 
-PATIENCE = 1.0  # seconds that an animation of a file waits for live ones, at most
+FILES_SHARE = 0.2  # of the time, while live clients want all of it
+MOST_CREDIT = 1.0  # seconds
 
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
@@ -35,7 +36,7 @@ class Call(NamedTuple):
 
     function: Callable[[], Any]
     future: "Future[Any]"
-    since: float  # seconds
+    is_live: bool
 
 
 class NetworkQueue:
@@ -44,6 +45,7 @@ class NetworkQueue:
     def __init__(self) -> None:
         self._live: deque[Call] = deque()
         self._files: deque[Call] = deque()
+        self._credit = 0.0  # seconds that files may compute although live clients wait
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="network", daemon=True)
@@ -51,7 +53,7 @@ class NetworkQueue:
 
     def submit(self, function: Callable[[], Result], *, live: bool) -> "Future[Result]":
         """Call a function in its turn.  Raises Cancelled after ``close``."""
-        call = Call(function, Future(), time.monotonic())
+        call = Call(function, Future(), live)
         with self._changed:
             if self._is_closed:
                 raise Cancelled
@@ -76,12 +78,14 @@ class NetworkQueue:
         while (call := self._next()) is not None:
             if not call.future.set_running_or_notify_cancel():
                 continue
+            began = time.monotonic()
             try:
                 result = call.function()
             except BaseException as error:
                 call.future.set_exception(error)
             else:
                 call.future.set_result(result)
+            self._account(time.monotonic() - began, is_live=call.is_live)
             del call
 
     def _next(self) -> Call | None:
@@ -90,9 +94,14 @@ class NetworkQueue:
             self._changed.wait_for(lambda: self._live or self._files or self._is_closed)
             if self._is_closed:
                 return None
-            has_waited = self._files and time.monotonic() - self._files[0].since > PATIENCE
-            first = self._files if has_waited or not self._live else self._live
-            return first.popleft()
+            is_turn_of_files = self._files and (not self._live or self._credit > 0)
+            return (self._files if is_turn_of_files else self._live).popleft()
+
+    def _account(self, seconds: float, *, is_live: bool) -> None:
+        """Give files credit for the time of live clients, of which they pay with their own."""
+        change = seconds * FILES_SHARE / (1 - FILES_SHARE) if is_live else -seconds
+        if is_live or self._live:  # files pay only while others wait
+            self._credit = min(max(self._credit + change, -MOST_CREDIT), MOST_CREDIT)
 
 
 class QueuedAnimator(Animator):

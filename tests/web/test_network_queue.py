@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -16,14 +17,14 @@ def queue():
 
 
 def blocked(queue: NetworkQueue) -> threading.Event:
-    """Keep the thread busy until the event is set."""
+    """Keep the thread busy with a file until the event is set."""
     event, begun = threading.Event(), threading.Event()
 
     def wait() -> None:
         begun.set()
         event.wait(10)
 
-    queue.submit(wait, live=True)
+    queue.submit(wait, live=False)
     begun.wait(10)
     return event
 
@@ -39,17 +40,25 @@ def test_live_calls_go_first(queue):
     assert order == ["live", "live", "live", "file"]
 
 
-def test_a_file_that_has_waited_long_gets_its_turn(queue, monkeypatch):
-    monkeypatch.setattr("web.network_queue.PATIENCE", 0.05)
+def test_files_have_a_fifth_of_the_time_while_live_clients_want_all(queue):
     order: list[str] = []
     event = blocked(queue)
-    call = queue.submit(lambda: order.append("file"), live=False)
-    lives = [queue.submit(lambda: order.append("live"), live=True) for _ in range(3)]
-    time.sleep(0.1)
+
+    def work(kind: str) -> None:
+        order.append(kind)
+        time.sleep(0.01)
+
+    calls = [
+        queue.submit(partial(work, kind), live=kind == "live")
+        for kind in ("live", "file")
+        for _ in range(50)
+    ]
     event.set()
-    for each in (call, *lives):
-        each.result(10)
-    assert order == ["file", "live", "live", "live"]
+    for call in calls:
+        call.result(20)
+    assert order[0] == "live"
+    assert 6 <= order[:50].count("file") <= 14
+    assert order.count("file") == 50
 
 
 def test_an_error_is_raised_where_the_result_is_wanted(queue):
