@@ -28,7 +28,9 @@ function refresh() {
   $("empty-text").textContent = isReady()
     ? "Ready."
     : `Choose ${wants}${lacksMotion ? `${and}a motion` : ""}.`;
-  $("go").textContent = motion.kind === "camera" ? "Start the camera" : "Animate";
+  const again = $("result").hidden ? "" : " again";
+  $("go").textContent = motion.kind === "camera" ? "Start the camera" : `Animate${again}`;
+  $("go").classList.toggle("primary", !again);
   $("go").disabled = isBusy || !isReady();
   show($("go"), !isBusy);
   show($("stop"), isBusy);
