@@ -124,10 +124,11 @@ class LiveAnimation:
             self._encoded = self.animator.encode(self.source.picture)
         keypoints = self.animator.detect([frame])
         self._remember(keypoints, seconds)
-        if self._relative is None:
-            self._relative = self._relative_to(keypoints, self._encoded.keypoints)
-        self._relative.strength = self._strength
-        (rendered,) = self.animator.render(self._encoded, self._relative(keypoints))
+        relative = self._relative  # another thread may call ``set_neutral``
+        if relative is None:
+            relative = self._relative = self._relative_to(keypoints, self._encoded.keypoints)
+        relative.strength = self._strength
+        (rendered,) = self.animator.render(self._encoded, relative(keypoints))
         return self.source.to_output(rendered)
 
     def _relative_to(self, initial: Keypoints, source: Keypoints) -> RelativeMotion:

@@ -173,6 +173,7 @@ class LiveConnection:
 
     async def obey(self, message: Message) -> None:
         """Do what a message asks for."""
+        self.studio.require_expression(message.expression)
         strength = MotionStrength(message.head, message.expression)
         if message.type == "start":
             await self.start(message, strength)
@@ -192,6 +193,8 @@ class LiveConnection:
 
     async def start(self, message: Message, strength: MotionStrength) -> None:
         """Begin with a portrait; again with another one, if asked for."""
+        if self.recording is not None:  # results of the next portrait may be of another size
+            await self.stop_recording()
         portrait = self.session.portraits[message.portrait]
         animator, policy = self.studio.animator, self.studio.policy
         face = face_of(portrait, message.face)

@@ -23,6 +23,7 @@ class Recording:
         self._stack = ExitStack()
         self._writer = self._stack.enter_context(VideoWriter(path, RATE, threads=1))
         self._start: float | None = None  # milliseconds
+        self._shape: tuple[int, ...] = ()
         self._lock = threading.Lock()
         self._is_over = False
 
@@ -35,12 +36,15 @@ class Recording:
         return self.seconds >= self.longest or self.num_frames >= self.longest * MOST_PER_SECOND
 
     def add(self, picture: Picture, milliseconds: float) -> None:
-        """Write a frame (H, W, 3) that was taken at this time; none after the end."""
+        """Write a frame (H, W, 3) that was taken at this time.
+
+        None is written after the end, nor one of another size than the first.
+        """
         with self._lock:
-            if self._is_over:
-                return
             if self._start is None:
-                self._start = milliseconds
+                self._start, self._shape = milliseconds, picture.shape
+            if self._is_over or picture.shape != self._shape:
+                return
             time = round(milliseconds - self._start) * TICK
             self.seconds = float(time)
             self._writer.write(picture, time)

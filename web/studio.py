@@ -188,7 +188,11 @@ class Studio:
             raise Refusal(422, "This network does not crop faces: nothing can be pasted back.")
         if paste and not portrait.faces:
             raise Refusal(422, "No face was found in the portrait: nothing can be pasted back.")
-        if options.expression != 1 and not self.animator.detects_landmarks:
+        self.require_expression(options.expression)
+
+    def require_expression(self, strength: float) -> None:
+        """Raise Refusal for a strength, 0 to 2, that the network does not allow."""
+        if strength != 1 and not self.animator.detects_landmarks:
             raise Refusal(422, "This network finds no landmarks: leave the expression at 1.")
 
     @asynccontextmanager

@@ -288,6 +288,7 @@ def test_a_client_that_stops_reading_does_not_stop_others(plain_server):
         (["{"], "Messages are JSON"),
         (['{"type": "rm"}'], "Messages are JSON"),
         (['{"type": "start", "portrait": 1, "head": 9}'], "Messages are JSON"),
+        (['{"type": "start", "portrait": 1, "expression": 2}'], "This network finds no landmarks"),
         (['{"type": "start", "portrait": 99}'], "There is no number 99 here"),
         (['{"type": "neutral"}'], "The first message is"),
         ([5000 * "["], "Messages are JSON"),
