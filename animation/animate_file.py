@@ -250,7 +250,7 @@ def animated(
 ) -> Iterator[Iterator[tuple[DrivingFrame, Picture]]]:
     """Stream each driving frame with the picture (H, W, 3) that the source becomes by it."""
     with driving.motion(options.batch_size) as motion:
-        # Two readers of one stream: the one returned is at most two batches behind the network's.
+        # Two readers of one stream: the one returned is a few batches behind the network's.
         returned, given = itertools.tee(motion)
         results = animator.animate_keypoints(
             source,
