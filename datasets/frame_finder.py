@@ -19,9 +19,9 @@ from datasets.clips import (
     clip_name,
     frames_of,
     identity_of,
-    open_clip,
     possible_clips,
     split_folders,
+    try_open,
     with_person,
     without_suffix,
 )
@@ -48,7 +48,6 @@ class FrameRef(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """Person that the picture shows."""
         return identity_of(self.clip)
 
     def read(self) -> Picture:
@@ -89,7 +88,7 @@ class FrameFinder:
         self._exists = cache(os.path.exists)
         self._frames_in = cache(_frames_in)
         self._clips_in = cache(partial(_clips_in, of_people=self.folders.values()))
-        self._opened = cache(_opened)
+        self._opened = cache(try_open)
 
     def find(self, text: str) -> FrameRef | Clip:
         """Find the picture or the whole clip that ``text`` names.
@@ -112,7 +111,6 @@ class FrameFinder:
         raise InputError(f"{text} is not under {self.root}, {places}.")
 
     def first_frame(self, clip: Clip) -> FrameRef:
-        """Return the first frame of a clip."""
         if clip.path.is_dir():
             return self._picture(frame_paths(clip.path)[0], clip.path)
         return self._numbered(clip.path, 0)
@@ -223,15 +221,7 @@ def frame_number(stem: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _opened(path: Path) -> Clip | InputError:
-    try:
-        return open_clip(path)
-    except InputError as error:
-        return error
-
-
 def _frames_in(folder: Path) -> dict[int, list[Path]]:
-    """List the frames of a folder by the numbers in their names."""
     frames: dict[int, list[Path]] = {}
     for path in map(Path, os.scandir(folder)):
         number = frame_number(path.stem)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.landmark_files import landmark_file, landmark_path
+from datasets.landmark_files import landmark_file, landmark_path, read_landmarks
 from faces.landmarks import Landmarks
 from media.pictures import Picture, Pictures, frame_paths
 from modules.face_landmarks import NUM_LANDMARKS
@@ -26,7 +26,7 @@ class GivenLandmarks:
         """Read the file of a clip or picture; raises InputError where it is damaged."""
         self.folder = folder
         self.file = None if folder is None else landmark_file(folder, media)
-        self.found = None if self.file is None else self.file.pixels()
+        self.found = None if self.file is None else read_landmarks(self.file.path)
         paths = frame_paths(media) if self.file is not None and media.is_dir() else []
         self.numbers = {path: number for number, path in enumerate(paths)}
 
