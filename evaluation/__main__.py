@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from evaluation.command_line import DeviceOption, MeasureOptions, SeedOption, with_options
-from utils.command_line import run, writable_file, writable_folder
+from evaluation.command_line import DeviceOption, MeasureOptions, SeedOption
+from utils.command_line import options_from_dataclasses, run, writable_file, writable_folder
 from utils.errors import InputError
 from utils.wording import counted
 
@@ -24,7 +24,7 @@ app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderOptions(MeasureOptions):
+class FolderOptions:
     """Options of the command that measures two folders."""
 
     real: Annotated[Path | None, typer.Option(help="Folder of the true (or driving) frames.")] = (
@@ -48,8 +48,8 @@ class FolderOptions(MeasureOptions):
 
 
 @app.callback(invoke_without_command=True)
-@with_options(FolderOptions)
-def folders(context: typer.Context, *, options: FolderOptions) -> int:
+@options_from_dataclasses
+def folders(context: typer.Context, *, options: FolderOptions, measuring: MeasureOptions) -> int:
     """Measure results against true frames, or run a command below."""
     if context.invoked_subcommand is not None:
         return 0
@@ -68,25 +68,25 @@ def folders(context: typer.Context, *, options: FolderOptions) -> int:
     if real is None or generated is None:
         raise InputError("Name two folders with --real and --generated, or a command: see --help.")
     weights = None if checkpoint is None else weights_file(checkpoint)
-    read = (real, generated, source, weights, options.openface, options.arcface)
+    read = (real, generated, source, weights, measuring.openface, measuring.arcface)
     require_apart(options.output, *read)
-    units, missing, num_names = pair_folders(real, generated, source, options.landmarks)
-    if missing and options.strict:
+    units, missing, num_names = pair_folders(real, generated, source, measuring.landmarks)
+    if missing and measuring.strict:
         reasons = [f"{name}: {reason}" for name, reason in missing.items()]
         raise InputError(f"{counted(len(missing), 'name')} without a partner: {' '.join(reasons)}")
     clips = ClipCoverage(listed=num_names, used=0, dropped=missing)
     with joined_processes() as processes:
-        device = pick_device(options.device)
+        device = pick_device(measuring.device)
         network = None
         if checkpoint is not None:
             animator = Animator.from_checkpoint(
-                checkpoint, resize_mode="squash", device=options.device, precision="fp32"
+                checkpoint, resize_mode="squash", device=measuring.device, precision="fp32"
             )
             network = EvaluatedNetwork(animator, checkpoint)
         return measure(
             units,
             Coverage(clips=clips, pairs=None),
-            options,
+            measuring,
             protocol="folders",
             output=options.output,
             processes=processes,

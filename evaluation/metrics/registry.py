@@ -205,3 +205,9 @@ def parse_metrics(text: str) -> list[str]:
         if name not in {"all", *COLUMNS}:
             raise InputError(f"No metric is called {name!r}: choose all, {', '.join(COLUMNS)}.")
     return [column for column in COLUMNS if column in names or "all" in names]
+
+
+def known_metrics(text: str) -> str:
+    """Check the names of metrics before any work, as the callback of their option."""
+    parse_metrics(text)
+    return text
