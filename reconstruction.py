@@ -22,8 +22,8 @@ from datasets.clips import Clip, require_own_names, survey_clips
 from datasets.config import DataConfig
 from datasets.pair_list import Pair, read_pair_list
 from evaluation.command_line import MeasureOptions
-from evaluation.measure import measure
-from evaluation.metrics.inputs import EvaluatedNetwork
+from evaluation.evaluator import Evaluation
+from evaluation.metrics.available import MetricInputs
 from evaluation.processes import joined_processes
 from evaluation.results.result import ClipCoverage, Coverage, PairCoverage
 from evaluation.self_reenactment import Renderer, Resize, clip_unit, first_pictures, pair_units
@@ -107,14 +107,11 @@ def reconstruct(*, options: Options, measuring: MeasureOptions) -> int:
         list_work = video_work if options.protocol == "video" else pairs_work
         units, coverage, conditions = list_work(data, options, measuring, animator.fit)
         height, width = animator.size
-        return measure(
-            units,
-            coverage,
-            measuring,
+        return Evaluation(
+            units=units,
+            coverage=coverage,
+            inputs=MetricInputs(animator.device, measuring, network=animator),
             protocol=options.protocol,
-            output=output,
-            processes=processes,
-            device=animator.device,
             conditions={
                 "checkpoint": str(checkpoint),
                 "checkpoint_sha256": file_sha256(weights),
@@ -124,9 +121,10 @@ def reconstruct(*, options: Options, measuring: MeasureOptions) -> int:
                 "precision": animator.checked_precision(first_pictures(units)),
                 "limit": options.limit,
             },
-            network=EvaluatedNetwork(animator, checkpoint),
+            output=output,
+            processes=processes,
             render=Renderer(animator),
-        )
+        ).measure()
 
 
 def video_work(data: DataConfig, options: Options, measuring: MeasureOptions, fit: Resize) -> Work:

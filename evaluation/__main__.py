@@ -54,9 +54,9 @@ def folders(context: typer.Context, *, options: FolderOptions, measuring: Measur
     if context.invoked_subcommand is not None:
         return 0
     from animation.animator import Animator
+    from evaluation.evaluator import Evaluation
     from evaluation.folders import pair_folders
-    from evaluation.measure import measure
-    from evaluation.metrics.inputs import EvaluatedNetwork
+    from evaluation.metrics.available import MetricInputs
     from evaluation.processes import joined_processes
     from evaluation.results.result import ClipCoverage, Coverage
     from modules.checkpoints import weights_file
@@ -76,30 +76,31 @@ def folders(context: typer.Context, *, options: FolderOptions, measuring: Measur
         raise InputError(f"{counted(len(missing), 'name')} without a partner: {' '.join(reasons)}")
     clips = ClipCoverage(listed=num_names, used=0, dropped=missing)
     with joined_processes() as processes:
-        device = pick_device(measuring.device)
         network = None
         if checkpoint is not None:
-            animator = Animator.from_checkpoint(
+            network = Animator.from_checkpoint(
                 checkpoint, resize_mode="squash", device=measuring.device, precision="fp32"
             )
-            network = EvaluatedNetwork(animator, checkpoint)
-        return measure(
-            units,
-            Coverage(clips=clips, pairs=None),
+        inputs = MetricInputs(
+            pick_device(measuring.device),
             measuring,
+            has_source=source is not None,
+            cross_identity=options.cross_identity,
+            network=network,
+        )
+        return Evaluation(
+            units=units,
+            coverage=Coverage(clips=clips, pairs=None),
+            inputs=inputs,
             protocol="folders",
-            output=options.output,
-            processes=processes,
-            device=device,
             conditions={
                 "real": str(real),
                 "generated": str(generated),
                 "source": None if source is None else str(source),
             },
-            has_source=source is not None,
-            cross_identity=options.cross_identity,
-            network=network,
-        )
+            output=options.output,
+            processes=processes,
+        ).measure()
 
 
 @app.command("compare")
@@ -116,16 +117,16 @@ def compare_results(
     ] = None,
 ) -> int:
     """Compare two evaluations: paired differences B - A with an interval and a verdict each."""
-    from evaluation.results.compare import compare, comparison_json, comparison_markdown
+    from evaluation.results.compare import compare, comparison_markdown
     from evaluation.results.result import FRAMES_FILE
-    from utils.files import require_apart, write_atomically
+    from utils.files import require_apart
 
     if output is not None:
         require_apart(output, a, b, a.with_name(FRAMES_FILE), b.with_name(FRAMES_FILE))
     comparison = compare(a, b, seed)
     typer.echo(comparison_markdown(comparison))
     if output is not None:
-        write_atomically(output, json.dumps(comparison_json(comparison), indent=1))
+        comparison.write_json(output)
     return 0
 
 

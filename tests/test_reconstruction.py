@@ -20,7 +20,7 @@ from animate import Animator
 from animate import main as animate
 from animation.best_frame import NetworkLandmarks
 from evaluation.__main__ import main as evaluate
-from evaluation.metrics.expression_transfer import (
+from evaluation.metrics.clip_metrics import (
     NO_DRIVING_FACE,
     UNMOVED,
     compare_expressions,
@@ -165,7 +165,7 @@ def write_mouths(folder: Path, openings: Sequence[float]) -> None:
 
 def test_expressions_of_folders_are_measured_and_compared(tmp_path, monkeypatch, capsys):
     """One clip talks, one hardly moves; one result has a frame without a face."""
-    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", MouthInPixel)
+    monkeypatch.setattr("evaluation.metrics.available.FaceAlignmentLandmarks", MouthInPixel)
     steps = np.array([1, 5, 2, 4, 3, 1, 5, 2, 4, 3, 1, 2]) / 17
     still = np.array([100, 101] * 6) / 255
     for side, scale in {"driving": 1, "half": 0.5, "same": 1}.items():
@@ -212,7 +212,9 @@ def without_face_alignment(device: str) -> None:
 def test_expressions_are_relative_to_landmarks_from_files_and_found_by_the_network_in_results(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", without_face_alignment)
+    monkeypatch.setattr(
+        "evaluation.metrics.available.FaceAlignmentLandmarks", without_face_alignment
+    )
     root = write_clips(tmp_path / "clips", num_frames=12)
     settings = {"height": 32, "width": 4, "depth": 2, "max_width": 8}
     monkeypatch.setitem(SETTINGS["model"], "landmark_detector", settings)
@@ -376,7 +378,7 @@ class BrightestPoints:
 
 
 def test_a_folder_against_itself_is_without_fault(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", BrightestPoints)
+    monkeypatch.setattr("evaluation.metrics.available.FaceAlignmentLandmarks", BrightestPoints)
     generator = np.random.default_rng(0)
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from utils.errors import InputError
 
 if TYPE_CHECKING:
-    from evaluation.metrics.inputs import MetricInputs
+    from evaluation.metrics.available import MetricInputs
 
 
 class Column(NamedTuple):
@@ -45,7 +45,7 @@ def make_pixels(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSour
 
 
 def make_sharpness(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
-    from evaluation.metrics.sharpness import Sharpness
+    from evaluation.metrics.pixels import Sharpness
 
     return MetricAndSource(Sharpness())
 
@@ -58,7 +58,7 @@ def make_lpips(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSourc
 
 
 def make_keypoint_distance(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
-    from evaluation.metrics.keypoint_distance import KeypointDistance
+    from evaluation.metrics.landmarks import KeypointDistance
 
     detector, name = inputs.landmarks
     return MetricAndSource(KeypointDistance(detector), name)
@@ -73,19 +73,18 @@ def make_identity_distance(inputs: "MetricInputs", columns: Sequence[str]) -> Me
 
 
 def make_motion_correlation(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
-    from evaluation.metrics.motion_correlation import MotionCorrelation
+    from evaluation.metrics.clip_metrics import MotionCorrelation
 
-    network = inputs.require_network()
-    metric = MotionCorrelation(network.animator.detect)
-    return MetricAndSource(metric, inputs.describe(network.weights))
+    metric = MotionCorrelation(inputs.require_network().detect)
+    return MetricAndSource(metric, inputs.describe_network())
 
 
 def make_expression_transfer(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
-    from evaluation.metrics.expression_transfer import ExpressionTransfer
+    from evaluation.metrics.clip_metrics import ExpressionTransfer
 
     detector, source = inputs.landmarks_or_own()
-    if inputs.given_landmarks is not None:
-        source = f"{source}; of the real frames: files in {inputs.given_landmarks}"
+    if inputs.options.landmarks is not None:
+        source = f"{source}; of the real frames: files in {inputs.options.landmarks}"
     return MetricAndSource(ExpressionTransfer(detector), source)
 
 

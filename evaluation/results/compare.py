@@ -5,7 +5,7 @@ bootstrap over clips, says whether one network is better on such clips.
 """
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from evaluation.results.tables import (
     number,
 )
 from utils.errors import InputError
+from utils.section import Section
 from utils.wording import counted
 
 Verdict = Literal["A better", "B better", "no difference shown", "not tested"]
@@ -42,7 +43,7 @@ NOTE = (
 )
 
 
-class MetricDifference(NamedTuple):
+class MetricDifference(Section):
     """Means and difference of a column on the frames where both results have a value."""
 
     column: str
@@ -56,7 +57,7 @@ class MetricDifference(NamedTuple):
     identical_b: int = 0
 
 
-class Comparison(NamedTuple):
+class Comparison(Section):
     """Differences of two results, and the frames, columns and conditions of only one."""
 
     a: Path
@@ -235,15 +236,3 @@ def with_identical(value: float | None, identical: int, digits: int) -> str:
 def signed(value: float | None, digits: int) -> str:
     """Format a difference with its sign."""
     return NOTHING if value is None else f"{value:+.{digits}f}"
-
-
-def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """Convert the comparison to plain values for JSON."""
-    return comparison._asdict() | {
-        "a": str(comparison.a),
-        "b": str(comparison.b),
-        "rows": [
-            row._asdict() | {"interval": None if row.interval is None else list(row.interval)}
-            for row in comparison.rows
-        ],
-    }

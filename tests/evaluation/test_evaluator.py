@@ -5,9 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from evaluation.command_line import MeasureOptions
 from evaluation.evaluator import NUM_EXAMPLES, Evaluation
-from evaluation.metrics.available import AvailableMetrics
+from evaluation.metrics.available import AvailableMetrics, MetricInputs
 from evaluation.metrics.interface import Frames, Measured
 from evaluation.processes import Processes
 from evaluation.results.frame_table import read_frame_table
@@ -105,19 +107,18 @@ def evaluation(
             unavailable={"akd": "no weights"},
             copied=[metric],
         )
-    return Evaluation(
+    made = Evaluation(
         units=units,
-        render=render,
-        metrics=metrics,
+        coverage={"clips": {"listed": len(units), "used": 0, "dropped": {}}, "pairs": None},
+        inputs=MetricInputs(torch.device("cpu"), MeasureOptions(metrics="l1", batch_size=2)),
+        protocol="video",
+        conditions={"precision": precision},
         output=output,
         processes=processes,
-        protocol="video",
-        cross_identity=False,
-        conditions={"precision": precision},
-        coverage={"clips": {"listed": len(units), "used": 0, "dropped": {}}, "pairs": None},
-        seed=0,
-        batch_size=2,
+        render=render,
     )
+    made.metrics = metrics
+    return made
 
 
 def result_of(output: Path) -> dict[str, object]:

@@ -5,20 +5,18 @@ import pytest
 import torch
 
 from animation.best_frame import NetworkLandmarks
-from evaluation.metrics.available import AvailableMetrics, available_metrics
-from evaluation.metrics.inputs import EvaluatedNetwork, MetricInputs
+from evaluation.command_line import MeasureOptions
+from evaluation.metrics.available import AvailableMetrics, MetricInputs, available_metrics
 from evaluation.metrics.interface import Unavailable
 from evaluation.metrics.pixels import PICTURE_METRICS
 from evaluation.metrics.registry import COLUMNS
 from faces.detectors import DetectorUnavailable
 from utils.errors import InputError
 
-CPU = torch.device("cpu")
 
-
-def made(wanted: list[str], **inputs: object) -> AvailableMetrics:
-    defaults = {"device": CPU, "has_source": True, "cross_identity": False}
-    return available_metrics(wanted, MetricInputs(**defaults | inputs))
+def made(wanted: list[str], landmarks: Path | None = None, **inputs: object) -> AvailableMetrics:
+    options = MeasureOptions(landmarks=landmarks)
+    return available_metrics(wanted, MetricInputs(torch.device("cpu"), options, **inputs))
 
 
 def unavailable(*args: object, **kwargs: object) -> None:
@@ -33,7 +31,7 @@ def without_detector(device: str) -> None:
 def offline(monkeypatch):
     for network in ("lpips.Lpips", "fid.InceptionFeatures", "pose_expression.PyFeatDetector"):
         monkeypatch.setattr(f"evaluation.metrics.{network}", unavailable)
-    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", without_detector)
+    monkeypatch.setattr("evaluation.metrics.available.FaceAlignmentLandmarks", without_detector)
 
 
 def test_what_is_not_available_is_named_and_the_rest_is_there(offline):
@@ -61,13 +59,10 @@ def weights(tmp_path) -> Path:
 def expressions_of(
     animator: SimpleNamespace | None, weights: Path, folder: Path | None
 ) -> AvailableMetrics:
-    network = None if animator is None else EvaluatedNetwork(animator, weights)
-    return made(
-        ["l1", "brows_corr", "mouth_gain"],
-        cross_identity=True,
-        network=network,
-        given_landmarks=folder,
-    )
+    if animator is not None:
+        animator.checkpoint = weights
+    wanted = ["l1", "brows_corr", "mouth_gain"]
+    return made(wanted, landmarks=folder, cross_identity=True, network=animator)
 
 
 @pytest.mark.parametrize("animator", [None, SimpleNamespace(detects_landmarks=False)])
@@ -94,7 +89,9 @@ def test_expressions_are_found_by_the_network_itself_where_nothing_else_can(offl
 
 def test_a_detector_that_does_not_know_the_network_goes_before_its_own(monkeypatch, weights):
     detector = SimpleNamespace(name="face-alignment 1.5")
-    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", lambda device: detector)
+    monkeypatch.setattr(
+        "evaluation.metrics.available.FaceAlignmentLandmarks", lambda device: detector
+    )
     metrics = expressions_of(OWN, weights, folder=None)
     (metric,) = metrics.clip_metrics
     assert metric.landmarks.landmarks is detector
@@ -131,7 +128,7 @@ def test_what_computes_a_number_is_named(monkeypatch, tmp_path):
             self.name = "face-alignment 1.5"
 
     monkeypatch.setattr("evaluation.metrics.lpips.Lpips", Lpips)
-    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", FaceAlignment)
+    monkeypatch.setattr("evaluation.metrics.available.FaceAlignmentLandmarks", FaceAlignment)
     wanted = ["l1", "lpips_alex", "akd"]
     metrics = made(wanted)
     assert metrics.columns == wanted

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.results.compare import compare, comparison_json, comparison_markdown
+from evaluation.results.compare import compare, comparison_markdown
 from evaluation.results.frame_table import write_frame_table
 from evaluation.results.result import write_result
 from evaluation.results.tables import NOTHING
@@ -141,7 +141,7 @@ def test_a_comparison_is_printed_with_signs_and_stored_as_json(tmp_path):
     found = compare(written(tmp_path / "a", a), written(tmp_path / "b", b), seed=0)
     row = f"| PSNR (dB) ↑ | 25.00 | 29.00 (+ 1 identical) | -1.000 | {NOTHING} | 1 | not tested |"
     assert row in comparison_markdown(found).splitlines()
-    data = json.loads(json.dumps(comparison_json(found), allow_nan=False))
+    data = json.loads(found.model_dump_json())
     assert (data["rows"][0]["difference"], data["rows"][0]["identical_b"]) == (-1, 1)
     assert data["a"].endswith("a/result.json")
 
