@@ -6,7 +6,6 @@ python -m evaluation memory --checkpoint C --root DIR [--frames N]
 python -m evaluation pairs --root DIR --output pairs.csv
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -148,10 +147,9 @@ def write_memory_use(
     from animation.animator import PUBLISHED_SIZE
     from datasets.clips import find_clips
     from datasets.config import DataConfig
-    from evaluation.memory_use import Plan, measure_memory, memory_json, memory_markdown
+    from evaluation.memory_use import Plan, measure_memory, memory_markdown
     from modules.checkpoints import load_model, read_config
     from utils.device import pick_device
-    from utils.files import write_atomically
 
     resolved = read_config(checkpoint)
     side = resolved["data"]["size"] if resolved else PUBLISHED_SIZE
@@ -161,7 +159,7 @@ def write_memory_use(
     use = measure_memory(model, find_clips(DataConfig(root=root), "test")[:limit], plan)
     typer.echo(memory_markdown(use))
     if output is not None:
-        write_atomically(output, json.dumps(memory_json(use), indent=1))
+        use.write_json(output)
     return 0
 
 

@@ -36,6 +36,9 @@ class Dropped(NamedTuple):
     whole: bool = False  # the unit: its earlier rows are dropped too
 
 
+Read = Callable[[], Iterator[UnitFrame | Dropped]]  # an InputError drops the whole unit
+
+
 @dataclass(frozen=True)
 class Unit:
     """Clip, pairs or pictures that one process measures."""
@@ -43,7 +46,7 @@ class Unit:
     name: str  # differs from those of other units
     num_frames: int  # for the progress bar; 0 where it is not known
     files: Sequence[Path]  # pictures, videos and folders of frames that it reads
-    read: Callable[[], Iterator[UnitFrame | Dropped]]  # an InputError drops the whole unit
+    read: Read
 
 
 class FrameBatch(NamedTuple):

@@ -21,12 +21,13 @@ from evaluation.results.result import (
 )
 from evaluation.results.statistics import differences, estimate, mean
 from evaluation.results.tables import (
-    ARROWS,
-    NOTHING,
     Table,
+    arrowed,
     escape_markdown,
     markdown_table,
     number,
+    signed,
+    signed_interval,
 )
 from utils.errors import InputError
 from utils.section import Section
@@ -110,16 +111,16 @@ def compare(a: Path, b: Path, seed: int) -> Comparison:
 
 def check_comparable(a: Path, result_a: Result, b: Path, result_b: Result) -> None:
     """Raise InputError where numbers of the two do not mean the same."""
-    properties = {
-        "protocol": (result_a["protocol"], result_b["protocol"]),
-        "identity": tuple(
-            "cross" if result["cross_identity"] else "same" for result in (result_a, result_b)
-        ),
-        "pair list (SHA-256)": tuple(
-            result["conditions"].get("pairs_sha256") or "none" for result in (result_a, result_b)
-        ),
-    }
-    for name, (of_a, of_b) in properties.items():
+    a_and_b = [
+        {
+            "protocol": result["protocol"],
+            "identity": "cross" if result["cross_identity"] else "same",
+            "pair list (SHA-256)": result["conditions"].get("pairs_sha256") or "none",
+        }
+        for result in (result_a, result_b)
+    ]
+    for name in a_and_b[0]:
+        of_a, of_b = (each[name] for each in a_and_b)
         if of_a != of_b:
             raise InputError(
                 f"{a} and {b} cannot be compared, as their {name} differs: {of_a} and {of_b}."
@@ -198,19 +199,17 @@ def comparison_markdown(comparison: Comparison) -> str:
     rows = []
     for row in comparison.rows:
         column = COLUMNS[row.column]
-        interval = NOTHING
-        if row.interval is not None:
-            interval = " to ".join(signed(end, column.digits + 1) for end in row.interval)
-        cells = (
-            f"{column.title} {ARROWS[column.better]}",
-            with_identical(row.mean_a, row.identical_a, column.digits),
-            with_identical(row.mean_b, row.identical_b, column.digits),
-            signed(row.difference, column.digits + 1),
-            interval,
-            f"{row.frames:,}",
-            row.verdict,
+        rows.append(
+            (
+                arrowed(row.column),
+                with_identical(row.mean_a, row.identical_a, column.digits),
+                with_identical(row.mean_b, row.identical_b, column.digits),
+                signed(row.difference, column.digits + 1),
+                signed_interval(row.interval, column.digits + 1),
+                f"{row.frames:,}",
+                row.verdict,
+            )
         )
-        rows.append(cells)
     lines = [
         f"A: {escape_markdown(str(comparison.a))}",
         f"B: {escape_markdown(str(comparison.b))}",
@@ -231,8 +230,3 @@ def comparison_markdown(comparison: Comparison) -> str:
 def with_identical(value: float | None, identical: int, digits: int) -> str:
     """Format a mean, with the number of frames that are not in it as they have no error."""
     return number(value, digits) + (f" (+ {identical:,} identical)" if identical else "")
-
-
-def signed(value: float | None, digits: int) -> str:
-    """Format a difference with its sign."""
-    return NOTHING if value is None else f"{value:+.{digits}f}"

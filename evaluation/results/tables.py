@@ -304,6 +304,16 @@ def number(value: float | None, digits: int) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
+def signed(value: float | None, digits: int) -> str:
+    """Format a difference with its sign."""
+    return NOTHING if value is None else f"{value:+.{digits}f}"
+
+
+def signed_interval(interval: tuple[float, float] | None, digits: int) -> str:
+    """Format the interval of a difference."""
+    return NOTHING if interval is None else " to ".join(signed(end, digits) for end in interval)
+
+
 def frames(metric: MeanResult) -> str:
     """Count the frames of a mean, and those that are not in it as they are without an error."""
     identical = metric.get("identical", 0)
