@@ -158,7 +158,7 @@ class Evaluation:
                 elif isinstance(item, Dropped):
                     unit_metrics.drop(item)
                 else:
-                    self.partial_results.write(next(remaining), unit_metrics.part())
+                    self.partial_results.write(next(remaining), unit_metrics.result())
                     unit_metrics = UnitMetrics(self.metrics)
 
     def generated(self, batch: FrameBatch) -> tuple[np.ndarray, np.ndarray]:

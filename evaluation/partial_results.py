@@ -28,7 +28,7 @@ SHOWN = 60  # letters of a setting that are shown
 Features = tuple[np.ndarray, np.ndarray]  # of the real and the generated frames, (N, D) each
 
 
-class Part(NamedTuple):
+class UnitResult(NamedTuple):
     """Results of one unit."""
 
     table: pd.DataFrame  # its frames
@@ -83,7 +83,7 @@ class PartialResults:
         """Tell whether unit ``number`` is finished."""
         return self.path(number).is_dir()
 
-    def write(self, number: int, part: Part) -> None:
+    def write(self, number: int, part: UnitResult) -> None:
         """Write the part of unit ``number``, all of it or nothing."""
         info = {"dropped": part.dropped, "seconds": part.seconds}
         try:

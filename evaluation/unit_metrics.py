@@ -8,7 +8,7 @@ import pandas as pd
 
 from evaluation.metrics.available import AvailableMetrics
 from evaluation.metrics.interface import ClipMetric, FrameMetric, Frames
-from evaluation.partial_results import Features, Part
+from evaluation.partial_results import Features, UnitResult
 from evaluation.results.frame_table import MISSING, frame_table
 from evaluation.work_units import Dropped, FrameBatch
 
@@ -68,7 +68,7 @@ class UnitMetrics:
             self.clear()
         self.dropped[dropped.name] = dropped.reason
 
-    def part(self) -> Part:
+    def result(self) -> UnitResult:
         """Compute the metrics of clips and return all results of the unit."""
         columns, copied = self.metrics.columns, self.metrics.copied_columns
         empty = frame_table({}, dict.fromkeys(columns, ()), dict.fromkeys(copied, ()), ())
@@ -82,7 +82,7 @@ class UnitMetrics:
         if self.features:
             real, generated = map(np.concatenate, zip(*self.features, strict=True))
             features = real, generated
-        return Part(table, features, self.dropped, time.monotonic() - self.start)
+        return UnitResult(table, features, self.dropped, time.monotonic() - self.start)
 
 
 def measure_clips(

@@ -13,7 +13,7 @@ from animation.best_frame import NetworkLandmarks
 from evaluation.command_line import MeasureOptions
 from evaluation.metrics.interface import ClipMetric, FeatureExtractor, FrameMetric, Unavailable
 from evaluation.metrics.landmarks import CachedLandmarks
-from evaluation.metrics.registry import COLUMNS, METRICS, MetricAndSource, RegisteredMetric
+from evaluation.metrics.registry import COLUMNS, METRICS, RegisteredMetric
 from faces.detectors import DetectorUnavailable
 from faces.landmarks import FaceAlignmentLandmarks, Landmarks
 from modules.checkpoints import weights_file
@@ -55,7 +55,7 @@ class MetricInputs:
                     f"{str(error).rstrip('.')}; a --checkpoint whose network has a landmark "
                     "detector would serve too."
                 ) from error
-        name = f"the network's own landmark detector, {self.describe_network()}"
+        name = f"the network's own landmark detector, {self.named_network()}"
         return NetworkLandmarks(self.network), name
 
     def file(self, option: str) -> Path:
@@ -76,14 +76,14 @@ class MetricInputs:
         if not self.has_source:
             raise Unavailable("it needs the source pictures: name their folder with --source.")
 
-    def describe_network(self) -> str:
+    def named_network(self) -> str:
         """Name the file of weights of the network that made the frames."""
         assert self.network is not None
         assert self.network.checkpoint is not None
-        return self.describe(weights_file(self.network.checkpoint))
+        return self.named_weights(weights_file(self.network.checkpoint))
 
     @staticmethod
-    def describe(weights: Path) -> str:
+    def named_weights(weights: Path) -> str:
         """Name a file of weights with its SHA-256."""
         return f"{weights.name}, sha256 {file_sha256(weights)}"
 
@@ -108,21 +108,21 @@ class AvailableMetrics:
     def add(self, entry: RegisteredMetric, columns: Sequence[str], inputs: MetricInputs) -> None:
         """Make the metric of an entry for some of its columns, or note why it is unavailable."""
         try:
-            made: MetricAndSource = entry.make(inputs, columns)
+            metric, source = entry.make(inputs, columns)
         except Unavailable as error:
             self.unavailable.update(dict.fromkeys(columns, str(error)))
             return
-        self.networks.update(dict.fromkeys(columns, made.source) if made.source else {})
+        self.networks.update(dict.fromkeys(columns, source) if source else {})
         if entry.measures == "all frames":
-            self.features = made.metric
+            self.features = metric
             return
         self.columns.extend(columns)
         if entry.measures == "clip":
-            self.clip_metrics.append(made.metric)
+            self.clip_metrics.append(metric)
             return
-        self.frame_metrics.append(made.metric)
+        self.frame_metrics.append(metric)
         if inputs.has_source and any(COLUMNS[column].needs_truth for column in columns):
-            self.copied.append(made.metric)
+            self.copied.append(metric)
 
 
 def available_metrics(wanted: Sequence[str], inputs: MetricInputs) -> AvailableMetrics:

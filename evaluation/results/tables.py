@@ -183,7 +183,7 @@ def copy_row(name: str, relative: RelativeToCopy) -> list[str]:
 def published_table(result: Result) -> Table:
     """Make the published table with this result in the same columns as last row."""
     digits = [column.digits for column in PUBLISHED_COLUMNS]
-    rows = [[row.title, *map(number, row.numbers, digits)] for row in PUBLISHED_ROWS]
+    rows = [[title, *map(number, of, digits)] for title, of in PUBLISHED_ROWS.items()]
     own, metrics = ["this result"], computed_metrics(result)
     for column in PUBLISHED_COLUMNS:
         metric, mean = metrics.get(column.column), None

@@ -2,15 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.partial_results import Part, PartialResults
+from evaluation.partial_results import PartialResults, UnitResult
 from tests.evaluation.tables import frame_table
 from utils.errors import InputError
 
 
-def part(clip: str, values: list[float], dropped: dict[str, str] | None = None) -> Part:
+def part(clip: str, values: list[float], dropped: dict[str, str] | None = None) -> UnitResult:
     table = frame_table({"l1": values}, [clip] * len(values))
     features = np.array([values, values], np.float32).T
-    return Part(table, (features, features + 1), dropped or {}, seconds=2.5)
+    return UnitResult(table, (features, features + 1), dropped or {}, seconds=2.5)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_the_clips_of_a_unit_are_measured_apart(unit):
     unit.add(*batch("aba", [1.0, 10.0, NAN]))
     unit.add(*batch("c", [NAN]))
     unit.add(*batch("bad", [40.0, 3.0, 5.0]))
-    table = unit.part().table
+    table = unit.result().table
     np.testing.assert_array_equal(table["motion"], [2.0, 30.0, NAN, NAN, 30.0, 2.0, NAN])
     reasons = [each.get("motion", "") for each in table["missing"]]
     assert reasons == ["", "", NOT_FINITE, NOT_FINITE, "", "", "too short"]
@@ -65,7 +65,7 @@ def test_the_clips_of_a_unit_are_measured_apart(unit):
 def test_a_unit_that_is_dropped_leaves_nothing_of_what_was_observed(unit):
     unit.add(*batch("aa", [1.0, 2.0]))
     unit.drop(Dropped("a", "It is damaged.", whole=True))
-    part = unit.part()
+    part = unit.result()
     assert part.table.empty
     assert part.dropped == {"a": "It is damaged."}
 
@@ -73,4 +73,4 @@ def test_a_unit_that_is_dropped_leaves_nothing_of_what_was_observed(unit):
 def test_a_frame_that_is_dropped_leaves_the_others(unit):
     unit.add(*batch("aa", [1.0, 2.0]))
     unit.drop(Dropped("a/0000002", "It is damaged."))
-    assert unit.part().table["motion"].tolist() == [1.0, 1.0]
+    assert unit.result().table["motion"].tolist() == [1.0, 1.0]

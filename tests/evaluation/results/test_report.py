@@ -212,19 +212,18 @@ def share(picture: np.ndarray, colour: tuple[int, int, int]) -> float:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed (Chromium or Chrome)")
-@pytest.mark.parametrize("width", [1200, 400])
-def test_a_browser_shows_the_page(tmp_path, width):
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (400, True)])
+def test_a_browser_shows_the_page(tmp_path, width, dark):
     page = tmp_path / "report.html"
     page.write_text(report(), encoding="utf-8")
     error = tuple(error_map(plain(REAL), plain(GENERATED))[0, 0].tolist())
-    for dark in (False, True):
-        flags = ["--blink-settings=preferredColorScheme=0"] if dark else []
-        shown = screenshot(page, tmp_path / f"profile-{dark}", width, 5000, *flags)
-        assert shown.shape == (5000, width, 3)
-        assert shown.std() > 10
-        # Three rows of pictures: as many pixels of each colour, the sources but two.
-        assert 0.01 < share(shown, REAL) < 0.2
-        assert share(shown, GENERATED) == pytest.approx(share(shown, REAL), rel=0.05)
-        assert share(shown, error) == pytest.approx(share(shown, REAL), rel=0.05)
-        assert share(shown, SOURCE) == pytest.approx(share(shown, REAL) * 2 / 3, rel=0.05)
-        assert (np.median(shown) < 60) == dark
+    flags = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    shown = screenshot(page, tmp_path / "profile", width, 5000, *flags)
+    assert shown.shape == (5000, width, 3)
+    assert shown.std() > 10
+    # Three rows of pictures: as many pixels of each colour, the sources but two.
+    assert 0.01 < share(shown, REAL) < 0.2
+    assert share(shown, GENERATED) == pytest.approx(share(shown, REAL), rel=0.05)
+    assert share(shown, error) == pytest.approx(share(shown, REAL), rel=0.05)
+    assert share(shown, SOURCE) == pytest.approx(share(shown, REAL) * 2 / 3, rel=0.05)
+    assert (np.median(shown) < 60) == dark
