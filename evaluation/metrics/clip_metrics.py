@@ -103,11 +103,19 @@ def compare_expressions(driving: np.ndarray, result: np.ndarray) -> dict[str, tu
     found: dict[str, tuple[float, str]] = {}
     for i, (name, least) in enumerate(MOVES.items()):
         x, y = driving[there, i], result[there, i]
-        gain, correlation, reason = np.nan, np.nan, UNMOVED
-        if x.std() >= least:
-            covariance = ((x - x.mean()) * (y - y.mean())).mean()
-            gain, reason = covariance / x.var(), ""
-            correlation = covariance / (x.std() * y.std()) if y.std() > STILL else 0.0
-        found[f"{name}_gain"] = (float(gain), reason)
-        found[f"{name}_corr"] = (float(correlation), reason)
+        moves = x.std() >= least
+        gain, correlation = gain_and_correlation(x, y) if moves else (np.nan, np.nan)
+        reason = "" if moves else UNMOVED
+        found[f"{name}_gain"], found[f"{name}_corr"] = (gain, reason), (correlation, reason)
     return found
+
+
+def gain_and_correlation(driving: np.ndarray, result: np.ndarray) -> tuple[float, float]:
+    """Compute the slope of a result (N,) on the driving values (N,), and Pearson's correlation.
+
+    The correlation is 0 where the result does not move.
+    """
+    covariance = ((driving - driving.mean()) * (result - result.mean())).mean()
+    moves = result.std() > STILL
+    correlation = covariance / (driving.std() * result.std()) if moves else 0.0
+    return float(covariance / driving.var()), float(correlation)
