@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from evaluation.metrics.registry import known_metrics
+from evaluation.metrics.registry import parse_metrics
 
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap intervals.")]
@@ -20,7 +20,7 @@ class MeasureOptions:
         str,
         typer.Option(
             help="all, or names with commas between them: l1,psnr,lpips_vgg.",
-            callback=known_metrics,
+            callback=lambda names: parse_metrics(names) and names,
         ),
     ] = "all"
     openface: Annotated[

@@ -65,17 +65,6 @@ class MetricInputs:
             raise Unavailable(f"no weights file is named: give one with --{option}.")
         return path
 
-    def require_network(self) -> Animator:
-        """Return the network that made the frames."""
-        if self.network is None:
-            raise Unavailable("it needs the network's keypoints: name its --checkpoint.")
-        return self.network
-
-    def require_source(self) -> None:
-        """Check that the source pictures are known."""
-        if not self.has_source:
-            raise Unavailable("it needs the source pictures: name their folder with --source.")
-
     def named_network(self) -> str:
         """Name the file of weights of the network that made the frames."""
         assert self.network is not None

@@ -72,9 +72,11 @@ def make_identity_distance(inputs: "MetricInputs", columns: Sequence[str]) -> Me
 
 def make_motion_correlation(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
     from evaluation.metrics.clip_metrics import MotionCorrelation
+    from evaluation.metrics.interface import Unavailable
 
-    metric = MotionCorrelation(inputs.require_network().detect)
-    return metric, inputs.named_network()
+    if inputs.network is None:
+        raise Unavailable("it needs the network's keypoints: name its --checkpoint.")
+    return MotionCorrelation(inputs.network.detect), inputs.named_network()
 
 
 def make_expression_transfer(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
@@ -88,8 +90,10 @@ def make_expression_transfer(inputs: "MetricInputs", columns: Sequence[str]) -> 
 
 def make_identity_similarity(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
     from evaluation.metrics.identity import ArcFaceEmbedder, IdentitySimilarity
+    from evaluation.metrics.interface import Unavailable
 
-    inputs.require_source()
+    if not inputs.has_source:
+        raise Unavailable("it needs the source pictures: name their folder with --source.")
     path = inputs.file("arcface")
     embedder = ArcFaceEmbedder(path, inputs.device)
     detector, name = inputs.landmarks
@@ -202,9 +206,3 @@ def parse_metrics(text: str) -> list[str]:
         if name not in {"all", *COLUMNS}:
             raise InputError(f"No metric is called {name!r}: choose all, {', '.join(COLUMNS)}.")
     return [column for column in COLUMNS if column in names or "all" in names]
-
-
-def known_metrics(text: str) -> str:
-    """Check the names of metrics before any work, as the callback of their option."""
-    parse_metrics(text)
-    return text
