@@ -23,7 +23,8 @@ from datasets.config import DataConfig
 from datasets.pair_list import Pair, read_pair_list
 from evaluation.command_line import MeasureOptions
 from evaluation.evaluator import Evaluation
-from evaluation.metrics.available import MetricInputs
+from evaluation.metrics.inputs import MetricInputs
+from evaluation.metrics.registry import parse_metrics
 from evaluation.processes import joined_processes
 from evaluation.results.result import ClipCoverage, Coverage, PairCoverage
 from evaluation.self_reenactment import Renderer, Resize, clip_unit, first_pictures, pair_units
@@ -80,6 +81,7 @@ class Work(NamedTuple):
 @options_from_dataclasses
 def reconstruct(*, options: Options, measuring: MeasureOptions) -> int:
     """Measure how well a checkpoint reconstructs people that it was not trained on."""
+    parse_metrics(measuring.metrics)
     if options.overrides and options.config is None:
         raise InputError("--set changes a --config: name one.")
     checkpoint = options.checkpoint

@@ -55,13 +55,15 @@ def folders(context: typer.Context, *, options: FolderOptions, measuring: Measur
     from animation.animator import Animator
     from evaluation.evaluator import Evaluation
     from evaluation.folders import pair_folders
-    from evaluation.metrics.available import MetricInputs
+    from evaluation.metrics.inputs import MetricInputs
+    from evaluation.metrics.registry import parse_metrics
     from evaluation.processes import joined_processes
     from evaluation.results.result import ClipCoverage, Coverage
     from modules.checkpoints import weights_file
     from utils.device import pick_device
     from utils.files import require_apart
 
+    parse_metrics(measuring.metrics)
     real, generated, source = options.real, options.generated, options.source
     checkpoint = options.checkpoint
     if real is None or generated is None:

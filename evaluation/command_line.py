@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from evaluation.metrics.registry import parse_metrics
-
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap intervals.")]
 
@@ -17,11 +15,7 @@ class MeasureOptions:
     """Options of every command that measures frames."""
 
     metrics: Annotated[
-        str,
-        typer.Option(
-            help="all, or names with commas between them: l1,psnr,lpips_vgg.",
-            callback=lambda names: parse_metrics(names) and names,
-        ),
+        str, typer.Option(help="all, or names with commas between them: l1,psnr,lpips_vgg.")
     ] = "all"
     openface: Annotated[
         Path | None, typer.Option(help="Weights of OpenFace nn4.small2, for AED.")

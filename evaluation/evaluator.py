@@ -17,8 +17,9 @@ import pandas as pd
 import torch
 import typer
 
-from evaluation.metrics.available import MetricInputs, available_metrics
+from evaluation.metrics.available import available_metrics
 from evaluation.metrics.fid import frechet_distance
+from evaluation.metrics.inputs import MetricInputs
 from evaluation.metrics.interface import Unavailable
 from evaluation.metrics.registry import CLIP_COLUMNS, COLUMNS, parse_metrics
 from evaluation.partial_results import PartialResults

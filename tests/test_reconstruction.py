@@ -34,6 +34,7 @@ from reconstruction import main
 from tests.evaluation.faces import faces, talking
 from tests.tiny_run import SETTINGS, SIZE, write_checkpoint, write_clips
 
+pytestmark = pytest.mark.usefixtures("equal_pictures_are_searched_once")
 PICTURES = ",".join(PICTURE_METRICS)
 
 
@@ -165,7 +166,7 @@ def write_mouths(folder: Path, openings: Sequence[float]) -> None:
 
 def test_expressions_of_folders_are_measured_and_compared(tmp_path, monkeypatch, capsys):
     """One clip talks, one hardly moves; one result has a frame without a face."""
-    monkeypatch.setattr("evaluation.metrics.available.FaceAlignmentLandmarks", MouthInPixel)
+    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", MouthInPixel)
     steps = np.array([1, 5, 2, 4, 3, 1, 5, 2, 4, 3, 1, 2]) / 17
     still = np.array([100, 101] * 6) / 255
     for side, scale in {"driving": 1, "half": 0.5, "same": 1}.items():
@@ -212,9 +213,7 @@ def without_face_alignment(device: str) -> None:
 def test_expressions_are_relative_to_landmarks_from_files_and_found_by_the_network_in_results(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        "evaluation.metrics.available.FaceAlignmentLandmarks", without_face_alignment
-    )
+    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", without_face_alignment)
     root = write_clips(tmp_path / "clips", num_frames=12)
     settings = {"height": 32, "width": 4, "depth": 2, "max_width": 8}
     monkeypatch.setitem(SETTINGS["model"], "landmark_detector", settings)
@@ -378,7 +377,7 @@ class BrightestPoints:
 
 
 def test_a_folder_against_itself_is_without_fault(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("evaluation.metrics.available.FaceAlignmentLandmarks", BrightestPoints)
+    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", BrightestPoints)
     generator = np.random.default_rng(0)
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()

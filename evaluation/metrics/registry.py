@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from utils.errors import InputError
 
 if TYPE_CHECKING:
-    from evaluation.metrics.available import MetricInputs
+    from evaluation.metrics.inputs import MetricInputs
 
 
 class Column(NamedTuple):

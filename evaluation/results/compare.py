@@ -30,6 +30,7 @@ from evaluation.results.tables import (
     signed_interval,
 )
 from utils.errors import InputError
+from utils.files import printable
 from utils.section import Section
 from utils.wording import counted
 
@@ -61,8 +62,8 @@ class MetricDifference(Section):
 class Comparison(Section):
     """Differences of two results, and the frames, columns and conditions of only one."""
 
-    a: Path
-    b: Path
+    a: str  # path
+    b: str
     rows: list[MetricDifference]
     only_a: list[str]  # columns that the other result does not have
     only_b: list[str]
@@ -97,8 +98,8 @@ def compare(a: Path, b: Path, seed: int) -> Comparison:
         if column in in_a and column in in_b
     ]
     return Comparison(
-        a=a,
-        b=b,
+        a=printable(str(a)),
+        b=printable(str(b)),
         rows=rows,
         only_a=[column for column in in_a if column not in in_b],
         only_b=[column for column in in_b if column not in in_a],
@@ -211,8 +212,8 @@ def comparison_markdown(comparison: Comparison) -> str:
             )
         )
     lines = [
-        f"A: {escape_markdown(str(comparison.a))}",
-        f"B: {escape_markdown(str(comparison.b))}",
+        f"A: {escape_markdown(comparison.a)}",
+        f"B: {escape_markdown(comparison.b)}",
         f"Frames in both: {comparison.num_common_frames:,}, of {comparison.num_frames_a:,} in A "
         f"and {comparison.num_frames_b:,} in B.",
         markdown_table(Table(HEADER, rows)),

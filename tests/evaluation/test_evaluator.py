@@ -9,7 +9,8 @@ import torch
 
 from evaluation.command_line import MeasureOptions
 from evaluation.evaluator import NUM_EXAMPLES, Evaluation
-from evaluation.metrics.available import AvailableMetrics, MetricInputs
+from evaluation.metrics.available import AvailableMetrics
+from evaluation.metrics.inputs import MetricInputs
 from evaluation.metrics.interface import Frames, Measured
 from evaluation.processes import Processes
 from evaluation.results.frame_table import read_frame_table

@@ -6,7 +6,8 @@ import torch
 
 from animation.best_frame import NetworkLandmarks
 from evaluation.command_line import MeasureOptions
-from evaluation.metrics.available import AvailableMetrics, MetricInputs, available_metrics
+from evaluation.metrics.available import AvailableMetrics, available_metrics
+from evaluation.metrics.inputs import MetricInputs
 from evaluation.metrics.interface import Unavailable
 from evaluation.metrics.pixels import PICTURE_METRICS
 from evaluation.metrics.registry import COLUMNS
@@ -31,7 +32,7 @@ def without_detector(device: str) -> None:
 def offline(monkeypatch):
     for network in ("lpips.Lpips", "fid.InceptionFeatures", "pose_expression.PyFeatDetector"):
         monkeypatch.setattr(f"evaluation.metrics.{network}", unavailable)
-    monkeypatch.setattr("evaluation.metrics.available.FaceAlignmentLandmarks", without_detector)
+    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", without_detector)
 
 
 def test_what_is_not_available_is_named_and_the_rest_is_there(offline):
@@ -89,9 +90,7 @@ def test_expressions_are_found_by_the_network_itself_where_nothing_else_can(offl
 
 def test_a_detector_that_does_not_know_the_network_goes_before_its_own(monkeypatch, weights):
     detector = SimpleNamespace(name="face-alignment 1.5")
-    monkeypatch.setattr(
-        "evaluation.metrics.available.FaceAlignmentLandmarks", lambda device: detector
-    )
+    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", lambda device: detector)
     metrics = expressions_of(OWN, weights, folder=None)
     (metric,) = metrics.clip_metrics
     assert metric.landmarks.landmarks is detector
@@ -128,7 +127,7 @@ def test_what_computes_a_number_is_named(monkeypatch, tmp_path):
             self.name = "face-alignment 1.5"
 
     monkeypatch.setattr("evaluation.metrics.lpips.Lpips", Lpips)
-    monkeypatch.setattr("evaluation.metrics.available.FaceAlignmentLandmarks", FaceAlignment)
+    monkeypatch.setattr("evaluation.metrics.inputs.FaceAlignmentLandmarks", FaceAlignment)
     wanted = ["l1", "lpips_alex", "akd"]
     metrics = made(wanted)
     assert metrics.columns == wanted

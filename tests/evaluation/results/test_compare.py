@@ -146,6 +146,13 @@ def test_a_comparison_is_printed_with_signs_and_stored_as_json(tmp_path):
     assert data["a"].endswith("a/result.json")
 
 
+def test_a_path_that_is_no_utf_8_is_stored_by_its_numbers(tmp_path):
+    table = frame_table({"l1": [0.1, 0.2]}, ["p", "q"])
+    found = compare(written(tmp_path / "\udcff", table), written(tmp_path / "b", table), seed=0)
+    found.write_json(tmp_path / "compared.json")
+    assert json.loads((tmp_path / "compared.json").read_text())["a"].endswith(r"\udcff/result.json")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
