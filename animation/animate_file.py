@@ -10,24 +10,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import typer
+from typing_extensions import Unpack
 
 from animation.animator import Animator, Motion
 from animation.best_frame import find_best_frame, neutral_keypoints
 from animation.cropper import CropPolicy, choose_policy, driving_fit, fit_source
-from animation.driving import ALL, Driving, DrivingFrame, DrivingVideo, open_driving
+from animation.driving import Driving, DrivingFrame, DrivingVideo, Reading, open_driving
 from animation.motion_template import require_template_name, save_template
 from animation.motion_transfer import AS_DRIVEN, MotionStrength
 from faces.main_face import median_face, spread
 from media.pictures import Box, Picture
-from media.video import STILL_RATE, open_writer
+from media.provenance import Provenance, load_credentials, of_weights
+from media.video import open_writer
 from media.writers import require_output
+from modules.checkpoints import weights_file
 from modules.face_landmarks import PARTS
 from modules.geometry import Keypoints
 from utils.errors import InputError
@@ -104,10 +106,32 @@ class AnimationOptions:
         typer.Option(min=1, help="Frames rendered at once; by default chosen for the device."),
     ] = None
 
+    no_mark: Annotated[
+        bool,
+        typer.Option(
+            "--no-mark", help="Leave out the statement in the output that it is generated."
+        ),
+    ] = False
+    sign: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="CERT KEY",
+            help="PEM files to sign the output with (docs/provenance.md).",
+        ),
+    ] = None
+
     @property
     def strength(self) -> MotionStrength:
         """Strength of relative motion, 0 to 2, and the parts that express."""
         return MotionStrength(self.head, self.expression, self.only or tuple(PARTS))
+
+    def provenance(self, animator: Animator) -> Provenance | None:
+        """State where outputs are from.  Raises InputError for unusable credentials."""
+        credentials = None if self.sign is None else load_credentials(*self.sign)
+        if self.no_mark:
+            return None
+        checkpoint = animator.checkpoint
+        return of_weights(checkpoint and weights_file(checkpoint), credentials)
 
     def require_usable(self, animator: Animator, policy: CropPolicy | None) -> None:
         """Raise InputError where the options need what is not there."""
@@ -123,6 +147,8 @@ class AnimationOptions:
                 "--adapt-scale, --best-frame, --head, --expression and --only need relative "
                 "motion: leave them out, or choose --motion relative."
             )
+        if self.no_mark and self.sign is not None:
+            raise InputError("--sign states that the output is generated: leave out --no-mark.")
 
 
 class Timing(NamedTuple):
@@ -147,31 +173,31 @@ def animate_file(
     output: str,
     options: AnimationOptions,
     *,
-    policy: CropPolicy | None = None,
-    frames: slice = ALL,
-    still_rate: Fraction = STILL_RATE,
     motion_to: Path | None = None,
     source_face: Box | None = None,
     on_frame: Callable[[Picture], object] | None = None,
+    **reading: Unpack[Reading],
 ) -> Timing:
-    """Write the source picture (H, W, 3), animated by the ``frames`` of ``driving``, to a file.
+    """Write the source picture (H, W, 3), animated by ``driving``, to a file.
 
     ``driving`` is a video, folder, picture, or motion template (.npz).  ``output`` is a .mp4 or
     .gif with the rate (and, in a .mp4, the sound) of the driving video, or a folder of PNG where
-    it ends in "/".  A folder drives with ``still_rate`` frames per second.  With a ``policy`` both
-    faces are cropped as in training, of the source the largest or the ``source_face``.  The motion
-    of a driving video is saved as the template ``motion_to``.  ``on_frame`` is called with each
-    frame (H, W, 3) when it has been written; an exception of it ends the animation.
+    it ends in "/".  The policy of ``reading`` crops the source's face too: the largest, or the
+    ``source_face``.  The motion of a driving video is saved as the template ``motion_to``.
+    ``on_frame`` is called with each frame (H, W, 3) when it has been written; an exception of it
+    ends the animation.
     """
+    policy = reading.get("policy")
     inputs = [driving, source if isinstance(source, Path) else None]
     require_apart(output, *inputs, motion_to)
     if motion_to is not None:
         require_apart(motion_to, *inputs)
     options.require_usable(animator, policy)
+    provenance = options.provenance(animator)
     require_output(output)
     began, computed_before = time.perf_counter(), animator.busy.seconds
     fitted = fit_source(animator, source, policy, face=source_face)
-    moving = open_driving(animator, driving, policy=policy, frames=frames, still_rate=still_rate)
+    moving = open_driving(animator, driving, **reading)
     if motion_to is not None:
         keep_motion(moving, motion_to)
     if isinstance(moving, DrivingVideo) and moving.sound is None and moving.video.has_audio:
@@ -182,7 +208,7 @@ def animate_file(
         initial = initial_keypoints(
             animator, fitted.picture, moving, options.best_frame, options.batch_size
         )
-    with open_writer(output, moving.rate, moving.sound) as writer:
+    with open_writer(output, moving.rate, moving.sound, provenance) as writer:
 
         def write(frame: DrivingFrame, result: Picture) -> None:
             shown = fitted.to_output(result)
@@ -255,7 +281,7 @@ def animated(
 ) -> Iterator[Iterator[tuple[DrivingFrame, Picture]]]:
     """Stream each driving frame with the picture (H, W, 3) that the source becomes by it."""
     with driving.motion(options.batch_size) as motion:
-        # Two readers of one stream: the one returned is at most two batches behind the network's.
+        # Two readers of one stream: the one returned is a few batches behind the network's.
         returned, given = itertools.tee(motion)
         results = animator.animate_keypoints(
             source,
@@ -319,14 +345,12 @@ def save_motion(
     driving: Path,
     output: Path,
     *,
-    policy: CropPolicy | None = None,
-    frames: slice = ALL,
-    still_rate: Fraction = STILL_RATE,
     batch_size: int | None = None,
+    **reading: Unpack[Reading],
 ) -> None:
-    """Write the motion of a driving video, at a rate per second, as a template (.npz)."""
+    """Write the motion of a driving video as a template (.npz)."""
     require_apart(output, driving)
-    moving = open_driving(animator, driving, policy=policy, frames=frames, still_rate=still_rate)
+    moving = open_driving(animator, driving, **reading)
     keep_motion(moving, output)
     with moving.motion(batch_size) as motion:
         for _ in progress_bar(motion, unit="batch"):

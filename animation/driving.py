@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from typing_extensions import TypedDict, Unpack  # typing has them from Python 3.11 on
 
 from animation.animator import Animator, batches
 from animation.cropper import CropPolicy, driving_fit
@@ -126,11 +127,15 @@ class DrivingVideo:
             else:
                 if self.buffer is not None:  # of an earlier pass
                     self.keep_keypoints()
-                yield map(self.detect, read)
+                yield map(self.keep, self.animator.streams.map(self.detect, read))
 
-    def detect(self, frames: list[Frame]) -> tuple[list[DrivingFrame], Keypoints]:
-        """Detect the keypoints (B, K, ...) of a batch of frames, and keep them if asked for."""
-        keypoints = self.animator.detect([frame.image for frame in frames])
+    def detect(self, frames: list[Frame]) -> tuple[list[Frame], Keypoints]:
+        """Detect the keypoints (B, K, ...) of a batch of frames."""
+        return frames, self.animator.detect([frame.image for frame in frames])
+
+    def keep(self, batch: tuple[list[Frame], Keypoints]) -> tuple[list[DrivingFrame], Keypoints]:
+        """Keep the keypoints (B, K, ...) of a batch of frames, if asked for."""
+        frames, keypoints = batch
         if self.buffer is not None:
             times = [time for _, time in frames] if self.video.variable_rate else []
             self.buffer.add(keypoints, times)
@@ -231,18 +236,19 @@ def split(keypoints: Keypoints, batch_size: int) -> Iterator[Keypoints]:
     return itertools.starmap(Keypoints, parts)
 
 
-def open_driving(
-    animator: Animator,
-    path: Path,
-    *,
-    policy: CropPolicy | None = None,
-    frames: slice = ALL,
-    still_rate: Fraction = STILL_RATE,
-) -> Driving:
-    """Open what drives, a template where the file is a .npz; a folder has a rate per second."""
+class Reading(TypedDict, total=False):
+    """Options of ``open_driving``, for all that reads what drives."""
+
+    policy: CropPolicy | None  # faces are cropped as in training
+    frames: slice  # those to use
+    still_rate: Fraction  # frames per second of a folder
+
+
+def open_driving(animator: Animator, path: Path, **reading: Unpack[Reading]) -> Driving:
+    """Open what drives, a template where the file is a .npz."""
     if path.suffix.lower() == SUFFIX:
-        return DrivingTemplate(animator, path, frames=frames)
-    return DrivingVideo(animator, path, policy=policy, frames=frames, still_rate=still_rate)
+        return DrivingTemplate(animator, path, frames=reading.get("frames", ALL))
+    return DrivingVideo(animator, path, **reading)
 
 
 def require_driving(path: Path, frames: slice, initial: int) -> None:

@@ -5,7 +5,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal
@@ -114,7 +113,6 @@ class Job:
                 str(self.output),
                 self.options,
                 policy=self.policy,
-                still_rate=Fraction(25),
                 motion_to=self.motion,
                 source_face=self.face,
                 on_frame=self._note,

@@ -187,7 +187,9 @@ class LiveConnection:
             if self.recording is None:
                 self.session.recordings.make_room()
                 path = self.session.new_path(".mp4")
-                self.recording = Recording(path, self.limits.recording_seconds)
+                self.recording = Recording(
+                    path, self.limits.recording_seconds, self.studio.provenance
+                )
         elif self.recording is not None:
             await self.stop_recording()
 

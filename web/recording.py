@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from media.pictures import Picture
+from media.provenance import Provenance
 from media.video import VideoWriter
 
 RATE = Fraction(25)  # frames per second, for the duration of the last frame
@@ -16,12 +17,14 @@ TICK = Fraction(1, 1000)  # seconds, in which cameras state times
 class Recording:
     """An mp4 that grows by the frames that are seen; threads may share it."""
 
-    def __init__(self, path: Path, longest: float) -> None:
-        """Write to a new file, for ``longest`` seconds at most."""
+    def __init__(self, path: Path, longest: float, provenance: Provenance | None = None) -> None:
+        """Write to a new file, for ``longest`` seconds at most; it states its provenance."""
         self.path, self.longest = path, longest
         self.seconds = 0.0
         self._stack = ExitStack()
-        self._writer = self._stack.enter_context(VideoWriter(path, RATE, threads=1))
+        self._writer = self._stack.enter_context(
+            VideoWriter(path, RATE, None, provenance, threads=1)
+        )
         self._start: float | None = None  # milliseconds
         self._shape: tuple[int, ...] = ()
         self._lock = threading.Lock()

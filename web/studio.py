@@ -57,6 +57,7 @@ class Studio:
         self.queue = NetworkQueue()
         self.jobs = JobRunner(animator, self.queue, self.limits)
         self.pictures, self.live, self.searches = Threads(4), Threads(4), Threads(2)
+        self.provenance = AnimationOptions().provenance(animator)  # of recordings
         self.motions = self._known_motions()
         self._num_live = 0
         self._is_closed = False

@@ -202,6 +202,7 @@ def test_what_is_seen_is_recorded_with_its_times(plain_server, tmp_path):
     with plain_server.client() as client:
         data = client.get(recorded["url"]).raise_for_status().content
     with av.open(io.BytesIO(data)) as video:
+        assert "generated" in video.metadata["comment"].lower()
         times = [1000 * frame.time for frame in video.decode(video=0)]
     assert times == pytest.approx(stamps, abs=0.1)
 
