@@ -26,8 +26,10 @@ from animation.motion_template import require_template_name, save_template
 from animation.motion_transfer import AS_DRIVEN, MotionStrength
 from faces.main_face import median_face, spread
 from media.pictures import Picture
+from media.provenance import Provenance, load_credentials, of_weights
 from media.video import STILL_RATE, open_writer
 from media.writers import require_output
+from modules.checkpoints import weights_file
 from modules.face_landmarks import PARTS
 from modules.geometry import Keypoints
 from utils.errors import InputError
@@ -104,10 +106,32 @@ class AnimationOptions:
         typer.Option(min=1, help="Frames rendered at once; by default chosen for the device."),
     ] = None
 
+    no_mark: Annotated[
+        bool,
+        typer.Option(
+            "--no-mark", help="Leave out the statement in the output that it is generated."
+        ),
+    ] = False
+    sign: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="CERT KEY",
+            help="PEM files to sign the output with (docs/provenance.md).",
+        ),
+    ] = None
+
     @property
     def strength(self) -> MotionStrength:
         """Strength of relative motion, 0 to 2, and the parts that express."""
         return MotionStrength(self.head, self.expression, self.only or tuple(PARTS))
+
+    def provenance(self, animator: Animator) -> Provenance | None:
+        """State where outputs are from.  Raises InputError for unusable credentials."""
+        credentials = None if self.sign is None else load_credentials(*self.sign)
+        if self.no_mark:
+            return None
+        checkpoint = animator.checkpoint
+        return of_weights(checkpoint and weights_file(checkpoint), credentials)
 
     def require_usable(self, animator: Animator, policy: CropPolicy | None) -> None:
         """Raise InputError where the options need what is not there."""
@@ -123,6 +147,8 @@ class AnimationOptions:
                 "--adapt-scale, --best-frame, --head, --expression and --only need relative "
                 "motion: leave them out, or choose --motion relative."
             )
+        if self.no_mark and self.sign is not None:
+            raise InputError("--sign states that the output is generated: leave out --no-mark.")
 
 
 class Timing(NamedTuple):
@@ -165,6 +191,7 @@ def animate_file(
     if motion_to is not None:
         require_apart(motion_to, *inputs)
     options.require_usable(animator, policy)
+    provenance = options.provenance(animator)
     require_output(output)
     began, computed_before = time.perf_counter(), animator.busy.seconds
     fitted = fit_source(animator, source, policy)
@@ -179,7 +206,7 @@ def animate_file(
         initial = initial_keypoints(
             animator, fitted.picture, moving, options.best_frame, options.batch_size
         )
-    with open_writer(output, moving.rate, moving.sound) as writer:
+    with open_writer(output, moving.rate, moving.sound, provenance) as writer:
 
         def write(frame: DrivingFrame, result: Picture) -> None:
             shown = fitted.to_output(result)
@@ -250,7 +277,7 @@ def animated(
 ) -> Iterator[Iterator[tuple[DrivingFrame, Picture]]]:
     """Stream each driving frame with the picture (H, W, 3) that the source becomes by it."""
     with driving.motion(options.batch_size) as motion:
-        # Two readers of one stream: the one returned is at most two batches behind the network's.
+        # Two readers of one stream: the one returned is a few batches behind the network's.
         returned, given = itertools.tee(motion)
         results = animator.animate_keypoints(
             source,

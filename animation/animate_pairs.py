@@ -56,6 +56,7 @@ def animate_pairs(
             )
         policy = None
     options.require_usable(animator, policy)
+    provenance = options.provenance(animator)
     settings: dict[str, Any] = {
         "pairs_sha256": pair_list.sha256,
         "root": None if pair_list.root is None else str(pair_list.root),
@@ -77,7 +78,7 @@ def animate_pairs(
             "--head, --expression and --only need relative motion, and the protocol prescribes "
             f"absolute motion for {num_absolute} of the pairs: add --motion relative."
         )
-    folder = PairFolder(output, settings, format, options.panels)
+    folder = PairFolder(output, settings, format, options.panels, provenance)
     folder.record(pair_list, motions, failed=None)
     failed: dict[str, str] = {}
     with progress_bar(total=len(pair_list.pairs), unit="pair") as progress:

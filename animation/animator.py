@@ -1,12 +1,14 @@
 """Pictures in, animated pictures out: the network with everything that surrounds it.
 
 Animation streams: the source is encoded once; driving frames are taken, rendered and yielded in
-batches.  Two batches are in flight: one computing, one being read back.
+batches.  Several batches are in flight: one on each CPU thread, or two on a GPU, one computing and
+one being read back.
 """
 
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
@@ -21,6 +23,7 @@ from animation.neutral_face import NeutralSoFar, find_neutral
 from inference.device_transfer import BusyTime, Download, Transfer
 from inference.fused_network import FusedEncoded
 from inference.precision import Inference
+from inference.streams import Streams
 from media.pictures import unit_range
 from modules.checkpoints import load_model, read_config
 from modules.geometry import Keypoints
@@ -86,6 +89,7 @@ class Animator:
         self.network = Inference(model, self.device, precision)
         self.transfer = Transfer(self.device)
         self.busy = BusyTime(self.device)
+        self.streams = Streams(self.device)
         self.detector_fingerprint = fingerprint(model.detector, model.landmark_detector)
         self.detects_landmarks = model.landmark_detector is not None
 
@@ -131,13 +135,13 @@ class Animator:
         Relative motion is relative to the driving frame ``initial``, or else to the first, and
         with ``adapt_scale``, or where the network finds landmarks, grows with the source's face.
         Without ``initial``, expressions are relative to the most neutral face among the frames so
-        far; else no frame depends on the one before.  Frames are taken up to two batches before
-        the one that is yielded.  Raises InputError for a ``strength`` that the network does not
-        allow.
+        far; else no frame depends on the one before.  Frames are taken two batches for each CPU
+        thread (four on a GPU) before the one that is yielded.  Raises InputError for a ``strength``
+        that the network does not allow.
         """
         yield from self.animate_keypoints(
             source,
-            map(self.detect, batches(frames, batch_size or self.batch_size)),
+            self.streams.map(self.detect, batches(frames, batch_size or self.batch_size)),
             motion=motion,
             adapt_scale=adapt_scale,
             initial=None if initial is None else self.detect([initial]),
@@ -160,10 +164,26 @@ class Animator:
         """
         strength.require_usable(self.detects_landmarks)
         encoded = self.encode(source)
+        if motion == "relative":
+            driving = self.relative_motion(
+                encoded, driving, adapt_scale=adapt_scale, initial=initial, strength=strength
+            )
+        for pending in self.streams.map(partial(self.submit, encoded), driving):
+            yield from self.result(pending)
+
+    def relative_motion(
+        self,
+        encoded: FusedEncoded,
+        driving: Iterable[Keypoints],
+        *,
+        adapt_scale: bool,
+        initial: Keypoints | None,
+        strength: MotionStrength,
+    ) -> Iterator[Keypoints]:
+        """Move the source's keypoints as the driving ones (B, K, ...) move from ``initial``."""
         relative: RelativeMotion | None = None
-        pending: PendingBatch | None = None
         for keypoints in driving:
-            if motion == "relative" and relative is None:
+            if relative is None:
                 neutral = None
                 if initial is None and self.detects_landmarks:
                     neutral = NeutralSoFar(encoded.keypoints.landmarks, self.aspect)
@@ -175,12 +195,7 @@ class Animator:
                     neutral=neutral,
                     aspect=self.aspect,
                 )
-            moved = keypoints if relative is None else relative(keypoints)
-            previous, pending = pending, self.submit(encoded, moved)
-            if previous is not None:
-                yield from self.result(previous)
-        if pending is not None:
-            yield from self.result(pending)
+            yield relative(keypoints)
 
     def neutral_frame(self, source: np.ndarray, driving: Keypoints) -> int:
         """Find the most neutral of driving frames (T, K, ...), for a network with landmarks."""

@@ -126,11 +126,15 @@ class DrivingVideo:
             else:
                 if self.buffer is not None:  # of an earlier pass
                     self.keep_keypoints()
-                yield map(self.detect, read)
+                yield map(self.keep, self.animator.streams.map(self.detect, read))
 
-    def detect(self, frames: list[Frame]) -> tuple[list[DrivingFrame], Keypoints]:
-        """Detect the keypoints (B, K, ...) of a batch of frames, and keep them if asked for."""
-        keypoints = self.animator.detect([frame.image for frame in frames])
+    def detect(self, frames: list[Frame]) -> tuple[list[Frame], Keypoints]:
+        """Detect the keypoints (B, K, ...) of a batch of frames."""
+        return frames, self.animator.detect([frame.image for frame in frames])
+
+    def keep(self, batch: tuple[list[Frame], Keypoints]) -> tuple[list[DrivingFrame], Keypoints]:
+        """Keep the keypoints (B, K, ...) of a batch of frames, if asked for."""
+        frames, keypoints = batch
         if self.buffer is not None:
             times = [time for _, time in frames] if self.video.variable_rate else []
             self.buffer.add(keypoints, times)

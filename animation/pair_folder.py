@@ -21,6 +21,7 @@ import numpy as np
 from datasets.clips import Clip
 from datasets.pair_list import FrameRef, Pair, PairList
 from media.pictures import Picture, write_picture_whole
+from media.provenance import Provenance
 from media.writers import open_writer
 from utils.errors import InputError
 from utils.files import remove_leftovers, write_atomically
@@ -40,10 +41,19 @@ class PairFolder:
     """
 
     def __init__(
-        self, folder: Path, conditions: Mapping[str, Any], format: Format, panels: bool
+        self,
+        folder: Path,
+        conditions: Mapping[str, Any],
+        format: Format,
+        panels: bool,
+        provenance: Provenance | None = None,
     ) -> None:
-        """Raise InputError where the folder cannot be made or has results of other conditions."""
+        """State the ``provenance`` in generated frames.
+
+        Raises InputError where the folder cannot be made or has results of other conditions.
+        """
         self.folder, self.format = folder, format
+        self.provenance = dict.fromkeys(["generated", "panels"], provenance)
         self.kinds = ["source", "driving", *(["panels"] if panels else []), "generated"]
         self.conditions = {**conditions, "format": format, "panels": panels}
         self.goes_on = self._goes_on()
@@ -93,7 +103,7 @@ class PairFolder:
         """Write the pictures (H, W, 3) of a pair, of one size.  Raises InputError."""
         pictures = self._by_kind(source, driving, generated)
         for kind, path in self.paths(pair).items():
-            write_picture_whole(Path(path), pictures[kind])
+            write_picture_whole(Path(path), pictures[kind], self.provenance.get(kind))
 
     @contextmanager
     def clip_writer(
@@ -104,7 +114,9 @@ class PairFolder:
         write_picture_whole(Path(paths.pop("source")), source)
         with ExitStack() as stack:  # ends what it began first, generated/, last
             writers = {
-                kind: stack.enter_context(open_writer(paths[kind], rate, audio_from))
+                kind: stack.enter_context(
+                    open_writer(paths[kind], rate, audio_from, self.provenance.get(kind))
+                )
                 for kind in reversed(paths)
             }
 

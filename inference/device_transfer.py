@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -61,21 +62,26 @@ class Download(NamedTuple):
 class BusyTime:
     """Seconds in which a device computed what was launched inside ``counted``.
 
-    On CUDA events on the stream measure it, so that nothing has to wait.
+    On CUDA events on the stream measure it, so that nothing has to wait.  Threads that compute at
+    the same time are counted once.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.past = 0.0
+        self.lock = Lock()
+        self.computing, self.since = 0, 0.0  # threads in ``counted``, and the time of the first
         self.queued: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
 
     @contextmanager
     def counted(self) -> Iterator[None]:
         """Add the time of a block."""
         if self.device.type != "cuda":
-            start = time.perf_counter()
-            yield
-            self.past += time.perf_counter() - start
+            self._enter()
+            try:
+                yield
+            finally:
+                self._leave()
             return
         stream = torch.cuda.current_stream(self.device)
         began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -93,6 +99,18 @@ class BusyTime:
             self.queued[0][1].synchronize()
             self._count_first()
         return self.past
+
+    def _enter(self) -> None:
+        with self.lock:
+            if self.computing == 0:
+                self.since = time.perf_counter()
+            self.computing += 1
+
+    def _leave(self) -> None:
+        with self.lock:
+            self.computing -= 1
+            if self.computing == 0:
+                self.past += time.perf_counter() - self.since
 
     def _count_first(self) -> None:
         began, ended = self.queued.popleft()

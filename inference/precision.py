@@ -6,6 +6,7 @@ again in float32: both by the network as it was trained.
 """
 
 import logging
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ class Inference:
         self.precision_checked = precision != "auto" or self.precision == torch.float32
         if self.precision_checked:
             logger.info("Precision: %s.", precision_name(self.precision))
+        self.checking = Lock()
         self.trained: MCNet | None = model.eval()  # kept while float32 may be needed
         self.fused = self._fuse(self.precision)
         self.overflowed = False
@@ -59,8 +61,9 @@ class Inference:
 
     def render(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
         """Move the source to the driving keypoints: (B, 3, H, W) in [0, 1]."""
-        if not self.precision_checked:
-            self.check_precision(encoded, driving)
+        with self.checking:  # by the first of several threads
+            if not self.precision_checked:
+                self.check_precision(encoded, driving)
         if encoded.pyramid[0].dtype != self.precision:  # it was encoded before the check
             encoded = self.fused.encode(encoded.source)
         return self.fused.render(encoded, driving)

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from media.file_kinds import InMemoryFile, kind_of_media, require_file
-from utils.errors import InputError
-from utils.files import is_hidden, write_atomically
+from utils.errors import InputError, OutputError
+from utils.files import atomic_file, is_hidden
 
 if TYPE_CHECKING:
     import torch
+
+    from media.provenance import Provenance
 
 Picture = NDArray[np.uint8]  # (H, W, 3), RGB
 Pictures = Sequence[Picture] | NDArray[np.uint8]  # (B, H, W, 3): pictures of one size
@@ -260,14 +262,29 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def write_picture_whole(path: Path, picture: Picture) -> None:
-    """Write a PNG or a JPEG, by the ending, all of it or nothing.  Raises OutputError."""
-    file = io.BytesIO()
-    if path.suffix.lower() == ".png":
-        Image.fromarray(picture).save(file, "PNG")
-    else:
-        Image.fromarray(picture).save(file, "JPEG", quality=95, subsampling=0)
-    write_atomically(path, file.getvalue())
+def write_picture_whole(
+    path: Path, picture: Picture, provenance: "Provenance | None" = None
+) -> None:
+    """Write a PNG or a JPEG, by the ending, all of it or nothing.  Raises OutputError.
+
+    A generated picture is a PNG, with its ``provenance``.
+    """
+    try:
+        with atomic_file(path) as temporary:
+            if path.suffix.lower() == ".png":
+                save_png(temporary, picture, provenance)
+            else:
+                Image.fromarray(picture).save(temporary, "JPEG", quality=95, subsampling=0)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def save_png(path: Path, picture: Picture, provenance: "Provenance | None" = None) -> None:
+    """Save a PNG, a generated one with its ``provenance``."""
+    text = None if provenance is None else provenance.png_text
+    Image.fromarray(picture).save(path, "PNG", pnginfo=text)
+    if provenance is not None:
+        provenance.finish(path, "png")
 
 
 def channels_first(

@@ -20,12 +20,12 @@ from pathlib import Path
 import av
 import numpy as np
 from av.container import OutputContainer
-from PIL import Image
 from typing_extensions import Self
 
 from media.audio import AudioCopy
 from media.codecs import H264, Gif
-from media.pictures import Picture
+from media.pictures import Picture, save_png
+from media.provenance import Provenance
 from utils.errors import InputError, OutputError
 from utils.files import is_system_file, link_target, remove_leftovers, temporary_path
 
@@ -35,12 +35,18 @@ FINE_TICK = Fraction(1, 5_760_000)
 
 
 def open_writer(
-    output: str | Path, rate: Fraction, audio_from: str | Path | None = None
+    output: str | Path,
+    rate: Fraction,
+    audio_from: str | Path | None = None,
+    provenance: Provenance | None = None,
 ) -> "Writer":
-    """Choose a writer by the ending of ``output``: .mp4, .gif, or / for a folder."""
+    """Choose a writer by the ending of ``output``: .mp4, .gif, or / for a folder.
+
+    Generated frames are written with their ``provenance``.
+    """
     if str(output).endswith(("/", os.sep)):
-        return FolderWriter(output)
-    return VideoWriter(output, rate, audio_from)
+        return FolderWriter(output, provenance)
+    return VideoWriter(output, rate, audio_from, provenance)
 
 
 def require_output(output: str | Path) -> None:
@@ -51,8 +57,8 @@ def require_output(output: str | Path) -> None:
 class Writer(ABC):
     """Base of all writers: begin under a temporary name, end by renaming or removing."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, provenance: Provenance | None) -> None:
+        self.path, self.provenance = Path(path), provenance
         if not self.path.name:
             raise InputError(f"{path} does not name an output: add a name.")
         self.place = link_target(self.path)  # itself, where it is no symbolic link
@@ -113,6 +119,9 @@ class Writer(ABC):
 class FolderWriter(Writer):
     """Writer of the frames ``0000000.png``, ... of a folder, in place of earlier ones."""
 
+    def __init__(self, path: str | Path, provenance: Provenance | None = None) -> None:
+        super().__init__(path, provenance)
+
     def require_possible(self) -> None:
         super().require_possible()
         if self.place.exists() and not self._holds_only_frames():
@@ -131,7 +140,7 @@ class FolderWriter(Writer):
         self.temporary.mkdir()
 
     def _add(self, image: Picture, time: Fraction | None) -> bool:
-        Image.fromarray(image).save(self.temporary / f"{self.num_frames:07d}.png")
+        save_png(self.temporary / f"{self.num_frames:07d}.png", image, self.provenance)
         return True
 
     def _finish(self) -> None:
@@ -156,13 +165,14 @@ class VideoWriter(Writer):
         path: str | Path,
         rate: Fraction,
         audio_from: str | Path | None = None,
+        provenance: Provenance | None = None,
         *,
         crf: int = 18,
         key_frame_every: int = 12,
         threads: int = 0,
     ) -> None:
         """Choose the encoding; ``threads`` are as many as cores if 0, and change the bits."""
-        super().__init__(path)
+        super().__init__(path, provenance)
         self.format = self.path.suffix.lower().removeprefix(".")
         if self.format not in ("mp4", "gif"):
             raise InputError(f"{self.path} ends neither in .mp4 nor in .gif nor in /: rename it.")
@@ -211,6 +221,8 @@ class VideoWriter(Writer):
             tick = FINE_TICK if timed else 1 / self.rate
             self._codec = H264(tick, self.crf, self.key_frame_every, self.threads, irregular=timed)
         self._container = av.open(f"file:{self.temporary}", "w", format=self.format)
+        if self.provenance is not None:
+            self._container.metadata.update(self.provenance.metadata)
         self._stream = self._codec.add_stream(self._container, self.rate, height, width)
         if self.audio_from is not None:
             self._sound = AudioCopy(Path(self.audio_from), self._container)
@@ -233,6 +245,8 @@ class VideoWriter(Writer):
         self._encode(None)
         self._copy_sound(until=self._end)
         self._container.close()
+        if self.provenance is not None:
+            self.provenance.finish(self.temporary, self.format)
         self.temporary.replace(self.place)
 
     def _clean_up(self) -> None:

@@ -20,7 +20,7 @@ class SameBlock(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)))
+        return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
 class DownBlock(SameBlock):
@@ -34,7 +34,7 @@ class UpBlock(SameBlock):
     """Nearest-neighbour upsampling and a same block: (B, C, H, W) to (B, C', 2 H, 2 W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(convolve_doubled(x, self.conv)))
+        return F.relu(self.norm(convolve_doubled(x, self.conv)), inplace=True)
 
 
 def convolve_doubled(x: Tensor, conv: nn.Conv2d) -> Tensor:
@@ -68,8 +68,8 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.conv1(F.relu(self.norm1(x)))
-        return x + self.conv2(F.relu(self.norm2(residual)))
+        residual = self.conv1(F.relu(self.norm1(x), inplace=True))
+        return x + self.conv2(F.relu(self.norm2(residual), inplace=True))
 
 
 class Hourglass(nn.Module):

@@ -36,6 +36,6 @@ class Decoder(nn.Module):
             x = up(residual(x))
             skip = skipped.pop()
             x = x if skip is None else torch.cat([x, skip], dim=1)
-        x = x * (1 - visible).to(x.dtype) + finest
+        x = torch.addcmul(finest, x, (1 - visible).to(x.dtype))
         painted = at_least_float32(self.final(x)).sigmoid()
-        return painted * (1 - visible) + warped_source * visible
+        return torch.lerp(painted, warped_source, visible)

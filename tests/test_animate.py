@@ -183,10 +183,10 @@ def test_frames_are_read_only_as_they_are_needed(animator):
     results = animator.animate(next(moving_square(1)), frames(), batch_size=4)
     assert read == []
     next(results)
-    assert len(read) == 8  # the next batch is submitted before the first is waited for
+    assert len(read) == 12  # one batch ahead is rendered, and another one is detected
     for _ in range(4):
         next(results)
-    assert len(read) == 12
+    assert len(read) == 16
 
 
 def test_batches_are_submitted_one_ahead_and_come_in_order(animator, monkeypatch):

@@ -1,0 +1,3 @@
+"""Version of the project, which generated files state."""
+
+VERSION = "0.1.0"
