@@ -139,7 +139,8 @@ def report(differences: Mapping[str, float], precision: Precision) -> None:
         raise InputError(
             f"The exported graphs are not the network: with {precision} weights they differ by "
             f"{found}, and {bound:g} is allowed.  Nothing was written: try other versions of the "
-            "packages in requirements-export.txt."
+            "packages in requirements-export.txt, unless the network is untrained, which can "
+            "magnify rounding errors."
         )
     logger.info(
         f"Largest differences from PyTorch, {precision} weights: {found} (allowed: {bound:g})."

@@ -63,8 +63,8 @@ class Graphs:
             zip(Keypoints._fields, (part.numpy() for part in found(driving)), strict=False)
         )
         if driving.landmarks.shape[1]:
-            landmarks = torch.from_numpy(encoded["source_landmarks"])
-            feeds[SPLINE] = fit_landmarks(landmarks, driving.landmarks).numpy()
+            landmarks = torch.from_numpy(encoded["source_landmarks"]).double()
+            feeds[SPLINE] = fit_landmarks(landmarks, driving.landmarks.double()).float().numpy()
         return self.run("render", encoded | feeds)[FRAME]
 
     def run(self, name: str, feeds: Arrays) -> Arrays:
