@@ -30,7 +30,7 @@ from animation.animate_pairs import animate_pairs, report
 from animation.animator import Animator
 from animation.bundled import bundled_source, bundled_weights, driving_path
 from animation.cropper import CropPolicy, FitOption, choose_policy, require_face_crop
-from animation.driving import ALL, require_driving
+from animation.driving import ALL, Reading, require_driving
 from animation.motion_template import require_template_name
 from animation.motion_transfer import MotionStrength
 from animation.pair_folder import Format
@@ -225,29 +225,19 @@ def animate_one(
         driving, options.best_frame if isinstance(options.best_frame, int) else 0
     )
     animator, _, policy = network.load()
-    frames, still_rate = files.frames or ALL, files.fps or STILL_RATE
+    reading: Reading = {
+        "policy": policy,
+        "frames": files.frames or ALL,
+        "still_rate": files.fps or STILL_RATE,
+    }
     if files.output is not None:
+        source, motion_to = files.source or bundled_source(), files.save_motion
         animate_file(
-            animator,
-            files.source or bundled_source(),
-            driving,
-            files.output,
-            options,
-            policy=policy,
-            frames=frames,
-            still_rate=still_rate,
-            motion_to=files.save_motion,
+            animator, source, driving, files.output, options, motion_to=motion_to, **reading
         )
     elif files.save_motion is not None:
-        save_motion(
-            animator,
-            driving,
-            files.save_motion,
-            policy=policy,
-            frames=frames,
-            still_rate=still_rate,
-            batch_size=options.batch_size,
-        )
+        batch_size = options.batch_size
+        save_motion(animator, driving, files.save_motion, batch_size=batch_size, **reading)
     return 0
 
 

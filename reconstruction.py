@@ -21,15 +21,16 @@ from config import checkpoint_config, load_config
 from datasets.clips import Clip, require_own_names, survey_clips
 from datasets.config import DataConfig
 from datasets.pair_list import Pair, read_pair_list
-from evaluation.command_line import MeasureOptions, with_options
-from evaluation.measure import measure
-from evaluation.metrics.inputs import EvaluatedNetwork
+from evaluation.command_line import MeasureOptions
+from evaluation.evaluator import Evaluation
+from evaluation.metrics.inputs import MetricInputs
+from evaluation.metrics.registry import parse_metrics
 from evaluation.processes import joined_processes
 from evaluation.results.result import ClipCoverage, Coverage, PairCoverage
-from evaluation.self_reenactment import Renderer, clip_unit, first_pictures, pair_units
+from evaluation.self_reenactment import Renderer, Resize, clip_unit, first_pictures, pair_units
 from evaluation.work_units import Unit
 from modules.checkpoints import weights_file
-from utils.command_line import run, writable_folder
+from utils.command_line import options_from_dataclasses, run, writable_folder
 from utils.errors import InputError
 from utils.files import file_sha256, require_apart
 from utils.wording import counted
@@ -38,7 +39,7 @@ app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(MeasureOptions):
+class Options:
     """Options of the command: the checkpoint, its data and the protocol."""
 
     checkpoint: Annotated[Path, typer.Option(help="A run of train.py or a published .pth.tar.")]
@@ -77,9 +78,10 @@ class Work(NamedTuple):
 
 
 @app.command()
-@with_options(Options)
-def reconstruct(options: Options) -> int:
+@options_from_dataclasses
+def reconstruct(*, options: Options, measuring: MeasureOptions) -> int:
     """Measure how well a checkpoint reconstructs people that it was not trained on."""
+    parse_metrics(measuring.metrics)
     if options.overrides and options.config is None:
         raise InputError("--set changes a --config: name one.")
     checkpoint = options.checkpoint
@@ -94,27 +96,24 @@ def reconstruct(options: Options) -> int:
         data = data.model_copy(update={"source": "files", "root": options.root})
     weights = weights_file(checkpoint)
     folder = None if isinstance(data.root, str) else data.root
-    require_apart(output, weights, folder, options.pairs, options.openface, options.arcface)
+    require_apart(output, weights, folder, options.pairs, measuring.openface, measuring.arcface)
     with joined_processes() as processes:
         animator = Animator.from_checkpoint(
             checkpoint,
             config=config.model,
             size=data.frame_size,
             resize_mode="squash",  # as in training
-            device=options.device,
+            device=measuring.device,
             precision=options.precision,
         )
         list_work = video_work if options.protocol == "video" else pairs_work
-        units, coverage, conditions = list_work(data, options, animator)
+        units, coverage, conditions = list_work(data, options, measuring, animator.fit)
         height, width = animator.size
-        return measure(
-            units,
-            coverage,
-            options,
+        return Evaluation(
+            units=units,
+            coverage=coverage,
+            inputs=MetricInputs(animator.device, measuring, network=animator),
             protocol=options.protocol,
-            output=output,
-            processes=processes,
-            device=animator.device,
             conditions={
                 "checkpoint": str(checkpoint),
                 "checkpoint_sha256": file_sha256(weights),
@@ -124,38 +123,39 @@ def reconstruct(options: Options) -> int:
                 "precision": animator.checked_precision(first_pictures(units)),
                 "limit": options.limit,
             },
-            network=EvaluatedNetwork(animator, checkpoint),
+            output=output,
+            processes=processes,
             render=Renderer(animator),
-        )
+        ).measure()
 
 
-def video_work(data: DataConfig, options: Options, animator: Animator) -> Work:
+def video_work(data: DataConfig, options: Options, measuring: MeasureOptions, fit: Resize) -> Work:
     """List every clip of the test split, driven from its first frame by all of its frames."""
     if options.pairs is not None:
         raise InputError("--pairs belongs to --protocol pairs.")
     clips, unreadable = survey_clips(data, "test")
     require_own_names(clips)
-    if unreadable and options.strict:
+    if unreadable and measuring.strict:
         reasons = "; ".join(unreadable.values())
         raise InputError(f"{counted(len(unreadable), 'unreadable clip')}: {reasons}")
-    units = [clip_unit(clip, animator.fit, options.landmarks) for clip in clips[: options.limit]]
+    units = [clip_unit(clip, fit, measuring.landmarks) for clip in clips[: options.limit]]
     coverage = ClipCoverage(listed=len(clips) + len(unreadable), used=0, dropped=unreadable)
     return Work(units, Coverage(clips=coverage, pairs=None), conditions={})
 
 
-def pairs_work(data: DataConfig, options: Options, animator: Animator) -> Work:
+def pairs_work(data: DataConfig, options: Options, measuring: MeasureOptions, fit: Resize) -> Work:
     """Group the pairs of a list into units of one driving clip."""
     if options.pairs is None:
         raise InputError("--protocol pairs needs --pairs CSV.")
     pair_list = read_pair_list(options.pairs, data.folder)
-    if options.strict:
+    if measuring.strict:
         pair_list.require_all()
     unsuited = {pair.name: why for pair in pair_list.pairs if (why := reason_without_truth(pair))}
     pairs = [pair for pair in pair_list.pairs if pair.name not in unsuited][: options.limit]
     if not pairs:
         name, why = next(iter(unsuited.items()))
         raise InputError(f"{options.pairs} holds no pair to reconstruct: {name}: {why}")
-    units = pair_units(pairs, animator.fit, options.landmarks)
+    units = pair_units(pairs, fit, measuring.landmarks)
     coverage = Coverage(
         clips=ClipCoverage(listed=len(units), used=0, dropped={}),
         pairs=PairCoverage(

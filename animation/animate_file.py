@@ -10,24 +10,24 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import typer
+from typing_extensions import Unpack
 
 from animation.animator import Animator, Motion
 from animation.best_frame import find_best_frame, neutral_keypoints
 from animation.cropper import CropPolicy, choose_policy, driving_fit, fit_source
-from animation.driving import ALL, Driving, DrivingFrame, DrivingVideo, open_driving
+from animation.driving import Driving, DrivingFrame, DrivingVideo, Reading, open_driving
 from animation.motion_template import require_template_name, save_template
 from animation.motion_transfer import AS_DRIVEN, MotionStrength
 from faces.main_face import median_face, spread
 from media.pictures import Picture
 from media.provenance import Provenance, load_credentials, of_weights
-from media.video import STILL_RATE, open_writer
+from media.video import open_writer
 from media.writers import require_output
 from modules.checkpoints import weights_file
 from modules.face_landmarks import PARTS
@@ -173,19 +173,17 @@ def animate_file(
     output: str,
     options: AnimationOptions,
     *,
-    policy: CropPolicy | None = None,
-    frames: slice = ALL,
-    still_rate: Fraction = STILL_RATE,
     motion_to: Path | None = None,
+    **reading: Unpack[Reading],
 ) -> Timing:
-    """Write the source picture (H, W, 3), animated by the ``frames`` of ``driving``, to a file.
+    """Write the source picture (H, W, 3), animated by ``driving``, to a file.
 
     ``driving`` is a video, folder, picture, or motion template (.npz).  ``output`` is a .mp4 or
     .gif with the rate (and, in a .mp4, the sound) of the driving video, or a folder of PNG where
-    it ends in "/".  A folder drives with ``still_rate`` frames per second.  With a ``policy`` both
-    faces are cropped as in training.  The motion of a driving video is saved as the template
-    ``motion_to``.
+    it ends in "/".  The policy of ``reading`` crops the source's face too.  The motion of a driving
+    video is saved as the template ``motion_to``.
     """
+    policy = reading.get("policy")
     inputs = [driving, source if isinstance(source, Path) else None]
     require_apart(output, *inputs, motion_to)
     if motion_to is not None:
@@ -195,7 +193,7 @@ def animate_file(
     require_output(output)
     began, computed_before = time.perf_counter(), animator.busy.seconds
     fitted = fit_source(animator, source, policy)
-    moving = open_driving(animator, driving, policy=policy, frames=frames, still_rate=still_rate)
+    moving = open_driving(animator, driving, **reading)
     if motion_to is not None:
         keep_motion(moving, motion_to)
     if isinstance(moving, DrivingVideo) and moving.sound is None and moving.video.has_audio:
@@ -341,14 +339,12 @@ def save_motion(
     driving: Path,
     output: Path,
     *,
-    policy: CropPolicy | None = None,
-    frames: slice = ALL,
-    still_rate: Fraction = STILL_RATE,
     batch_size: int | None = None,
+    **reading: Unpack[Reading],
 ) -> None:
-    """Write the motion of a driving video, at a rate per second, as a template (.npz)."""
+    """Write the motion of a driving video as a template (.npz)."""
     require_apart(output, driving)
-    moving = open_driving(animator, driving, policy=policy, frames=frames, still_rate=still_rate)
+    moving = open_driving(animator, driving, **reading)
     keep_motion(moving, output)
     with moving.motion(batch_size) as motion:
         for _ in progress_bar(motion, unit="batch"):

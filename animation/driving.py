@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from typing_extensions import TypedDict, Unpack  # typing has them from Python 3.11 on
 
 from animation.animator import Animator, batches
 from animation.cropper import CropPolicy, driving_fit
@@ -235,18 +236,19 @@ def split(keypoints: Keypoints, batch_size: int) -> Iterator[Keypoints]:
     return itertools.starmap(Keypoints, parts)
 
 
-def open_driving(
-    animator: Animator,
-    path: Path,
-    *,
-    policy: CropPolicy | None = None,
-    frames: slice = ALL,
-    still_rate: Fraction = STILL_RATE,
-) -> Driving:
-    """Open what drives, a template where the file is a .npz; a folder has a rate per second."""
+class Reading(TypedDict, total=False):
+    """Options of ``open_driving``, for all that reads what drives."""
+
+    policy: CropPolicy | None  # faces are cropped as in training
+    frames: slice  # those to use
+    still_rate: Fraction  # frames per second of a folder
+
+
+def open_driving(animator: Animator, path: Path, **reading: Unpack[Reading]) -> Driving:
+    """Open what drives, a template where the file is a .npz."""
     if path.suffix.lower() == SUFFIX:
-        return DrivingTemplate(animator, path, frames=frames)
-    return DrivingVideo(animator, path, policy=policy, frames=frames, still_rate=still_rate)
+        return DrivingTemplate(animator, path, frames=reading.get("frames", ALL))
+    return DrivingVideo(animator, path, **reading)
 
 
 def require_driving(path: Path, frames: slice, initial: int) -> None:

@@ -18,7 +18,7 @@ import typer
 from utils.command_line import run, writable_file
 
 if TYPE_CHECKING:
-    from benchmarks.report import Result
+    from benchmarks.report import BenchmarkResult
     from benchmarks.target import BenchmarkTarget
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -161,18 +161,21 @@ def load_target(
     """Load the configuration of a network, and choose its device."""
     from benchmarks.target import BenchmarkTarget
     from config import load_config
+    from modules.checkpoints import weights_file
     from utils.device import pick_device
 
+    if checkpoint is not None:
+        weights_file(checkpoint)  # before any work
     return BenchmarkTarget(load_config(config, overrides or []), pick_device(device), checkpoint)
 
 
-def finish(result: "Result", output: Path | None) -> int:
+def finish(result: "BenchmarkResult", output: Path | None) -> int:
     """Print a result, and save it if asked to."""
-    from benchmarks.report import markdown, save
+    from benchmarks.report import markdown
 
     typer.echo(markdown(result))
     if output is not None:
-        save(result, output)
+        result.write_json(output)
     return 0
 
 

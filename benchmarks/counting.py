@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.report import Row, Table
+from benchmarks.report import BenchmarkTable, Row
 from modules.mcnet import MCNet
 
 
-class Part(NamedTuple):
+class NetworkPart(NamedTuple):
     """One box of the paper's figure."""
 
     name: str
@@ -25,7 +25,7 @@ class Part(NamedTuple):
     needed_for: str  # "source", "driving frame" or "both"
 
 
-def count_parts(model: MCNet, size: tuple[int, int]) -> list[Part]:
+def count_parts(model: MCNet, size: tuple[int, int]) -> list[NetworkPart]:
     """Count the parts of a network for pictures of ``size`` (H, W) in pixels."""
     # The counter tells parts apart by hooks that do not allow gradients.
     model = deepcopy(model).eval().requires_grad_(False)
@@ -34,9 +34,11 @@ def count_parts(model: MCNet, size: tuple[int, int]) -> list[Part]:
         model(picture, picture)
     by_module = counter.get_flop_counts()
 
-    def part(name: str, module: str, needed_for: str, calls: int = 1) -> Part:
+    def part(name: str, module: str, needed_for: str, calls: int = 1) -> NetworkPart:
         flops = sum(by_module[f"{type(model).__name__}.{module}"].values())
-        return Part(name, count_parameters(model.get_submodule(module)), flops // calls, needed_for)
+        return NetworkPart(
+            name, count_parameters(model.get_submodule(module)), flops // calls, needed_for
+        )
 
     parts = [
         part("keypoint detector", "detector", "both", calls=2),
@@ -51,7 +53,7 @@ def count_parts(model: MCNet, size: tuple[int, int]) -> list[Part]:
     return parts
 
 
-def parts_table(parts: list[Part]) -> Table:
+def parts_table(parts: list[NetworkPart]) -> BenchmarkTable:
     """Parameters and operations by part, with their sums."""
     rows: list[Row] = [
         {
@@ -78,7 +80,7 @@ def parts_table(parts: list[Part]) -> Table:
         "Convolutions, matrix products and attention; a multiplication with its addition is two "
         "operations."
     )
-    return Table(title="Parameters and operations", rows=rows, note=note)
+    return BenchmarkTable(title="Parameters and operations", rows=rows, note=note)
 
 
 def count_flops(call: Callable[[], object]) -> int:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.hardware import describe
-from benchmarks.report import Result, Row, Table
+from benchmarks.report import BenchmarkResult, BenchmarkTable, Row, describe_hardware
 from benchmarks.target import SEED
 from benchmarks.timing import Call, Spread, time_interleaved
 from config import Config
@@ -49,7 +48,7 @@ def generate_clips(root: Path, config: Config) -> None:
         write_stream(files, str(root), workers=usable_cores())
 
 
-def benchmark(config: Config, seconds: float) -> Result:
+def benchmark(config: Config, seconds: float) -> BenchmarkResult:
     """Measure the loader with several numbers of workers, and its parts in one thread."""
     clips = training_clips(config.data, "train")
     dataset = PairDataset(clips, config.data, config.seed)
@@ -60,7 +59,7 @@ def benchmark(config: Config, seconds: float) -> Result:
     finally:
         torch.set_num_threads(num_threads)
     height, width = config.data.frame_size
-    return Result(
+    return BenchmarkResult(
         benchmark="data",
         settings={
             "config": config.name,
@@ -69,12 +68,12 @@ def benchmark(config: Config, seconds: float) -> Result:
             "frames": f"{width} x {height}",
             "batch": config.train.batch_size,
         },
-        hardware=describe(CPU),
+        hardware=describe_hardware(CPU),
         tables=tables,
     )
 
 
-def loader_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
+def loader_table(dataset: PairDataset, config: Config, seconds: float) -> BenchmarkTable:
     """Frames per second from the loader that the training uses, by the number of workers."""
     rows: list[Row] = []
     counts = sorted({0, usable_cores(), config.train.workers})
@@ -90,7 +89,7 @@ def loader_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
             }
         )
     note = "Without workers the training process loads its batches itself."
-    return Table(title="Loader", rows=rows, note=note)
+    return BenchmarkTable(title="Loader", rows=rows, note=note)
 
 
 def frames_per_second(
@@ -108,7 +107,7 @@ def frames_per_second(
     return 2 * batch_size * num_batches / times
 
 
-def parts_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
+def parts_table(dataset: PairDataset, config: Config, seconds: float) -> BenchmarkTable:
     """Time of a whole pair in one thread, and of the steps to it."""
     rng, augmentation = np.random.default_rng(SEED), config.data.augmentation
     keys = chain.from_iterable(PairSampler(len(dataset), 1, SEED))
@@ -132,7 +131,7 @@ def parts_table(dataset: PairDataset, config: Config, seconds: float) -> Table:
     ]
     height, width = frames.shape[1:3]
     note = PARTS_NOTE.format(clips=f"{width} x {height}")
-    return Table(title="Parts of the loading", rows=rows, note=note)
+    return BenchmarkTable(title="Parts of the loading", rows=rows, note=note)
 
 
 def two_frames(clips: Sequence[TrainingClip], rng: np.random.Generator) -> list[Picture]:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.counting import count_flops, count_parts, parts_table
-from benchmarks.hardware import describe
 from benchmarks.plain import plain_frame, plain_network
-from benchmarks.report import Result, Row, Table
+from benchmarks.report import BenchmarkResult, BenchmarkTable, Row, describe_hardware
 from benchmarks.target import BenchmarkTarget
 from benchmarks.timing import Spread, time_interleaved
 from inference.fused_network import FusedEncoded
@@ -39,28 +38,26 @@ class Variant(NamedTuple):
         return f"{self.network} {precision_name(self.precision)} {self.batch}"
 
 
-class Comparison(NamedTuple):
-    """A plain network and the fused ones of every precision, with pictures for them."""
-
-    plain: MCNet
-    fused: dict[torch.dtype, Inference]
-    source: Tensor  # (1, 3, H, W) in [0, 1]
-    driving: Tensor  # (B, 3, H, W) in [0, 1], B the largest batch
-
-    def variants(self, batches: Sequence[int]) -> Iterator[Variant]:
-        """The plain network first, which renders one frame at a time."""
-        frame = partial(plain_frame, self.plain, self.source, self.driving[:1])
-        yield Variant("plain", torch.float32, 1, call=frame, compute=frame)
-        for precision, network in self.fused.items():
-            encoded = network.encode(self.source)
-            for batch in batches:
-                yield Variant(
-                    "fused",
-                    precision,
-                    batch,
-                    call=partial(fused_frames, network, encoded, self.driving[:batch]),
-                    compute=partial(compute_frame, network, encoded, self.driving[:1]),
-                )
+def variants(
+    plain: MCNet,
+    fused: dict[torch.dtype, Inference],
+    source: Tensor,
+    driving: Tensor,
+    batches: Sequence[int],
+) -> Iterator[Variant]:
+    """The plain network first, one frame at a time; pictures are (B, 3, H, W) in [0, 1]."""
+    frame = partial(plain_frame, plain, source, driving[:1])
+    yield Variant("plain", torch.float32, 1, call=frame, compute=frame)
+    for precision, network in fused.items():
+        encoded = network.encode(source)
+        for batch in batches:
+            yield Variant(
+                "fused",
+                precision,
+                batch,
+                call=partial(fused_frames, network, encoded, driving[:batch]),
+                compute=partial(compute_frame, network, encoded, driving[:1]),
+            )
 
 
 def fused_frames(network: Inference, encoded: FusedEncoded, driving: Tensor) -> Tensor:
@@ -74,39 +71,29 @@ def compute_frame(network: Inference, encoded: FusedEncoded, driving: Tensor) ->
 
 
 @torch.inference_mode()
-def benchmark(target: BenchmarkTarget, batches: Sequence[int], seconds: float) -> Result:
+def benchmark(target: BenchmarkTarget, batches: Sequence[int], seconds: float) -> BenchmarkResult:
     """Measure frames for ``seconds``, and a whole animation."""
-    pictures = target.pictures(1 + max(batches))
+    source, driving = target.pictures(1 + max(batches)).split([1, max(batches)])
+    plain = plain_network(target.network())
     fused = {precision: target.fused_network(precision) for precision in target.precisions}
-    comparison = Comparison(
-        plain=plain_network(target.network()),
-        fused=fused,
-        source=pictures[:1],
-        driving=pictures[1:],
-    )
-    return Result(
+    expected = torch.cat([plain_frame(plain, source, frame) for frame in driving.split(1)])
+    compared = list(variants(plain, fused, source, driving, batches))
+    return BenchmarkResult(
         benchmark="inference",
         settings=target.settings,
-        hardware=describe(target.device),
+        hardware=describe_hardware(target.device),
         tables=[
-            parts_table(count_parts(comparison.plain, target.size)),
-            frames_table(comparison, batches, seconds, target.device),
+            parts_table(count_parts(plain, target.size)),
+            frames_table(compared, expected, seconds, target.device),
             animation_table(target),
         ],
     )
 
 
 def frames_table(
-    comparison: Comparison, batches: Sequence[int], seconds: float, device: torch.device
-) -> Table:
-    """Time of a frame by every variant, and its difference from the plain network's frame."""
-    variants = list(comparison.variants(batches))
-    expected = torch.cat(
-        [
-            plain_frame(comparison.plain, comparison.source, frame)
-            for frame in comparison.driving.split(1)
-        ]
-    )
+    variants: Sequence[Variant], expected: Tensor, seconds: float, device: torch.device
+) -> BenchmarkTable:
+    """Time of a frame by every variant, and its difference from the expected (B, 3, H, W)."""
     times = time_interleaved({one.name: one.call for one in variants}, seconds, device)
     plain = float(np.median(times[variants[0].name]))
     rows: list[Row] = []
@@ -134,10 +121,10 @@ def frames_table(
         "each. The differences are from the plain network's frames, in grey levels of 255. All "
         "networks keep the memory that they free, as in every script."
     )
-    return Table(title="Frames", rows=rows, note=note)
+    return BenchmarkTable(title="Frames", rows=rows, note=note)
 
 
-def animation_table(target: BenchmarkTarget) -> Table:
+def animation_table(target: BenchmarkTarget) -> BenchmarkTable:
     """Time of an animation from file to file, and the share of it in which the network computes."""
     with tempfile.TemporaryDirectory() as name:
         target.write_files(Path(name), CLIP_SECONDS)
@@ -154,4 +141,4 @@ def animation_table(target: BenchmarkTarget) -> Table:
         "A picture and an mp4 to an mp4 by a network that is already loaded, in the precision that "
         "the hardware multiplies fastest."
     )
-    return Table(title="Whole animation", rows=[row], note=note)
+    return BenchmarkTable(title="Whole animation", rows=[row], note=note)

@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 
 from animation.animate_file import save_motion
-from benchmarks.hardware import describe
 from benchmarks.plain import plain_frame, plain_network
-from benchmarks.processes import memory_columns, usage_of
-from benchmarks.report import Result, Row, Table
+from benchmarks.processes import RESIDENT, peaks_of
+from benchmarks.report import BenchmarkResult, BenchmarkTable, Row, describe_hardware
 from benchmarks.target import BenchmarkTarget
 from utils.device import precision_name
 
@@ -18,45 +17,42 @@ LENGTHS = (6, 60)  # seconds of video
 BATCHES = {"cpu": (1, 4, 16), "mps": (1, 4, 16), "cuda": (1, 16, 64)}
 
 
-def benchmark(target: BenchmarkTarget, lengths: Sequence[float]) -> Result:
+def benchmark(target: BenchmarkTarget, lengths: Sequence[float]) -> BenchmarkResult:
     """Measure batches, and clips of several lengths in seconds, each in a process of its own."""
-    return Result(
+    return BenchmarkResult(
         benchmark="memory",
         settings=target.settings,
-        hardware=describe(target.device),
+        hardware=describe_hardware(target.device),
         tables=[batches_table(target), clips_table(target, lengths)],
     )
 
 
-def batches_table(target: BenchmarkTarget) -> Table:
+def batches_table(target: BenchmarkTarget) -> BenchmarkTable:
     """Peak of a batch of driving frames in every precision, and of the plain network's frame."""
-    usage = usage_of(render_plain, target)
-    rows: list[Row] = [
-        {"network": "plain", "precision": "fp32", "batch": 1, **memory_columns(usage)}
-    ]
+    plain = peaks_of(render_plain, target)
+    rows: list[Row] = [{"network": "plain", "precision": "fp32", "batch": 1, **plain}]
     for precision in target.precisions:
         for batch in BATCHES[target.device.type]:
-            usage = usage_of(render_fused, target, precision, batch)
+            peaks = peaks_of(render_fused, target, precision, batch)
             name = precision_name(precision)
-            columns = memory_columns(usage)
-            rows.append({"network": "fused", "precision": name, "batch": batch, **columns})
+            rows.append({"network": "fused", "precision": name, "batch": batch, **peaks})
     note = "The network is loaded (and fused) in the same process."
-    return Table(title="One batch of frames", rows=rows, note=note)
+    return BenchmarkTable(title="One batch of frames", rows=rows, note=note)
 
 
-def clips_table(target: BenchmarkTarget, lengths: Sequence[float]) -> Table:
+def clips_table(target: BenchmarkTarget, lengths: Sequence[float]) -> BenchmarkTable:
     """Peak of animating clips of several lengths in seconds, and of saving their motions."""
     rows: list[Row] = []
     for task, function in {"animation": animate_files, "saved motion": save_motion_file}.items():
-        peaks: list[float] = []
+        first = None
         for length in lengths:
             with tempfile.TemporaryDirectory() as name:
                 target.write_files(Path(name), length)
-                usage = usage_of(function, target, Path(name))
-            peaks.append(usage.peak)
-            row: Row = {"task": task, "clip, s": length, **memory_columns(usage)}
-            rows.append(row | {"times the first": usage.peak / peaks[0]})
-    return Table(title="Clips", rows=rows, note="From file to file.")
+                peaks = peaks_of(function, target, Path(name))
+            first = first or peaks[RESIDENT]
+            relative = peaks[RESIDENT] / first
+            rows.append({"task": task, "clip, s": length, **peaks, "times the first": relative})
+    return BenchmarkTable(title="Clips", rows=rows, note="From file to file.")
 
 
 def render_plain(target: BenchmarkTarget) -> None:

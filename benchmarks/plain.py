@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from modules.blocks import SameBlock, UpBlock
 from modules.mcnet import MCNet
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -33,7 +33,7 @@ def plain_network(network: Network) -> Network:
     return network
 
 
-def with_default_kernels(call: Callable[[], Result]) -> Result:
+def with_default_kernels(call: Callable[[], Returned]) -> Returned:
     """Make a call with PyTorch's default choice of kernels on CUDA, whatever has been set."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before, matmul.allow_tf32 = matmul.allow_tf32, False

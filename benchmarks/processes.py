@@ -1,4 +1,4 @@
-"""The peak memory of a call, measured in a process of its own, which no earlier call affects."""
+"""Peak memory of a call, measured in a process of its own, which no earlier call affects."""
 
 import logging
 import multiprocessing
@@ -7,50 +7,38 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from benchmarks.report import Row
 from utils.malloc import keep_freed_memory
 
 MIB = 2**20
+RESIDENT, ON_GPU = "peak resident, MiB", "peak on the GPU, MiB"  # headings
 
 logger = logging.getLogger(__name__)
 
 
-class Usage(NamedTuple):
-    """The peak memory of a call, and the value that it returned."""
-
-    peak: float  # resident memory of the process, in MiB
-    gpu_peak: float | None  # memory allocated on the GPU, in MiB
-    result: Any
-
-
-def usage_of(function: Callable[..., Any], *arguments: Any) -> Usage:
-    """Measure ``function(*arguments)``, which a new process must be able to unpickle."""
+def peaks_of(function: Callable[..., object], *arguments: Any) -> dict[str, float]:
+    """Measure peaks of ``function(*arguments)`` in MiB, which a new process must unpickle."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
-        usage = pool.submit(measured, torch.get_num_threads(), function, arguments).result()
-    logger.info("Peak of %s: %.0f MiB.", function.__name__, usage.peak)
-    return usage
+        peaks = pool.submit(measured, torch.get_num_threads(), function, arguments).result()
+    logger.info("Peak of %s: %.0f MiB.", function.__name__, peaks[RESIDENT])
+    return peaks
 
 
-def memory_columns(usage: Usage) -> Row:
-    """The columns that hold the peaks of a call."""
-    row: Row = {"peak resident, MiB": usage.peak}
-    if usage.gpu_peak is not None:
-        row["peak on the GPU, MiB"] = usage.gpu_peak
-    return row
-
-
-def measured(num_threads: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Usage:
-    """Make a call in this process, and measure it."""
+def measured(
+    num_threads: int, function: Callable[..., object], arguments: tuple[Any, ...]
+) -> dict[str, float]:
+    """Make a call in this process; return its peaks by the headings of their columns."""
     keep_freed_memory()  # as every script does
     torch.set_num_threads(num_threads)
-    result = function(*arguments)
-    gpu_peak = torch.cuda.max_memory_allocated() / MIB if torch.cuda.is_available() else None
-    return Usage(resident_peak() / MIB, gpu_peak, result)
+    function(*arguments)
+    peaks = {RESIDENT: resident_peak() / MIB}
+    if torch.cuda.is_available():
+        peaks[ON_GPU] = torch.cuda.max_memory_allocated() / MIB
+    return peaks
 
 
 def resident_peak() -> float:

@@ -1,25 +1,31 @@
-"""The result of a benchmark: JSON with every spread, and Markdown tables made from it.
+"""Result of a benchmark on a machine: JSON with every spread, and Markdown tables made from it.
 
 A row is keyed by the headings of its columns, which name their units.
 """
 
+import os
+import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 
 from benchmarks.timing import Spread
 from utils.errors import InputError
-from utils.files import write_atomically
 from utils.section import Section
+from utils.worker_pool import usable_cores
 
 Value = str | bool | int | float | Spread | None
 Row = dict[str, Value]
 
 NO_VALUE = "-"
+GIB = 2**30
+CPU_INFO = Path("/proc/cpuinfo")  # of Linux
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_fp16")
 
 
-class Table(Section):
+class BenchmarkTable(Section):
     """Rows with much the same columns."""
 
     title: str
@@ -27,24 +33,19 @@ class Table(Section):
     note: str = ""  # what the headings do not say
 
 
-class Result(Section):
+class BenchmarkResult(Section):
     """A run of one benchmark."""
 
     benchmark: str
     settings: dict[str, Value]
     hardware: dict[str, Value]
-    tables: list[Table]
+    tables: list[BenchmarkTable]
 
 
-def save(result: Result, path: Path) -> None:
-    """Write a result as JSON, completely or not at all."""
-    write_atomically(path, result.model_dump_json(indent=1) + "\n")
-
-
-def read(path: Path) -> Result:
+def read(path: Path) -> BenchmarkResult:
     """Read a saved result.  Raises InputError for a file that holds none."""
     try:
-        return Result.model_validate_json(path.read_bytes())
+        return BenchmarkResult.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     except ValidationError as error:
@@ -56,7 +57,7 @@ def read(path: Path) -> Result:
         ) from error
 
 
-def markdown(result: Result) -> str:
+def markdown(result: BenchmarkResult) -> str:
     """Format a result for reading."""
     parts = [
         f"## {result.benchmark.capitalize()}",
@@ -95,3 +96,39 @@ def text(value: Value) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return value or NO_VALUE
+
+
+def describe_hardware(device: torch.device) -> dict[str, Value]:
+    """Describe what the figures depend on: CPU, GPU, memory, versions."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    flags = cpu_info("flags").split()
+    found: dict[str, Value] = {
+        "device": device.type,
+        "CPU": cpu_info("model name") or platform.processor() or platform.machine(),
+        "instructions": " ".join(name for name in INSTRUCTIONS if name in flags),
+        "cores": usable_cores(),
+        "threads": torch.get_num_threads(),
+        "memory, GiB": memory / GIB,
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        found |= {
+            "GPU": properties.name,
+            "GPU memory, GiB": properties.total_memory / GIB,
+            "CUDA": torch.version.cuda,
+            "cuDNN": str(torch.backends.cudnn.version()),
+        }
+    found |= {
+        "oneDNN": torch.backends.mkldnn.is_available(),
+        "kernels": torch.backends.cpu.get_cpu_capability(),
+        "PyTorch": torch.__version__,
+        "Python": platform.python_version(),
+    }
+    return found
+
+
+def cpu_info(key: str) -> str:
+    """The value of ``key`` for the first CPU in Linux's list; "" where there is none."""
+    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else []
+    found = (line.partition(":")[2] for line in lines if line.partition(":")[0].strip() == key)
+    return next(found, "").strip()

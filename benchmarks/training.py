@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from benchmarks.counting import count_flops
-from benchmarks.hardware import describe
 from benchmarks.plain import plain_network, with_default_kernels
-from benchmarks.processes import memory_columns, usage_of
-from benchmarks.report import Result, Row, Table, Value
+from benchmarks.processes import peaks_of
+from benchmarks.report import BenchmarkResult, BenchmarkTable, Row, Value, describe_hardware
 from benchmarks.target import SEED, BenchmarkTarget
 from benchmarks.timing import Spread, time_interleaved
 from config import Config, load_config
@@ -87,7 +86,7 @@ def random_batch(config: Config, device: torch.device) -> FramePairs:
     return unlabelled(*(pictures.pin_memory() if device.type == "cuda" else pictures).chunk(2))
 
 
-def benchmark(config: Config, device: torch.device, seconds: float) -> Result:
+def benchmark(config: Config, device: torch.device, seconds: float) -> BenchmarkResult:
     """Time the variants in turn, and measure the memory of each.
 
     Raises InputError where training would choose another device.
@@ -115,7 +114,7 @@ def benchmark(config: Config, device: torch.device, seconds: float) -> Result:
                 "speed-up over plain": float(np.median(times[PLAIN])) / median,
                 "GFLOP per sample": flops / config.train.batch_size / 1e9,
                 "TFLOP/s": flops / median / 1e12,
-                **memory_columns(usage_of(first_step, one, name)),
+                **peaks_of(first_step, one, name),
             }
         )
     settings: dict[str, Value] = {
@@ -124,11 +123,11 @@ def benchmark(config: Config, device: torch.device, seconds: float) -> Result:
         "precision": config.train.precision,
         "VGG-19": config.loss.vgg,
     }
-    return Result(
+    return BenchmarkResult(
         benchmark="training",
         settings=settings,
-        hardware=describe(device),
-        tables=[Table(title="Training steps", rows=rows, note=NOTE)],
+        hardware=describe_hardware(device),
+        tables=[BenchmarkTable(title="Training steps", rows=rows, note=NOTE)],
     )
 
 

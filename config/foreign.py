@@ -22,16 +22,6 @@ def inverse(factor: float) -> int:
     return round(1 / factor)
 
 
-def height_width(shape: list[int]) -> list[int]:
-    """Drop the channels of a shape."""
-    return shape[:2]
-
-
-def inverses(factors: list[float]) -> list[int]:
-    """Turn scale factors into factors of downsampling."""
-    return [inverse(factor) for factor in factors]
-
-
 def only(weights: list[float]) -> float:
     """Take the common weight of all layers.  Raises ValueError where they differ."""
     if len(set(weights)) != 1:
@@ -47,15 +37,12 @@ def same(value: Any) -> Any:
 # Their path -> ours, and the conversion of the value
 MAPPED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "dataset_params.root_dir": ("data.root", same),
-    "dataset_params.frame_shape": ("data.size", height_width),
-    "dataset_params.image_shape": ("data.size", height_width),
+    "dataset_params.frame_shape": ("data.size", lambda shape: shape[:2]),
+    "dataset_params.image_shape": ("data.size", lambda shape: shape[:2]),
     "dataset_params.id_sampling": ("data.identity_sampling", same),
     **{
         f"{AUGMENTATION}.{group}.{name}": (f"data.augmentation.{name}", same)
-        for group, names in {
-            "flip_param": FLIPS,
-            "jitter_param": JITTER,
-        }.items()
+        for group, names in {"flip_param": FLIPS, "jitter_param": JITTER}.items()
         for name in names
     },
     "model_params.common_params.num_kp": ("model.num_kp", same),
@@ -85,7 +72,7 @@ MAPPED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "train_params.lr_generator": ("train.learning_rate.generator", same),
     "train_params.lr_kp_detector": ("train.learning_rate.detector", same),
     "train_params.lr_discriminator": ("train.learning_rate.discriminator", same),
-    "train_params.scales": ("loss.scales", inverses),
+    "train_params.scales": ("loss.scales", lambda factors: [inverse(factor) for factor in factors]),
     f"{WEIGHTS}.generator_gan": ("loss.adversarial", same),
     f"{WEIGHTS}.feature_matching": ("loss.feature_matching", only),
     f"{WEIGHTS}.perceptual": ("loss.perceptual", only),
@@ -109,9 +96,7 @@ FIXED: dict[str, Any] = {
 # Our values for settings that are missing there, where our defaults differ
 ABSENT: dict[str, Any] = {
     **{f"data.augmentation.{name}": False for name in FLIPS},
-    **{
-        f"data.augmentation.{name}": 0.0 for name in ("brightness", "contrast", "saturation", "hue")
-    },
+    **{f"data.augmentation.{name}": 0.0 for name in JITTER},
     "loss.keypoint_distance": 0.0,
     "loss.memory_consistency": 0.0,
     "train.milestones": [],

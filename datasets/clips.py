@@ -11,7 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -82,7 +82,7 @@ def survey_clips(config: DataConfig, split: Split) -> tuple[list[Clip], dict[str
     """Open the clips of a split: the readable ones, and the errors of the others by name."""
     folder, paths = split_paths(config, split)
     with ThreadPoolExecutor() as pool:
-        opened = list(pool.map(partial(_open, folder=folder), paths))
+        opened = list(pool.map(partial(try_open, folder=folder), paths))
     unreadable = {
         str(path.relative_to(folder)): str(found)
         for path, found in zip(paths, opened, strict=True)
@@ -131,19 +131,20 @@ def open_clip(path: Path, folder: Path | None = None) -> Clip:
     return Clip(path, name, identity_of(name), num_frames)
 
 
-def _open(path: Path, folder: Path) -> Clip | InputError:
+def try_open(path: Path, folder: Path | None = None) -> Clip | InputError:
+    """Open a clip as ``open_clip`` does, or return the error."""
     try:
         return open_clip(path, folder)
     except InputError as error:
         return error
 
 
-def iterate_frames(clip: Clip) -> Iterator[Picture]:
-    """Read the frames of a clip in order, one at a time."""
-    if is_strip(clip.path):
-        yield from clip.frames(range(clip.num_frames))
+def iterate_frames(path: Path) -> Iterator[Picture]:
+    """Read the frames of a clip, or one picture that is no clip, in order and one at a time."""
+    if holds_strip(path):
+        yield from frames_of(path, range(_num_strip_frames(path)))
     else:
-        yield from (frame.image for frame in read_frames(clip.path))
+        yield from (frame.image for frame in read_frames(path))
 
 
 def frames_of(path: Path, indices: Sequence[int]) -> list[Picture]:
@@ -246,6 +247,23 @@ def identity_of(name: str) -> str:
 def is_strip(path: Path) -> bool:
     """Whether a clip is a strip: a still picture, which holds its frames side by side."""
     return path.suffix.lower() in FRAME_SUFFIXES and not path.is_dir() and not moves(path)
+
+
+def holds_strip(path: Path) -> bool:
+    """Whether a picture file is a strip of square frames rather than a single picture."""
+    if not is_strip(path):
+        return False
+    height, width = picture_size(path)
+    return width > height and width % height == 0
+
+
+@cache
+def frame_size(path: Path) -> tuple[int, int]:
+    """Return the height and width of the frames of a clip, or of a picture that is no clip."""
+    if holds_strip(path):
+        side, _ = picture_size(path)
+        return side, side
+    return probe(path).size
 
 
 def _num_strip_frames(path: Path) -> int:

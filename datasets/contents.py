@@ -23,7 +23,6 @@ class Contents(NamedTuple):
 
     @property
     def all_clips(self) -> list[Path]:
-        """Clips of all splits."""
         return [path for paths in self.clips.values() for path in paths]
 
     def label(self, path: Path) -> str:

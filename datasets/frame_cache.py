@@ -20,7 +20,7 @@ from utils.errors import InputError, OutputError
 from utils.files import atomic_file, fingerprint, flush, remove_leftovers
 from utils.progress import progress_bar
 from utils.wording import counted
-from utils.worker_pool import WorkerDied, map_in_processes, usable_cores
+from utils.worker_pool import DIED, map_in_processes, usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,6 @@ class CachedClip:
         return [np.array(decoded[number]) for number in numbers]
 
     def as_file(self, folder: Path) -> Path:
-        """Return the file of the clip itself."""
         return self.clip.path
 
 
@@ -74,12 +73,10 @@ def cached_clips(
             if missing:
                 _make_room(folder, sum(prod(clip.shape) for clip in missing))
                 logger.info("Decoding %s into %s.", counted(len(missing), "clip"), folder)
-            jobs = map_in_processes(_decode, missing, usable_cores())
+            jobs = map_in_processes(_decode, missing, usable_cores(), lambda clip: InputError(DIED))
             for clip, problem in progress_bar(jobs, total=len(missing), unit="clip"):
                 if problem is not None:
-                    died = isinstance(problem, WorkerDied)
-                    reason = "the process that decoded it died" if died else problem
-                    logger.warning("Not decoded: %s (%s)", clip.path, reason)
+                    logger.warning("Not decoded: %s (%s)", clip.path, problem)
     except OSError as error:
         raise OutputError(
             f"The folder of decoded frames {folder} cannot be written ({error.strerror}): leave "
@@ -109,7 +106,7 @@ def _decode(job: CachedClip) -> InputError | None:
             with temporary.open("wb") as output:
                 write_array_header_1_0(output, header)
                 count = 0
-                for frame in iterate_frames(job.clip):
+                for frame in iterate_frames(job.clip.path):
                     output.write(resized(frame, (height, width)).tobytes())
                     count += 1
             if count != job.num_frames:

@@ -6,7 +6,8 @@ machine before it.  Here that may be a file in a folder CLIP, or frame 12 of the
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,16 +19,16 @@ from datasets.clips import (
     clip_name,
     frames_of,
     identity_of,
-    open_clip,
     possible_clips,
     split_folders,
+    try_open,
     with_person,
     without_suffix,
 )
 from media.animated import moves
-from media.decoder import open_video
 from media.pictures import FRAME_SUFFIXES, PICTURE_SUFFIXES, Picture, frame_paths, read_image
 from utils.errors import InputError
+from utils.wording import counted
 
 CELEBV_FOLDER = "Image"  # CelebV keeps the frames of NAME in NAME/Image
 # A published list has CLIP.mp4000291.jpg where CLIP.mp4/000291.jpg is meant
@@ -47,7 +48,6 @@ class FrameRef(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """Person that the picture shows."""
         return identity_of(self.clip)
 
     def read(self) -> Picture:
@@ -57,17 +57,17 @@ class FrameRef(NamedTuple):
 
 def read_refs(refs: Sequence[FrameRef]) -> list[Picture]:
     """Read the pictures of references; each file is opened once."""
-    numbers: dict[Path, list[int]] = {}
-    for path, number in dict.fromkeys((ref.path, ref.number) for ref in refs):
-        if number is not None:
-            numbers.setdefault(path, []).append(number)
-    pictures: dict[tuple[Path, int | None], Picture] = {}
-    for path, wanted in numbers.items():
-        for number, picture in zip(wanted, frames_of(path, wanted), strict=True):
-            pictures[path, number] = picture
+    numbers: dict[Path, dict[int, None]] = {}
     for ref in refs:
-        if ref.number is None and (ref.path, None) not in pictures:
-            pictures[ref.path, None] = read_image(ref.path)
+        if ref.number is not None:
+            numbers.setdefault(ref.path, {})[ref.number] = None
+    pictures: dict[tuple[Path, int | None], Picture] = {
+        (path, number): picture
+        for path, wanted in numbers.items()
+        for number, picture in zip(wanted, frames_of(path, list(wanted)), strict=True)
+    }
+    files = {ref.path for ref in refs if ref.number is None}
+    pictures |= {(path, None): read_image(path) for path in files}
     return [pictures[ref.path, ref.number] for ref in refs]
 
 
@@ -85,17 +85,17 @@ class FrameFinder:
         self.roots = [] if root is None else [*(root / split for split in reversed(SPLITS)), root]
         self.folders = {} if root is None else split_folders(root)
         self.elsewhere = [beside, Path()]
-        self.present: dict[Path, bool] = {}
-        self.clip_files: dict[Path, dict[str, list[Path]]] = {}
-        self.frames: dict[Path, dict[int, list[Path]]] = {}
-        self.clips: dict[Path, Clip | InputError] = {}
+        self._exists = cache(os.path.exists)
+        self._frames_in = cache(_frames_in)
+        self._clips_in = cache(partial(_clips_in, of_people=self.folders.values()))
+        self._opened = cache(try_open)
 
     def find(self, text: str) -> FrameRef | Clip:
         """Find the picture or the whole clip that ``text`` names.
 
         The longest end of the path that exists under the root or a split counts; otherwise the
-        path is relative to the list's folder or to the working directory.  Whether a video has so
-        many frames is not checked.  Raises InputError where nothing is found.
+        path is relative to the list's folder or to the working directory.  Raises InputError where
+        nothing is found, and for a frame beyond the end of its video.
         """
         parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".")]
         if not parts:
@@ -111,7 +111,6 @@ class FrameFinder:
         raise InputError(f"{text} is not under {self.root}, {places}.")
 
     def first_frame(self, clip: Clip) -> FrameRef:
-        """Return the first frame of a clip."""
         if clip.path.is_dir():
             return self._picture(frame_paths(clip.path)[0], clip.path)
         return self._numbered(clip.path, 0)
@@ -142,20 +141,18 @@ class FrameFinder:
             clip = self._clip_file(base, parts)
             return None if clip is None else self._clip(clip)
         clip, number = self._clip_file(base, parts[:-1]), frame_number(stem)
-        if clip is None or number is None or (clip.is_dir() and not self._numbers(clip)):
+        if clip is None or number is None or (clip.is_dir() and not self._frames_in(clip)):
             return None
-        return (
-            self._in_folder(clip, stem, number) if clip.is_dir() else self._numbered(clip, number)
-        )
+        if clip.is_dir():
+            return self._in_folder(clip, stem, number)
+        return self._numbered(clip, number)
 
     def _walk(self, base: Path, parts: list[str]) -> Path | None:
         """Return ``base/parts`` where it exists; part by part, since most fail at the first."""
         path = base
         for part in parts:
             path = path / part
-            if path not in self.present:
-                self.present[path] = os.path.exists(path)
-            if not self.present[path]:
+            if not self._exists(path):
                 return None
         return path
 
@@ -164,38 +161,20 @@ class FrameFinder:
         folder = self._walk(base, parts[:-1]) if parts else None
         if folder is None:
             return None
-        if folder not in self.clip_files:
-            of_people = folder in self.folders.values()
-            self.clip_files[folder] = _clip_files(folder, of_people=of_people)
         name = parts[-1]
-        files = self.clip_files[folder].get(without_suffix(name), [])
+        files = self._clips_in(folder).get(without_suffix(name), [])
         return min(files, key=lambda file: (not file.is_dir(), file.name != name), default=None)
 
     def _clip(self, path: Path) -> Clip:
-        if path not in self.clips:
-            try:
-                clip, name = open_clip(path), self._folder_name(path)
-                self.clips[path] = clip._replace(name=name, identity=identity_of(name))
-            except InputError as error:
-                self.clips[path] = error
-        found = self.clips[path]
+        found = self._opened(path)
         if isinstance(found, InputError):
             raise found
-        return found
-
-    def _numbers(self, folder: Path) -> dict[int, list[Path]]:
-        """List the frames of a folder by the numbers in their names."""
-        if folder not in self.frames:
-            self.frames[folder] = {}
-            for path in map(Path, os.scandir(folder)):
-                number = frame_number(path.stem)
-                if number is not None and path.suffix.lower() in FRAME_SUFFIXES:
-                    self.frames[folder].setdefault(number, []).append(path)
-        return self.frames[folder]
+        name = self._folder_name(path)
+        return found._replace(name=name, identity=identity_of(name))
 
     def _in_folder(self, folder: Path, stem: str, number: int) -> FrameRef:
         """Find a frame by number, whatever its ending and zeros; the one named ``stem`` first."""
-        paths = self._numbers(folder).get(number, [])
+        paths = self._frames_in(folder).get(number, [])
         paths = [path for path in paths if path.stem == stem] or paths
         if not paths:
             raise InputError(f"{folder} has no frame {number}.")
@@ -216,6 +195,11 @@ class FrameFinder:
         return FrameRef(clip, path.stem, path, None)
 
     def _numbered(self, path: Path, number: int) -> FrameRef:
+        num_frames = self._clip(path).num_frames
+        if number >= num_frames:
+            raise InputError(
+                f"{path} holds {counted(num_frames, 'frame')}: there is no frame {number}."
+            )
         return FrameRef(self._folder_name(path), f"{number:07d}", path, number)
 
     def _folder_name(self, path: Path) -> str:
@@ -237,15 +221,16 @@ def frame_number(stem: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def count_frames(path: Path) -> int:
-    """Count the frames of a video, animated picture or strip.  Raises InputError."""
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        return open_clip(path).num_frames
-    with open_video(path) as video:
-        return len(video.index().times)
+def _frames_in(folder: Path) -> dict[int, list[Path]]:
+    frames: dict[int, list[Path]] = {}
+    for path in map(Path, os.scandir(folder)):
+        number = frame_number(path.stem)
+        if number is not None and path.suffix.lower() in FRAME_SUFFIXES:
+            frames.setdefault(number, []).append(path)
+    return frames
 
 
-def _clip_files(folder: Path, *, of_people: bool) -> dict[str, list[Path]]:
+def _clips_in(folder: Path, of_people: Collection[Path]) -> dict[str, list[Path]]:
     """List the folders, videos and strips in a folder by their names without endings.
 
     A folder of frames may be named ``CLIP.mp4``, after the video that they came from.  In a folder
@@ -253,7 +238,7 @@ def _clip_files(folder: Path, *, of_people: bool) -> dict[str, list[Path]]:
     """
     files: dict[str, list[Path]] = {}
     if folder.is_dir():
-        paths = possible_clips(folder) if of_people else map(Path, os.scandir(folder))
+        paths = possible_clips(folder) if folder in of_people else map(Path, os.scandir(folder))
         for path in sorted(paths, key=_kind_and_name):
             if path.suffix.lower() in CLIP_SUFFIXES or path.is_dir():
                 name = with_person(without_suffix(path.name), path, folder)

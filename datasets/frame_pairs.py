@@ -191,7 +191,7 @@ def load_frames(clip: TrainingClip, numbers: Sequence[int], size: tuple[int, int
 def load_landmarks(clip: TrainingClip, numbers: Sequence[int], folder: Path | None) -> Tensor:
     """Read landmarks of frames of a clip, (N, 68, 2) in [-1, 1]; NaN where ``folder`` has none."""
     file = None
-    if folder is not None and isinstance(clip, Clip | CachedClip | Still):
+    if folder is not None and isinstance(clip, Clip | CachedClip):
         file = landmark_file(folder, clip.path)
     if file is None:
         return torch.full((len(numbers), NUM_LANDMARKS, 2), torch.nan)

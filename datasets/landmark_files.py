@@ -5,32 +5,25 @@ order, (x, y) in pixels of the clip's frames, NaN where no face was found.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from datasets.clips import is_strip
-from media.pictures import picture_size
-from media.video import probe
+from datasets.clips import frame_size
 from modules.face_landmarks import NUM_LANDMARKS
 from utils.errors import InputError
 
 
-class LandmarkFile:
+class LandmarkFile(NamedTuple):
     """Landmarks of the frames of one clip or still."""
 
-    def __init__(self, path: Path, size: tuple[int, int]) -> None:
-        """``size`` is the height and width of the frames, in whose pixels the landmarks are."""
-        self.path, self.size = path, size
-
-    def pixels(self) -> np.ndarray:
-        """Read all landmarks, (T, 68, 2) float32 in pixels.  Raises InputError for a bad file."""
-        return read_landmarks(self.path)
+    path: Path
+    size: tuple[int, int]  # height and width of the frames, in whose pixels the landmarks are
 
     def read(self, numbers: Sequence[int]) -> np.ndarray:
         """Read the landmarks of some frames, (N, 68, 2) float32 as (x, y) in [-1, 1]."""
-        found = self.pixels()
+        found = read_landmarks(self.path)
         if max(numbers) >= len(found):
             raise InputError(
                 f"{self.path} holds landmarks of {len(found)} frames: there is no frame "
@@ -65,20 +58,3 @@ def landmark_path(folder: Path, media: Path) -> Path | None:
     """Find the file in ``folder`` that belongs to a clip or picture; None where there is none."""
     paths = (folder / media.parent.name / f"{media.name}.npy", folder / f"{media.name}.npy")
     return next((path for path in paths if path.is_file()), None)
-
-
-@cache
-def frame_size(media: Path) -> tuple[int, int]:
-    """Return the height and width of the frames of a clip or picture."""
-    if holds_strip(media):
-        side, _ = picture_size(media)
-        return side, side
-    return probe(media).size
-
-
-def holds_strip(media: Path) -> bool:
-    """Whether a picture file is a strip of square frames rather than a single picture."""
-    if not is_strip(media):
-        return False
-    height, width = picture_size(media)
-    return width > height and width % height == 0

@@ -14,7 +14,6 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,13 +22,11 @@ from datasets.frame_finder import (
     CELEBV_FOLDER,
     FrameFinder,
     FrameRef,
-    count_frames,
     frame_number,
     read_refs,
 )
 from media.pictures import PICTURE_SUFFIXES
 from utils.errors import InputError
-from utils.wording import counted
 
 __all__ = ["FrameRef", "Pair", "PairList", "read_pair_list", "read_refs"]
 
@@ -132,16 +129,14 @@ def read_pair_list(path: Path, root: Path | None = None) -> PairList:
     for line, row in rows:
         lines.setdefault(row, line)  # a repeated row is none of its own
     published = any(set(names) & set(header) - OURS for names in COLUMNS.values())
-    resolved = [resolve(row, name, finder, published) for name, row in unique_names(lines).items()]
-    found = with_frames_checked(resolved)
-
     pairs: dict[tuple[object, ...], Pair] = {}
     missing: dict[str, str] = {}
-    for (row, line), result in zip(lines.items(), found, strict=True):
-        if isinstance(result, Pair):
-            pairs.setdefault(result[1:], result)  # nor is the same pair by other paths
-        else:
-            missing[f"line {line}: {row.source}, {row.driving}"] = result
+    for name, row in unique_names(lines).items():
+        try:
+            pair = resolve(row, name, finder, published)
+            pairs.setdefault(pair[1:], pair)  # nor is the same pair by other paths
+        except InputError as error:
+            missing[f"line {lines[row]}: {row.source}, {row.driving}"] = str(error)
     if not pairs:
         shown = "; ".join(f"{row}: {reason}" for row, reason in list(missing.items())[:SHOWN])
         raise InputError(f"None of the {len(rows)} rows of {path} can be used: {shown}")
@@ -202,24 +197,21 @@ def read_row(
     return PairRow(**found, surplus=texts.get(None, "").strip(","))
 
 
-def resolve(row: PairRow, name: str, finder: FrameFinder, published: bool) -> Pair | str:
-    """Make the pair of a row, or return the reason why it cannot be used.
+def resolve(row: PairRow, name: str, finder: FrameFinder, published: bool) -> Pair:
+    """Make the pair of a row.  Raises InputError where it cannot be used.
 
     It belongs to a protocol if its list has a ``published`` header, or its names are of a data set.
     """
     if row.surplus:
-        return f"It has more cells than the header has names: {row.surplus!r}."
-    try:
-        source, driving = finder.find(row.source), finder.find(row.driving)
-        if isinstance(source, Clip):
-            source = finder.first_frame(source)
-        if isinstance(driving, Clip) and is_strip(driving.path):
-            raise InputError(f"{driving.path} is a strip: only single frames of it can drive.")
-        best_frame = resolve_best_frame(row.best_frame, driving, finder)
-        of_protocol = published or (of_data_set(source) and of_data_set(driving))
-        return Pair(name, source, driving, best_frame, of_protocol)
-    except InputError as error:
-        return str(error)
+        raise InputError(f"It has more cells than the header has names: {row.surplus!r}.")
+    source, driving = finder.find(row.source), finder.find(row.driving)
+    if isinstance(source, Clip):
+        source = finder.first_frame(source)
+    if isinstance(driving, Clip) and is_strip(driving.path):
+        raise InputError(f"{driving.path} is a strip: only single frames of it can drive.")
+    best_frame = resolve_best_frame(row.best_frame, driving, finder)
+    of_protocol = published or (of_data_set(source) and of_data_set(driving))
+    return Pair(name, source, driving, best_frame, of_protocol)
 
 
 def of_data_set(part: FrameRef | Clip) -> bool:
@@ -247,44 +239,6 @@ def resolve_best_frame(
         if isinstance(found, FrameRef):
             return found
     raise InputError(f"The best frame is auto, a picture or the number of a frame: found {text!r}.")
-
-
-def with_frames_checked(found: list[Pair | str]) -> list[Pair | str]:
-    """Replace each pair with frames beyond the end of their videos by a reason.
-
-    Every video is opened once.
-    """
-    videos = {ref.path for pair in found if isinstance(pair, Pair) for ref in refs_of(pair)}
-    with ThreadPoolExecutor() as pool:
-        lengths = dict(zip(videos, pool.map(length_or_reason, videos), strict=True))
-    checked: list[Pair | str] = []
-    for pair in found:
-        result = pair
-        for ref in refs_of(pair) if isinstance(pair, Pair) else []:
-            length = lengths[ref.path]
-            assert ref.number is not None
-            if isinstance(length, str):
-                result = length
-            elif ref.number >= length:
-                result = (
-                    f"{ref.path} holds {counted(length, 'frame')}: there is no frame {ref.number}."
-                )
-        checked.append(result)
-    return checked
-
-
-def refs_of(pair: Pair) -> list[FrameRef]:
-    """Return the frames of videos that a pair names."""
-    refs = (pair.source, pair.driving, pair.best_frame)
-    return [ref for ref in refs if isinstance(ref, FrameRef) and ref.number is not None]
-
-
-def length_or_reason(video: Path) -> int | str:
-    """Count the frames of a video, or return the reason why they cannot be counted."""
-    try:
-        return count_frames(video)
-    except InputError as error:
-        return str(error)
 
 
 def unique_names(rows: Iterable[PairRow]) -> dict[str, PairRow]:

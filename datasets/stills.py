@@ -2,29 +2,19 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from datasets.clips import clip_name, identity_of
+from datasets.clips import Clip, clip_name, identity_of
 from media.pictures import PICTURE_SUFFIXES, Picture, picture_size, read_image, require_text
 from utils.errors import InputError
 from utils.files import is_hidden
 
 
-class Still(NamedTuple):
+class Still(Clip):
     """One picture of one person: a clip of one frame."""
-
-    path: Path
-    name: str
-    identity: str
-    num_frames: int = 1
 
     def frames(self, numbers: Sequence[int]) -> list[Picture]:
         """Return the picture once for each number."""
         return [read_image(self.path)] * len(numbers)
-
-    def as_file(self, folder: Path) -> Path:
-        """Return the file of the picture; nothing is written into ``folder``."""
-        return self.path
 
 
 def find_stills(root: Path, excluded: Collection[str]) -> list[Still]:
@@ -44,7 +34,7 @@ def find_stills(root: Path, excluded: Collection[str]) -> list[Still]:
         picture_size(path)  # opens it
         name = clip_name(path)
         if identity_of(name) not in excluded:
-            stills.append(Still(path, name, identity_of(name)))
+            stills.append(Still(path, name, identity_of(name), 1))
     if not stills:
         raise InputError(f"{root} holds no stills of people outside of the test split.")
     return stills

@@ -25,9 +25,7 @@ class TrainingClip(Protocol):
     @property
     def num_frames(self) -> int: ...
 
-    def frames(self, numbers: Sequence[int]) -> list[Picture]:
-        """Read the frames with these numbers.  Raises InputError where they cannot be read."""
-        ...
+    def frames(self, numbers: Sequence[int]) -> list[Picture]: ...
 
     def as_file(self, folder: Path) -> Path:
         """Return a file or folder with all frames, written into ``folder`` where there is none."""

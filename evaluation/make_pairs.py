@@ -116,18 +116,16 @@ def drawing(people: dict[str, deque[Clip]], kind: Kind, random: np.random.Genera
         indices = random.choice(clip.num_frames, size=number, replace=False)
         return tuple(f"{clip.name}/{names(clip)[index]}" for index in indices)
 
-    def same(source: Clip) -> tuple[str, ...]:
-        return frames(source, 2)
-
-    def cross(source: Clip) -> tuple[str, ...]:
-        return frames(source, 1) + frames(other(source), 1)
-
     def whole(source: Clip) -> tuple[str, ...]:
         driving = other(source)
         first = frame_number(Path(names(driving)[0]).stem)
         return source.name, driving.name, "" if first is None else str(first)
 
-    draws: dict[Kind, Draw] = {"same": same, "cross": cross, "clips": whole}
+    draws: dict[Kind, Draw] = {
+        "same": lambda source: frames(source, 2),
+        "cross": lambda source: frames(source, 1) + frames(other(source), 1),
+        "clips": whole,
+    }
     return draws[kind]
 
 

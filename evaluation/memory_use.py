@@ -6,6 +6,7 @@ values of another person; and compared with the true frame, on all pixels and on
 source does not show.  N frames, S x S slots.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -18,12 +19,14 @@ from datasets.clips import Clip
 from datasets.frame_pairs import load_frames
 from evaluation.metrics.pixels import psnr, to_pictures
 from evaluation.results.statistics import differences, estimate, mean
-from evaluation.results.tables import NOTHING, Table, markdown_table, number
+from evaluation.results.tables import Table, markdown_table, number, signed, signed_interval
 from modules.attention import Attention, Reading, usage_entropy
 from modules.generator import VISIBLE_BLOCKS, Rendered
 from modules.geometry import resize
 from modules.mcnet import MCNet
+from modules.memory_compensation import Compensation
 from utils.errors import InputError
+from utils.section import Section
 
 SHOWN = 0.5  # of the occlusion map, from which the source shows a pixel
 LEAST_HIDDEN = 0.01  # of a frame's pixels: fewer hidden ones say nothing
@@ -49,7 +52,7 @@ class Plan(NamedTuple):
     seed: int  # of these, and of the bootstrap
 
 
-class Contrast(NamedTuple):
+class Contrast(Section):
     """PSNR with one reading, compared with the reading as it is."""
 
     reading: str
@@ -60,7 +63,7 @@ class Contrast(NamedTuple):
     frames: int
 
 
-class Perplexity(NamedTuple):
+class Perplexity(Section):
     """Number of slots that a level reads: exponentials of entropies."""
 
     level: str  # its positions
@@ -69,12 +72,20 @@ class Perplexity(NamedTuple):
     slots: int
 
 
-class MemoryUse(NamedTuple):
+class MemoryUse(Section):
     """Result of the measurement."""
 
     people: int
-    contrasts: list[Contrast]
-    perplexities: list[Perplexity]
+    psnr: list[Contrast]
+    perplexity: list[Perplexity]
+
+
+class LevelUse(NamedTuple):
+    """Attention of a level that reads the memory, in N frames."""
+
+    level: str  # its positions
+    usage: Tensor  # (N, S S)
+    entropy: Tensor  # (N,) in nats
 
 
 def with_zeros(attention: Attention) -> AbstractContextManager[Any]:
@@ -115,9 +126,9 @@ def measure_memory(model: MCNet, clips: Sequence[Clip], plan: Plan) -> MemoryUse
     others = [another_persons(clips, index) for index in range(len(clips))]
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(plan.seed)
-    scores: dict[tuple[str, str], list[float]] = {}
+    scores: dict[tuple[str, str], list[float]] = defaultdict(list)  # (pixels, reading) -> dB
     people: list[str] = []
-    perplexities = PerplexityMeter(plan.num_frames)
+    uses: list[list[LevelUse]] = []  # of each clip
     for clip, other in zip(clips, others, strict=True):
         frames = torch.stack([chosen_frames(each, plan) for each in (clip, other)])
         source, driving = frames[:, :1].expand_as(frames[:, 1:]), frames[:, 1:]  # (2, N, 3, H, W)
@@ -131,13 +142,13 @@ def measure_memory(model: MCNet, clips: Sequence[Clip], plan: Plan) -> MemoryUse
             with intervention(model.generator.memory.attention), torch.no_grad():
                 rendered = model.render(encoded, keypoints, visible=visible)
             for pixels, values in psnr_by_pixels(rendered, driving[0]).items():
-                scores.setdefault((reading, pixels), []).extend(values)
+                scores[pixels, reading] += values
             if reading == AS_IT_IS:
-                perplexities.add(rendered)
+                uses.append([level_use(level, plan) for level in rendered.compensations])
     return MemoryUse(
         people=len(set(people)),
-        contrasts=contrasts(scores, np.array(people), plan.seed),
-        perplexities=perplexities.result(),
+        psnr=contrasts(scores, np.array(people), plan.seed),
+        perplexity=[perplexity(level) for level in zip(*uses, strict=True)],
     )
 
 
@@ -182,8 +193,8 @@ def contrasts(
 ) -> list[Contrast]:
     """Compare every reading with the one as it is, on the same frames."""
     rows = []
-    for (reading, pixels), values in scores.items():
-        measured, base = np.array(values), np.array(scores[AS_IT_IS, pixels])
+    for pixels, reading in sorted(scores, key=lambda key: key[0]):
+        measured, base = (np.array(scores[pixels, each]) for each in (reading, AS_IT_IS))
         difference = estimate(differences(base, measured), people, seed)
         differs = reading != AS_IT_IS
         rows.append(
@@ -196,67 +207,46 @@ def contrasts(
                 frames=difference.frames,
             )
         )
-    return sorted(rows, key=lambda row: row.pixels)
+    return rows
 
 
-class PerplexityMeter:
-    """Accumulate the attention of each level that reads the memory, finest first."""
+def level_use(level: Compensation, plan: Plan) -> LevelUse:
+    """Keep how a level reads the memory in the frames of the first clip of a batch."""
+    height, width = level.read.shape[-2:]
+    first = slice(plan.num_frames)
+    return LevelUse(f"{width} x {height}", level.usage[first], level.entropy[first])
 
-    def __init__(self, num_frames: int) -> None:
-        self.num_frames = num_frames  # of each batch that count
-        self.sizes: list[tuple[int, int]] = []
-        self.usage: list[list[Tensor]] = []  # of each batch and level, (N, S S)
-        self.entropy: list[list[Tensor]] = []  # of each batch and level, (N,) in nats
 
-    def add(self, rendered: Rendered) -> None:
-        """Add a batch."""
-        levels = rendered.compensations
-        self.sizes = [(level.read.shape[-1], level.read.shape[-2]) for level in levels]
-        self.usage.append([level.usage[: self.num_frames] for level in levels])
-        self.entropy.append([level.entropy[: self.num_frames] for level in levels])
-
-    def result(self) -> list[Perplexity]:
-        """Compute the perplexity of each level, of a position and over all frames."""
-        usages = map(torch.cat, zip(*self.usage, strict=True))
-        entropies = map(torch.cat, zip(*self.entropy, strict=True))
-        return [
-            Perplexity(
-                level=f"{width} x {height}",
-                position=entropy.mean().exp().item(),
-                data=usage_entropy(usage).exp().item(),
-                slots=usage.shape[1],
-            )
-            for (width, height), usage, entropy in zip(self.sizes, usages, entropies, strict=True)
-        ]
+def perplexity(uses: Sequence[LevelUse]) -> Perplexity:
+    """Compute the perplexity of a level from its use in each clip, per position and over all."""
+    usage = torch.cat([use.usage for use in uses])
+    return Perplexity(
+        level=uses[0].level,
+        position=torch.cat([use.entropy for use in uses]).mean().exp().item(),
+        data=usage_entropy(usage).exp().item(),
+        slots=usage.shape[1],
+    )
 
 
 def memory_markdown(use: MemoryUse) -> str:
     """Write the result as Markdown tables."""
     parts = [f"People: {use.people}."]
-    for pixels in dict.fromkeys(row.pixels for row in use.contrasts):
-        rows = [contrast_cells(row) for row in use.contrasts if row.pixels == pixels]
+    for pixels in dict.fromkeys(row.pixels for row in use.psnr):
+        rows = [
+            (
+                row.reading,
+                f"{row.frames:,}",
+                number(row.mean, 2),
+                signed(row.difference, 3),
+                signed_interval(row.interval, 3),
+            )
+            for row in use.psnr
+            if row.pixels == pixels
+        ]
         parts += [f"Pixels: {pixels}.", markdown_table(Table(HEADER, rows))]
     levels = [
         (row.level, f"{row.position:.1f}", f"{row.data:.1f}", str(row.slots))
-        for row in use.perplexities
+        for row in use.perplexity
     ]
     table = markdown_table(Table(PERPLEXITY_HEADER, levels))
     return "\n\n".join([*parts, NOTE, "Perplexity of the attention:", table]) + "\n"
-
-
-def contrast_cells(row: Contrast) -> tuple[str, ...]:
-    """Format the cells of a contrast."""
-    difference = NOTHING if row.difference is None else f"{row.difference:+.3f}"
-    interval = NOTHING
-    if row.interval is not None:
-        interval = " to ".join(f"{end:+.3f}" for end in row.interval)
-    return row.reading, f"{row.frames:,}", number(row.mean, 2), difference, interval
-
-
-def memory_json(use: MemoryUse) -> dict[str, Any]:
-    """Convert the result to plain values for JSON."""
-    return {
-        "people": use.people,
-        "psnr": [row._asdict() for row in use.contrasts],
-        "perplexity": [row._asdict() for row in use.perplexities],
-    }

@@ -7,18 +7,14 @@ the parts are merged in the order of the units, whoever measured them.
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from evaluation.results.frame_table import read_frame_table, write_frame_table
-from evaluation.results.report import Example
-from media.pictures import Picture, read_image
 from utils.errors import InputError
 from utils.files import atomic_folder, write_atomically
 from utils.locks import sole_writer
@@ -32,22 +28,13 @@ SHOWN = 60  # letters of a setting that are shown
 Features = tuple[np.ndarray, np.ndarray]  # of the real and the generated frames, (N, D) each
 
 
-class Part(NamedTuple):
+class UnitResult(NamedTuple):
     """Results of one unit."""
 
     table: pd.DataFrame  # its frames
     features: Features | None
     dropped: dict[str, str]  # name of a frame, or of all -> reason
-    examples: list[Example]
     seconds: float
-
-
-class PartInfo(NamedTuple):
-    """Content of ``part.json``."""
-
-    dropped: dict[str, str]
-    seconds: float
-    examples: list[tuple[str, str, float]]  # clip, frame, value
 
 
 class PartialResults:
@@ -96,70 +83,49 @@ class PartialResults:
         """Tell whether unit ``number`` is finished."""
         return self.path(number).is_dir()
 
-    def write(self, number: int, part: Part) -> None:
+    def write(self, number: int, part: UnitResult) -> None:
         """Write the part of unit ``number``, all of it or nothing."""
-        examples = [(example.clip, example.frame, example.value) for example in part.examples]
-        info = PartInfo(part.dropped, part.seconds, examples)
+        info = {"dropped": part.dropped, "seconds": part.seconds}
         try:
             with atomic_folder(self.path(number)) as folder:
                 write_frame_table(folder / "frames.csv", part.table)
-                (folder / "part.json").write_text(json.dumps(info._asdict()))
+                (folder / "part.json").write_text(json.dumps(info))
                 if part.features is not None:
                     real, generated = part.features
                     np.savez(folder / "features.npz", real=real, generated=generated)
-                for index, example in enumerate(part.examples):
-                    for name in ("source", "real", "generated"):
-                        picture = getattr(example, name)
-                        if picture is not None:
-                            Image.fromarray(picture).save(folder / f"example-{index}-{name}.png")
         except OSError as error:
             raise InputError(f"{self.path(number)} cannot be written: {error.strerror}.") from error
 
-    def table(self) -> pd.DataFrame:
-        """Join the frames of all parts."""
-        tables = self.each(lambda part: read_frame_table(part / "frames.csv"))
-        return pd.concat(tables, ignore_index=True)
+    def tables(self) -> list[pd.DataFrame]:
+        """Read the frames of every part."""
+        return list(self.each(lambda part: read_frame_table(part / "frames.csv")))
 
     def dropped(self) -> dict[str, str]:
         """Collect the names that were dropped in all parts, with reasons."""
-        return {name: why for info in self.infos() for name, why in info.dropped.items()}
+        infos = self.each(lambda part: dict(read_info(part)["dropped"]))
+        return {name: why for dropped in infos for name, why in dropped.items()}
 
     def seconds(self) -> float:
         """Add up the time that all parts took."""
-        return sum(info.seconds for info in self.infos())
+        return sum(self.each(lambda part: float(read_info(part)["seconds"])))
 
     def features(self) -> Iterator[Features]:
         """Yield the features of each part that has any."""
         return (features for features in self.each(read_features) if features is not None)
 
-    def examples(self, count: int, largest: bool) -> list[Example]:
-        """Read the ``count`` examples of the largest, or the smallest, value in order."""
-        found = [
-            (value, number, index, clip, frame)
-            for number, info in enumerate(self.infos())
-            for index, (clip, frame, value) in enumerate(info.examples)
-        ]
-        chosen = sorted(found, key=lambda item: -item[0] if largest else item[0])[:count]
-        return [
-            Example(clip, frame, value, *self.read(number, partial(read_pictures, index)))
-            for value, number, index, clip, frame in chosen
-        ]
-
-    def infos(self) -> Iterator[PartInfo]:
-        """Read the ``part.json`` of every part, in order."""
-        return self.each(lambda part: PartInfo(**json.loads((part / "part.json").read_text())))
-
     def each(self, read: Callable[[Path], T]) -> Iterator[T]:
-        """Apply ``read`` to the folder of every part, in order."""
-        return (self.read(number, read) for number in range(self.num_units))
+        """Apply ``read`` to the folder of every part; InputError where a part is damaged."""
+        for folder in map(self.path, range(self.num_units)):
+            try:
+                yield read(folder)
+            except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+                raise InputError(f"{folder} is damaged: delete it, and run this again.") from error
 
-    def read(self, number: int, read: Callable[[Path], T]) -> T:
-        """Apply ``read`` to the folder of a part; InputError where the part is damaged."""
-        folder = self.path(number)
-        try:
-            return read(folder)
-        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
-            raise InputError(f"{folder} is damaged: delete it, and run this again.") from error
+
+def read_info(part: Path) -> dict[str, Any]:
+    """Read the ``part.json`` of a part."""
+    info: dict[str, Any] = json.loads((part / "part.json").read_text())
+    return info
 
 
 def read_features(part: Path) -> Features | None:
@@ -169,12 +135,3 @@ def read_features(part: Path) -> Features | None:
         return None
     with np.load(path) as arrays:
         return arrays["real"], arrays["generated"]
-
-
-def read_pictures(index: int, part: Path) -> tuple[Picture | None, Picture, Picture]:
-    """Read the source, real and generated picture of an example of a part."""
-    source, real, generated = (
-        part / f"example-{index}-{name}.png" for name in ("source", "real", "generated")
-    )
-    shown = read_image(source) if source.exists() else None
-    return shown, read_image(real), read_image(generated)

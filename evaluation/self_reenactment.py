@@ -42,7 +42,7 @@ def clip_unit(clip: Clip, resize: Resize, landmarks: Path | None = None) -> Unit
 def read_clip(clip: Clip, resize: Resize, landmarks: Path | None) -> Iterator[UnitFrame]:
     """Read the frames of a clip, driven from the first."""
     source, given = None, GivenLandmarks(landmarks, clip.path)
-    for number, image in enumerate(iterate_frames(clip)):
+    for number, image in enumerate(iterate_frames(clip.path)):
         real = resize(image)
         source = real if source is None else source
         yield UnitFrame(

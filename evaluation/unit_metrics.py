@@ -1,98 +1,99 @@
-"""Metrics of one unit of work, gathered batch by batch, and the frames of it to be shown."""
+"""Metrics of one unit of work, measured batch by batch."""
 
-import math
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from evaluation.metrics.available import AvailableMetrics
-from evaluation.metrics.interface import ClipMetric, Frames
-from evaluation.partial_results import Features, Part
-from evaluation.results.frame_table import MISSING, empty_table
-from evaluation.results.report import Example
-from evaluation.work_units import Dropped
+from evaluation.metrics.interface import ClipMetric, FrameMetric, Frames
+from evaluation.partial_results import Features, UnitResult
+from evaluation.results.frame_table import MISSING, frame_table
+from evaluation.work_units import Dropped, FrameBatch
 
-NUM_EXAMPLES = 10  # of the best frames, and of the worst
-
-
-class ClipObservations(NamedTuple):
-    """Observations of the clip metrics in a batch."""
-
-    observed: np.ndarray  # (B,) bool: the frames that could be observed
-    by_metric: list[np.ndarray]  # of each of these, (N, ...); empty if there are none
+NOT_FINITE = "the generated frame is not finite"
 
 
 class UnitMetrics:
     """Accumulate the metrics of one work unit."""
 
-    def __init__(self, metrics: AvailableMetrics, ranked_by: str | None) -> None:
-        self.ranked_by = ranked_by
+    def __init__(self, metrics: AvailableMetrics) -> None:
+        self.metrics = metrics
         self.start = time.monotonic()
-        self.clip_metrics = metrics.clip_metrics
-        self.tables = [empty_table(metrics.columns, metrics.copied_columns)]
-        self.observations: list[ClipObservations] = []
-        self.features: list[Features] = []
-        self.examples: list[Example] = []
         self.dropped: dict[str, str] = {}
+        self.clear()
 
-    def add(
-        self,
-        table: pd.DataFrame,
-        observations: ClipObservations,
-        features: Features | None,
-        frames: Frames,
-    ) -> None:
-        """Add a measured batch of B frames, one row of the table each."""
-        self.tables.append(table)
-        self.observations.append(observations)
-        if features is not None:
-            self.features.append(features)
-        if self.ranked_by is not None:
-            self.examples += examples(table, self.ranked_by, frames)
-            self.examples = TopExamples(NUM_EXAMPLES).select(self.examples)
+    def clear(self) -> None:
+        """Forget all frames."""
+        self.tables: list[pd.DataFrame] = []  # of each batch, like the lists below
+        self.finite: list[np.ndarray] = []  # (B,) bool
+        self.observations: list[list[np.ndarray]] = []  # of each clip metric, (B, ...)
+        self.features: list[Features] = []
+
+    def add(self, batch: FrameBatch, generated: np.ndarray, finite: np.ndarray) -> None:
+        """Measure B generated frames; those that are not ``finite`` (B,) get no value."""
+        metrics, count = self.metrics, len(finite)
+        frames = Frames(batch.source, batch.real, generated, batch.landmarks)
+        values = {column: np.full(count, np.nan) for column in metrics.columns}
+        copied = {column: np.full(count, np.nan) for column in metrics.copied_columns}
+        missing = [{} if ok else dict.fromkeys(metrics.columns, NOT_FINITE) for ok in finite]
+        for metric in metrics.frame_metrics:
+            measured = metric(frames)
+            for column in measured.values.keys() & values.keys():
+                values[column][finite] = measured.values[column][finite]
+                for i in np.flatnonzero(finite & np.isnan(values[column])):
+                    if reason := measured.missing[i]:
+                        missing[i][column] = reason
+        found = of_copied_source(metrics.copied, frames)
+        for column in found.keys() & copied.keys():
+            copied[column][finite] = found[column][finite]
+        keys = {
+            "clip": [row.clip for row in batch.rows],
+            "identity": [row.identity for row in batch.rows],
+            "frame": [row.frame for row in batch.rows],
+            "is_source": is_source(batch),
+        }
+        self.tables.append(frame_table(keys, values, copied, missing))
+        self.finite.append(finite)
+        self.observations.append([metric.observe(frames) for metric in metrics.clip_metrics])
+        if metrics.features is not None:
+            sides = (frames.real[finite], frames.generated[finite])
+            if finite.any():
+                self.features.append((metrics.features(sides[0]), metrics.features(sides[1])))
 
     def drop(self, dropped: Dropped) -> None:
         """Note a frame that is dropped, or the unit with all that came before."""
         if dropped.whole:
-            self.tables = self.tables[:1]
-            self.observations, self.features, self.examples = [], [], []
+            self.clear()
         self.dropped[dropped.name] = dropped.reason
 
-    def part(self) -> Part:
+    def result(self) -> UnitResult:
         """Compute the metrics of clips and return all results of the unit."""
+        columns, copied = self.metrics.columns, self.metrics.copied_columns
+        empty = frame_table({}, dict.fromkeys(columns, ()), dict.fromkeys(copied, ()), ())
+        table = pd.concat([empty, *self.tables], ignore_index=True)
+        if self.tables:
+            finite = np.concatenate(self.finite)
+            by_metric = zip(*self.observations, strict=True)
+            for metric, observations in zip(self.metrics.clip_metrics, by_metric, strict=True):
+                measure_clips(table, metric, finite, np.concatenate(observations))
         features = None
         if self.features:
-            real, generated = zip(*self.features, strict=True)
-            features = np.concatenate(real), np.concatenate(generated)
-        table = pd.concat(self.tables, ignore_index=True)
-        batches = self.observations
-        observed = np.concatenate([batch.observed for batch in batches] or [np.zeros(0, bool)])
-        if observed.any():
-            by_metric = zip(*(batch.by_metric for batch in batches if batch.by_metric), strict=True)
-            for metric, observations in zip(self.clip_metrics, by_metric, strict=True):
-                measure_clips(table, metric, observed, np.concatenate(observations))
-        return Part(
-            table=table,
-            features=features,
-            dropped=self.dropped,
-            examples=self.examples,
-            seconds=time.monotonic() - self.start,
-        )
+            real, generated = map(np.concatenate, zip(*self.features, strict=True))
+            features = real, generated
+        return UnitResult(table, features, self.dropped, time.monotonic() - self.start)
 
 
 def measure_clips(
-    table: pd.DataFrame, metric: ClipMetric, observed: np.ndarray, observations: np.ndarray
+    table: pd.DataFrame, metric: ClipMetric, finite: np.ndarray, observations: np.ndarray
 ) -> None:
-    """Fill the columns of a metric with its values of each clip.
+    """Fill the columns of a metric with its values of each clip, over its ``finite`` (N,) frames.
 
-    ``observations`` (N, ...) are of the N rows of the table that were ``observed``.
+    ``observations`` (N, ...) are of the N rows of the table.
     """
-    positions = np.cumsum(observed) - 1  # (rows,): where the observations of a row stand
-    for rows in table[observed].groupby("clip", sort=False).groups.values():
-        measured = metric.measure(observations[positions[rows]])
+    for rows in table[finite].groupby("clip", sort=False).groups.values():
+        measured = metric.measure(observations[rows])
         for column in measured.keys() & set(table.columns):
             value, reason = measured[column]
             table.loc[rows, column] = value
@@ -100,38 +101,17 @@ def measure_clips(
                 reasons[column] = reason
 
 
-class TopExamples:
-    """Select examples that may be among the best or worst of all; of equal ones the first."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.values: list[float] = []  # of all examples that were given so far
-
-    def select(self, examples: list[Example]) -> list[Example]:
-        """Return those among the ``count`` lowest or highest of all that were given so far."""
-        first_new = len(self.values)
-        self.values += [example.value for example in examples]
-        ascending, descending = (
-            np.argsort(sign * np.array(self.values), kind="stable") for sign in (1, -1)
-        )
-        kept = {*ascending[: self.count].tolist(), *descending[: self.count].tolist()}
-        return [example for i, example in enumerate(examples, first_new) if i in kept]
+def of_copied_source(metrics: Sequence[FrameMetric], frames: Frames) -> dict[str, np.ndarray]:
+    """Measure the source in the place of the result; nothing if its size is another."""
+    if frames.source is None or frames.source.shape[1:] != frames.real.shape[1:]:
+        return {}
+    sources = np.broadcast_to(frames.source, frames.real.shape).copy()
+    copies = frames._replace(generated=sources)
+    return {column: of for metric in metrics for column, of in metric(copies).values.items()}
 
 
-def examples(table: pd.DataFrame, ranked_by: str, frames: Frames) -> Iterator[Example]:
-    """Copy the frames of a batch that have a value to be ranked by, so that the batch is freed."""
-    for i, (clip, frame, value) in enumerate(
-        zip(table["clip"], table["frame"], table[ranked_by].tolist(), strict=True)
-    ):
-        if not math.isnan(value):
-            source = None
-            if frames.source is not None:
-                source = frames.source[i].copy() if len(frames.source) > 1 else frames.source[0]
-            yield Example(
-                clip=clip,
-                frame=frame,
-                value=value,
-                source=source,
-                real=frames.real[i].copy(),
-                generated=frames.generated[i].copy(),
-            )
+def is_source(batch: FrameBatch) -> np.ndarray:
+    """Mark the driving frames (B,) that show the source itself, as the first of a clip does."""
+    if batch.source is None or batch.source.shape[1:] != batch.real.shape[1:]:
+        return np.zeros(len(batch.rows), bool)
+    return (batch.source == batch.real).all(axis=(1, 2, 3))

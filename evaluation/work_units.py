@@ -36,6 +36,9 @@ class Dropped(NamedTuple):
     whole: bool = False  # the unit: its earlier rows are dropped too
 
 
+Read = Callable[[], Iterator[UnitFrame | Dropped]]  # an InputError drops the whole unit
+
+
 @dataclass(frozen=True)
 class Unit:
     """Clip, pairs or pictures that one process measures."""
@@ -43,7 +46,7 @@ class Unit:
     name: str  # differs from those of other units
     num_frames: int  # for the progress bar; 0 where it is not known
     files: Sequence[Path]  # pictures, videos and folders of frames that it reads
-    read: Callable[[], Iterator[UnitFrame | Dropped]]  # an InputError drops the whole unit
+    read: Read
 
 
 class FrameBatch(NamedTuple):
@@ -93,16 +96,12 @@ def shapes(row: UnitFrame) -> list[tuple[int, ...] | None]:
 
 def stack(rows: list[UnitFrame]) -> FrameBatch:
     """Stack frames of equal shapes to one batch."""
-    first = rows[0]
-    sources = [row.source for row in rows if row.source is not None]
-    generated = [row.generated for row in rows if row.generated is not None]
-    landmarks = [row.landmarks for row in rows if row.landmarks is not None]
-    if sources and all(source is first.source for source in sources):
-        sources = sources[:1]
-    return FrameBatch(
-        rows=rows,
-        source=np.stack(sources) if sources else None,
-        real=np.stack([row.real for row in rows]),
-        generated=np.stack(generated) if generated else None,
-        landmarks=np.stack(landmarks) if landmarks else None,
-    )
+
+    def stacked(name: str) -> np.ndarray | None:
+        parts = [getattr(row, name) for row in rows]
+        if name == "source" and all(part is parts[0] for part in parts):
+            parts = parts[:1]
+        return None if parts[0] is None else np.stack(parts)
+
+    real = np.stack([row.real for row in rows])
+    return FrameBatch(rows, stacked("source"), real, stacked("generated"), stacked("landmarks"))

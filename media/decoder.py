@@ -4,12 +4,12 @@ import io
 import logging
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import dropwhile, groupby
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import av
 from av.container import InputContainer
@@ -50,6 +50,7 @@ class Index(NamedTuple):
 _indices: dict[tuple[str, int, int], Index] = {}
 _displays: dict[tuple[str, int, int], Display] = {}
 MAX_INDICES = 2**15
+Known = TypeVar("Known")
 
 logger = logging.getLogger(__name__)
 
@@ -75,14 +76,7 @@ class VideoFile:
 
     def index(self) -> Index:
         """Return the index of the frames; the first call for a file reads it to its end."""
-        state = _state(self.file)
-        index = _indices.get(state)
-        if index is None:
-            index = self.read_index()
-            if len(_indices) >= MAX_INDICES:
-                _indices.clear()
-            _indices[state] = index
-        return index
+        return _kept(_indices, self.file, self.read_index)
 
     def start(self) -> Fraction:
         """Time in seconds at which the first frame is shown."""
@@ -124,17 +118,14 @@ class VideoFile:
 
     def display(self) -> Display:
         """Return how frames are displayed; the first call for a file decodes its first frame."""
-        state = _state(self.file)
-        display = _displays.get(state)
-        if display is None:
-            with open_video(self.file) as anew:  # this one may be in the middle of its frames
-                _, first = next(anew.decode())
-                display = Display.of(anew.stream, first)
-            if curve := TRANSFERS.get(display.transfer):
-                logger.info("%s is HDR (%s), which is mapped to sRGB.", self.file, curve)
-            if len(_displays) >= MAX_INDICES:
-                _displays.clear()
-            _displays[state] = display
+        return _kept(_displays, self.file, self._read_display)
+
+    def _read_display(self) -> Display:
+        with open_video(self.file) as anew:  # this one may be in the middle of its frames
+            _, first = next(anew.decode())
+            display = Display.of(anew.stream, first)
+        if curve := TRANSFERS.get(display.transfer):
+            logger.info("%s is HDR (%s), which is mapped to sRGB.", self.file, curve)
         return display
 
     def decode(
@@ -288,6 +279,19 @@ def require_numbers(numbers: Sequence[int], num_frames: int, file: object) -> No
         raise InputError(
             f"{file} holds {counted(num_frames, 'frame')}: there is no frame {max(numbers)}."
         )
+
+
+def _kept(
+    known: dict[tuple[str, int, int], Known], file: Path | InMemoryFile, read: Callable[[], Known]
+) -> Known:
+    """Return what is known of a file in its current state, and read it where nothing is."""
+    state = _state(file)
+    if state not in known:
+        found = read()
+        if len(known) >= MAX_INDICES:
+            known.clear()
+        known[state] = found
+    return known[state]
 
 
 def index_of(file: Path | InMemoryFile) -> Index:

@@ -27,7 +27,14 @@ from media.codecs import H264, Gif
 from media.pictures import Picture, save_png
 from media.provenance import Provenance
 from utils.errors import InputError, OutputError
-from utils.files import is_system_file, link_target, remove_leftovers, temporary_path
+from utils.files import (
+    is_system_file,
+    link_target,
+    remove_leftovers,
+    require_folder_of,
+    require_writable,
+    temporary_path,
+)
 
 # Seconds; fine enough for the time stamps of all common rates and containers:
 # multiples of 1/90000, 1/12800, 1/15360, 1/24000, 1/30000 and 1/1000 stay exact.
@@ -71,11 +78,7 @@ class Writer(ABC):
 
     def require_possible(self) -> None:
         """Raise InputError, before any work, where nothing can be written."""
-        folder = self.place.parent
-        if not folder.is_dir():
-            raise OutputError(f"{self.path} cannot be written: create the folder {folder} first.")
-        if not os.access(folder, os.W_OK):
-            raise OutputError(f"{self.path} cannot be written: its folder is read-only.")
+        require_folder_of(self.path)
 
     def __enter__(self) -> Self:
         self.require_possible()
@@ -186,9 +189,7 @@ class VideoWriter(Writer):
         self._end = Fraction(0)  # of the last frame, in seconds
 
     def require_possible(self) -> None:
-        super().require_possible()
-        if self.place.is_dir():
-            raise InputError(f"{self.path} cannot be written: it is a folder; name a file.")
+        require_writable(self.path)
 
     def _begin(self) -> None:
         self.temporary.touch()

@@ -34,3 +34,22 @@ def same_number_of_threads() -> Iterator[None]:
     yield
     if torch.get_num_threads() != before:
         torch.set_num_threads(before)
+
+
+SEARCHED: dict[tuple[object, ...], list[object]] = {}
+
+
+@pytest.fixture
+def equal_pictures_are_searched_once(monkeypatch) -> None:
+    """Share the results of the cascade, which takes most of the time, between the tests."""
+    from faces import main_face
+
+    find = main_face.search
+
+    def search(picture, sides, smallest):
+        key = hash(picture.tobytes()), picture.shape, sides, smallest
+        if key not in SEARCHED:
+            SEARCHED[key] = find(picture, sides, smallest)
+        return SEARCHED[key]
+
+    monkeypatch.setattr(main_face, "search", search)

@@ -34,6 +34,8 @@ from tests.datasets.conftest import encode_with_sound
 from tests.golden import GOLDEN, needs_golden, published
 from utils.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("equal_pictures_are_searched_once")
+
 
 @pytest.fixture(scope="module")
 def model() -> MCNet:

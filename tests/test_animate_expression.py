@@ -24,6 +24,8 @@ from tests.drawn_landmarks import drawn_face, similarity
 from tests.tiny import TINY_LANDMARKS, tiny_model
 from utils.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("equal_pictures_are_searched_once")
+
 STEP = 20  # of brightness, from face to face
 SOURCE, OPEN, NEUTRAL, BLINK, TURNED = range(5)
 FACES = torch.cat(

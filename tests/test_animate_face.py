@@ -15,7 +15,6 @@ from animate import AnimationOptions, Animator, CropPolicy, animate_file, animat
 from animation import best_frame
 from datasets.preprocessing.cutting import ClipFormat, Cut, Output, cut_clips
 from datasets.preprocessing.measure_face_crop import write_face_crop
-from faces import main_face as main_face_module
 from faces.crop import PUBLISHED, FaceCrop, FaceCropConfig
 from faces.main_face import FacesOfVideo, main_face
 from media.pictures import Box
@@ -32,21 +31,7 @@ def astronaut(left: int = 0, top: int = 0) -> np.ndarray:
     return np.roll(data.astronaut(), (top, left), axis=(0, 1))
 
 
-FOUND: dict[tuple[object, ...], list[Box]] = {}
-
-
-@pytest.fixture(autouse=True)
-def equal_pictures_are_searched_once(monkeypatch) -> None:
-    """Share the results of the cascade, which takes most of the time, between the tests."""
-
-    def search(picture: np.ndarray, sides: tuple[int, ...], smallest: int) -> list[Box]:
-        key = hash(picture.tobytes()), picture.shape, sides, smallest
-        if key not in FOUND:
-            FOUND[key] = find(picture, sides, smallest)
-        return FOUND[key]
-
-    find = main_face_module.search
-    monkeypatch.setattr(main_face_module, "search", search)
+pytestmark = pytest.mark.usefixtures("equal_pictures_are_searched_once")
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from tests.animating import (
 from tests.datasets.conftest import encode_with_sound
 from utils.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("equal_pictures_are_searched_once")
 RATE = Fraction(30000, 1001)
 NUM_FRAMES = 7
 

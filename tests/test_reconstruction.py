@@ -20,7 +20,7 @@ from animate import Animator
 from animate import main as animate
 from animation.best_frame import NetworkLandmarks
 from evaluation.__main__ import main as evaluate
-from evaluation.metrics.expression_transfer import (
+from evaluation.metrics.clip_metrics import (
     NO_DRIVING_FACE,
     UNMOVED,
     compare_expressions,
@@ -34,6 +34,7 @@ from reconstruction import main
 from tests.evaluation.faces import faces, talking
 from tests.tiny_run import SETTINGS, SIZE, write_checkpoint, write_clips
 
+pytestmark = pytest.mark.usefixtures("equal_pictures_are_searched_once")
 PICTURES = ",".join(PICTURE_METRICS)
 
 

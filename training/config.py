@@ -48,9 +48,7 @@ class TrainConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     tf32: bool = True  # on CUDA, for products in float32
     compile: bool = False
-    cuda_graph: bool = (
-        False  # one process with a GPU: record the kernels of a step, and replay them
-    )
+    cuda_graph: bool = False  # record the kernels of a step, and replay them: one process and GPU
     activation_checkpointing: bool = False  # recompute activations in the backward pass
     workers: NonNegativeInt = 4  # processes that load the data of one training process
 
@@ -60,21 +58,15 @@ class TrainConfig(Section):
     validate_every: PositiveInt = 1000
     validation_pairs: PositiveInt = 64
     keep_last: PositiveInt = 3  # checkpoints; the best weights by validation are kept besides
-    max_bad_steps: PositiveInt = (
-        10  # in a row, without a finite loss and gradient: then the training stops
-    )
+    max_bad_steps: PositiveInt = 10  # in a row, without a finite loss and gradient: then it stops
 
     @model_validator(mode="after")
-    def one_recomputation(self) -> "TrainConfig":
+    def options_go_together(self) -> "TrainConfig":
         if self.compile and self.activation_checkpointing:
             raise ValueError(
                 "compile and activation_checkpointing are both on, but a compiled step decides "
                 "itself what to compute again: switch one of them off"
             )
-        return self
-
-    @model_validator(mode="after")
-    def plain_steps_are_recorded(self) -> "TrainConfig":
         others = {
             "compile": self.compile,
             "activation_checkpointing": self.activation_checkpointing,

@@ -27,12 +27,7 @@ from utils.section import Section
 class LossConfig(Section):
     """Section ``loss``: the weight of each term (0 leaves it out) and its settings."""
 
-    scales: tuple[PositiveInt, ...] = (
-        1,
-        2,
-        4,
-        8,
-    )  # factors by which images are downsampled to be compared
+    scales: tuple[PositiveInt, ...] = (1, 2, 4, 8)  # factors of downsampling, for comparisons
     pixel: NonNegativeFloat = 0.0  # of every scale; not in the paper, helps small networks
     gradient: NonNegativeFloat = 0.0  # likewise, of differences of neighbouring pixels
     perceptual: NonNegativeFloat = 10.0  # of every layer and scale
@@ -45,9 +40,7 @@ class LossConfig(Section):
     memory_consistency: NonNegativeFloat = 10.0
     memory_consistency_target: Literal["source", "driving"] = "source"  # the published one
     memory_usage: NonNegativeFloat = 0.0  # of unequal reading of the slots; not in the paper
-    hidden_share: Annotated[float, Field(ge=0, lt=1)] = (
-        0.0  # of blocks in which the source is hidden
-    )
+    hidden_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of blocks that hide the source
     # With a landmark detector; not in the paper
     landmarks: NonNegativeFloat = 1.0  # distance of its landmarks; only in its own training
     landmark_openings: NonNegativeFloat = 2.0  # of their openings; likewise

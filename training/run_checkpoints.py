@@ -27,10 +27,7 @@ from utils.renamed_settings import with_current_names
 
 STATE_FILE = "training_state.pt"
 GRACE = 2  # seconds in which the other processes of a killed training end
-LOCK, HOLDER = (
-    ".lock",
-    ".lock-holder",
-)  # in the folder of a run: held by its training, and who that is
+LOCK, HOLDER = ".lock", ".lock-holder"  # of a run: held by its training, and who that is
 
 
 @contextmanager

@@ -92,10 +92,8 @@ class TrainStep:
         }
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
         self.step = 0  # optimizer steps so far, skipped ones included
-        self.good_steps = torch.tensor(
-            0, device=self.device
-        )  # steps so far without the skipped ones
-        self.bad_in_a_row = torch.tensor(0, device=self.device)
+        # Steps so far without the skipped ones, and skipped ones in a row
+        self.good_steps, self.bad_in_a_row = torch.zeros(2, dtype=torch.long, device=self.device)
         self.names: list[str] = []  # of the values that a step returns
         self.values: list[Tensor] = []  # (names,) of every step since the last report
 

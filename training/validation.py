@@ -16,6 +16,7 @@ from torch import Tensor
 from datasets.config import DataConfig
 from datasets.frame_pairs import FramePairs, collate, fixed_pairs
 from datasets.training_clips import training_clips
+from evaluation.metrics.clip_metrics import gain_and_correlation
 from evaluation.metrics.pixels import score, to_pictures
 from modules.face_landmarks import Expressions, eye_distance, measure_expressions
 from modules.mcnet import MCNet
@@ -50,12 +51,12 @@ class Validation:
         scores = self.picture_scores(lambda pairs: model(pairs.source, pairs.driving).prediction)
         if (detector := model.landmark_detector) is None:
             return scores
-        return scores | self.expression_scores(
-            lambda pairs: (
-                detector(pairs.source),
-                detector(model(pairs.source, pairs.driving).prediction),
-            )
-        )
+
+        def find(pairs: FramePairs) -> tuple[Tensor, Tensor]:
+            prediction = model(pairs.source, pairs.driving).prediction
+            return detector(pairs.source), detector(prediction)
+
+        return scores | self.expression_scores(find)
 
     def selection_score(self, scores: Scores) -> float:
         """Return the score by which the best weights are chosen: higher is better."""
@@ -106,11 +107,9 @@ class Validation:
         rows = rows[np.isfinite(rows).all(axis=1)]
         if len(rows) < 2:
             return {}
-        labelled, found = np.split((rows - rows.mean(axis=0)).T, 2)
         scores: Scores = {}
-        for name, x, y in zip(Expressions._fields, labelled, found, strict=True):
-            scores[f"{name}_gain"] = float(x @ y / (x @ x))
-            scores[f"{name}_corr"] = float(x @ y / np.sqrt((x @ x) * (y @ y)))
+        for name, x, y in zip(Expressions._fields, *np.split(rows.T, 2), strict=True):
+            scores[f"{name}_gain"], scores[f"{name}_corr"] = gain_and_correlation(x, y)
         return scores
 
     @torch.no_grad()

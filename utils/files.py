@@ -88,18 +88,20 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise InputError(f"{path} does not name a file: add a name.")
     if isinstance(content, str):
         content = content.encode("utf-8", errors="backslashreplace")
-    try:
-        with atomic_file(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+    with naming_errors(path), atomic_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def require_writable(path: Path) -> None:
     """Raise OutputError where no file can be written, before the work that ends with the file."""
-    place = link_target(path)
-    if place.is_dir():
+    if link_target(path).is_dir():
         raise OutputError(f"{path} cannot be written: it is a folder; choose another name.")
+    require_folder_of(path)
+
+
+def require_folder_of(path: Path) -> None:
+    """Raise OutputError where nothing can be written into the folder of a file or folder."""
+    place = link_target(path)
     if not place.parent.is_dir():
         raise OutputError(f"{path} cannot be written: create the folder {place.parent} first.")
     if not os.access(place.parent, os.W_OK):
@@ -120,10 +122,17 @@ def require_folder(folder: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents where they are missing.  Raises OutputError."""
-    try:
+    with naming_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def naming_errors(place: str | Path) -> Iterator[None]:
+    """Turn an OSError within the block into an OutputError: ``place`` cannot be written."""
+    try:
+        yield
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
+        raise OutputError(f"{place} cannot be written: {error.strerror or error}.") from error
 
 
 def link_target(path: Path) -> Path:

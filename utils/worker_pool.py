@@ -14,18 +14,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from threading import Thread
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
-WORKER_DIED = "worker died"  # the reason in reports
+WORKER_DIED = "worker died"  # the reason in reports, and its detail
+DIED = "the process that worked on it died: run again, with fewer --workers perhaps"
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-class WorkerDied(NamedTuple):
-    """Result of a job whose process died."""
-
-    detail: str = "the process that worked on it died: run again, with fewer --workers perhaps"
+class _Died(Exception):
+    """End of a process in the middle of its job."""
 
 
 class WorkerTraceback(Exception):
@@ -38,12 +37,16 @@ def usable_cores() -> int:
 
 
 def map_in_processes(
-    work: Callable[[Job], Result], jobs: Iterable[Job], workers: int
-) -> Iterator[tuple[Job, Result | WorkerDied]]:
+    work: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    workers: int,
+    died: Callable[[Job], Result],
+) -> Iterator[tuple[Job, Result]]:
     """Yield each job with the result of ``work``, in the order of completion.
 
-    ``work`` is a function of a module, or a partial of one; its errors are raised here.  No more
-    jobs are taken from ``jobs`` than there are free processes.
+    ``work`` is a function of a module, or a partial of one; its errors are raised here.  ``died``
+    gives the result of a job whose process died.  No more jobs are taken from ``jobs`` than there
+    are free processes.
     """
     pending = iter(jobs)
     working: dict[object, _Worker[Job, Result]] = {}
@@ -61,9 +64,13 @@ def map_in_processes(
         while working:
             for connection in wait([worker.connection for worker in working.values()]):
                 worker = working.pop(connection)
-                job, result = worker.job, worker.result()
+                job, alive = worker.job, True
+                try:
+                    result = worker.result()
+                except _Died:
+                    result, alive = died(job), False
                 for following in islice(pending, 1):
-                    begin(None if isinstance(result, WorkerDied) else worker, following)
+                    begin(worker if alive else None, following)
                 yield job, result
 
 
@@ -85,11 +92,11 @@ class _Worker(Generic[Job, Result]):
         with suppress(BrokenPipeError):  # it died meanwhile, which ``result`` finds
             self.connection.send(job)
 
-    def result(self) -> Result | WorkerDied:
+    def result(self) -> Result:
         try:
             result, error, text = self.connection.recv()
         except (EOFError, OSError):  # OSError in the middle of a result
-            return WorkerDied()
+            raise _Died from None
         if error is not None:
             raise error from WorkerTraceback(text)
         return result

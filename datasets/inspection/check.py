@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from datasets.contents import read_contents
-from datasets.inspection.clip_inspection import Fault, Inspection, WidthHeight, inspect
+from datasets.inspection.clip_inspection import NOT_CHECKED, Fault, Inspection, WidthHeight, inspect
 from datasets.inspection.problems import ADVICE, Expected, Found, Problem, find_problems
 from datasets.inspection.repair import only_repairer, rejected_folder, repair_all
 from datasets.records import SETTINGS, read_settings
@@ -18,7 +18,7 @@ from utils.errors import InputError
 from utils.progress import progress_bar
 from utils.section import Section
 from utils.wording import counted
-from utils.worker_pool import WorkerDied, map_in_processes
+from utils.worker_pool import DIED, map_in_processes
 
 PROBLEMS_LEFT = 1  # exit code
 PUBLISHED_SIZE = 256  # expected where no clip can be read
@@ -64,7 +64,6 @@ class CheckReport(Section):
         return "\n".join(lines).rstrip()
 
     def row(self, kind: str, found: str, remaining: str, example: str) -> str:
-        """Format one line of the table."""
         counts = f"{found:>7}  {remaining:>7}" if self.fixed else f"{found:>7}"
         return f"{kind:<{COLUMN}}  {counts}  {example}"
 
@@ -108,24 +107,18 @@ def check(root: Path, *, fix: bool, size: int | None, min_frames: int, workers: 
 
 def asked_size(root: Path, size: int | None) -> WidthHeight | None:
     """Return the size that frames should have; None where nothing says it.  Raises InputError."""
-    prepared = prepared_size(root)
+    settings = read_settings(root)
+    prepared = None if settings is None else settings.settings.get("size")
     if size is not None and prepared not in (None, size):
         raise InputError(
             f"{root} was prepared at {prepared} pixels ({SETTINGS}), not {size}: leave --size out, "
             "or prepare it again."
         )
     side = prepared if size is None else size
-    return None if side is None else (side, side)
+    return (side, side) if isinstance(side, int) else None
 
 
-def prepared_size(root: Path) -> int | None:
-    """Return the side of the frames that a root was prepared at; None where it is unknown."""
-    settings = read_settings(root)
-    size = None if settings is None else settings.settings.get("size")
-    return size if isinstance(size, int) else None
-
-
-def most_frequent_size(found: Iterable[Inspection | Fault | WorkerDied]) -> WidthHeight:
+def most_frequent_size(found: Iterable[Inspection | Fault]) -> WidthHeight:
     """Return the size of most clips, the larger one of two that are equally frequent."""
     sizes = Counter(
         inspection.sizes[0]
@@ -139,13 +132,12 @@ def most_frequent_size(found: Iterable[Inspection | Fault | WorkerDied]) -> Widt
 
 def inspect_all(paths: Sequence[Path], workers: int) -> Found:
     """Inspect clips in processes; the result has the order of ``paths``."""
-    results = map_in_processes(inspect, paths, workers)
+    results = map_in_processes(inspect, paths, workers, lambda path: Fault(NOT_CHECKED, DIED))
     done = dict(progress_bar(results, total=len(paths), unit="clip"))
     return {path: done[path] for path in paths}
 
 
 def by_kind(problems: Iterable[Problem]) -> dict[str, dict[str, str]]:
-    """Group the names and details by kind of problem."""
     kinds: dict[str, dict[str, str]] = {}
     for problem in problems:
         kinds.setdefault(problem.kind, {})[problem.name] = problem.detail

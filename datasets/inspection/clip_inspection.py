@@ -15,6 +15,8 @@ from utils.errors import InputError
 from utils.files import is_hidden
 from utils.wording import counted
 
+UNREADABLE, NO_CLIP, NOT_CHECKED = "unreadable", "no clip", "not checked"
+
 WidthHeight = tuple[int, int]
 
 
@@ -29,10 +31,10 @@ class Inspection(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Reason why a clip cannot be inspected."""
+    """Kind of problem for which a clip cannot be inspected, and the reason."""
 
+    kind: str
     reason: str
-    misplaced: bool = False  # it is no clip, but a folder of other things
 
 
 def inspect(path: Path) -> Inspection | Fault:
@@ -40,7 +42,7 @@ def inspect(path: Path) -> Inspection | Fault:
     try:
         require_text(path)
     except InputError as error:
-        return Fault(str(error), misplaced=True)
+        return Fault(NO_CLIP, str(error))
     try:
         if path.is_dir():
             return _inspect_folder(path)
@@ -50,9 +52,9 @@ def inspect(path: Path) -> Inspection | Fault:
         return _inspect_video(path)
     except InputError as error:
         misplaced = path.is_dir() and _holds_other_things(path)
-        return Fault(without_path(error, path), misplaced)
+        return Fault(NO_CLIP if misplaced else UNREADABLE, without_path(error, path))
     except OSError as error:
-        return Fault(f"cannot be read: {error.strerror}.")
+        return Fault(UNREADABLE, f"cannot be read: {error.strerror}.")
 
 
 def _inspect_folder(folder: Path) -> Inspection:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.clips import Clip, frames_of, open_clip
+from datasets.clips import Clip, frame_size, frames_of, is_strip, open_clip
 from datasets.contents import without_path
 from datasets.records import read_record
-from media.pictures import FRAME_SUFFIXES, Picture, picture_size
-from media.video import STILL_RATE, Video, probe
+from media.pictures import Picture
+from media.video import STILL_RATE, probe
 from utils.errors import InputError
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of red, green and blue (BT.709)
@@ -42,12 +42,12 @@ def measure(path: Path) -> ClipStats | str:
 
 
 def _measure(clip: Clip) -> ClipStats:
-    video = _probe(clip)
+    rate = STILL_RATE if is_strip(clip.path) else probe(clip.path).rate
     first: Picture | None = None
     previous: NDArray[np.float32] | None = None
     lumas, changes, errors = [], [], []
     # Every half second: with a key frame every 12 frames at 25 frames/s, only those are decoded
-    for frame in sampled(clip, max(int(video.rate / 2), 1)):
+    for frame in sampled(clip, max(int(rate / 2), 1)):
         luma = frame.astype(np.float32) @ LUMA
         lumas.append(float(luma.mean()))
         if first is None or previous is None:
@@ -57,12 +57,12 @@ def _measure(clip: Clip) -> ClipStats:
             errors.append(float(np.square(frame.astype(np.float32) - first).mean()))
         previous = luma
     error = float(np.mean(errors)) if errors else 0.0
-    height, width = video.size
+    height, width = frame_size(clip.path)
     return ClipStats(
         clip.name,
         clip.identity,
         clip.num_frames,
-        seconds=float(clip.num_frames / video.rate),
+        seconds=float(clip.num_frames / rate),
         width=width,
         height=height,
         brightness=float(np.mean(lumas)),
@@ -73,7 +73,6 @@ def _measure(clip: Clip) -> ClipStats:
 
 
 def sampled(clip: Clip, step: int) -> Iterator[Picture]:
-    """Read every ``step``-th frame, from the first on."""
     numbers = range(0, clip.num_frames, step)
     for start in range(0, len(numbers), BATCH):
         yield from frames_of(clip.path, numbers[start : start + BATCH])
@@ -85,11 +84,3 @@ def _aspect(clip: Clip) -> float | None:
     except InputError:  # reported by the command check; the clip itself is fine
         return None
     return None if record is None else record.aspect
-
-
-def _probe(clip: Clip) -> Video:
-    """Probe the file of a clip; a strip counts as a video of its frames."""
-    if clip.path.is_dir() or clip.path.suffix.lower() not in FRAME_SUFFIXES:
-        return probe(clip.path)
-    side, _ = picture_size(clip.path)
-    return Video(clip.path, STILL_RATE, clip.num_frames, (side, side), False, False)

@@ -1,15 +1,14 @@
 """Draw a contact sheet of a root: one frame of each person or clip, with its name."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from datasets.clips import frames_of
-from datasets.inspection.clip_stats import ClipStats
 from faces.main_face import spread
 from media.pictures import Picture
 from utils.errors import InputError
@@ -30,11 +29,11 @@ class Tile(NamedTuple):
     label: str
 
 
-def contact_sheet(clips: Mapping[str, Mapping[Path, ClipStats]], each: Each, count: int) -> Picture:
+def contact_sheet(clips: Mapping[str, pd.DataFrame], each: Each, count: int) -> Picture:
     """Draw clips by split: at most ``count`` tiles of each, spread over their names.
 
-    The same clips give the same sheet.  Tiles stand in rows of ten, a frame of any shape in a
-    square.
+    ``clips`` has the rows of ``measure_all``; the same ones give the same sheet.  Tiles stand in
+    rows of ten, a frame of any shape in a square.
     """
     parts = []
     for split, own in clips.items():
@@ -47,17 +46,15 @@ def contact_sheet(clips: Mapping[str, Mapping[Path, ClipStats]], each: Each, cou
     return np.concatenate(parts)
 
 
-def all_tiles(clips: Mapping[Path, ClipStats], each: Each) -> list[Tile]:
+def all_tiles(clips: pd.DataFrame, each: Each) -> list[Tile]:
     """Choose the middle frame of every clip, or of the first clip of every person, by name."""
-    ordered = sorted(clips.items(), key=lambda item: item[1].name)
-    if each == "clip":
-        return [Tile(path, found.num_frames // 2, found.name) for path, found in ordered]
-    of_person = Counter(found.person for _, found in ordered)
-    first: dict[str, Tile] = {}
-    for path, found in ordered:
-        label = f"{found.person} ({of_person[found.person]})"
-        first.setdefault(found.person, Tile(path, found.num_frames // 2, label))
-    return list(first.values())
+    own = clips.sort_values("name", kind="stable")
+    own["label"] = own["name"]
+    if each == "person":
+        uses = own.groupby("person")["person"].transform("size")
+        own["label"] = own["person"] + " (" + uses.astype(str) + ")"
+        own = own.drop_duplicates("person")
+    return list(map(Tile, own["path"], (own["num_frames"] // 2).tolist(), own["label"]))
 
 
 def row(tiles: Sequence[Tile]) -> Picture:
@@ -73,19 +70,10 @@ def row(tiles: Sequence[Tile]) -> Picture:
         except InputError:  # damaged between the frames that were measured
             canvas.text((left + GAP, GAP), "cannot be read", INK, font)
         else:
-            image = thumbnail(frame)
-            place = (left + (TILE - image.width) // 2, (TILE - image.height) // 2)
-            sheet.paste(image, place)
+            picture, size = Image.fromarray(frame), (TILE, TILE)
+            sheet.paste(ImageOps.pad(picture, size, Image.Resampling.LANCZOS, SHADE), (left, 0))
         canvas.text((left, TILE + 1), shortened(tile.label, font), INK, font)
     return np.asarray(sheet)
-
-
-def thumbnail(frame: Picture) -> Image.Image:
-    """Resize a frame to the largest one that fits a tile."""
-    height, width, _ = frame.shape
-    scale = TILE / max(height, width)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS)
 
 
 def heading(text: str) -> Picture:

@@ -23,7 +23,6 @@ class Share(Section):
 
     @property
     def missing(self) -> int:
-        """Number of items that do not exist."""
         return self.listed - self.present
 
     def __str__(self) -> str:

@@ -7,19 +7,24 @@ from typing import NamedTuple
 
 from datasets.clips import SPLITS, clip_name, identity_of
 from datasets.contents import Contents
-from datasets.inspection.clip_inspection import Fault, Inspection, WidthHeight
+from datasets.inspection.clip_inspection import (
+    NO_CLIP,
+    NOT_CHECKED,
+    UNREADABLE,
+    Fault,
+    Inspection,
+    WidthHeight,
+)
 from datasets.records import ClipRecord, read_record
 from utils.errors import InputError
 from utils.files import printable
 from utils.wording import counted
-from utils.worker_pool import WorkerDied
 
 KEY_FRAME_EVERY = 12  # frames at most: reading a frame begins at the key frame before it
 SAME_SHAPE = 0.02  # change of width / height by resizing that nobody sees in a face
 
-UNREADABLE, TOO_SHORT, NOT_CHECKED = "unreadable", "too short", "not checked"
 SIZE, SHAPE, RATE, KEYS = "wrong size", "wrong shape", "wrong rate", "key frames"
-NAMES, PEOPLE, NO_CLIP = "duplicate name", "person in both splits", "no clip"
+TOO_SHORT, NAMES, PEOPLE = "too short", "duplicate name", "person in both splits"
 RECORD, RECORD_SIZE, ORPHAN = "record disagrees", "size in record", "record without clip"
 TEMPORARY = "temporary file"
 
@@ -42,7 +47,7 @@ ADVICE = {
     NOT_CHECKED: "the process that read it died: check again, with fewer --workers perhaps.",
 }
 
-Found = dict[Path, Inspection | Fault | WorkerDied]
+Found = dict[Path, Inspection | Fault]
 
 
 class Problem(NamedTuple):
@@ -76,13 +81,11 @@ def find_problems(contents: Contents, found: Found, expected: Expected) -> list[
 
 
 def clip_problems(
-    path: Path, found: Inspection | Fault | WorkerDied, expected: Expected
+    path: Path, found: Inspection | Fault, expected: Expected
 ) -> Iterator[tuple[str, str]]:
     """Yield the problems of one clip, each with a detail."""
-    if isinstance(found, WorkerDied):
-        yield NOT_CHECKED, found.detail
-    elif isinstance(found, Fault):
-        yield NO_CLIP if found.misplaced else UNREADABLE, found.reason
+    if isinstance(found, Fault):
+        yield found
     elif found.num_frames < expected.min_frames:
         yield TOO_SHORT, counted(found.num_frames, "frame")
     else:

@@ -37,7 +37,7 @@ from utils.errors import InputError, OutputError
 from utils.locks import sole_writer
 from utils.progress import progress_bar
 from utils.wording import counted
-from utils.worker_pool import WorkerDied, map_in_processes
+from utils.worker_pool import DIED, map_in_processes
 
 CRF = 12  # finer than for new clips, since each encoding loses quality
 
@@ -76,10 +76,10 @@ def repair_all(
     except OSError as error:
         raise OutputError(f"{error.filename} cannot be changed: {error.strerror}.") from error
     changes.touched.update(encoded)
-    results = map_in_processes(partial(repair, size=expected.size), sorted(encoded), workers)
-    for path, result in progress_bar(results, total=len(encoded), unit="repair"):
-        if result is not None:
-            reason = result.detail if isinstance(result, WorkerDied) else result
+    work = partial(repair, size=expected.size)
+    results = map_in_processes(work, sorted(encoded), workers, lambda path: DIED)
+    for path, reason in progress_bar(results, total=len(encoded), unit="repair"):
+        if reason is not None:
             changes.failed[contents.label(path)] = reason
     return changes
 

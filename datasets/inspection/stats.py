@@ -4,13 +4,9 @@
 repeating the first frame of a clip, which a network has to beat.
 """
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
+import pandas as pd
 
 from datasets.clips import clip_name, identity_of
 from datasets.contents import Contents, read_contents
@@ -25,16 +21,16 @@ from utils.files import make_folder, require_apart, write_atomically
 from utils.progress import progress_bar
 from utils.section import Section
 from utils.wording import counted
-from utils.worker_pool import WorkerDied, map_in_processes
+from utils.worker_pool import DIED, map_in_processes
 
 QUANTILES = {
-    "min": 0.0,
+    "min": 0,
     "5 %": 0.05,
     "25 %": 0.25,
     "median": 0.5,
     "75 %": 0.75,
     "95 %": 0.95,
-    "max": 1.0,
+    "max": 1,
 }
 TITLES = {  # of the statistics, in the order of the table
     "seconds": "seconds of a clip",
@@ -45,7 +41,6 @@ TITLES = {  # of the statistics, in the order of the table
     "clips_of_person": "clips of a person",
     "seconds_of_person": "seconds of a person",
 }
-WIDTH = max(map(len, TITLES.values()))
 
 
 class Person(Section):
@@ -67,15 +62,9 @@ class SplitStats(Section):
 
     def table(self) -> str:
         """Format the quantiles, one statistic to a line."""
-        header = "".join(f"{name:>9}" for name in QUANTILES)
         sizes = ", ".join(f"{size} ({count:,})" for size, count in self.sizes.items())
-        lines = [f"frames of {sizes}", f"{'':<{WIDTH}}{header}"]
-        for figure, title in TITLES.items():
-            if (values := self.quantiles.get(figure)) is not None:
-                digits = 0 if figure == "clips_of_person" else 2
-                numbers = "".join(f"{value:>9,.{digits}f}" for value in values.values())
-                lines.append(f"{title:<{WIDTH}}{numbers}")
-        return "\n".join(lines)
+        table = pd.DataFrame(self.quantiles).T.rename(index=TITLES)
+        return f"frames of {sizes}\n{table.to_string(float_format='{:,.2f}'.format)}"
 
 
 class Stats(Section):
@@ -134,91 +123,63 @@ def write_stats(
         coverage = cover_pairs(pairs, contents)
     face_crop = read_face_crop(root)
     make_folder(output)
-    measured = measure_all(contents, workers)
+    clips, unreadable = measure_all(contents, workers)
+    by_split = {split: clips[clips["split"] == split] for split in contents.clips}
     stats = Stats(
         root=str(root),
-        splits={split: split_stats(list(own.values())) for split, own in measured.clips.items()},
-        unreadable=measured.unreadable,
+        splits={split: split_stats(own) for split, own in by_split.items()},
+        unreadable=unreadable,
         face_crop=face_crop,
         coverage=coverage,
     )
-    write_atomically(output / "clips.csv", clips_table(measured.clips))
-    write_picture_whole(
-        output / "contact_sheet.png", contact_sheet(measured.clips, each=each, count=count)
-    )
+    table = clips.drop(columns="path").round(3)
+    write_atomically(output / "clips.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_picture_whole(output / "contact_sheet.png", contact_sheet(by_split, each, count))
     stats.write_json(output / "stats.json")
     return stats
 
 
-class Measured(NamedTuple):
-    """Statistics of all clips."""
+def measure_all(contents: Contents, workers: int) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Measure all clips of a root: a row each, with split, path and ``ClipStats``; and the errors.
 
-    clips: dict[str, dict[Path, ClipStats]]  # by split, in the order of the names
-    unreadable: dict[str, str]
-
-
-def measure_all(contents: Contents, workers: int) -> Measured:
-    """Measure all clips of a root."""
-    done: dict[Path, ClipStats | str | WorkerDied] = {}
+    Rows are in the order of ``contents``, errors by the path in the root.
+    """
     paths = contents.all_clips
-    results = map_in_processes(measure, paths, workers)
-    for path, result in progress_bar(results, total=len(paths), unit="clip"):
-        done[path] = result
-    clips: dict[str, dict[Path, ClipStats]] = {split: {} for split in contents.clips}
+    results = map_in_processes(measure, paths, workers, lambda path: DIED)
+    done = dict(progress_bar(results, total=len(paths), unit="clip"))
+    rows: list[tuple[object, ...]] = []
     unreadable: dict[str, str] = {}
     for split, own in contents.clips.items():
         for path in own:
-            result = done[path]
-            if isinstance(result, ClipStats):
-                name = clip_name(path, contents.root / split)
-                clips[split][path] = result._replace(name=name, person=identity_of(name))
+            found = done[path]
+            if isinstance(found, str):
+                unreadable[contents.label(path)] = found
             else:
-                reason = result.detail if isinstance(result, WorkerDied) else result
-                unreadable[contents.label(path)] = reason
-    return Measured(clips, unreadable)
+                name = clip_name(path, contents.root / split)
+                rows.append((split, path, *found._replace(name=name, person=identity_of(name))))
+    return pd.DataFrame(rows, columns=["split", "path", *ClipStats._fields]), unreadable
 
 
-def split_stats(clips: Sequence[ClipStats]) -> SplitStats:
-    """Compute the statistics of the clips of one split."""
-    people: dict[str, list[ClipStats]] = {}
-    sizes: dict[str, int] = {}
-    for clip in clips:
-        people.setdefault(clip.person, []).append(clip)
-        size = f"{clip.width} x {clip.height}"
-        sizes[size] = sizes.get(size, 0) + 1
-    seconds = {name: sum(clip.seconds for clip in own) for name, own in people.items()}
-    figures: dict[str, list[float]] = {
-        name: [value for clip in clips if (value := getattr(clip, name)) is not None]
-        for name in TITLES
-        if name in ClipStats._fields
-    }
-    figures["clips_of_person"] = [len(own) for own in people.values()]
-    figures["seconds_of_person"] = list(seconds.values())
+def split_stats(clips: pd.DataFrame) -> SplitStats:
+    people = clips.groupby("person")["seconds"].agg(["size", "sum"])
+    sizes = clips["width"].astype(str) + " x " + clips["height"].astype(str)
+    counts = sizes.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    figures = {name: clips[name] for name in TITLES if name in clips}
+    figures |= {"clips_of_person": people["size"], "seconds_of_person": people["sum"]}
     return SplitStats(
         clips=len(clips),
-        frames=sum(clip.num_frames for clip in clips),
-        seconds=round(sum(seconds.values()), 3),
-        sizes=dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0]))),
+        frames=int(clips["num_frames"].sum()),
+        seconds=round(float(clips["seconds"].sum()), 3),
+        sizes=counts.to_dict(),
         people={
-            name: Person(clips=len(people[name]), seconds=round(seconds[name], 3))
-            for name in sorted(people)
+            name: Person(clips=int(number), seconds=round(float(seconds), 3))
+            for name, number, seconds in people.itertuples()
         },
-        quantiles={name: quantiles(values) for name, values in figures.items() if values},
+        quantiles={name: quantiles(own) for name, own in figures.items() if own.notna().any()},
     )
 
 
-def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Compute the ``QUANTILES`` of values, with linear interpolation."""
-    found = np.quantile(values, list(QUANTILES.values())).round(3).tolist()
-    return dict(zip(QUANTILES, found, strict=True))
-
-
-def clips_table(clips: Mapping[str, Mapping[Path, ClipStats]]) -> str:
-    """Format ``clips.csv``, the statistics of every clip."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["split", *ClipStats._fields])
-    for split, own in clips.items():
-        for figures in own.values():
-            writer.writerow([split, *(round(x, 3) if isinstance(x, float) else x for x in figures)])
-    return text.getvalue()
+def quantiles(values: pd.Series) -> dict[str, float]:
+    """Compute the ``QUANTILES`` of the known values, with linear interpolation."""
+    found = values.astype(float).quantile(list(QUANTILES.values())).round(3)
+    return dict(zip(QUANTILES, found.tolist(), strict=True))

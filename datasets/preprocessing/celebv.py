@@ -27,7 +27,7 @@ from utils.errors import InputError, OutputError
 from utils.files import remove_leftovers, require_apart, write_atomically
 from utils.progress import progress_bar
 from utils.wording import counted
-from utils.worker_pool import WORKER_DIED, WorkerDied, map_in_processes
+from utils.worker_pool import DIED, WORKER_DIED, map_in_processes
 
 COMMAND = "celebv"
 PEOPLE = ("Donald_Trump", "Emmanuel_Macron", "Jack_Ma", "Kathleen", "Theresa_May")
@@ -65,13 +65,14 @@ def prepare(folder: Path, root: Path, size: int, *, workers: int) -> Report:
             pictures = root / person / CELEBV_FOLDER
             pictures.mkdir(parents=True, exist_ok=True)
             remove_leftovers(pictures)
-        results = map_in_processes(partial(_prepare, root, size, folder), jobs, workers)
-        for job, result in progress_bar(results, total=len(jobs), unit="picture"):
-            if isinstance(result, WorkerDied):
-                name = _name(job.picture, folder)
-                outcomes.append(Outcome(name, job.person, WORKER_DIED, result.detail))
-            else:
-                outcomes += result
+
+        def died(job: _Job) -> list[Outcome]:
+            return [Outcome(_name(job.picture, folder), job.person, WORKER_DIED, DIED)]
+
+        work = partial(_prepare, root, size, folder)
+        results = map_in_processes(work, jobs, workers, died)
+        for _, new in progress_bar(results, total=len(jobs), unit="picture"):
+            outcomes += new
     return Report.of(COMMAND, settings, Shard(), outcomes)
 
 
@@ -166,7 +167,6 @@ def _write(source: Path, place: Path, size: int) -> None:
 
 
 def _middle(image: Picture) -> Picture:
-    """Cut out the largest square in the middle."""
     height, width, _ = image.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -22,47 +22,39 @@ class CropFilter:
     def __init__(self, box: Box, display: Display, side: int) -> None:
         """``box`` is in pixels as displayed, not always whole; ``side`` is that of the result."""
         self.box, self.display, self.side = box, display, side
-        self._cutter: tuple[tuple[object, ...], _Cutter] | None = None
+        self._form: tuple[object, ...] | None = None  # of the stored frames for which this is set:
+        self._graph, self._inner = Graph(), box
 
     def __call__(self, frame: av.VideoFrame) -> Picture:
         """Crop a frame: (side, side, 3), anti-aliased."""
         form = frame.width, frame.height, frame.format.name, Orientation.of(frame)
-        if self._cutter is None and self.display.own_size(frame) == self.display.size:
-            self._cutter = form, _Cutter(self.box, self.display, frame)
-        if self._cutter is None or self._cutter[0] != form:  # the video changes in mid-stream
+        if self._form is None and self.display.own_size(frame) == self.display.size:
+            self._form = form
+            self._set_up(frame)
+        if self._form != form:  # the video changes in mid-stream
             return resized(self.display.picture(frame), (self.side, self.side), self.box)
-        return self._cutter[1](frame, self.side)
+        self._graph.push(frame)
+        part = cast(av.VideoFrame, self._graph.pull())
+        image = self.display.in_srgb(to_rgb(part, tags=frame))
+        return resized(image, (self.side, self.side), self._inner)
 
-
-class _Cutter:
-    """Crop of a box from stored frames of one size and pixel format, before they are RGB."""
-
-    def __init__(self, box: Box, display: Display, frame: av.VideoFrame) -> None:
-        self.display = display
+    def _set_up(self, frame: av.VideoFrame) -> None:
+        """Make the filters that crop stored frames of one size and pixel format, before RGB."""
         orientation = Orientation.of(frame)
         stored = frame.width, frame.height
         width, height = stored[::-1] if orientation.transposed else stored
-        box = box.scaled(width / display.size[1], height / display.size[0])  # in stored pixels
+        box = self.box.scaled(width / self.display.size[1], height / self.display.size[0])
         left, right = _outwards(box.left, box.right, width)
         top, bottom = _outwards(box.top, box.bottom, height)
-        self.box = box.shifted(-left, -top)
+        self._inner = box.shifted(-left, -top)
         # exact: otherwise FFmpeg makes odd sides even, and cuts off a part of the box
         crop = f"{right - left}:{bottom - top}:{left}:{top}:exact=1"
-        self.graph = Graph()
-        last = self.graph.add_buffer(
+        source = self._graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
         )
-        for name, arguments in [*orientation.filters, ("crop", crop), ("buffersink", "")]:
-            step = self.graph.add(name, arguments)
-            last.link_to(step)
-            last = step
-        self.graph.configure()
-
-    def __call__(self, frame: av.VideoFrame, side: int) -> Picture:
-        self.graph.push(frame)
-        part = cast(av.VideoFrame, self.graph.pull())
-        image = self.display.in_srgb(to_rgb(part, tags=frame))
-        return resized(image, (side, side), self.box)
+        filters = [*orientation.filters, ("crop", crop), ("buffersink", "")]
+        steps = [self._graph.add(name, arguments) for name, arguments in filters]
+        self._graph.link_nodes(source, *steps).configure()
 
 
 def _outwards(start: float, end: float, limit: int) -> tuple[int, int]:

@@ -24,13 +24,12 @@ from media.display import Display
 from media.pictures import Box
 from media.writers import FolderWriter, VideoWriter, Writer
 from utils.errors import InputError, OutputError
-from utils.files import flush, printable
+from utils.files import flush, naming_errors, printable
 from utils.wording import counted
-from utils.worker_pool import WORKER_DIED, WorkerDied
+from utils.worker_pool import DIED, WORKER_DIED
 
 RATE = 25  # frames a second of prepared clips
 CRF = 14  # of H.264: loses less than storing colours at a quarter of the pixels does
-MAX_AT_ONCE = 32  # clips that one process writes: each has an encoder of about 10 MB
 BEYOND_END, UNREADABLE = "beyond the end of the video", "unreadable video"
 
 
@@ -45,7 +44,6 @@ class Cut(NamedTuple):
     stated: Box | None = None  # the box of the table, where the edges of the video cut it
 
     def outcome(self, reason: str | None = None, detail: str = "") -> Outcome:
-        """Return the outcome of this clip."""
         return Outcome(self.name, self.split, reason, detail)
 
 
@@ -90,16 +88,10 @@ def cut_clips(video: Path, cuts: Sequence[Cut], form: ClipFormat, output: Output
     return outcomes
 
 
-def outcomes_after_death(
-    cuts: Sequence[Cut], form: ClipFormat, output: Output, died: WorkerDied
-) -> list[Outcome]:
+def outcomes_after_death(cuts: Sequence[Cut], form: ClipFormat, output: Output) -> list[Outcome]:
     """Return the outcomes of clips whose process died, some of which may be complete."""
-    return [
-        cut.outcome()
-        if form.path(output.root, cut).exists()
-        else cut.outcome(WORKER_DIED, died.detail)
-        for cut in cuts
-    ]
+    lost = [cut for cut in cuts if not form.path(output.root, cut).exists()]
+    return [cut.outcome(WORKER_DIED, DIED) if cut in lost else cut.outcome() for cut in cuts]
 
 
 @dataclass(frozen=True)
@@ -139,33 +131,18 @@ class RawVideo:
         return times[max(bisect_left(times, middle) - 1, 0)]
 
     def passes(self, cuts: Sequence[Cut]) -> Iterator[list[Cut]]:
-        """Group the cuts that are decoded fastest in one pass.
-
-        Of cuts that overlap, a group has only as many as can be written at once.
-        """
+        """Group the cuts that are decoded fastest in one pass."""
         together: list[Cut] = []
-        later: list[Cut] = []
-        ends: list[int] = []  # of the cuts that overlap
         until = self.index.times[0]
         for cut in sorted(cuts, key=lambda cut: (cut.start, cut.end, cut.name)):
-            ends = [end for end in ends if end > cut.start]
-            if len(ends) == MAX_AT_ONCE:
-                later.append(cut)
-                continue
-            ends.append(cut.end)
-            if (
-                together
-                and self.index.seeks
-                and self.index.key_before(self.time(cut.start)) > until
-            ):
+            apart = self.index.seeks and self.index.key_before(self.time(cut.start)) > until
+            if together and apart:
                 yield together
                 together = []
             until = max(until, self.time(cut.end - 1))
             together.append(cut)
         if together:
             yield together
-        if later:
-            yield from self.passes(later)
 
     def frames(self, first: int, last: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decode the frames from number ``first`` to ``last``, with their times in ticks."""
@@ -249,18 +226,15 @@ class _ClipWriter:
             detail = f"{len(self.times) - self.writer.num_frames} of its frames are missing"
             return self.cut.outcome(UNREADABLE, detail)
         self.writer.__exit__(None)
-        try:
+        with naming_errors(self.place):
             for path in [*self.unfinished.glob("*.png"), self.unfinished]:
                 flush(path)
             self.place.parent.mkdir(exist_ok=True)
             self.record().write_json(self.place.with_name(f"{self.cut.name}.json"))
             self.unfinished.rename(self.place)
-        except OSError as error:
-            raise OutputError(f"{self.place} cannot be written: {error.strerror}.") from error
         return self.cut.outcome()
 
     def record(self) -> ClipRecord:
-        """Return the record of the clip."""
         return ClipRecord(
             video=printable(self.raw.path.name),
             frames=(self.cut.start, self.cut.end),

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from datasets.preprocessing.raw_videos import RAW_SUFFIXES
 from utils.errors import InputError, OutputError
-from utils.files import flush
+from utils.files import flush, make_folder, naming_errors
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ GONE = (401, 404, 410, 451)  # status codes that another attempt does not change
 REFUSALS = ("not a bot", "try again later")  # YouTube's answers to too many requests
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 MAX_IN_A_ROW = 5  # failures of one video after the other, until the site is left alone
+MAX_HEIGHT = 1080  # pixels: of higher videos a smaller version is downloaded
 MAX_TEXT = 200  # characters of a site's message
 
 
@@ -50,20 +51,16 @@ class Downloader:
         retries: int = 3,
         pause: float = 2.0,  # seconds between two videos
         first_wait: float = 10.0,  # seconds before the first retry, twice as many before each next
-        height: int = 1080,  # pixels: of higher videos a smaller version is downloaded
         url: str = YOUTUBE,
     ) -> None:
         """Make ``folder``.  Raises InputError where that fails, or yt-dlp is not installed."""
         self.folder, self.work, self.url = folder, folder / WORK, url
-        self.rate_limit, self.height = rate_limit, height
-        self.retries, self.pause, self.first_wait = retries, pause, first_wait
+        self.rate_limit, self.retries = rate_limit, retries
+        self.pause, self.first_wait = pause, first_wait
         self.failed_in_a_row = 0
         self.last_end: float | None = None  # of a download, in seconds of the monotonic clock
         load_yt_dlp()
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.work} cannot be made: {error.strerror}.") from error
+        make_folder(self.work)
 
     def fetch(self, video: str) -> Path | DownloadError:
         """Download a video to its place in the folder, or return the reason why there is none.
@@ -112,11 +109,9 @@ class Downloader:
     def _put_in_place(self, file: Path, video: str) -> Path:
         ending = file.suffix if file.suffix in RAW_SUFFIXES else ".mp4"  # readers go by the content
         place = self.folder / f"{video}{ending}"
-        try:
+        with naming_errors(place):
             flush(file)
             os.replace(file, place)
-        except OSError as error:
-            raise OutputError(f"{place} cannot be written: {error.strerror}.") from error
         shutil.rmtree(self.work / video, ignore_errors=True)
         return place
 
@@ -125,7 +120,7 @@ class Downloader:
         name = video.replace("%", "%%")
         return {
             "format": "bestvideo*/best",
-            "format_sort": [f"res:{self.height}", "vcodec:h264"],
+            "format_sort": [f"res:{MAX_HEIGHT}", "vcodec:h264"],
             "outtmpl": str(self.work).replace("%", "%%") + f"/{name}/{name}.%(ext)s",
             "ratelimit": self.rate_limit,
             "retries": 0,  # retries here begin anew, with addresses that are not outdated

@@ -4,7 +4,7 @@
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,17 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import JsonValue
 
-from datasets.clips import CLIP_SUFFIXES, iterate_frames, open_clip, split_folders
+from datasets.clips import CLIP_SUFFIXES, iterate_frames, split_folders
 from datasets.contents import without_path
-from datasets.landmark_files import holds_strip, read_landmarks
+from datasets.landmark_files import read_landmarks
 from datasets.preprocessing.run import Outcome, Report, Shard, open_output
 from faces.landmarks import FaceAlignmentLandmarks, NamedLandmarks
 from media.pictures import PICTURE_SUFFIXES, Picture
-from media.video import read_frames
 from utils.errors import InputError, OutputError
 from utils.files import write_atomically
 from utils.progress import progress_bar
-from utils.worker_pool import WORKER_DIED, WorkerDied, map_in_processes
+from utils.worker_pool import DIED, WORKER_DIED, map_in_processes
 
 COMMAND = "landmarks"
 UNREADABLE = "unreadable"
@@ -68,19 +67,15 @@ def prepare(
     splits = split_folders(root).values()
     if any(folder.resolve().is_relative_to(split.resolve()) for split in splits):
         raise InputError(f"{folder} is among the clips: name another --output.")
-    jobs = [job for position, job in enumerate(jobs) if shard.includes(position)]
+    jobs = shard.select(jobs)
     name = make_detector().name  # here, so that one process downloads its weights
     settings: dict[str, JsonValue] = {"root": str(root.resolve()), "detector": name}
-    outcomes: list[Outcome] = []
     with open_output(folder, COMMAND, settings, shard):
         for job in jobs:
             (folder / job.split).mkdir(exist_ok=True)
-        results = map_in_processes(partial(_write, make_detector, folder), jobs, workers)
-        for job, result in progress_bar(results, total=len(jobs), unit="clip"):
-            if isinstance(result, WorkerDied):
-                outcomes.append(job.outcome(WORKER_DIED, result.detail))
-            else:
-                outcomes.append(result)
+        work = partial(_write, make_detector, folder)
+        results = map_in_processes(work, jobs, workers, lambda job: job.outcome(WORKER_DIED, DIED))
+        outcomes = [new for _, new in progress_bar(results, total=len(jobs), unit="clip")]
     return Report.of(COMMAND, settings, shard, outcomes)
 
 
@@ -127,17 +122,9 @@ def find_landmarks(path: Path, detector: NamedLandmarks) -> np.ndarray:
     """
     found: list[np.ndarray] = []
     batch: list[Picture] = []
-    for frame in frames(path):
+    for frame in iterate_frames(path):
         if len(batch) == BATCH:
             found.append(detector(batch))
             batch = []
         batch.append(frame)
     return np.concatenate([*found, detector(batch)])
-
-
-def frames(path: Path) -> Iterator[Picture]:
-    """Stream the frames of a clip, or the one picture of a file that is no clip."""
-    if holds_strip(path):
-        yield from iterate_frames(open_clip(path))
-    else:
-        yield from (frame.image for frame in read_frames(path))

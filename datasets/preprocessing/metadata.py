@@ -12,19 +12,28 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.clips import SPLITS, identity_of
+from datasets.clips import identity_of
 from datasets.preprocessing.cutting import Cut
 from datasets.preprocessing.run import Outcome
 from media.pictures import Box
 from utils.errors import InputError
 
-# Columns that are needed
-COLUMNS = ("video_id", "start", "end", "bbox", "width", "height", "partition", "person_id")
 MAX_ID = 80  # bytes of a video's or a person's id: file systems allow 255 for the whole name
-
-WHOLE = re.compile(r"([0-9]{1,9})(?:\.0*)?")  # pandas writes 12.0
-BOX = re.compile("-".join([r"(-?[0-9]{1,9}(?:\.[0-9]*)?)"] * 4))
-UNFIT = re.compile(r"[/\\#\x00-\x1f\x7f]|^\.")  # for the name of a clip, person#video#start#end
+NAME = r"(?!\.)[^/\\#\x00-\x1f\x7f]+", "a name for files"  # a part of person#video#start#end
+NUMBER = r"[0-9]{1,9}(?:\.0*)?", "a number from 0 on"  # pandas writes 12.0
+SIDE = r"0*[1-9][0-9]{0,8}(?:\.0*)?", "a number from 1 on"
+BOX = "-".join([r"(-?[0-9]{1,9}(?:\.[0-9]*)?)"] * 4)
+# Columns that are needed: the pattern of their cells, and its meaning
+COLUMNS = {
+    "video_id": NAME,
+    "start": NUMBER,
+    "end": NUMBER,
+    "bbox": (BOX, "left-top-right-bottom"),
+    "width": SIDE,
+    "height": SIDE,
+    "partition": ("train|test", "train or test"),
+    "person_id": NAME,
+}
 
 
 class Metadata(NamedTuple):
@@ -37,14 +46,12 @@ class Metadata(NamedTuple):
 class BadRow(Exception):
     """Row that cannot be used: the reason in reports, and the detail."""
 
-    def __init__(self, reason: str, detail: str, split: str = "") -> None:
+    def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
-        self.reason, self.detail, self.split = reason, detail, split
+        self.reason, self.detail = reason, detail
 
     def outcome(self, line: int) -> Outcome:
-        """Return the outcome of the row in this line."""
-        detail = f"Line {line}: {self.detail}."
-        return Outcome(f"line {line}", self.split, self.reason, detail)
+        return Outcome(f"line {line}", "", self.reason, f"Line {line}: {self.detail}.")
 
 
 def read_metadata(path: Path) -> Metadata:
@@ -60,15 +67,13 @@ def read_metadata(path: Path) -> Metadata:
         try:
             video, cut = read_row(text, header)
             if cut.name in found:
-                first = found[cut.name][0]
-                raise BadRow(
-                    "two rows of one name", f"{cut.name} stands in line {first} already", cut.split
-                )
+                detail = f"{cut.name} stands in line {found[cut.name][0]} already"
+                raise BadRow("two rows of one name", detail)
             found[cut.name] = line, video, cut
         except BadRow as bad:
             problems.append(bad.outcome(line))
     cuts: dict[str, list[Cut]] = {}
-    for _, video, cut in sorted(found.values(), key=_by_video_and_time):
+    for _, video, cut in sorted(found.values(), key=lambda row: (row[1], row[2].start, row[2])):
         cuts.setdefault(video, []).append(cut)
     return Metadata(cuts, problems + people_in_both(found))
 
@@ -99,7 +104,6 @@ def read_lines(path: Path) -> tuple[list[str], list[tuple[int, str]]]:
 
 
 def split_cells(text: str) -> list[str]:
-    """Split a line into its cells.  Raises BadRow."""
     try:
         return [cell.strip() for cell in next(csv.reader([text], strict=True))]
     except csv.Error as error:
@@ -114,50 +118,34 @@ def read_row(text: str, header: list[str]) -> tuple[str, Cut]:
     if len(cells) != len(header):
         raise BadRow("malformed row", f"it has {len(cells)} cells, the header {len(header)}")
     row = dict(zip(header, cells, strict=True))
-    split = row["partition"]
-    if split not in SPLITS:
-        raise BadRow("malformed row", f"the partition is train or test: found {split[:80]!r}")
-    person, video = read_id(row, "person_id", split), read_id(row, "video_id", split)
-    start, end = read_whole(row, "start", split), read_whole(row, "end", split)
+    for column, (pattern, meaning) in COLUMNS.items():
+        text = row[column]
+        too_long = column.endswith("_id") and len(text.encode()) > MAX_ID
+        if too_long or not re.fullmatch(pattern, text):
+            raise BadRow("malformed row", f"{column} is {meaning}: found {text[:80]!r}")
+    start, end = read_number(row["start"]), read_number(row["end"])
     if end <= start:
-        raise BadRow("empty range", f"the clip begins at {start} and ends at {end}", split)
-    box, stated = read_box(row, split)
-    name = f"{person}#{video}#{start:06d}#{end:06d}"
-    return video, Cut(name, split, start, end, box, stated)
+        raise BadRow("empty range", f"the clip begins at {start} and ends at {end}")
+    name = f"{row['person_id']}#{row['video_id']}#{start:06d}#{end:06d}"
+    return row["video_id"], Cut(name, row["partition"], start, end, *read_box(row))
 
 
-def read_id(row: dict[str, str], column: str, split: str) -> str:
-    """Read an id that may be a part of a file name.  Raises BadRow."""
-    text = row[column]
-    if not text or UNFIT.search(text) or len(text.encode()) > MAX_ID:
-        raise BadRow("malformed row", f"{column} cannot name a file: found {text[:80]!r}", split)
-    return text
+def read_number(text: str) -> int:
+    """Read a whole number, which may end in ".0"."""
+    return int(text.partition(".")[0])
 
 
-def read_whole(row: dict[str, str], column: str, split: str) -> int:
-    """Read a whole number that is not negative.  Raises BadRow."""
-    match = WHOLE.fullmatch(row[column])
-    if match is None:
-        detail = f"{column} is a number from 0 on: found {row[column][:80]!r}"
-        raise BadRow("malformed row", detail, split)
-    return int(match[1])
-
-
-def read_box(row: dict[str, str], split: str) -> tuple[Box, Box | None]:
+def read_box(row: dict[str, str]) -> tuple[Box, Box | None]:
     """Read the box within the frame and, where that differs, as stated, in fractions of it."""
-    width, height = read_whole(row, "width", split), read_whole(row, "height", split)
-    if not (width and height):
-        raise BadRow("malformed row", f"the frame is {width} x {height} pixels", split)
-    match = BOX.fullmatch(row["bbox"])
-    if match is None:
-        detail = f"bbox is left-top-right-bottom: found {row['bbox'][:80]!r}"
-        raise BadRow("malformed row", detail, split)
+    width, height = read_number(row["width"]), read_number(row["height"])
+    match = re.fullmatch(BOX, row["bbox"])
+    assert match is not None
     stated = Box(*map(float, match.groups()))
     left, top, right, bottom = stated
     box = Box(max(left, 0), max(top, 0), min(right, width), min(bottom, height))
     if box.width <= 0 or box.height <= 0:
         detail = f"nothing of the frame of {width} x {height} is in the box {row['bbox']}"
-        raise BadRow("empty box", detail, split)
+        raise BadRow("empty box", detail)
     cut, whole = (one.scaled(1 / width, 1 / height) for one in (box, stated))
     return cut, None if box == stated else whole
 
@@ -167,18 +155,9 @@ def people_in_both(found: dict[str, tuple[int, str, Cut]]) -> list[Outcome]:
     lines: dict[str, dict[str, int]] = {}  # the first of each partition, by person
     for line, _, cut in found.values():
         lines.setdefault(identity_of(cut.name), {}).setdefault(cut.split, line)
+    detail = "Lines {train} and {test}: {person} is in train and in test."
     return [
-        Outcome(
-            person,
-            "",
-            "person in both partitions",
-            f"Lines {first['train']} and {first['test']}: {person} is in train and in test.",
-        )
+        Outcome(person, "", "person in both partitions", detail.format(person=person, **first))
         for person, first in sorted(lines.items())
         if len(first) > 1
     ]
-
-
-def _by_video_and_time(row: tuple[int, str, Cut]) -> tuple[str, int, int, str]:
-    _, video, cut = row
-    return video, cut.start, cut.end, cut.name

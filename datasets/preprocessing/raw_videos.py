@@ -21,30 +21,9 @@ from utils.files import FileId, file_id, is_hidden
 
 logger = logging.getLogger(__name__)
 
-RAW_SUFFIXES = [
-    ".mp4",
-    ".mkv",
-    ".webm",
-    ".mov",
-    ".m4v",
-    ".avi",
-    ".flv",
-    ".f4v",
-    ".3gp",
-    ".3g2",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".mpg",
-    ".mpeg",
-    ".m2v",
-    ".vob",
-    ".qt",
-    ".wmv",
-    ".asf",
-    ".ogv",
-    ".mxf",
-]
+RAW_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv", ".f4v",
+                ".3gp", ".3g2", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".m2v",
+                ".vob", ".qt", ".wmv", ".asf", ".ogv", ".mxf")  # fmt: skip
 BRACKETED = re.compile(r".*\[([^\[\]]+)\]")
 # Parts of yt-dlp: a video and its sound before they are joined, and files that it works on
 PIECE = re.compile(r".*\.(f[0-9]+(?:-[^.]+)?|temp)")

@@ -8,22 +8,25 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 from filelock import FileLock
 from pydantic import AfterValidator, JsonValue
 
 from datasets.preprocessing.measure_face_crop import write_face_crop
 from datasets.records import CommandSettings, require_settings
-from utils.errors import InputError, OutputError
-from utils.files import printable
+from utils.errors import InputError
+from utils.files import naming_errors, printable
 from utils.locks import sole_writer
 from utils.section import Section
 
 logger = logging.getLogger(__name__)
 
 SOME_SKIPPED = 1  # exit code
+
+Item = TypeVar("Item")
 
 
 class Outcome(NamedTuple):
@@ -49,9 +52,9 @@ class Shard(NamedTuple):
             return cls(int(number), int(total))
         raise InputError(f"A shard is i/n, for example 1/4 to 4/4: found {text!r}.")
 
-    def includes(self, position: int) -> bool:
-        """Whether the item at this position of all items belongs to the shard."""
-        return position % self.total == self.number - 1
+    def select(self, items: Iterable[Item]) -> list[Item]:
+        """Select the items of this shard among those of all."""
+        return list(islice(items, self.number - 1, None, self.total))
 
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"
@@ -67,11 +70,7 @@ class Shard(NamedTuple):
         return f"report{self.suffix}.json"
 
 
-def _sorted(found: dict[str, Any]) -> dict[str, Any]:
-    return dict(sorted(found.items()))
-
-
-Sorted = AfterValidator(_sorted)
+Sorted = AfterValidator(lambda found: dict(sorted(found.items())))
 
 
 class Report(Section):
@@ -79,7 +78,7 @@ class Report(Section):
 
     command: str
     settings: CommandSettings
-    shard: tuple[int, int] = (1, 1)
+    shard: Shard = Shard()
     done: Annotated[dict[str, int], Sorted]  # clips of each split
     skipped: Annotated[dict[str, Annotated[dict[str, str], Sorted]], Sorted]
     # by reason: names, with details
@@ -92,7 +91,6 @@ class Report(Section):
         shard: Shard,
         outcomes: Iterable[Outcome],
     ) -> "Report":
-        """Make the report of a run from its outcomes."""
         done: Counter[str] = Counter()
         skipped: dict[str, dict[str, str]] = {}
         for outcome in outcomes:
@@ -101,13 +99,7 @@ class Report(Section):
             else:
                 names = skipped.setdefault(outcome.reason, {})
                 names[printable(outcome.name)] = printable(outcome.detail)
-        return cls(
-            command=command,
-            settings=settings,
-            shard=(shard.number, shard.total),
-            done=done,
-            skipped=skipped,
-        )
+        return cls(command=command, settings=settings, shard=shard, done=done, skipped=skipped)
 
     @property
     def num_done(self) -> int:
@@ -116,7 +108,7 @@ class Report(Section):
 
     def write(self, root: Path) -> Path:
         """Write the report into ``root``, and return its file."""
-        path = root / Shard(*self.shard).report
+        path = root / self.shard.report
         self.write_json(path)
         return path
 
@@ -145,19 +137,16 @@ def open_output(
     ``root`` was begun otherwise.
     """
     work = root / f".work{shard.suffix}"
-    try:
-        busy = f"Another run is writing {shard} into {root}: wait for it."
-        with sole_writer(root / f".lock{shard.suffix}", busy=busy):
-            with FileLock(root / ".lock-settings"):  # shards may begin at once
-                require_settings(root, command, settings)
-            shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
-            work.mkdir()
-            try:
-                yield Output(root, work)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"{root} cannot be written: {error.strerror or error}.") from error
+    busy = f"Another run is writing {shard} into {root}: wait for it."
+    with naming_errors(root), sole_writer(root / f".lock{shard.suffix}", busy=busy):
+        with FileLock(root / ".lock-settings"):  # shards may begin at once
+            require_settings(root, command, settings)
+        shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+        work.mkdir()
+        try:
+            yield Output(root, work)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def finish(report: Report, root: Path) -> int:
@@ -165,7 +154,7 @@ def finish(report: Report, root: Path) -> int:
     path = report.write(root)
     logger.info("%s", report.table())
     logger.info("Written: %s", path)
-    if report.shard == (1, 1):
+    if report.shard.total == 1:
         write_face_crop(root)
     else:
         logger.info("When all shards are done: python -m datasets merge %s", root)
@@ -185,12 +174,11 @@ def merge(root: Path) -> Report:
 
     Raises InputError where one is missing, or where they are not of one run.
     """
-    paths = sorted(root.glob("report-*-of-*.json"))
-    if not paths:
+    totals = {read_report(path).shard.total for path in root.glob("report-*-of-*.json")}
+    if not totals:
         raise InputError(
             f"{root} holds no reports of shards: name the output of a sharded command."
         )
-    totals = {read_report(path).shard[1] for path in paths}
     if len(totals) > 1:
         raise InputError(
             f"{root} holds reports of shards of different numbers ({sorted(totals)}): delete those "
@@ -204,7 +192,7 @@ def merge(root: Path) -> Report:
         if (report.command, report.settings) != (first.command, first.settings):
             raise InputError(
                 f"The shards in {root} were made with different settings: run again "
-                f"{Shard(*report.shard)} or {Shard(*first.shard)}."
+                f"{report.shard} or {first.shard}."
             )
         done.update(report.done)
         for reason, names in report.skipped.items():

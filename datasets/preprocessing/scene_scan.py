@@ -118,8 +118,7 @@ class CutFinder:
     about 256 pixels wide.
     """
 
-    def __init__(self, threshold: float = THRESHOLD) -> None:
-        self.threshold = threshold
+    def __init__(self) -> None:
         self.graph: Graph | None = None
         self.count = 0
 
@@ -138,14 +137,10 @@ class CutFinder:
     def _graph(self, frame: Picture) -> Graph:
         height, width, _ = frame.shape
         graph = Graph()
-        graph.link_nodes(
-            graph.add_buffer(
-                width=width,
-                height=height,
-                format=av.VideoFormat("rgb24"),
-                time_base=Fraction(1, 25),
-            ),
-            graph.add("select", f"gt(scene,{self.threshold})"),
-            graph.add("buffersink"),
-        ).configure()
+        form = av.VideoFormat("rgb24")
+        source = graph.add_buffer(
+            width=width, height=height, format=form, time_base=Fraction(1, 25)
+        )
+        select = graph.add("select", f"gt(scene,{THRESHOLD})")
+        graph.link_nodes(source, select, graph.add("buffersink")).configure()
         return graph

@@ -54,15 +54,13 @@ class Limits(NamedTuple):
     max_seconds: float = 20  # longer ones are cut into equal parts: VoxCeleb's have 4 to 20
     min_size: int = 128  # pixels: side of the crop in the video
 
-    @property
-    def too_short(self) -> str:
-        """Reason in reports for a clip that is too short."""
-        return f"shorter than {self.min_seconds:g} s"
-
-    @property
-    def too_small(self) -> str:
-        """Reason in reports for a clip whose crop is too small."""
-        return f"smaller than {self.min_size} px"
+    def fault(self, start: int, end: int, crop: Box | None = None) -> str | None:
+        """Return the reason in reports why a segment is not cut; None where it is."""
+        if end - start < self.min_seconds * RATE:
+            return f"shorter than {self.min_seconds:g} s"
+        if crop is not None and crop.width < self.min_size:
+            return f"smaller than {self.min_size} px"
+        return None
 
 
 class Segment(NamedTuple):
@@ -84,12 +82,10 @@ class Track(NamedTuple):
 
     @property
     def start(self) -> int:
-        """Frame of the first sighting."""
         return self.sightings[0][0]
 
     @property
     def end(self) -> int:
-        """First frame after the last sighting."""
         return self.sightings[-1][0] + 1
 
     @property
@@ -108,8 +104,8 @@ class Track(NamedTuple):
 def find_segments(scene: Scene, size: tuple[int, int], limits: Limits) -> list[Segment]:
     """Choose the segments of a scene, one or more, in a video of this width and height."""
     whole = Segment(scene.start, scene.end, None)
-    if scene.end - scene.start < limits.min_seconds * RATE:
-        return [whole._replace(reason=limits.too_short)]
+    if (fault := limits.fault(scene.start, scene.end)) is not None:
+        return [whole._replace(reason=fault)]
     tracks = [track for track in find_tracks(scene.detections) if _is_real(track)]
     if not tracks:
         return [whole._replace(reason=NO_FACE)]
@@ -180,12 +176,7 @@ def _split(track: Track, scene: Scene, size: tuple[int, int], limits: Limits) ->
     for part in _equal_parts(_smoothed(track.sightings), start, end, limits):
         for begin, until, faces in _steady_parts(*part):
             crop = clip_crop(faces, size)
-            reason = None
-            if until - begin < limits.min_seconds * RATE:
-                reason = limits.too_short
-            elif crop.width < limits.min_size:
-                reason = limits.too_small
-            yield Segment(begin, until, crop, reason)
+            yield Segment(begin, until, crop, limits.fault(begin, until, crop))
 
 
 def _smoothed(sightings: Sequence[Sighting]) -> list[Sighting]:

@@ -29,7 +29,7 @@ from faces.detectors import DetectorName, FaceDetector, pick_detector
 from utils.errors import InputError, OutputError
 from utils.files import require_apart
 from utils.progress import progress_bar
-from utils.worker_pool import WORKER_DIED, WorkerDied, map_in_processes
+from utils.worker_pool import DIED, WORKER_DIED, map_in_processes
 
 COMMAND = "videos"
 SCANS, OLD_SCANS = ".scene_scans", ".footage"  # folder in the root; its name in earlier versions
@@ -91,19 +91,16 @@ def prepare(
     }
     jobs = [
         _Job(source, "test" if source.person in test else "train", source.path.stat().st_size)
-        for position, source in enumerate(sources)
-        if shard.includes(position)
+        for source in shard.select(sources)
     ]
     outcomes = problems if shard.number == 1 else []
     scans = root / (OLD_SCANS if (root / OLD_SCANS).is_dir() else SCANS)
     with open_output(root, COMMAND, settings, shard) as output:
         plan = _Plan(name, limits, form, output, scans)
         with progress_bar(total=sum(job.size for job in jobs), unit="B", unit_scale=True) as bar:
-            for job, result in map_in_processes(partial(_prepare, plan), jobs, workers):
-                if isinstance(result, WorkerDied):
-                    outcomes += _after_death(plan, job, result)
-                else:
-                    outcomes += result
+            work, died = partial(_prepare, plan), partial(_after_death, plan)
+            for job, new in map_in_processes(work, jobs, workers, died):
+                outcomes += new
                 bar.update(job.size)
     return Report.of(COMMAND, settings, shard, outcomes)
 
@@ -150,10 +147,10 @@ def _cuts(plan: _Plan, job: _Job, scan: SceneScan) -> tuple[list[Cut], list[Outc
     return cuts, dropped
 
 
-def _after_death(plan: _Plan, job: _Job, died: WorkerDied) -> list[Outcome]:
+def _after_death(plan: _Plan, job: _Job) -> list[Outcome]:
     """Return the outcomes of a video whose process died, some clips of which may be complete."""
     scan = cached_scan(job.source.path, plan.detector, plan.scans)
     if scan is None:
-        return [Outcome(job.source.name, job.split, WORKER_DIED, died.detail)]
+        return [Outcome(job.source.name, job.split, WORKER_DIED, DIED)]
     cuts, dropped = _cuts(plan, job, scan)
-    return dropped + outcomes_after_death(cuts, plan.form, plan.output, died)
+    return dropped + outcomes_after_death(cuts, plan.form, plan.output)

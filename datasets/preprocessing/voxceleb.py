@@ -15,7 +15,7 @@ from datasets.preprocessing.raw_videos import MISSING, find_by_id
 from datasets.preprocessing.run import Outcome, Output, Report, Shard, open_output
 from utils.files import require_apart
 from utils.progress import progress_bar
-from utils.worker_pool import WorkerDied, map_in_processes
+from utils.worker_pool import map_in_processes
 
 COMMAND = "voxceleb"
 
@@ -46,7 +46,7 @@ def prepare(
     require_apart(root, metadata, videos)
     table, found = read_metadata(metadata), find_by_id(videos)
     digest = hashlib.sha256(metadata.read_bytes()).hexdigest()
-    cuts = {video: own for i, (video, own) in enumerate(table.cuts.items()) if shard.includes(i)}
+    cuts = dict(shard.select(table.cuts.items()))
     outcomes = list(table.problems) if shard.number == 1 else []
     settings: dict[str, JsonValue] = dict(form._asdict())
     with open_output(root, COMMAND, settings, shard) as output:
@@ -73,11 +73,11 @@ def prepare(
                     else:
                         yield _Job(fetched, own)
 
-            for job, result in map_in_processes(partial(_cut, form, output), jobs(), workers):
-                if isinstance(result, WorkerDied):
-                    add(outcomes_after_death(job.cuts, form, output, result))
-                else:
-                    add(result)
+            def died(job: _Job) -> list[Outcome]:
+                return outcomes_after_death(job.cuts, form, output)
+
+            for _, new in map_in_processes(partial(_cut, form, output), jobs(), workers, died):
+                add(new)
     return Report.of(COMMAND, settings | {"metadata": digest}, shard, outcomes)
 
 

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,8 +23,8 @@ from datasets.clips import Split, identity_of, people_in_split, strip_frames
 from datasets.config import DataConfig
 from datasets.streaming.storage import (
     StreamError,
+    local_copy,
     open_items,
-    read_file,
     require_litdata,
     stream_errors,
 )
@@ -64,12 +65,13 @@ class Stream:
         """Read the list of clips.  Raises InputError where it or litdata is missing."""
         require_litdata()
         self.root = root
-        manifest = read_file(root, MANIFEST)
-        if manifest is None:
-            raise InputError(
-                f"{root} holds no finished stream, since it has no {MANIFEST}: write one with "
-                "python -m datasets stream."
-            )
+        with local_copy(root, MANIFEST) as folder:
+            if not (folder / MANIFEST).is_file():
+                raise InputError(
+                    f"{root} holds no finished stream, since it has no {MANIFEST}: write one with "
+                    "python -m datasets stream."
+                )
+            manifest = (folder / MANIFEST).read_bytes()
         try:
             self.entries = Manifest.model_validate_json(manifest).clips
         except ValidationError as error:
@@ -87,16 +89,13 @@ class Stream:
 
     def read(self, number: int) -> InMemoryFile:
         """Read the file of a clip.  Raises InputError where it is not as it was written."""
-        if number >= self.num_kept:
-            return self._checked(number, self._fetch(number))
         path = self.cache / f"{number}{self.entries[number].ending}"
-        if path.is_file():
-            try:
+        if number < self.num_kept and path.is_file():
+            with suppress(InputError):  # the copy is damaged, but the stream may not be
                 return self._checked(number, path.read_bytes())
-            except InputError:
-                pass  # the copy is damaged, but the stream may not be
         content = self._checked(number, self._fetch(number))
-        _keep(path, content.data)
+        if number < self.num_kept:
+            _keep(path, content.data)
         return content
 
     def _fetch(self, number: int) -> bytes:

@@ -65,15 +65,6 @@ def open_items(root: Path | str, cache: Path) -> Any:
             return StreamingDataset(root, cache_dir=str(cache), max_cache_size=UNUSED)
 
 
-def read_file(root: Path | str, name: str) -> bytes | None:
-    """Read a small file of a stream; None where there is none."""
-    if isinstance(root, Path):
-        path = root / name
-        return path.read_bytes() if path.is_file() else None
-    with local_copy(root, name) as folder:
-        return read_file(folder, name)
-
-
 @contextmanager
 def local_copy(root: Path | str, *names: str) -> Iterator[Path]:
     """Yield a folder with some files of ``root``, if they exist: the root or a temporary one."""
@@ -115,7 +106,6 @@ def stream_errors(url: str) -> Iterator[None]:
 
 
 def join(root: str, name: str) -> str:
-    """Return the URL of a file of a stream."""
     return f"{root.rstrip('/')}/{name}"
 
 

@@ -18,15 +18,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from datasets.clips import Clip, Split, clip_name, clip_paths, is_strip, open_clip, split_folders
+from datasets.clips import Split, clip_name, clip_paths, is_strip, open_clip, split_folders
 from datasets.contents import without_path
 from datasets.preprocessing.run import Outcome, Report, Shard
 from datasets.records import FACE_CROP, read_face_crop, record_path
 from datasets.streaming.reader import MANIFEST, Entry, Manifest
-from datasets.streaming.storage import INDEX, read_file, require_litdata, uploader
+from datasets.streaming.storage import INDEX, local_copy, require_litdata, uploader
 from media.pictures import frame_paths
-from utils.errors import InputError, OutputError
-from utils.files import atomic_folder, require_apart
+from utils.errors import InputError
+from utils.files import atomic_folder, naming_errors, require_apart
 from utils.locks import sole_writer
 from utils.progress import progress_bar
 
@@ -57,7 +57,13 @@ def write_stream(root: Path, output: str, workers: int) -> Report:
     Raises InputError where ``root`` holds no clips or a damaged ``face_crop.json``, or where
     ``output`` is not empty.
     """
-    jobs = clips_to_write(root)
+    jobs = [
+        Job(path, split, folder)
+        for split, folder in split_folders(root).items()
+        for path in clip_paths(folder)
+    ]
+    if not jobs:
+        raise InputError(f"{root} holds no clips: name a folder with train and test, or of clips.")
     read_face_crop(root)  # a damaged one would stop a training
     require_litdata()
     entries: list[Entry] = []
@@ -85,18 +91,6 @@ def write_stream(root: Path, output: str, workers: int) -> Report:
     return report
 
 
-def clips_to_write(root: Path) -> list[Job]:
-    """Find the clips of a root with their splits, in the order in which they are read."""
-    jobs = [
-        Job(path, split, folder)
-        for split, folder in split_folders(root).items()
-        for path in clip_paths(folder)
-    ]
-    if not jobs:
-        raise InputError(f"{root} holds no clips: name a folder with train and test, or of clips.")
-    return jobs
-
-
 def pack(job: Job) -> Packed | InputError:
     """Read a clip as an item of a stream, or return the error of an unreadable one."""
     path, split, folder = job
@@ -111,15 +105,7 @@ def pack(job: Job) -> Packed | InputError:
         return InputError(f"{path} cannot be read: {error}.")
     if len(data) > MAX_CLIP_BYTES:
         return InputError(f"{path} has {len(data) / 2**30:.1f} GiB: cut it into clips of seconds.")
-    entry = make_entry(clip, split, data)
-    known = {"name": clip.name, "split": split, "num_frames": clip.num_frames, "record": text}
-    return Packed(entry, json.dumps(known).encode(), data)
-
-
-def make_entry(clip: Clip, split: Split | None, data: bytes) -> Entry:
-    """Make the entry of a clip in the list of the stream."""
-    path = clip.path
-    return Entry(
+    entry = Entry(
         name=clip.name,
         split=split,
         form="frames" if path.is_dir() else "strip" if is_strip(path) else "video",
@@ -128,6 +114,8 @@ def make_entry(clip: Clip, split: Split | None, data: bytes) -> Entry:
         size=len(data),
         checksum=zlib.crc32(data),
     )
+    known = {"name": clip.name, "split": split, "num_frames": clip.num_frames, "record": text}
+    return Packed(entry, json.dumps(known).encode(), data)
 
 
 def zipped(folder: Path) -> bytes:
@@ -175,8 +163,9 @@ def target(output: str, root: Path) -> Iterator[tuple[Path, Callable[[Path], Non
     """
     taken = f"{output} already holds a stream: it is complete, or else name another --output."
     if "://" in output:
-        if read_file(output, MANIFEST) is not None:
-            raise InputError(taken)
+        with local_copy(output, MANIFEST) as copy:
+            if (copy / MANIFEST).is_file():
+                raise InputError(taken)
         with TemporaryDirectory() as folder, naming_errors(output):
             yield Path(folder), uploader(output)
         return
@@ -201,15 +190,6 @@ def locked(destination: Path) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
-
-
-@contextmanager
-def naming_errors(output: str) -> Iterator[None]:
-    """Turn OSError within the block into OutputError."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{output} cannot be written: {error.strerror or error}.") from error
 
 
 def in_order(

@@ -35,7 +35,6 @@ class Canvas:
         return self.patch((np.abs(self.x - x) < width) & (np.abs(self.y - y) < height))
 
     def fill(self, colour: np.ndarray | Colour, gloss: float) -> None:
-        """Set the colour and gloss of all points."""
         self.colour[self.place] = colour
         self.gloss[self.place] = gloss
 
@@ -58,7 +57,6 @@ class Canvas:
 
 
 def tint(colour: Colour, factor: float) -> np.ndarray:
-    """Multiply the brightness of a colour."""
     return np.clip(np.asarray(colour, dtype=np.float32) * factor, 0, 1)
 
 

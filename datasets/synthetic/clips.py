@@ -23,7 +23,7 @@ from media.writers import VideoWriter
 from utils.errors import InputError
 from utils.files import atomic_folder
 from utils.wording import counted
-from utils.worker_pool import WorkerDied, map_in_processes, usable_cores
+from utils.worker_pool import DIED, map_in_processes, usable_cores
 
 SETTINGS_FILE = "synthetic.json"
 logger = logging.getLogger(__name__)
@@ -85,9 +85,12 @@ def _write_all(folder: Path, config: SyntheticConfig) -> None:
         for clip in clips:
             write(clip)
     else:
-        for _, result in map_in_processes(write, clips, workers):
-            if isinstance(result, WorkerDied):
-                raise InputError(f"No clips can be generated: {result.detail}.")
+        for _ in map_in_processes(write, clips, workers, _died):
+            pass
+
+
+def _died(clip: _GeneratedClip) -> None:
+    raise InputError(f"No clips can be generated: {DIED}.")
 
 
 def _clips(config: SyntheticConfig) -> Iterator[_GeneratedClip]:

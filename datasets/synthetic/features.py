@@ -139,7 +139,6 @@ class Brow(NamedTuple):
         return self.side * (x - self.x) / self.width
 
     def middle(self, along: np.ndarray | float) -> np.ndarray | float:
-        """Return y of the middle line."""
         return self.y - self.arch * (1 - (along - 0.35) ** 2) + 0.02 * along
 
     def half_thickness(self, along: np.ndarray | float) -> np.ndarray | float:
@@ -147,7 +146,6 @@ class Brow(NamedTuple):
 
 
 def brows(identity: Identity, pose: Pose) -> tuple[Brow, ...]:
-    """Place both brows."""
     return tuple(
         Brow(
             side=side,

@@ -58,7 +58,6 @@ class Identity(NamedTuple):
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
-    """Draw a random person."""
 
     def between(low: float, high: float) -> float:
         return float(rng.uniform(low, high))

@@ -17,7 +17,6 @@ class Fragments(NamedTuple):
     pixels: np.ndarray  # (F,), row * width + column
     triangles: np.ndarray  # (F,), the nearest triangle
     weights: np.ndarray  # (3, F), of its corners
-    depth: np.ndarray  # (F,)
 
 
 class Mesh(NamedTuple):
@@ -68,7 +67,6 @@ def _grid_triangles(rings: int, columns: int) -> np.ndarray:
 
 
 def _normals(points: np.ndarray) -> np.ndarray:
-    """Compute outward normals at the points of a grid."""
     down, round_about = np.gradient(points, axis=(0, 1))
     normal = np.cross(round_about, down)
     return normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
@@ -108,7 +106,7 @@ def rasterise(points: np.ndarray, triangles: np.ndarray, size: int) -> Fragments
     span, column = span[nearest], column[nearest]
     weights = np.maximum(slope_x[:, owner[span]] * column + at_row[:, span], 0)
     weights /= weights.sum(axis=0)
-    return Fragments(pixels[nearest], seen[owner[span]], weights, candidates[nearest])
+    return Fragments(pixels[nearest], seen[owner[span]], weights)
 
 
 def _weight_planes(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from evaluation.metrics.inputs import MetricInputs
 from evaluation.metrics.interface import ClipMetric, FeatureExtractor, FrameMetric, Unavailable
-from evaluation.metrics.registry import COLUMNS, METRICS, MetricAndSource, RegisteredMetric
+from evaluation.metrics.registry import COLUMNS, METRICS, RegisteredMetric
 from utils.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -34,26 +34,26 @@ class AvailableMetrics:
     def add(self, entry: RegisteredMetric, columns: Sequence[str], inputs: MetricInputs) -> None:
         """Make the metric of an entry for some of its columns, or note why it is unavailable."""
         try:
-            made: MetricAndSource = entry.make(inputs, columns)
+            metric, source = entry.make(inputs, columns)
         except Unavailable as error:
             self.unavailable.update(dict.fromkeys(columns, str(error)))
             return
-        self.networks.update(dict.fromkeys(columns, made.source) if made.source else {})
+        self.networks.update(dict.fromkeys(columns, source) if source else {})
         if entry.measures == "all frames":
-            self.features = made.metric
+            self.features = metric
             return
         self.columns.extend(columns)
         if entry.measures == "clip":
-            self.clip_metrics.append(made.metric)
+            self.clip_metrics.append(metric)
             return
-        self.frame_metrics.append(made.metric)
+        self.frame_metrics.append(metric)
         if inputs.has_source and any(COLUMNS[column].needs_truth for column in columns):
-            self.copied.append(made.metric)
+            self.copied.append(metric)
 
 
 def available_metrics(wanted: Sequence[str], inputs: MetricInputs) -> AvailableMetrics:
     """Make the metrics that fill the wanted columns, of those that are available here."""
-    folder = inputs.given_landmarks
+    folder = inputs.options.landmarks
     if folder is not None and not folder.is_dir():
         raise InputError(
             f"The folder of landmarks {folder} does not exist: make it with "

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from evaluation.metrics.interface import Unavailable
-from evaluation.metrics.torch_hub import downloaded
+from evaluation.metrics.interface import Unavailable, downloaded
 from media.pictures import channels_first
 
 CHUNK = 16  # frames that go through the network together, which bounds the memory

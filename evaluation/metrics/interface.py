@@ -1,9 +1,15 @@
 """Protocols that metrics follow: of a batch of frames, of a clip, or of all frames together."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
+import torch
+
+from utils.progress import stdout_to_stderr
 
 
 class Frames(NamedTuple):
@@ -57,3 +63,21 @@ class FeatureExtractor(Protocol):
 
 class Unavailable(RuntimeError):
     """The network of a metric is not available; the message says why, and what to do."""
+
+
+@contextmanager
+def downloaded(url: str, network: str) -> Iterator[Path]:
+    """Name the file that torch.hub keeps of ``url`` to the library that loads a network from it.
+
+    Whatever fails there (download, file, keys) raises Unavailable with the file that is wanted.
+    """
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(url).path).name)
+    try:
+        with stdout_to_stderr():
+            yield file
+    except Exception as error:  # what a damaged file raises has no common base
+        reason = (str(error).splitlines() or [""])[0].rstrip(":. ")
+        raise Unavailable(
+            f"the weights of {network} cannot be loaded ({type(error).__name__}: {reason}): "
+            f"download {url} to {file}."
+        ) from error

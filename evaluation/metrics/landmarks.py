@@ -1,4 +1,4 @@
-"""Landmarks of real and generated frames: found by a detector, or read from files."""
+"""Landmarks of real and generated frames, found or read from files; AKD and MKR, of these."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.landmark_files import landmark_file, landmark_path
+from datasets.landmark_files import landmark_file, landmark_path, read_landmarks
+from evaluation.metrics.interface import Frames, Measured
 from faces.landmarks import Landmarks
 from media.pictures import Picture, Pictures, frame_paths
 from modules.face_landmarks import NUM_LANDMARKS
 from utils.errors import InputError
+
+SIZE = 256  # AKD is in pixels of frames of this height
 
 NO_REAL_FACE = "no face in the real frame"  # why a metric has no value
 NO_FACE = "no face in the result"
@@ -26,7 +29,7 @@ class GivenLandmarks:
         """Read the file of a clip or picture; raises InputError where it is damaged."""
         self.folder = folder
         self.file = None if folder is None else landmark_file(folder, media)
-        self.found = None if self.file is None else self.file.pixels()
+        self.found = None if self.file is None else read_landmarks(self.file.path)
         paths = frame_paths(media) if self.file is not None and media.is_dir() else []
         self.numbers = {path: number for number, path in enumerate(paths)}
 
@@ -80,3 +83,27 @@ class CachedLandmarks:
 def has_face(landmarks: np.ndarray) -> np.ndarray:
     """Tell which of the landmarks (N, 68, 2) are those of a face: (N,) bool."""
     return ~np.isnan(landmarks).any(axis=(1, 2))
+
+
+class KeypointDistance:
+    """Distance of the landmarks of the real and the generated face, in pixels at 256.
+
+    ``akd`` is the mean of the Euclidean distance over the points, ``akd_published`` that of the
+    absolute difference over their coordinates; ``mkr`` is 1 where only the real frame has a face
+    and 0 where both have one, so that its mean is the missing keypoint rate.
+    """
+
+    def __init__(self, landmarks: Landmarks) -> None:
+        self.landmarks = landmarks
+
+    def __call__(self, frames: Frames) -> Measured:
+        real, generated = self.landmarks(frames.real), self.landmarks(frames.generated)
+        difference = (generated - real) * (SIZE / frames.real.shape[1])  # (B, 68, 2)
+        in_real, in_generated = has_face(real), has_face(generated)
+        values = {
+            "akd": np.linalg.norm(difference, axis=2).mean(axis=1).astype(np.float64),
+            "akd_published": np.abs(difference).mean(axis=(1, 2)).astype(np.float64),
+            "mkr": np.where(in_real, ~in_generated, np.nan),
+        }
+        reasons = np.select([~in_real, ~in_generated], [NO_REAL_FACE, NO_FACE], default="")
+        return Measured(values, reasons.tolist())

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.models import AlexNet_Weights, VGG16_Weights
 
-from evaluation.metrics.interface import Frames, Measured, Unavailable
-from evaluation.metrics.torch_hub import downloaded
+from evaluation.metrics.interface import Frames, Measured, Unavailable, downloaded
 from media.pictures import unit_range
 
 BACKBONES = {"alex": AlexNet_Weights.DEFAULT, "vgg": VGG16_Weights.DEFAULT}

@@ -1,4 +1,4 @@
-"""L1, PSNR and SSIM of a generated picture and the true one.
+"""L1, PSNR, SSIM and sharpness of a generated picture and the true one.
 
 Pictures are 8-bit RGB, ``(H, W, 3)`` uint8, and values are counted in [0, 1]: the conventions of
 ``evaluation`` are those of scikit-image with its range and window spelled out.
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
@@ -86,6 +87,7 @@ PICTURE_METRICS = {
     "ssim_published": ssim_published,
 }
 SMALLEST = {"ssim": 11, "ssim_published": 7}  # the window: a Gaussian ends at 3.5 sigma
+FLAT = "the real frame is flat"
 TOO_SMALL = "the frame is smaller than the window of SSIM"
 
 
@@ -111,6 +113,24 @@ class PictureMetrics:
             return np.full(len(frames.real), np.nan)
         scores = self.threads.map(PICTURE_METRICS[column], frames.generated, frames.real)
         return np.array(list(scores))
+
+
+class Sharpness:
+    """Gradient energy of the result over that of the real frame: 1 is as sharp, 0 is flat."""
+
+    def __call__(self, frames: Frames) -> Measured:
+        real, generated = (
+            np.array([gradient_energy(picture) for picture in pictures])
+            for pictures in (frames.real, frames.generated)
+        )
+        ratio = np.divide(generated, real, out=np.full(len(real), np.nan), where=real > 0)
+        return Measured({"sharpness": ratio}, np.where(real > 0, "", FLAT).tolist())
+
+
+def gradient_energy(picture: np.ndarray) -> float:
+    """Average the absolute differences of neighbours in 8-bit luma (BT.601), down plus across."""
+    luma = np.asarray(Image.fromarray(picture).convert("L")).astype(np.int16)
+    return float(sum(np.abs(np.diff(luma, axis=axis)).mean() for axis in (0, 1)))
 
 
 def to_pictures(images: Tensor) -> np.ndarray:

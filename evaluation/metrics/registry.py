@@ -23,11 +23,9 @@ class Column(NamedTuple):
     needs_truth: bool = True  # compares with the real frame as the truth: same identity only
 
 
-class MetricAndSource(NamedTuple):
-    """A metric with the network that computes it, "" for a formula."""
-
-    metric: Any  # a FrameMetric, ClipMetric or FeatureExtractor, as the entry says
-    source: str = ""
+# A FrameMetric, ClipMetric or FeatureExtractor, as the entry says, and the network that computes
+# it, "" for a formula
+MetricAndSource = tuple[Any, str]
 
 
 class RegisteredMetric(NamedTuple):
@@ -41,27 +39,27 @@ class RegisteredMetric(NamedTuple):
 def make_pixels(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
     from evaluation.metrics.pixels import PictureMetrics
 
-    return MetricAndSource(PictureMetrics(columns))
+    return PictureMetrics(columns), ""
 
 
 def make_sharpness(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
-    from evaluation.metrics.sharpness import Sharpness
+    from evaluation.metrics.pixels import Sharpness
 
-    return MetricAndSource(Sharpness())
+    return Sharpness(), ""
 
 
 def make_lpips(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
     from evaluation.metrics.lpips import Lpips
 
     metric = Lpips("vgg" if "lpips_vgg" in columns else "alex", columns, inputs.device)
-    return MetricAndSource(metric, inputs.describe(metric.weights))
+    return metric, inputs.named_weights(metric.weights)
 
 
 def make_keypoint_distance(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
-    from evaluation.metrics.keypoint_distance import KeypointDistance
+    from evaluation.metrics.landmarks import KeypointDistance
 
     detector, name = inputs.landmarks
-    return MetricAndSource(KeypointDistance(detector), name)
+    return KeypointDistance(detector), name
 
 
 def make_identity_distance(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
@@ -69,35 +67,38 @@ def make_identity_distance(inputs: "MetricInputs", columns: Sequence[str]) -> Me
 
     path = inputs.file("openface")
     embedder = OpenFaceEmbedder(path, inputs.device)
-    return MetricAndSource(IdentityDistance(embedder), inputs.describe(path))
+    return IdentityDistance(embedder), inputs.named_weights(path)
 
 
 def make_motion_correlation(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
-    from evaluation.metrics.motion_correlation import MotionCorrelation
+    from evaluation.metrics.clip_metrics import MotionCorrelation
+    from evaluation.metrics.interface import Unavailable
 
-    network = inputs.require_network()
-    metric = MotionCorrelation(network.animator.detect)
-    return MetricAndSource(metric, inputs.describe(network.weights))
+    if inputs.network is None:
+        raise Unavailable("it needs the network's keypoints: name its --checkpoint.")
+    return MotionCorrelation(inputs.network.detect), inputs.named_network()
 
 
 def make_expression_transfer(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
-    from evaluation.metrics.expression_transfer import ExpressionTransfer
+    from evaluation.metrics.clip_metrics import ExpressionTransfer
 
     detector, source = inputs.landmarks_or_own()
-    if inputs.given_landmarks is not None:
-        source = f"{source}; of the real frames: files in {inputs.given_landmarks}"
-    return MetricAndSource(ExpressionTransfer(detector), source)
+    if inputs.options.landmarks is not None:
+        source = f"{source}; of the real frames: files in {inputs.options.landmarks}"
+    return ExpressionTransfer(detector), source
 
 
 def make_identity_similarity(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
     from evaluation.metrics.identity import ArcFaceEmbedder, IdentitySimilarity
+    from evaluation.metrics.interface import Unavailable
 
-    inputs.require_source()
+    if not inputs.has_source:
+        raise Unavailable("it needs the source pictures: name their folder with --source.")
     path = inputs.file("arcface")
     embedder = ArcFaceEmbedder(path, inputs.device)
     detector, name = inputs.landmarks
-    source = f"{inputs.describe(path)}; {name}"
-    return MetricAndSource(IdentitySimilarity(detector, embedder), source)
+    source = f"{inputs.named_weights(path)}; {name}"
+    return IdentitySimilarity(detector, embedder), source
 
 
 def make_pose_expression(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
@@ -105,14 +106,14 @@ def make_pose_expression(inputs: "MetricInputs", columns: Sequence[str]) -> Metr
 
     detector = PyFeatDetector(str(inputs.device))
     source = f"{detector.name} {detector.version}"
-    return MetricAndSource(PoseExpressionDistance(detector), source)
+    return PoseExpressionDistance(detector), source
 
 
 def make_fid(inputs: "MetricInputs", columns: Sequence[str]) -> MetricAndSource:
     from evaluation.metrics.fid import InceptionFeatures
 
     features = InceptionFeatures(inputs.device)
-    return MetricAndSource(features, inputs.describe(features.weights))
+    return features, inputs.named_weights(features.weights)
 
 
 EXPRESSIONS = {  # 1 is as far, and in the same way, as the driving face

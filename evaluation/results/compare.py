@@ -5,7 +5,7 @@ bootstrap over clips, says whether one network is better on such clips.
 """
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,14 +21,17 @@ from evaluation.results.result import (
 )
 from evaluation.results.statistics import differences, estimate, mean
 from evaluation.results.tables import (
-    ARROWS,
-    NOTHING,
     Table,
+    arrowed,
     escape_markdown,
     markdown_table,
     number,
+    signed,
+    signed_interval,
 )
 from utils.errors import InputError
+from utils.files import printable
+from utils.section import Section
 from utils.wording import counted
 
 Verdict = Literal["A better", "B better", "no difference shown", "not tested"]
@@ -42,7 +45,7 @@ NOTE = (
 )
 
 
-class MetricDifference(NamedTuple):
+class MetricDifference(Section):
     """Means and difference of a column on the frames where both results have a value."""
 
     column: str
@@ -56,11 +59,11 @@ class MetricDifference(NamedTuple):
     identical_b: int = 0
 
 
-class Comparison(NamedTuple):
+class Comparison(Section):
     """Differences of two results, and the frames, columns and conditions of only one."""
 
-    a: Path
-    b: Path
+    a: str  # path
+    b: str
     rows: list[MetricDifference]
     only_a: list[str]  # columns that the other result does not have
     only_b: list[str]
@@ -95,8 +98,8 @@ def compare(a: Path, b: Path, seed: int) -> Comparison:
         if column in in_a and column in in_b
     ]
     return Comparison(
-        a=a,
-        b=b,
+        a=printable(str(a)),
+        b=printable(str(b)),
         rows=rows,
         only_a=[column for column in in_a if column not in in_b],
         only_b=[column for column in in_b if column not in in_a],
@@ -109,16 +112,16 @@ def compare(a: Path, b: Path, seed: int) -> Comparison:
 
 def check_comparable(a: Path, result_a: Result, b: Path, result_b: Result) -> None:
     """Raise InputError where numbers of the two do not mean the same."""
-    properties = {
-        "protocol": (result_a["protocol"], result_b["protocol"]),
-        "identity": tuple(
-            "cross" if result["cross_identity"] else "same" for result in (result_a, result_b)
-        ),
-        "pair list (SHA-256)": tuple(
-            result["conditions"].get("pairs_sha256") or "none" for result in (result_a, result_b)
-        ),
-    }
-    for name, (of_a, of_b) in properties.items():
+    a_and_b = [
+        {
+            "protocol": result["protocol"],
+            "identity": "cross" if result["cross_identity"] else "same",
+            "pair list (SHA-256)": result["conditions"].get("pairs_sha256") or "none",
+        }
+        for result in (result_a, result_b)
+    ]
+    for name in a_and_b[0]:
+        of_a, of_b = (each[name] for each in a_and_b)
         if of_a != of_b:
             raise InputError(
                 f"{a} and {b} cannot be compared, as their {name} differs: {of_a} and {of_b}."
@@ -197,22 +200,20 @@ def comparison_markdown(comparison: Comparison) -> str:
     rows = []
     for row in comparison.rows:
         column = COLUMNS[row.column]
-        interval = NOTHING
-        if row.interval is not None:
-            interval = " to ".join(signed(end, column.digits + 1) for end in row.interval)
-        cells = (
-            f"{column.title} {ARROWS[column.better]}",
-            with_identical(row.mean_a, row.identical_a, column.digits),
-            with_identical(row.mean_b, row.identical_b, column.digits),
-            signed(row.difference, column.digits + 1),
-            interval,
-            f"{row.frames:,}",
-            row.verdict,
+        rows.append(
+            (
+                arrowed(row.column),
+                with_identical(row.mean_a, row.identical_a, column.digits),
+                with_identical(row.mean_b, row.identical_b, column.digits),
+                signed(row.difference, column.digits + 1),
+                signed_interval(row.interval, column.digits + 1),
+                f"{row.frames:,}",
+                row.verdict,
+            )
         )
-        rows.append(cells)
     lines = [
-        f"A: {escape_markdown(str(comparison.a))}",
-        f"B: {escape_markdown(str(comparison.b))}",
+        f"A: {escape_markdown(comparison.a)}",
+        f"B: {escape_markdown(comparison.b)}",
         f"Frames in both: {comparison.num_common_frames:,}, of {comparison.num_frames_a:,} in A "
         f"and {comparison.num_frames_b:,} in B.",
         markdown_table(Table(HEADER, rows)),
@@ -230,20 +231,3 @@ def comparison_markdown(comparison: Comparison) -> str:
 def with_identical(value: float | None, identical: int, digits: int) -> str:
     """Format a mean, with the number of frames that are not in it as they have no error."""
     return number(value, digits) + (f" (+ {identical:,} identical)" if identical else "")
-
-
-def signed(value: float | None, digits: int) -> str:
-    """Format a difference with its sign."""
-    return NOTHING if value is None else f"{value:+.{digits}f}"
-
-
-def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """Convert the comparison to plain values for JSON."""
-    return comparison._asdict() | {
-        "a": str(comparison.a),
-        "b": str(comparison.b),
-        "rows": [
-            row._asdict() | {"interval": None if row.interval is None else list(row.interval)}
-            for row in comparison.rows
-        ],
-    }

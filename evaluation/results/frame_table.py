@@ -32,24 +32,20 @@ def frame_table(
     copied: Mapping[str, Sequence[float] | np.ndarray],
     missing: Sequence[dict[str, str]],
 ) -> pd.DataFrame:
-    """Make a table of N rows from ``KEYS``, values and values of the copied source, (N,) each."""
+    """Make a table of N rows from ``KEYS``, values and values of the copied source, (N,) each.
+
+    Without ``keys`` it is empty.
+    """
     ordered = {column: values[column] for column in COLUMNS if column in values}
     ordered |= {COPIED + column: copied[column] for column in COLUMNS if column in copied}
-    texts = {key: pd.Series(list(keys[key]), dtype=object) for key in KEYS[:3]}
+    texts = {key: pd.Series(list(keys.get(key, ())), dtype=object) for key in KEYS[:3]}
     return pd.DataFrame(
         {
             **texts,
-            "is_source": np.asarray(keys["is_source"], np.bool_),
+            "is_source": np.asarray(keys.get("is_source", ()), np.bool_),
             **{column: np.asarray(of, np.float64) for column, of in ordered.items()},
             MISSING: pd.Series(list(missing), dtype=object),
         }
-    )
-
-
-def empty_table(columns: Sequence[str], copied: Sequence[str]) -> pd.DataFrame:
-    """Make a table without rows."""
-    return frame_table(
-        dict.fromkeys(KEYS, ()), dict.fromkeys(columns, ()), dict.fromkeys(copied, ()), ()
     )
 
 

@@ -20,13 +20,6 @@ class PublishedColumn(NamedTuple):
     note: str = ""
 
 
-class PublishedRow(NamedTuple):
-    """Network of the published table, a row."""
-
-    title: str
-    numbers: tuple[float, ...]  # in the order of ``PUBLISHED_COLUMNS``
-
-
 PUBLISHED_COLUMNS = (
     PublishedColumn("L1", "l1", 4),
     PublishedColumn("SSIM x100", "ssim_published", 1, scale=100),
@@ -41,13 +34,10 @@ PUBLISHED_COLUMNS = (
     PublishedColumn("AED", "aed_published", 4),
 )
 
-PUBLISHED_ROWS = (
-    PublishedRow("baseline without memory", (0.0356, 81.1, 31.701, 0.182, 1.303, 0.1236)),
-    PublishedRow(
-        "memory, identity from keypoints only", (0.0336, 82.3, 31.896, 0.175, 1.237, 0.1097)
-    ),
-    PublishedRow(
-        "memory, identity from feature only", (0.0333, 82.3, 31.932, 0.175, 1.227, 0.1087)
-    ),
-    PublishedRow("MCNet", (0.0331, 82.5, 31.942, 0.174, 1.203, 0.1065)),
-)
+# Numbers of each network, in the order of the columns
+PUBLISHED_ROWS = {
+    "baseline without memory": (0.0356, 81.1, 31.701, 0.182, 1.303, 0.1236),
+    "memory, identity from keypoints only": (0.0336, 82.3, 31.896, 0.175, 1.237, 0.1097),
+    "memory, identity from feature only": (0.0333, 82.3, 31.932, 0.175, 1.227, 0.1087),
+    "MCNet": (0.0331, 82.5, 31.942, 0.174, 1.203, 0.1065),
+}

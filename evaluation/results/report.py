@@ -50,13 +50,12 @@ class Example(NamedTuple):
 def html(
     result: Result,
     table: pd.DataFrame,
-    best: Sequence[Example],
-    worst: Sequence[Example],
+    examples: Mapping[str, Sequence[Example]],
     ranked_by: str | None,
 ) -> str:
     """Write the page of ``result`` and the table of frames that it is made from.
 
-    ``best`` and ``worst`` are in order, ranked by the column ``ranked_by``; None where there is no
+    ``examples`` are frames by title, ranked by the column ``ranked_by``; None where there is no
     such column, and then no frame.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -85,7 +84,7 @@ def html(
         dropped_frames=without_value(result),
         distributions=distributions(result, table),
         ranked_by=None if ranked_by is None else COLUMNS[ranked_by],
-        examples={"Worst frames": worst, "Best frames": best},
+        examples=examples,
         pictures=pictures,
         number=number,
         largest_error=LARGEST_ERROR,

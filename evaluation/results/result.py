@@ -16,7 +16,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
-    Field,
     TypeAdapter,
     ValidationError,
     with_config,
@@ -64,16 +63,15 @@ def with_current_columns(conditions: dict[str, Any]) -> dict[str, Any]:
 
 Name = Annotated[str, AfterValidator(known_column)]
 Number = Annotated[float, BeforeValidator(to_number)]
-Interval = Annotated[list[Number], Field(min_length=2, max_length=2)]  # low, high
 # Texts and numbers, some in groups one level deep
 Conditions = Annotated[dict[str, Any], AfterValidator(with_current_columns)]
 
 
 class MeanResult(TypedDict):
-    """Mean over frames, as it is stored."""
+    """Mean over frames with its interval."""
 
     mean: Number | None  # None where no frame has a finite value
-    interval: Interval | None  # bootstrap 95 % over clips; None with fewer than two
+    interval: tuple[Number, Number] | None  # bootstrap 95 % over clips; None with fewer than two
     frames: int  # that have a finite value
     identical: NotRequired[int]  # frames without an error, of infinite value; left out where none
 
@@ -110,28 +108,13 @@ class UnavailableResult(TypedDict):
     unavailable: str
 
 
-class ClipResult(TypedDict):
-    """Means over the frames of a clip."""
+class GroupResult(TypedDict):
+    """Means over the frames of a clip, or of all clips of a person."""
 
-    identity: str
+    identity: NotRequired[str]  # of a clip
+    clips: NotRequired[int]  # of a person
     frames: int
     metrics: dict[Name, Number | None]
-
-
-class IdentityResult(TypedDict):
-    """Means over the frames of all clips of a person."""
-
-    clips: int
-    frames: int
-    metrics: dict[Name, Number | None]
-
-
-class Counts(TypedDict):
-    """Numbers of frames, clips and people that were measured."""
-
-    frames: int
-    clips: int
-    identities: int
 
 
 class Moved(TypedDict):
@@ -168,11 +151,11 @@ class Coverage(TypedDict):
 class Summary(TypedDict):
     """Means and counts that follow from the table of frames."""
 
-    counts: Counts
+    counts: dict[Literal["frames", "clips", "identities"], int]
     moved: NotRequired[Moved]  # where l1 of the copied source is known
     metrics: dict[Name, MetricResult | UnavailableResult]  # in the order of ``COLUMNS``
-    by_clip: dict[str, ClipResult]
-    by_identity: dict[str, IdentityResult]
+    by_clip: dict[str, GroupResult]
+    by_identity: dict[str, GroupResult]
 
 
 @with_config(ConfigDict(strict=True, extra="forbid"))  # of the parts too
@@ -199,8 +182,6 @@ def summarise(
     not of each, is None where it was not.
     """
     clips, identities = (table.groupby(key, sort=False) for key in ("clip", "identity"))
-    clip_means, identity_means = (means_by(table, key) for key in ("clip", "identity"))
-    identity_of, num_clips = clips["identity"].first(), identities["clip"].nunique()
     far = far_from_source(table)
     moved = None if far is None else far[0]
     computed: dict[str, MetricResult | UnavailableResult] = {
@@ -213,18 +194,10 @@ def summarise(
     for column, reason in unavailable.items():
         computed[column] = UnavailableResult(unavailable=reason)
     summary = Summary(
-        counts=Counts(frames=len(table), clips=len(clips), identities=len(identities)),
+        counts={"frames": len(table), "clips": len(clips), "identities": len(identities)},
         metrics={column: computed[column] for column in COLUMNS if column in computed},
-        by_clip={
-            clip: ClipResult(identity=identity_of[clip], frames=size, metrics=clip_means[clip])
-            for clip, size in clips.size().to_dict().items()
-        },
-        by_identity={
-            identity: IdentityResult(
-                clips=int(num_clips[identity]), frames=size, metrics=identity_means[identity]
-            )
-            for identity, size in identities.size().to_dict().items()
-        },
+        by_clip=group_results(table, "clip", identity=clips["identity"].first()),
+        by_identity=group_results(table, "identity", clips=identities["clip"].nunique()),
     )
     if far is not None:
         summary["moved"] = Moved(frames=int(far[0].sum()), l1=far[1])
@@ -247,14 +220,14 @@ def unavailable_metrics(result: Result) -> dict[str, str]:
     }
 
 
-def means_by(table: pd.DataFrame, key: str) -> dict[str, dict[str, float | None]]:
+def group_results(table: pd.DataFrame, key: str, **facts: pd.Series) -> dict[str, GroupResult]:
     """Average the finite values of every column over the frames of each clip or identity."""
     finite = table[value_columns(table)].replace([np.inf, -np.inf], np.nan)
-    means = finite.groupby(table[key], sort=False).mean()
-    return {
-        name: {column: None if np.isnan(mean) else mean for column, mean in row.items()}
-        for name, row in means.to_dict("index").items()
-    }
+    means = finite.groupby(table[key], sort=False).mean().astype(object)
+    results = pd.DataFrame({**facts, "frames": table.groupby(key, sort=False).size()})
+    results["metrics"] = pd.Series(means.where(means.notna(), None).to_dict("index"))
+    found: dict[str, GroupResult] = results.to_dict("index")
+    return found
 
 
 def far_from_source(table: pd.DataFrame) -> tuple[np.ndarray, float] | None:
@@ -278,19 +251,14 @@ def summarise_column(
     names = missing["clip"] + "/" + missing["frame"]
     why = missing[MISSING].map(lambda reasons: reasons.get(column, "no value"))
     dropped = {reason: [*of] for reason, of in names.groupby(why, sort=False)}
-    every = mean_result(table, table[column], seed)
-    result = MetricResult(
-        mean=every["mean"],
-        interval=every["interval"],
-        frames=every["frames"],
-        clips=table.loc[table[column].notna(), "clip"].nunique(),
-        dropped=dropped,
-        without_source_frames=(
+    result: MetricResult = {
+        **mean_result(table, table[column], seed),  # type: ignore[typeddict-item]
+        "clips": table.loc[table[column].notna(), "clip"].nunique(),
+        "dropped": dropped,
+        "without_source_frames": (
             None if others.all() else mean_result(table[others], table.loc[others, column], seed)
         ),
-    )
-    if "identical" in every:
-        result["identical"] = every["identical"]
+    }
     if COPIED + column in table:
         result["copy_source"] = CopyResult(
             without_source_frames=relative_to_copy(table[others], column, seed),
@@ -314,12 +282,10 @@ def relative_to_copy(table: pd.DataFrame, column: str, seed: int) -> RelativeToC
 def mean_result(table: pd.DataFrame, values: pd.Series, seed: int) -> MeanResult:
     """Estimate the mean of values, one for each row of a table."""
     found = estimate(values.to_numpy(), table["clip"].to_numpy(), seed)
-    result = MeanResult(
-        mean=found.mean,
-        interval=None if found.interval is None else list(found.interval),
-        frames=found.frames,
-    )
-    return MeanResult(**result, identical=found.identical) if found.identical else result
+    result = MeanResult(mean=found.mean, interval=found.interval, frames=found.frames)
+    if found.identical:
+        result["identical"] = found.identical
+    return result
 
 
 def write_result(folder: Path, result: Result) -> None:

@@ -1,8 +1,8 @@
 """Tables of a result as Markdown and LaTeX: beside published numbers, and all metrics."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -94,12 +94,6 @@ def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
     return groups
 
 
-def reasons(result: Result) -> list[str]:
-    """Write a sentence for every reason for which metrics are unavailable."""
-    titles = grouped((why, COLUMNS[c].title) for c, why in unavailable_metrics(result).items())
-    return [f"Unavailable: {'; '.join(own)}: {reason}" for reason, own in titles.items()]
-
-
 def without_value(result: Result) -> dict[tuple[str, tuple[str, ...]], list[str]]:
     """Collect the titles of metrics by the reason and the frames for which they have no value."""
     return grouped(
@@ -127,16 +121,13 @@ def dropped_sentences(result: Result) -> list[str]:
                 f"Dropped, and in no number below: {len(names):,} of {counted(asked_for, noun)}."
             )
             sentences += lines_by_reason(names)
-    counts = grouped(
-        ((reason, len(names)), title)
-        for (reason, names), titles in without_value(result).items()
-        for title in titles
-    )
-    sentences += [
-        f"Without a value of {', '.join(titles)}: {counted(count, 'frame')} ({reason})."
-        for (reason, count), titles in counts.items()
+    titles: dict[tuple[str, int], list[str]] = {}
+    for (reason, frames_without), own in without_value(result).items():
+        titles.setdefault((reason, len(frames_without)), []).extend(own)
+    return sentences + [
+        f"Without a value of {', '.join(own)}: {counted(count, 'frame')} ({reason})."
+        for (reason, count), own in titles.items()
     ]
-    return sentences
 
 
 def lines_by_reason(reasons: Mapping[str, str]) -> list[str]:
@@ -157,24 +148,23 @@ def copy_tables(result: Result) -> list[Table]:
 
     One of all frames that the source does not drive itself, and one of those that moved.
     """
-    everything, far = [], []
-    for name, metric in computed_metrics(result).items():
-        if "copy_source" not in metric:
-            continue
-        of = metric["copy_source"]
-        everything.append(copy_row(name, of["without_source_frames"]))
-        if of["moved"] is not None:
-            far.append(copy_row(name, of["moved"]))
-    tables = []
-    if everything:
-        caption = "All frames but those that the source drives itself."
-        tables.append(Table(COPY_HEADER, everything, caption))
-    if far:
-        caption = (
+    captions: dict[Literal["without_source_frames", "moved"], str] = {
+        "without_source_frames": "All frames but those that the source drives itself."
+    }
+    if "moved" in result:
+        captions["moved"] = (
             "Frames that moved: those that differ from the source by more than the median, which "
             f"is an L1 of {number(result['moved']['l1'], COLUMNS['l1'].digits)}."
         )
-        tables.append(Table(COPY_HEADER, far, caption))
+    tables = []
+    for frames_of, caption in captions.items():
+        rows = [
+            copy_row(name, relative)
+            for name, metric in computed_metrics(result).items()
+            if "copy_source" in metric and (relative := metric["copy_source"][frames_of])
+        ]
+        if rows:
+            tables.append(Table(COPY_HEADER, rows, caption))
     return tables
 
 
@@ -192,16 +182,8 @@ def copy_row(name: str, relative: RelativeToCopy) -> list[str]:
 
 def published_table(result: Result) -> Table:
     """Make the published table with this result in the same columns as last row."""
-    rows = [
-        [
-            row.title,
-            *(
-                number(value, column.digits)
-                for value, column in zip(row.numbers, PUBLISHED_COLUMNS, strict=True)
-            ),
-        ]
-        for row in PUBLISHED_ROWS
-    ]
+    digits = [column.digits for column in PUBLISHED_COLUMNS]
+    rows = [[title, *map(number, of, digits)] for title, of in PUBLISHED_ROWS.items()]
     own, metrics = ["this result"], computed_metrics(result)
     for column in PUBLISHED_COLUMNS:
         metric, mean = metrics.get(column.column), None
@@ -246,34 +228,53 @@ def conventions() -> str:
 
 
 def sections(result: Result) -> dict[str, list[str | Table]]:
-    """Arrange all sentences and tables of a result below their titles."""
+    """Arrange all sentences and tables of a result below their titles; the first have none."""
+    titles = grouped((why, COLUMNS[c].title) for c, why in unavailable_metrics(result).items())
+    reasons = [f"Unavailable: {'; '.join(own)}: {reason}" for reason, own in titles.items()]
     return {
-        "Evaluation": [*dropped_sentences(result)],
+        "": [*dropped_sentences(result)],
         "Beside the published numbers": [
             comparability(result),
             published_table(result),
             conventions(),
         ],
-        "All metrics": [metrics_table(result), INTERVAL_NOTE, *reasons(result)],
+        "All metrics": [metrics_table(result), INTERVAL_NOTE, *reasons],
         "Compared with a copy of the source": [*copy_tables(result)],
     }
 
 
 def markdown(result: Result) -> str:
     """Write ``table.md``: a document of all tables."""
-    parts = []
+    parts = ["# Evaluation"]
     for title, blocks in sections(result).items():
-        if title == "Evaluation":
-            parts.append(f"# {title}")
-        elif blocks:
+        if title and blocks:
             parts.append(f"## {title}")
-        for block in blocks:
-            if isinstance(block, Table):
-                parts += [escape_markdown(block.caption)] if block.caption else []
-                parts.append(markdown_table(block))
-            else:
-                parts.append(escape_markdown(block))
+        parts += rendered(blocks, escape_markdown, markdown_table)
     return "\n\n".join(parts) + "\n"
+
+
+def latex(result: Result) -> str:
+    r"""Write ``table.tex``: all tables with their sentences, to ``\input`` in a document."""
+    parts: list[str] = []
+    for title, blocks in sections(result).items():
+        parts += rendered(blocks, escape_latex, latex_table, before_caption=f"{title}: ")
+    return "\n\n".join(parts) + "\n"
+
+
+def rendered(
+    blocks: Iterable[str | Table],
+    escape: Callable[[str], str],
+    write: Callable[[Table], str],
+    before_caption: str = "",
+) -> Iterator[str]:
+    """Escape the sentences and write the tables of a section."""
+    for block in blocks:
+        if isinstance(block, Table):
+            if block.caption:
+                yield escape(before_caption + block.caption)
+            yield write(block)
+        else:
+            yield escape(block)
 
 
 def markdown_table(table: Table) -> str:
@@ -283,19 +284,6 @@ def markdown_table(table: Table) -> str:
         rows[-1] = [f"**{cell}**" for cell in rows[-1]]
     rows.insert(1, ["---", *["---:"] * (len(table.header) - 1)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def latex(result: Result) -> str:
-    r"""Write ``table.tex``: all tables with their sentences, to ``\input`` in a document."""
-    parts = []
-    for title, blocks in sections(result).items():
-        for block in blocks:
-            if isinstance(block, Table):
-                parts += [escape_latex(f"{title}: {block.caption}")] if block.caption else []
-                parts.append(latex_table(block))
-            else:
-                parts.append(escape_latex(block))
-    return "\n\n".join(parts) + "\n"
 
 
 def latex_table(table: Table) -> str:
@@ -314,6 +302,16 @@ def latex_table(table: Table) -> str:
 def number(value: float | None, digits: int) -> str:
     """Format a number, or a dash where there is none."""
     return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int) -> str:
+    """Format a difference with its sign."""
+    return NOTHING if value is None else f"{value:+.{digits}f}"
+
+
+def signed_interval(interval: tuple[float, float] | None, digits: int) -> str:
+    """Format the interval of a difference."""
+    return NOTHING if interval is None else " to ".join(signed(end, digits) for end in interval)
 
 
 def frames(metric: MeanResult) -> str:

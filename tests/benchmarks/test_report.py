@@ -1,19 +1,31 @@
 import json
 
 import pytest
+import torch
 
-from benchmarks.report import Result, Table, markdown, read, rows_as_markdown, save, text
+from benchmarks import report
+from benchmarks.report import (
+    BenchmarkResult,
+    BenchmarkTable,
+    cpu_info,
+    describe_hardware,
+    markdown,
+    read,
+    rows_as_markdown,
+    text,
+)
 from benchmarks.timing import Spread
 from utils.errors import InputError
+from utils.worker_pool import usable_cores
 
 SPREAD = Spread.of([1.0, 2.0, 3.0, 4.0, 5.0])
 TENTH = Spread.of([0.1, 0.2, 0.3, 0.4, 0.5])
-RESULT = Result(
+RESULT = BenchmarkResult(
     benchmark="inference",
     settings={"config": "tiny", "batch": 2},
     hardware={"CPU": "A fast one", "memory, GiB": 23.456, "oneDNN": True},
     tables=[
-        Table(
+        BenchmarkTable(
             title="Frames",
             rows=[
                 {"network": "plain", "ms": SPREAD, "frames": 1234567},
@@ -31,7 +43,7 @@ RESULT = Result(
 
 def test_json_keeps_every_value_and_its_type(tmp_path):
     path = tmp_path / "result.json"
-    save(RESULT, path)
+    RESULT.write_json(path)
     assert read(path) == RESULT
     saved = json.loads(path.read_text())
     assert saved["tables"][0]["rows"][0]["ms"] == {
@@ -93,3 +105,38 @@ def test_a_file_that_holds_no_result_is_refused(tmp_path, content):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         read(tmp_path / "none.json")
+
+
+CPU = torch.device("cpu")
+INFO = """processor\t: 0
+model name\t: A fast one
+flags\t\t: fpu avx2 amx_bf16 avx512_bf16
+
+processor\t: 1
+model name\t: Another
+"""
+
+
+def test_the_cpu_is_named_as_linux_names_it(tmp_path, monkeypatch):
+    path = tmp_path / "cpuinfo"
+    path.write_text(INFO)
+    monkeypatch.setattr(report, "CPU_INFO", path)
+    found = describe_hardware(CPU)
+    assert found["CPU"] == "A fast one"
+    assert found["instructions"] == "avx2 avx512_bf16 amx_bf16"
+
+
+def test_elsewhere_the_cpu_still_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "CPU_INFO", tmp_path / "none")
+    assert cpu_info("model name") == ""
+    found = describe_hardware(CPU)
+    assert found["CPU"]
+    assert found["instructions"] == ""
+
+
+def test_the_description_says_what_figures_depend_on():
+    found = describe_hardware(CPU)
+    assert found["device"] == "cpu"
+    assert found["PyTorch"] == torch.__version__
+    assert found["cores"] == usable_cores() >= 1
+    assert found["threads"] == torch.get_num_threads()

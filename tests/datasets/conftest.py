@@ -1,13 +1,20 @@
 """Small clips, made on the spot."""
 
+import os
+import signal
 import struct
-from collections.abc import Iterator, Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets.records import ClipRecord, record_path
 from media.pictures import Box, Picture
@@ -28,12 +35,74 @@ def distance(image: Picture, other: Picture) -> float:
     return float(np.abs(image.astype(int) - other.astype(int)).mean())
 
 
-def write_clip(path: Path, num_frames: int = 30, rate: Fraction = Fraction(25)) -> Path:
+def solid(level: float | tuple[int, int, int], height: int = 32, width: int = 32) -> Picture:
+    """A picture of one grey or colour."""
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def save(path: Path, picture: Picture) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(path, rate) as writer:
-        for number in range(num_frames):
-            writer.write(moving_bar(number))
+    Image.fromarray(picture).save(path)
     return path
+
+
+def write_frames(folder: Path, pictures: Iterable[Picture], name: str = "{:07d}.png") -> Path:
+    """A folder of frames, or a clip of a data set in this form."""
+    for number, picture in enumerate(pictures):
+        save(folder / name.format(number), picture)
+    return folder
+
+
+def write_video(path: Path, pictures: Iterable[Picture], rate: float = 25, **form: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, Fraction(rate), **form) as writer:
+        for picture in pictures:
+            writer.write(picture)
+    return path
+
+
+def write_clip(path: Path, num_frames: int = 30, rate: float = 25) -> Path:
+    return write_video(path, map(moving_bar, range(num_frames)), rate)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """All files of a data set, hidden ones too, but for the locks."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not path.name.startswith(".lock")
+    }
+
+
+def kill_when(
+    happened: Callable[[], object], *command: object, code: str = "", delay: float = 0
+) -> int | None:
+    """Run ``python -m datasets`` or ``code``, kill it after an event, and return its exit code.
+
+    That is None where it was still running.
+    """
+    program = ["-c", code] if code else ["-m", "datasets"]
+    process = subprocess.Popen(
+        [sys.executable, *program, *map(str, command)],
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while process.poll() is None and not happened():
+        time.sleep(0.002)
+    time.sleep(delay)
+    ended = process.poll()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return ended
+
+
+def assert_equal(one: tuple, other: tuple) -> None:
+    """Two pairs or batches are the same, to the bit."""
+    import torch  # here, since processes of other tests import this file
+
+    torch.testing.assert_close(one[:3], other[:3], rtol=0, atol=0, equal_nan=True)
+    assert one[3:] == other[3:]
 
 
 def write_record(clip: Path, **values: object) -> ClipRecord:
@@ -53,7 +122,7 @@ def write_record(clip: Path, **values: object) -> ClipRecord:
     return record
 
 
-def here(work, jobs, workers):
+def here(work, jobs, workers, died):
     """``map_in_processes`` without processes, which take seconds to begin."""
     return ((job, work(job)) for job in jobs)
 

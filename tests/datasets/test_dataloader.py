@@ -7,7 +7,7 @@ import torch
 from datasets.clips import find_clips
 from datasets.dataloader import load_batches
 from datasets.frame_pairs import Batch, DataConfig, PairDataset, PairSampler, collate
-from tests.datasets.conftest import write_clip
+from tests.datasets.conftest import assert_equal, write_clip
 from utils.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,13 +26,6 @@ def load(dataset: PairDataset, workers: int, count: int, start_batch: int = 0) -
     return list(islice(load_batches(dataset, sampler, workers, pin_memory=False), count))
 
 
-def assert_equal(batches: list[Batch], others: list[Batch]) -> None:
-    assert len(batches) == len(others)
-    for batch, other in zip(batches, others, strict=True):
-        torch.testing.assert_close(batch[:3], other[:3], rtol=0, atol=0, equal_nan=True)
-        assert batch[3:] == other[3:]
-
-
 @pytest.fixture
 def start_method(request: pytest.FixtureRequest):
     """Start method of worker processes; the default of the platform differs."""
@@ -45,19 +38,22 @@ def start_method(request: pytest.FixtureRequest):
 @pytest.mark.usefixtures("start_method")
 @pytest.mark.parametrize(
     ("start_method", "workers"),
-    [("fork", 0), ("fork", 1), ("fork", 2), ("spawn", 2)],
+    [("fork", 0), ("fork", 1), ("fork", 2), ("spawn", 1)],
     indirect=["start_method"],
 )
 def test_batches_come_in_the_order_of_the_sampler_for_any_number_of_workers(dataset, workers):
     torch.manual_seed(workers)  # of no effect
     batches = load(dataset, workers, count=7)
     keys = islice(PairSampler(len(dataset), batch_size=4, seed=0), 7)
-    assert_equal(batches, [collate([dataset[key] for key in batch]) for batch in keys])
+    for batch, own in zip(batches, keys, strict=True):
+        assert_equal(batch, collate([dataset[key] for key in own]))
     assert all(isinstance(batch, Batch) and batch.source.dtype == torch.uint8 for batch in batches)
 
 
 def test_loading_goes_on_from_any_batch_with_the_same_ones(dataset):
-    assert_equal(load(dataset, 2, count=3, start_batch=4), load(dataset, 0, count=7)[4:])
+    later = load(dataset, 2, count=3, start_batch=4)
+    for batch, other in zip(later, load(dataset, 0, count=7)[4:], strict=True):
+        assert_equal(batch, other)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -8,16 +8,23 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from PIL import Image
 
+from datasets import frame_cache
 from datasets.clips import open_clip
 from datasets.config import DataConfig
 from datasets.frame_cache import CachedClip, _decode, cached_clips
 from datasets.frame_pairs import PairDataset, load_frames
 from datasets.training_clips import training_clips
-from tests.datasets.conftest import write_clip
+from tests.datasets.conftest import assert_equal, here, save, write_clip, write_frames
 from utils.errors import OutputError
 from utils.files import fingerprint
+from utils.worker_pool import map_in_processes
+
+
+@pytest.fixture(autouse=True)
+def _no_processes(monkeypatch):
+    """Most tests spare the seconds in which a process begins."""
+    monkeypatch.setattr(frame_cache, "map_in_processes", here)
 
 
 @pytest.fixture
@@ -28,8 +35,9 @@ def root(tmp_path):
     return tmp_path / "root"
 
 
-@pytest.mark.parametrize("size", [(24, 32), (16, 16)])
-def test_pairs_are_those_of_the_files(root, tmp_path, size):
+@pytest.mark.parametrize(("size", "mapping"), [((24, 32), here), ((16, 16), map_in_processes)])
+def test_pairs_are_those_of_the_files(root, tmp_path, monkeypatch, size, mapping):
+    monkeypatch.setattr(frame_cache, "map_in_processes", mapping)
     files = DataConfig(root=root, size=size, repeats=2)
     decoded = files.model_copy(update={"frame_cache": tmp_path / "decoded"})
     one, other = (
@@ -37,9 +45,7 @@ def test_pairs_are_those_of_the_files(root, tmp_path, size):
     )
     assert all(isinstance(clip, CachedClip) for clip in other.clips)
     for index in range(len(one)):
-        mine, theirs = one[1, index], other[1, index]
-        torch.testing.assert_close(mine[:3], theirs[:3], rtol=0, atol=0, equal_nan=True)
-        assert mine[3:] == theirs[3:]
+        assert_equal(one[1, index], other[1, index])
 
 
 def test_frames_are_decoded_once_and_again_for_another_size_or_a_changed_clip(root, tmp_path):
@@ -95,12 +101,9 @@ def test_a_clip_with_other_frames_than_were_counted_stays_as_it_is(root, tmp_pat
 
 def test_strips_and_folders_of_frames_are_decoded(tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
-    (tmp_path / "folder").mkdir()
-    for number, frame in enumerate(frames):
-        Image.fromarray(frame).save(tmp_path / "folder" / f"{number}.png")
-    Image.fromarray(np.concatenate(frames, axis=1)).save(tmp_path / "strip.png")
-    clips = [open_clip(tmp_path / name) for name in ("folder", "strip.png")]
-    for clip in cached_clips(clips, tmp_path / "decoded", (24, 24)):
+    folder = write_frames(tmp_path / "folder", frames)
+    strip = save(tmp_path / "strip.png", np.concatenate(frames, axis=1))
+    for clip in cached_clips([open_clip(folder), open_clip(strip)], tmp_path / "decoded", (24, 24)):
         assert isinstance(clip, CachedClip)
         np.testing.assert_array_equal(clip.frames([2, 0, 1]), frames[[2, 0, 1]])
 

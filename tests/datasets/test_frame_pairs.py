@@ -17,7 +17,7 @@ from datasets.frame_pairs import (
     load_frames,
 )
 from datasets.stills import Still
-from tests.datasets.conftest import write_clip
+from tests.datasets.conftest import assert_equal, save, solid, write_clip, write_frames
 from utils.errors import InputError
 
 NO_AUGMENTATION = AugmentationConfig(
@@ -43,11 +43,6 @@ def config(root: Path) -> DataConfig:
 @pytest.fixture
 def clips(config: DataConfig) -> list[Clip]:
     return find_clips(config, "train")
-
-
-def assert_equal(one, other):
-    torch.testing.assert_close(one[:3], other[:3], rtol=0, atol=0, equal_nan=True)
-    assert one[3:] == other[3:]
 
 
 def test_a_pair_depends_on_seed_epoch_and_index_alone(clips, config):
@@ -106,11 +101,10 @@ def test_stills_take_the_place_of_a_share_of_the_pairs(tmp_path, clips, config):
     stills = []
     for person, count in {"a": 3, "b": 1}.items():
         for number in range(count):
-            path = tmp_path / f"{person}#{number}.png"
-            Image.fromarray(pixels).save(path)
-            stills.append(Still(path, path.stem, person))
+            path = save(tmp_path / f"{person}#{number}.png", pixels)
+            stills.append(Still(path, path.stem, person, 1))
     still = StillsConfig(root=tmp_path, share=0.25)
-    config = config.model_copy(update={"stills": still, "repeats": 100})
+    config = config.model_copy(update={"stills": still, "repeats": 60})
     dataset = PairDataset(clips, config, 0, stills)
     pairs = [dataset[0, index] for index in range(len(dataset))]
     names = [pair.clip for pair in pairs]
@@ -132,8 +126,8 @@ def test_stills_take_the_place_of_a_share_of_the_pairs(tmp_path, clips, config):
 def test_a_resized_frame_is_anti_aliased(tmp_path, config):
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
-    Image.fromarray(np.concatenate([stripes, stripes], axis=1)).save(tmp_path / "strip.png")
-    clip = Clip(tmp_path / "strip.png", "strip", "strip", 2)
+    path = save(tmp_path / "strip.png", np.concatenate([stripes, stripes], axis=1))
+    clip = Clip(path, "strip", "strip", 2)
     pair = PairDataset([clip], config.model_copy(update={"size": 16}), seed=0)[0, 0]
     assert (pair.source[:, :, 2:-2].int() - 128).abs().max() <= 8
 
@@ -148,16 +142,17 @@ def test_frames_are_brought_to_a_size_and_laid_out_anew(clips, size):
 
 
 def test_the_frames_of_a_folder_may_differ_in_size(tmp_path, config):
-    for number, size in enumerate([(40, 60), (24, 32)]):
-        Image.fromarray(np.full((*size, 3), 90 + number, np.uint8)).save(tmp_path / f"{number}.png")
+    write_frames(tmp_path, [solid(90, 40, 60), solid(91, 24, 32)])
     pair = PairDataset([Clip(tmp_path, "a", "a", 2)], config, seed=0)[0, 0]
     assert [int(image[:, 12, 16].unique()) for image in (pair.source, pair.driving)] == [90, 91]
     assert pair.source.shape == pair.driving.shape == (3, 24, 32)
 
 
-def test_a_batch_becomes_float_on_the_device(clips, config):
+def test_pairs_become_a_batch_and_that_float_on_the_device(clips, config):
     pairs = [PairDataset(clips, config, seed=0)[0, index] for index in range(3)]
+    pairs[1] = pairs[1]._replace(unreadable=("a", "b"))
     batch = collate(pairs)
+    assert (batch.clips, batch.unreadable) == ([pair.clip for pair in pairs], ["a", "b"])
     assert batch.source.dtype == torch.uint8
     source, driving, landmarks = batch.frames(torch.device("cpu"))
     assert landmarks.shape == (3, 2, 68, 2)
@@ -210,15 +205,6 @@ def test_all_processes_together_draw_what_one_draws(world_size):
 def test_an_epoch_shorter_than_a_batch_is_an_input_error():
     with pytest.raises(InputError, match=r"data\.repeats"):
         PairSampler(29, batch_size=8, seed=0, world_size=4)
-
-
-def test_a_batch_lists_clips_and_what_was_unreadable(clips, config):
-    dataset = PairDataset(clips, config, seed=0)
-    pairs = [dataset[0, 0], dataset[0, 1]._replace(unreadable=("a", "b"))]
-    batch = collate(pairs)
-    assert batch.clips == [pair.clip for pair in pairs]
-    assert batch.unreadable == ["a", "b"]
-    assert torch.equal(batch.driving[1], pairs[1].driving)
 
 
 def test_fixed_pairs_are_the_same_always_and_spread(clips, config):

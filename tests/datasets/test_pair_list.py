@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import pair_list
+from datasets import frame_finder, pair_list
 from datasets.clips import Clip
 from datasets.frame_finder import FrameRef
 from datasets.pair_list import PairList, read_pair_list, read_refs
 from media.video import frames_at
-from tests.datasets.conftest import moving_bar, write_clip
+from tests.datasets.conftest import moving_bar, save, write_clip
 from utils.errors import InputError
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "published"
@@ -30,9 +30,7 @@ def read(folder: Path, rows: str, header: str = "source,driving", **options) -> 
 
 
 def write_picture(path: Path, number: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(moving_bar(number)).save(path)
-    return path
+    return save(path, moving_bar(number))
 
 
 def write_frames(folder: Path, numbers: list[int], name: str = "{:07d}.png") -> Path:
@@ -286,7 +284,11 @@ def test_two_thousand_rows_are_found_at_once(tmp_path, monkeypatch):
     (root / "test").mkdir(parents=True)
     for i in range(500):
         (root / "test" / f"id{i}#c.mp4").touch()
-    monkeypatch.setattr(pair_list, "count_frames", lambda path: counted.append(path) or 100)
+    monkeypatch.setattr(
+        frame_finder,
+        "try_open",
+        lambda path: counted.append(path) or Clip(path, path.stem, path.stem, 100),
+    )
     rows = "".join(
         f"{PREFIX}/id{i % 500}#c/{i % 97:07d}.png,{PREFIX}/id{i % 500}#c/{i % 89:07d}.png\n"
         for i in range(2083)
@@ -335,8 +337,7 @@ def test_a_picture_at_the_root_is_not_that_of_any_folder_of_the_list(tmp_path):
 
 def test_a_strip_is_a_clip_too(tmp_path):
     frames = [moving_bar(number, 32, 32) for number in range(4)]
-    (tmp_path / "root").mkdir()
-    Image.fromarray(np.concatenate(frames, axis=1)).save(tmp_path / "root" / "id1#s.png")
+    save(tmp_path / "root" / "id1#s.png", np.concatenate(frames, axis=1))
     rows = "id1#s/0.png,id1#s/3.png\nid1#s/0.png,id1#s/4.png\n"
     listed = read(tmp_path, rows, root=tmp_path / "root")
     np.testing.assert_array_equal(listed.pairs[0].driving.read(), frames[3])

@@ -1,10 +1,7 @@
-import pytest
-
 from datasets.config import DataConfig
 from datasets.records import FACE_CROP
 from datasets.training_clips import with_face_crop
 from faces.crop import FaceCropConfig
-from utils.errors import InputError
 
 FLATTENED = FaceCropConfig(aspect=1.22, face_x=0.5, face_y=0.45, face_width=0.6)
 SQUARE = FaceCropConfig(aspect=1.0, face_x=0.5, face_y=0.4, face_width=0.5)
@@ -24,9 +21,3 @@ def test_the_configuration_comes_before_the_file(tmp_path):
 
 def test_clips_of_which_nothing_is_known_have_none(tmp_path):
     assert with_face_crop(DataConfig(root=tmp_path)).face_crop is None
-
-
-def test_a_damaged_file_is_told(tmp_path):
-    (tmp_path / FACE_CROP).write_text('{"aspect": 1.2')
-    with pytest.raises(InputError, match=r"face_crop\.json is not a face crop"):
-        with_face_crop(DataConfig(root=tmp_path))

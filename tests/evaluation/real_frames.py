@@ -15,7 +15,8 @@ needs_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="the folder ../share
 
 
 def real_frames(count: int) -> Frames:
-    """Read frames of a clip as the truth, and later ones in the place of generated ones."""
+    """Read the middle of a clip's frames as the truth; later ones stand for generated ones."""
     clip = min(CLIPS.glob("*.mp4"))
     images = np.stack([frame.image for frame in islice(read_frames(clip), count + 5)])
+    images = images[:, 64:192, 64:192]
     return Frames(source=None, real=images[:count], generated=images[5:])

@@ -3,18 +3,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
-from evaluation.evaluator import NOT_FINITE, Evaluation, of_copied_source
+from evaluation.command_line import MeasureOptions
+from evaluation.evaluator import NUM_EXAMPLES, Evaluation
 from evaluation.metrics.available import AvailableMetrics
+from evaluation.metrics.inputs import MetricInputs
 from evaluation.metrics.interface import Frames, Measured
-from evaluation.partial_results import PartialResults
 from evaluation.processes import Processes
 from evaluation.results.frame_table import read_frame_table
 from evaluation.results.result import read_result
-from evaluation.unit_metrics import NUM_EXAMPLES, examples
+from evaluation.unit_metrics import NOT_FINITE, of_copied_source
 from evaluation.work_units import Dropped, UnitFrame
-from tests.evaluation.tables import frame_table
 from utils.errors import InputError
 
 STILL = (0, 3)  # frames that show the source again
@@ -106,19 +108,18 @@ def evaluation(
             unavailable={"akd": "no weights"},
             copied=[metric],
         )
-    return Evaluation(
+    made = Evaluation(
         units=units,
-        render=render,
-        metrics=metrics,
+        coverage={"clips": {"listed": len(units), "used": 0, "dropped": {}}, "pairs": None},
+        inputs=MetricInputs(torch.device("cpu"), MeasureOptions(metrics="l1", batch_size=2)),
+        protocol="video",
+        conditions={"precision": precision},
         output=output,
         processes=processes,
-        protocol="video",
-        cross_identity=False,
-        conditions={"precision": precision},
-        coverage={"clips": {"listed": len(units), "used": 0, "dropped": {}}, "pairs": None},
-        seed=0,
-        batch_size=2,
+        render=render,
     )
+    made.metrics = metrics
+    return made
 
 
 def result_of(output: Path) -> dict[str, object]:
@@ -192,7 +193,7 @@ def test_examples_are_ranked_by_a_metric_of_frames_alone(tmp_path):
     measured = evaluation(CLIPS[:2], tmp_path, metrics=metrics)
     assert measured.ranked_by is None
     assert measured.run() is not None
-    assert not list(tmp_path.glob("parts/*/example-*"))
+    assert "Best frames" not in (tmp_path / "report.html").read_text()
 
 
 def test_the_value_of_a_clip_stands_at_each_of_its_frames(tmp_path):
@@ -263,35 +264,23 @@ def test_every_file_of_the_result_is_written(tmp_path):
     assert f"{table['frame'][worst]}" in page
 
 
-def examples_of(output: Path, num_clips: int) -> list[list[tuple[str, str, float]]]:
-    """The best and the worst frames: clip, name and value."""
-    parts = PartialResults(output / "parts", num_clips)
-    ends = (parts.examples(NUM_EXAMPLES, largest=largest) for largest in (False, True))
-    return [[(e.clip, e.frame, e.value) for e in end] for end in ends]
-
-
 def test_the_frames_that_are_shown_are_the_best_and_worst_of_all(tmp_path):
-    clips = [Clip(seed, num_frames=30) for seed in (2, 5, 7, 9, 4)]
-    evaluation(clips, tmp_path / "one").run()
-    table = read_frame_table(tmp_path / "one" / "frames.csv")
+    clips = [Clip(seed, num_frames=10) for seed in (2, 5, 7, 9, 4)]
+    measured = evaluation(clips, tmp_path)
+    measured.run()
+    table = read_frame_table(tmp_path / "frames.csv")
     rows = zip(table["clip"].tolist(), table["frame"].tolist(), table["l1"].tolist(), strict=True)
     rows = [row for row in rows if not np.isnan(row[2])]
-    best, worst = examples_of(tmp_path / "one", len(clips))
-    assert best == sorted(rows, key=lambda row: row[2])[:NUM_EXAMPLES]
-    assert worst == sorted(rows, key=lambda row: -row[2])[:NUM_EXAMPLES]
-    for rank in (1, 0):
-        evaluation(clips, tmp_path / "two", Processes(rank, 2)).measure_units()
-    assert examples_of(tmp_path / "two", len(clips)) == [best, worst]
-    pictures = list(tmp_path.glob("one/parts/*/example-*-real.png"))
-    assert len(pictures) < len(clips) * 2 * NUM_EXAMPLES
-
-
-def test_frames_to_be_shown_do_not_keep_their_batch_in_memory():
-    table = frame_table({"l1": [0.1, 0.2]}, ["a", "a"])
-    frames = Frames(*np.zeros((3, 2, 4, 4, 3), np.uint8))
-    for example in examples(table, "l1", frames):
-        for picture in (example.source, example.real, example.generated):
-            assert picture.base is None
+    table = pd.concat(dict(enumerate(measured.partial_results.tables())), names=["unit"])
+    worst, best = measured.examples(table).values()
+    assert [each[:3] for each in best] == sorted(rows, key=lambda row: row[2])[:NUM_EXAMPLES]
+    assert [each[:3] for each in worst] == sorted(rows, key=lambda row: -row[2])[:NUM_EXAMPLES]
+    frames = {(row.clip, row.frame): row for clip in clips for row in clip.read()}
+    for shown in [*best, *worst]:
+        row = frames[shown.clip, shown.frame]
+        np.testing.assert_array_equal(shown.source, row.source)
+        np.testing.assert_array_equal(shown.real, row.real)
+        np.testing.assert_array_equal(shown.generated, (row.source.astype(int) + row.real) // 2)
 
 
 def test_an_interrupted_evaluation_goes_on_to_the_same_result(tmp_path):

@@ -81,14 +81,14 @@ def test_a_memory_without_values_is_worth_nothing_and_one_with_them_acts(clips):
     torch.nn.init.zeros_(convolution.weight)
     torch.nn.init.zeros_(convolution.bias)
     empty = measure_memory(model, clips, PLAN)
-    assert {row.reading for row in empty.contrasts} == READINGS.keys()
-    for row, other in zip(empty.contrasts, acting.contrasts, strict=True):
+    assert {row.reading for row in empty.psnr} == READINGS.keys()
+    for row, other in zip(empty.psnr, acting.psnr, strict=True):
         assert row.frames == 6
         if row.reading != AS_IT_IS:
             assert row.difference == pytest.approx(0)
             assert other.difference != 0
             assert other.interval is not None
-    for level in empty.perplexities:  # equal keys
+    for level in empty.perplexity:  # equal keys
         assert level.position == pytest.approx(level.slots, rel=1e-3)
         assert level.data == pytest.approx(level.slots, rel=1e-3)
 
@@ -98,7 +98,7 @@ def test_the_numbers_are_a_function_of_the_seed(clips):
     one, other = (measure_memory(model, clips, PLAN) for _ in range(2))
     assert one == other
     elsewhere = measure_memory(model, clips, PLAN._replace(seed=1))
-    assert [row.mean for row in elsewhere.contrasts] != [row.mean for row in one.contrasts]
+    assert [row.mean for row in elsewhere.psnr] != [row.mean for row in one.psnr]
 
 
 def test_the_other_person_is_the_next_who_is_another():

@@ -1,24 +1,16 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from evaluation.partial_results import Part, PartialResults
-from evaluation.results.report import Example
+from evaluation.partial_results import PartialResults, UnitResult
 from tests.evaluation.tables import frame_table
 from utils.errors import InputError
 
 
-def picture(value: int) -> np.ndarray:
-    return np.full((4, 6, 3), value, np.uint8)
-
-
-def part(clip: str, values: list[float], dropped: dict[str, str] | None = None) -> Part:
+def part(clip: str, values: list[float], dropped: dict[str, str] | None = None) -> UnitResult:
     table = frame_table({"l1": values}, [clip] * len(values))
     features = np.array([values, values], np.float32).T
-    examples = [
-        Example(clip, f"{i:07d}", value, picture(1), picture(2), picture(i))
-        for i, value in enumerate(values)
-    ]
-    return Part(table, (features, features + 1), dropped or {}, examples, seconds=2.5)
+    return UnitResult(table, (features, features + 1), dropped or {}, seconds=2.5)
 
 
 @pytest.fixture
@@ -31,7 +23,7 @@ def test_what_is_written_comes_back_in_the_order_of_the_units(parts):
     assert not parts.has(0)
     parts.write(0, part("a", [0.1]))
     assert parts.has(0)
-    table = parts.table()
+    table = pd.concat(parts.tables())
     assert table["clip"].tolist() == ["a", "b", "b"]
     assert table["l1"].tolist() == [0.1, 0.3, 0.25]
     assert parts.dropped() == {"x": "damaged"}
@@ -41,28 +33,11 @@ def test_what_is_written_comes_back_in_the_order_of_the_units(parts):
     np.testing.assert_array_equal(second[1], np.float32([[1.3, 1.3], [1.25, 1.25]]))
 
 
-def test_examples_are_the_extremes_of_all_parts_in_order(parts):
-    parts.write(0, part("a", [0.1, 0.4]))
-    parts.write(1, part("b", [0.3, 0.2]))
-    assert [example.value for example in parts.examples(2, largest=True)] == [0.4, 0.3]
-    smallest = parts.examples(3, largest=False)
-    assert [(example.clip, example.frame) for example in smallest] == [
-        ("a", "0000000"),
-        ("b", "0000001"),
-        ("b", "0000000"),
-    ]
-    np.testing.assert_array_equal(smallest[1].generated, picture(1))
-    np.testing.assert_array_equal(smallest[1].source, picture(1))
-
-
-def test_a_part_may_lack_features_sources_and_frames(parts):
-    empty = part("a", [])
-    parts.write(0, empty._replace(features=None))
-    without = part("b", [0.5])
-    parts.write(1, without._replace(examples=[without.examples[0]._replace(source=None)]))
-    assert parts.table()["clip"].tolist() == ["b"]
+def test_a_part_may_lack_features_and_frames(parts):
+    parts.write(0, part("a", [])._replace(features=None))
+    parts.write(1, part("b", [0.5]))
+    assert [table["clip"].tolist() for table in parts.tables()] == [[], ["b"]]
     assert len(list(parts.features())) == 1
-    assert parts.examples(1, largest=True)[0].source is None
 
 
 def begin(parts: PartialResults, settings: dict[str, object]) -> None:
@@ -99,18 +74,15 @@ def test_damaged_settings_are_a_sentence(parts, text):
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"PK\xff"])
-@pytest.mark.parametrize(
-    "name", ["frames.csv", "part.json", "features.npz", "example-0-generated.png"]
-)
+@pytest.mark.parametrize("name", ["frames.csv", "part.json", "features.npz"])
 def test_a_damaged_part_is_a_sentence(parts, name, content):
     parts.write(0, part("a", [0.1]))
     parts.write(1, part("b", [0.2]))
     (parts.path(1) / name).write_bytes(content)
     read = {
-        "frames.csv": parts.table,
+        "frames.csv": parts.tables,
         "part.json": parts.seconds,
         "features.npz": lambda: list(parts.features()),
-        "example-0-generated.png": lambda: parts.examples(2, largest=True),
     }[name]
     with pytest.raises(InputError, match="parts/000001 is damaged: delete it, and run this again"):
         read()

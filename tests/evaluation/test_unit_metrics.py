@@ -1,20 +1,19 @@
 import numpy as np
-import pandas as pd
+import pytest
 
 from evaluation.metrics.available import AvailableMetrics
 from evaluation.metrics.interface import Frames
-from evaluation.unit_metrics import ClipObservations, UnitMetrics
-from evaluation.work_units import Dropped
-from tests.evaluation.tables import NAN, frame_table
+from evaluation.unit_metrics import NOT_FINITE, UnitMetrics
+from evaluation.work_units import Dropped, FrameBatch, UnitFrame, stack
 
-FRAMES = Frames(*np.zeros((3, 2, 4, 4, 3), np.uint8))
+NAN = float("nan")
 
 
 class Growth:
     """Metric of clips: last observation less the first, and the number of observations."""
 
     def observe(self, frames: Frames) -> np.ndarray:
-        raise AssertionError("its observations are given")
+        return frames.real[:, 0, 0, 0].astype(float)
 
     def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
         grown = np.nan, "too short"
@@ -23,59 +22,55 @@ class Growth:
         return {"motion": grown, "mouth_gain": (float(len(observations)), "")}
 
 
-class Twice(Growth):
+class First:
     """Metric of clips with other observations: the first one."""
 
+    def observe(self, frames: Frames) -> np.ndarray:
+        return 2.0 * frames.real[:, 0, 0, :1]
+
     def measure(self, observations: np.ndarray) -> dict[str, tuple[float, str]]:
-        return {"brows_corr": (float(observations[0]), "")}
+        return {"brows_corr": (float(observations[0, 0]), "")}
 
 
-COLUMNS = ["motion", "mouth_gain", "brows_corr"]
+@pytest.fixture
+def unit() -> UnitMetrics:
+    columns = ["motion", "mouth_gain", "brows_corr"]
+    return UnitMetrics(AvailableMetrics(columns=columns, clip_metrics=[Growth(), First()]))
 
 
-def unit_metrics() -> UnitMetrics:
-    metrics = AvailableMetrics(columns=COLUMNS, clip_metrics=[Growth(), Twice()])
-    return UnitMetrics(metrics, ranked_by=None)
+def batch(clips: str, values: list[float]) -> tuple[FrameBatch, np.ndarray, np.ndarray]:
+    """Frames of clips, one letter each; NaN for those that are not finite."""
+    pictures = np.nan_to_num(np.array(values)).astype(np.uint8)[:, None, None, None]
+    pictures = pictures.repeat(3, axis=3)
+    rows = [
+        UnitFrame(clip, clip, str(i), None, picture, picture)
+        for i, (clip, picture) in enumerate(zip(clips, pictures, strict=True))
+    ]
+    return stack(rows), pictures, np.isfinite(values)
 
 
-def batch(
-    clips: list[str], first: int, observed: list[float]
-) -> tuple[pd.DataFrame, ClipObservations, None, Frames]:
-    """Frames of clips, numbered from ``first``; NaN for those that could not be observed."""
-    names = [f"{first + i:07d}" for i in range(len(clips))]
-    there = ~np.isnan(observed)
-    missing = [{} if ok else dict.fromkeys(COLUMNS, "not finite") for ok in there]
-    values = {column: [NAN] * len(clips) for column in COLUMNS}
-    table = frame_table(values, clips, missing=missing, frames=names)
-    found = np.array(observed)[there]
-    return table, ClipObservations(there, [found, 2 * found] if there.any() else []), None, FRAMES
-
-
-def test_the_clips_of_a_unit_are_measured_apart():
+def test_the_clips_of_a_unit_are_measured_apart(unit):
     """Frames of one clip need not follow each other in a unit."""
-    unit = unit_metrics()
-    unit.add(*batch(["a", "b", "a"], 0, [1.0, 10.0, NAN]))
-    unit.add(*batch(["c"], 3, [NAN]))
-    unit.add(*batch(["b", "a", "d"], 4, [40.0, 3.0, 5.0]))
-    table = unit.part().table
+    unit.add(*batch("aba", [1.0, 10.0, NAN]))
+    unit.add(*batch("c", [NAN]))
+    unit.add(*batch("bad", [40.0, 3.0, 5.0]))
+    table = unit.result().table
     np.testing.assert_array_equal(table["motion"], [2.0, 30.0, NAN, NAN, 30.0, 2.0, NAN])
     reasons = [each.get("motion", "") for each in table["missing"]]
-    assert reasons == ["", "", "not finite", "not finite", "", "", "too short"]
+    assert reasons == ["", "", NOT_FINITE, NOT_FINITE, "", "", "too short"]
     np.testing.assert_array_equal(table["mouth_gain"], [2.0, 2, NAN, NAN, 2, 2, 1])
     np.testing.assert_array_equal(table["brows_corr"], [2.0, 20, NAN, NAN, 20, 2, 10])
 
 
-def test_a_unit_that_is_dropped_leaves_nothing_of_what_was_observed():
-    unit = unit_metrics()
-    unit.add(*batch(["a", "a"], 0, [1.0, 2.0]))
+def test_a_unit_that_is_dropped_leaves_nothing_of_what_was_observed(unit):
+    unit.add(*batch("aa", [1.0, 2.0]))
     unit.drop(Dropped("a", "It is damaged.", whole=True))
-    part = unit.part()
+    part = unit.result()
     assert part.table.empty
     assert part.dropped == {"a": "It is damaged."}
 
 
-def test_a_frame_that_is_dropped_leaves_the_others():
-    unit = unit_metrics()
-    unit.add(*batch(["a", "a"], 0, [1.0, 2.0]))
+def test_a_frame_that_is_dropped_leaves_the_others(unit):
+    unit.add(*batch("aa", [1.0, 2.0]))
     unit.drop(Dropped("a/0000002", "It is damaged."))
-    assert unit.part().table["motion"].tolist() == [1.0, 1.0]
+    assert unit.result().table["motion"].tolist() == [1.0, 1.0]

@@ -1,6 +1,5 @@
 from functools import cache
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from skimage import data
 from faces.detectors import SMALLEST, Face
 from faces.main_face import SMALLEST_IN_VIEW, FacesOfVideo, main_face
 from media.pictures import Box
+from tests.datasets.conftest import save, solid, write_frames
 from utils.errors import InputError
 
 CENTRE = (222, 117)  # of the astronaut's face in her picture of 512 x 512 pixels
@@ -48,8 +48,7 @@ def test_of_two_faces_the_larger_counts():
 
 def test_without_a_face_there_is_none(tmp_path):
     assert main_face(BLANK) is None
-    Image.fromarray(BLANK).save(tmp_path / "blank.png")
-    assert FacesOfVideo(tmp_path / "blank.png").main() is None
+    assert FacesOfVideo(save(tmp_path / "blank.png", BLANK)).main() is None
 
 
 class Detector:
@@ -60,10 +59,8 @@ class Detector:
 
     def find(self, frame: np.ndarray) -> list[Face]:
         side = frame.shape[1]
-        found = (
-            [Face(Box(0.1, 0.1, 0.9, 0.9).scaled(side, side))] if next(self.searches) == 1 else []
-        )
-        return found + white_rectangles(frame)
+        false = [Face(Box(0.1, 0.1, 0.9, 0.9).scaled(side, side))]
+        return white_rectangles(frame) + (false if next(self.searches) == 1 else [])
 
 
 def white_rectangles(frame: np.ndarray) -> list[Face]:
@@ -118,13 +115,6 @@ def test_a_face_is_as_large_in_a_large_picture_as_alone(side):
     assert found.width / side == pytest.approx(alone.width / 230, rel=0.07)
 
 
-def write_frames(folder: Path, frames: list[np.ndarray]) -> Path:
-    folder.mkdir()
-    for number, frame in enumerate(frames):
-        Image.fromarray(frame).save(folder / f"{number:07d}.png")
-    return folder
-
-
 def test_a_video_has_its_face_where_most_frames_have_it(tmp_path):
     moved = [np.roll(astronaut(), 3 * i, axis=1) for i in (-1, 0, 1)]
     elsewhere = np.roll(astronaut(), 150, axis=1)
@@ -137,7 +127,7 @@ def test_long_videos_are_sampled(tmp_path, monkeypatch):
         "faces.main_face.main_face",
         lambda frame, large_only: searched_frames.append(int(frame[0, 0, 0])),
     )
-    frames = [np.full((8, 8, 3), i, np.uint8) for i in range(41)]
+    frames = [solid(i, 8, 8) for i in range(41)]
     assert FacesOfVideo(write_frames(tmp_path / "a", frames)).main() is None
     assert searched_frames == [0, 5, 10, 15, 20, 25, 30, 35, 40]
     searched_frames.clear()
@@ -167,12 +157,12 @@ def numbered(frames: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def face_of(light: int, left: int = 10, ground: int = 20) -> np.ndarray:
-    frame = np.full((32, 48, 3), ground, np.uint8)
+    frame = solid(ground, 32, 48)
     frame[5:25, left : left + 20] = light
     return frame
 
 
-EMPTY = np.full((32, 48, 3), 20, np.uint8)
+EMPTY = solid(20, 32, 48)
 
 
 @pytest.mark.parametrize("searched", [False, True])

@@ -128,12 +128,8 @@ NARROW = np.array([215, 93, 73])
 @pytest.mark.parametrize("kind", [".png", ".jpg", ".webp", ".tif"])
 def test_a_wide_gamut_photograph_is_brought_to_srgb(tmp_path, kind):
     wide = Image.fromarray(np.full((16, 16, 3), WIDE, np.uint8))
-    quality = {".jpg": {"quality": 100, "subsampling": 0}, ".webp": {"lossless": True}}
-    wide.save(
-        tmp_path / f"a{kind}",
-        icc_profile=profile_of(P3, "Display P3"),
-        **quality.get(kind, {}),
-    )
+    form = {".jpg": {"quality": 100, "subsampling": 0}, ".webp": {"lossless": True}}.get(kind, {})
+    wide.save(tmp_path / f"a{kind}", icc_profile=profile_of(P3, "Display P3"), **form)
     found = read_image(tmp_path / f"a{kind}")
     assert np.abs(found.astype(int) - NARROW).max() <= (3 if kind == ".jpg" else 1)
 
@@ -172,12 +168,8 @@ def test_a_profile_that_is_damaged_is_left_out_with_a_word(tmp_path, caplog, pro
 def test_the_frames_of_an_animation_have_its_profile(tmp_path):
     wide = [Image.fromarray(np.full((16, 16, 3), WIDE, np.uint8)) for _ in range(3)]
     wide[1].putpixel((0, 0), (0, 0, 0))  # or the frames would be one
-    wide[0].save(
-        tmp_path / "a.png",
-        save_all=True,
-        append_images=wide[1:],
-        icc_profile=profile_of(P3, "Display P3"),
-    )
+    profile = profile_of(P3, "Display P3")
+    wide[0].save(tmp_path / "a.png", save_all=True, append_images=wide[1:], icc_profile=profile)
     frames = [frame.image.astype(int) for frame in read_frames(tmp_path / "a.png")]
     assert len(frames) == 3
     assert max(np.abs(frame[1:] - NARROW).max() for frame in frames) <= 1

@@ -20,8 +20,11 @@ from tests.datasets.conftest import (
     encode_with_gaps,
     encode_with_sound,
     moving_bar,
+    save,
+    solid,
     with_matrix,
     write_clip,
+    write_frames,
 )
 from utils.errors import InputError
 
@@ -201,8 +204,7 @@ def test_a_frame_of_another_shape_stands_in_the_middle_on_black(tmp_path):
 
 def test_pictures_of_a_folder_have_the_size_of_the_first(tmp_path):
     sizes = [(48, 64), (24, 32), (64, 48)]
-    for number, (height, width) in enumerate(sizes):
-        Image.fromarray(moving_bar(20, height, width)).save(tmp_path / f"{number}.png")
+    write_frames(tmp_path, (moving_bar(20, *size) for size in sizes))
     assert probe(tmp_path).size == (48, 64)
     first, small, tall = (frame.image for frame in read_frames(tmp_path))
     np.testing.assert_array_equal(first, moving_bar(20))
@@ -297,8 +299,8 @@ def test_odd_sizes_are_read(tmp_path):
 
 def test_a_folder_is_read_in_natural_order(tmp_path):
     for number in (10, 9, 2, 1):
-        Image.fromarray(np.full((8, 6, 3), number, np.uint8)).save(tmp_path / f"f{number}.png")
-    Image.new("RGB", (6, 8)).save(tmp_path / "F11.JPG")
+        save(tmp_path / f"f{number}.png", solid(number, 8, 6))
+    save(tmp_path / "F11.JPG", solid(0, 8, 6))
     (tmp_path / "notes.txt").write_text("not a frame")
     frames = list(read_frames(tmp_path))
     assert [frame.image[0, 0, 0] for frame in frames] == [1, 2, 9, 10, 0]
@@ -308,8 +310,7 @@ def test_a_folder_is_read_in_natural_order(tmp_path):
 
 
 def test_a_picture_is_a_video_of_one_frame(tmp_path):
-    Image.fromarray(moving_bar(7)).save(tmp_path / "still.png")
-    (frame,) = read_frames(tmp_path / "still.png")
+    (frame,) = read_frames(save(tmp_path / "still.png", moving_bar(7)))
     assert frame.time == 0
     np.testing.assert_array_equal(frame.image, moving_bar(7))
 
@@ -398,46 +399,34 @@ def read_last(path):
     return frames_at(path, [29])
 
 
-def break_missing(path):
-    path.unlink()
-
-
-def break_empty(path):
-    path.write_bytes(b"")
-
-
-def break_text(path):
-    path.write_text("This is no video.\n" * 100)
-
-
-def break_cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+DAMAGES = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("This is no video.\n" * 100),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10]),
+}
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-@pytest.mark.parametrize("damage", [break_missing, break_empty, break_text, break_cut])
-@pytest.mark.parametrize("read", [probe, read_all, read_last])
-def test_a_broken_file_is_one_sentence_that_names_it(tmp_path, name, damage, read):
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_broken_file_is_one_sentence_that_names_it(tmp_path, name, damage):
     path = make(tmp_path / name)
     damage(path)
-    with pytest.raises(InputError, match=r"^[^\n]*clip\.[^\n]*\.$"):
-        read(path)
+    for read in (probe, read_all, read_last):
+        with pytest.raises(InputError, match=r"^[^\n]*clip\.[^\n]*\.$"):
+            read(path)
 
 
-@pytest.mark.parametrize("read", [probe, read_all])
-def test_what_holds_no_frames_is_one_sentence(tmp_path, read):
+def test_what_holds_no_frames_is_one_sentence(tmp_path):
     (tmp_path / "letters.txt").write_text("FFmpeg would draw these letters.\n" * 100)
     write_sound(tmp_path / "sound.mp4")
     (tmp_path / "empty").mkdir()
     (tmp_path / "false.png").write_text("no picture")
-    for name, reason in {
-        "letters.txt": "text",
-        "sound.mp4": "no video stream",
-        "empty": "no PNG or JPEG",
-        "false.png": "not a readable picture",
-    }.items():
-        with pytest.raises(InputError, match=rf"^[^\n]*{name}[^\n]*{reason}[^\n]*\.$"):
-            read(tmp_path / name)
+    reasons = {"letters.txt": "text", "sound.mp4": "no video stream", "empty": "no PNG or JPEG"}
+    for name, reason in (reasons | {"false.png": "not a readable picture"}).items():
+        for read in (probe, read_all):
+            with pytest.raises(InputError, match=rf"^[^\n]*{name}[^\n]*{reason}[^\n]*\.$"):
+                read(tmp_path / name)
 
 
 def test_damage_in_mid_stream_is_found_after_the_good_frames(tmp_path):

@@ -84,6 +84,12 @@ def write_with_sound_of(source: Path, path: Path, num_frames: int = 50) -> Path:
     return path
 
 
+def packets(path: Path) -> list[tuple[int, bytes]]:
+    """Times and contents of the packets of sound."""
+    with av.open(str(path)) as container:
+        return [(packet.pts, bytes(packet)) for packet in container.demux(audio=0) if packet.size]
+
+
 def loudness(path: Path) -> list[float]:
     """Loudness of the sound of a file, in each tenth of a second."""
     with av.open(str(path)) as container:
@@ -128,13 +134,9 @@ def test_sound_that_players_take_is_copied_bit_by_bit(tmp_path, name, codec):
     source = encode_with_sound(tmp_path / name, codec)
     path = write_with_sound_of(source, tmp_path / "copy.mp4")
 
-    def packets(path):
-        with av.open(str(path)) as container:
-            return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
-
-    copied = packets(path)
+    copied = [data for _, data in packets(path)]
     assert len(copied) > 30
-    assert copied == packets(source)[: len(copied)]
+    assert copied == [data for _, data in packets(source)][: len(copied)]
 
 
 def remuxed(path: Path, place: Path, shifts: list[Fraction]) -> Path:
@@ -178,15 +180,7 @@ def test_damaged_sound_is_silent_and_told_once(tmp_path, caplog):
 
 def test_short_sound_is_copied_whole(tmp_path):
     source = encode_with_sound(tmp_path / "source.mp4", "aac", seconds=0.5)
-    path = write_clip(tmp_path / "silent.mp4")
-    with open_writer(path, Fraction(25), audio_from=source) as writer:
-        for number in range(50):
-            writer.write(moving_bar(number))
-
-    def packets(path):
-        with av.open(str(path)) as container:
-            return [(packet.pts, bytes(packet)) for packet in container.demux(audio=0)]
-
+    path = write_with_sound_of(source, tmp_path / "long.mp4")
     assert packets(path) == packets(source)
 
 

@@ -1,10 +1,6 @@
 import errno
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -28,37 +24,33 @@ from media.video import probe, read_frames
 from media.writers import VideoWriter
 from tests.damaged import begun_late
 from tests.datasets.conftest import (
+    contents,
     distance,
     encode,
     encode_with_sound,
     here,
+    kill_when,
     moving_bar,
     with_matrix,
     write_clip,
+    write_frames,
     write_record,
+    write_video,
 )
 from utils.errors import InputError, OutputError
-from utils.worker_pool import map_in_processes
 
 REPOSITORY = Path(__file__).parents[3]
 REAL_CLIPS = REPOSITORY.parent / "shared" / "clips"
 
 
 def write_square(
-    path: Path, num_frames: int = 30, rate: int = 25, side: int = 64, key_frame_every: int = 12
+    path: Path, num_frames: int = 30, rate: int = 25, side: int = 64, **form: int
 ) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(path, Fraction(rate), key_frame_every=key_frame_every, threads=1) as writer:
-        for number in range(num_frames):
-            writer.write(moving_bar(number, side, side))
-    return path
+    return write_video(path, squares(num_frames, side), rate, threads=1, **form)
 
 
-def write_frames(folder: Path, num_frames: int = 30, side: int = 64) -> Path:
-    folder.mkdir(parents=True)
-    for number in range(num_frames):
-        Image.fromarray(moving_bar(number, side, side)).save(folder / f"{number:07d}.png")
-    return folder
+def squares(num_frames: int, side: int = 64) -> list[Picture]:
+    return [moving_bar(number, side, side) for number in range(num_frames)]
 
 
 @pytest.fixture(autouse=True)
@@ -76,17 +68,13 @@ def sound_root(root: Path) -> Path:
     for name in ("id1#a#000000#000030", "id1#b#000030#000060", "id2#a#000000#000030"):
         write_square(root / "train" / f"{name}.mp4")
     write_record(root / "train" / "id1#b#000030#000060.mp4", frames=(30, 60))
-    write_frames(root / "train" / "id3#a#000000#000030")
+    write_frames(root / "train" / "id3#a#000000#000030", squares(30))
     write_square(root / "test" / "id9#a#000000#000030.mp4")
     return root
 
 
 def images(path: Path) -> list[Picture]:
     return [frame.image for frame in read_frames(path)]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def test_a_sound_root_has_no_problems_and_is_not_touched(tmp_path):
@@ -115,7 +103,7 @@ def damaged_root(root: Path) -> Path:
     write_square(train / "id5#keys.mp4", key_frame_every=250)
     write_square(train / "id5#size.mp4", side=66)
     write_record(train / "id5#size.mp4", frames=(0, 30), size=(66, 66))
-    write_frames(train / "id5#large frames", num_frames=10, side=66)
+    write_frames(train / "id5#large frames", squares(10, 66))
     write_square(test / "id9#mov.mp4", key_frame_every=250).rename(test / "id9#mov.mov")
     (train / ".id6#gone.mp4.4711").write_bytes(b"beginning")
     (root / ".work-1-of-2").mkdir()
@@ -152,6 +140,7 @@ def test_every_fault_is_found_once_and_nothing_is_written(tmp_path):
     assert report.found["wrong size"]["train/id5#size.mp4"] == "66 x 66, not 64 x 64"
     assert contents(root) == before
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
+    assert run_check(root) == report
 
 
 def test_the_table_counts_names_and_advises(tmp_path):
@@ -218,7 +207,6 @@ def test_repaired_clips_show_the_frames_that_they_showed(tmp_path):
     video = probe(train / "id5#size.mp4")
     assert (video.size, video.rate, video.num_frames) == ((64, 64), 25, 30)
     record = read_record(train / "id5#size.mp4")
-    assert record is not None
     assert (record.size, record.aspect) == ((64, 64), 1.2)
     folder = open_clip(train / "id5#large frames")
     truth = Image.fromarray(moving_bar(9, 66, 66)).resize((64, 64), Image.Resampling.BICUBIC)
@@ -241,9 +229,11 @@ def test_the_table_after_repairs_says_what_remains(tmp_path):
 
 def test_one_name_twice_is_reported_within_and_across_splits(tmp_path):
     root = sound_root(tmp_path / "root")
-    write_frames(root / "train" / "id1#a#000000#000030")
+    write_frames(root / "train" / "id1#a#000000#000030", squares(30))
     write_square(root / "test" / "id9#x.mp4")
-    write_frames(root / "train" / "id9#x.mp4")  # named after the video that its frames came from
+    write_frames(
+        root / "train" / "id9#x.mp4", squares(30)
+    )  # named after the video that its frames came from
     report = run_check(root, fix=True)
     assert report.remaining["duplicate name"] == {
         "id1#a#000000#000030": "train/id1#a#000000#000030, train/id1#a#000000#000030.mp4",
@@ -323,7 +313,6 @@ def test_frames_at_uneven_times_are_found(tmp_path):
             late = Fraction(1, 40) if 10 <= number < 20 else 0
             writer.write(moving_bar(number), time=Fraction(number, 25) + late)
     found = inspect(tmp_path / "uneven.mp4")
-    assert isinstance(found, Inspection)
     assert found.rate_fault == "frame 10 is at 0.42 s"
     assert (found.num_frames, found.sizes) == (30, ((64, 48),))
 
@@ -339,7 +328,6 @@ def test_damage_in_mid_stream_is_found(tmp_path):
 def test_first_frames_that_cannot_be_decoded_are_not_counted(tmp_path):
     headless = begun_late(encode(tmp_path / "whole.mp4"), "headless.mp4", num_missing=1)
     found = inspect(headless)
-    assert isinstance(found, Inspection)
     assert found.num_frames == len(list(read_frames(headless))) == 27
 
 
@@ -363,7 +351,6 @@ def test_turned_videos_are_seen_upright(tmp_path):
 
 def test_files_that_cannot_be_sought_count_as_one_key_frame(tmp_path):
     found = inspect(encode(tmp_path / "a.avi", codec="mpeg4"))
-    assert isinstance(found, Inspection)
     assert found.key_spacing == 30
     encode_again(tmp_path / "a.avi", (64, 48))
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
@@ -373,21 +360,24 @@ def test_files_that_cannot_be_sought_count_as_one_key_frame(tmp_path):
 def test_a_clip_is_as_long_as_it_lasts(tmp_path):
     """Half of the frames of 50 a second are left after the repair."""
     found = inspect(write_square(tmp_path / "a.mp4", num_frames=30, rate=50))
-    assert isinstance(found, Inspection)
     assert found.num_frames == 15
     problems = clip_problems(tmp_path / "a.mp4", found, Expected((64, 64), min_frames=16))
     assert [kind for kind, _ in problems] == ["too short"]
 
 
-def kinds_of(found: Inspection) -> list[str]:
-    return [kind for kind, _ in clip_problems(Path("none.mp4"), found, Expected((64, 64), 10))]
-
-
-def test_a_little_off_is_allowed_and_more_is_not():
-    assert kinds_of(Inspection(30, ((64, 64),), key_spacing=12)) == []
-    assert kinds_of(Inspection(30, ((64, 64),), key_spacing=13)) == ["key frames"]
-    assert kinds_of(Inspection(30, ((64, 65),))) == ["wrong size"]  # 1.6 % flatter
-    assert kinds_of(Inspection(30, ((64, 66),))) == ["wrong shape"]
+@pytest.mark.parametrize(
+    ("size", "key_spacing", "kinds"),
+    [
+        ((64, 64), 12, []),
+        ((64, 64), 13, ["key frames"]),
+        ((64, 65), 12, ["wrong size"]),  # 1.6 % flatter
+        ((64, 66), 12, ["wrong shape"]),
+    ],
+)
+def test_a_little_off_is_allowed_and_more_is_not(size, key_spacing, kinds):
+    found = Inspection(30, (size,), key_spacing=key_spacing)
+    problems = clip_problems(Path("none.mp4"), found, Expected((64, 64), 10))
+    assert [kind for kind, _ in problems] == kinds
 
 
 def test_a_repaired_clip_keeps_its_sound(tmp_path):
@@ -421,7 +411,7 @@ def test_a_repair_loses_no_frames(tmp_path, monkeypatch):
 
 def test_of_a_link_that_was_left_over_only_the_link_is_deleted(tmp_path):
     root = sound_root(tmp_path / "root")
-    elsewhere = write_frames(tmp_path / "elsewhere")
+    elsewhere = write_frames(tmp_path / "elsewhere", squares(30))
     (root / "train" / ".id1#c.new").symlink_to(elsewhere)
     assert not run_check(root, fix=True).remaining
     assert len(list(elsewhere.iterdir())) == 30
@@ -457,7 +447,7 @@ def test_another_run_in_the_root_is_not_disturbed(tmp_path):
 
 
 def test_a_full_disk_stops_repairs_and_harms_nothing(tmp_path, monkeypatch):
-    folder = write_frames(tmp_path / "root" / "train" / "id1#a", side=66)
+    folder = write_frames(tmp_path / "root" / "train" / "id1#a", squares(30, 66))
     before = contents(folder)
 
     def full(path: Path, content: bytes) -> None:
@@ -478,94 +468,42 @@ def test_a_root_without_clips_is_bad_input(tmp_path):
         run_check(tmp_path / "nowhere", fix=True)
 
 
-def test_processes_find_and_repair_the_same(tmp_path, monkeypatch):
-    for name in ("here", "there"):
-        write_square(tmp_path / name / "id1#keys.mp4", key_frame_every=250)
-        (tmp_path / name / "id2#empty.mp4").touch()
-    report = run_check(tmp_path / "here", fix=True)
-    monkeypatch.setattr("datasets.inspection.check.map_in_processes", map_in_processes)
-    monkeypatch.setattr("datasets.inspection.repair.map_in_processes", map_in_processes)
-    again = run_check(tmp_path / "there", fix=True)
-    assert (again.found, again.remaining) == (report.found, {})
-    assert contents(tmp_path / "there") == contents(tmp_path / "here")
-
-
-def die(path: Path) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def test_a_process_that_dies_costs_its_clip_and_moves_nothing(tmp_path, monkeypatch):
+    def dying(work, jobs, workers, died):
+        return ((job, died(job)) for job in jobs)
+
     root = tmp_path / "root"
     for split in ("train", "test"):
         write_square(root / split / f"{split}#a.mp4")
-    monkeypatch.setattr("datasets.inspection.check.map_in_processes", map_in_processes)
-    monkeypatch.setattr("datasets.inspection.check.inspect", die)
+    monkeypatch.setattr("datasets.inspection.check.map_in_processes", dying)
     report = run_check(root, fix=True)
     assert len(report.remaining["not checked"]) == 2
     assert report.clips == {"train": 1, "test": 1}
     assert not (tmp_path / "root-rejected").exists()
 
 
-FIX_HERE = """
-import sys
-from pathlib import Path
-from datasets.inspection import check
-from datasets.inspection import repair
-
-def here(work, jobs, workers):
-    return ((job, work(job)) for job in jobs)
-
-check.map_in_processes = repair.map_in_processes = here
-check.check(Path(sys.argv[1]), fix=True, size=64, min_frames=10, workers=1)
-"""
-
-
 def test_repairs_killed_at_any_moment_leave_every_clip_whole(tmp_path):
     root = tmp_path / "root"
-    for number in range(12):
+    for number in range(8):
         path = root / "train" / f"id{number}#a#000000#000030.mp4"
         write_square(path, side=66 if number % 2 else 64, key_frame_every=250)
         write_record(path, size=(66, 66) if number % 2 else (64, 64))
-    write_frames(root / "train" / "id20#a", side=66)
-    script = tmp_path / "fix.py"
-    script.write_text(FIX_HERE)
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    interrupted = 0
-    for seed in range(3):
-        process = subprocess.Popen([sys.executable, str(script), str(root)], env=environment)
-        wait_for_change(root, process, seed)
-        interrupted += process.poll() is None
-        process.kill()
-        process.wait()
-        clips = sorted(path for path in (root / "train").glob("id*") if path.suffix != ".json")
-        assert len(clips) == 13
-        for clip in clips:
-            found = inspect(clip)
-            assert isinstance(found, Inspection)
-            assert found.num_frames == 30
-    assert interrupted
+    write_frames(root / "train" / "id20#a", squares(30, 66))
+    command = ["check", root, "--fix", "--size", 64, "--min-frames", 10, "--workers", 1]
+    train = root / "train"
+
+    def times() -> list[int]:
+        return [path.stat().st_mtime_ns for path in sorted(train.glob("id*"))]
+
+    before: list[list[int]] = []
+    for begun in (lambda: [*train.rglob(".*")], lambda: times() != before[-1]):
+        before.append(times())
+        assert kill_when(begun, *command) is None
+        clips = sorted(path for path in train.glob("id*") if path.suffix != ".json")
+        assert [inspect(clip).num_frames for clip in clips] == [30] * 9
     assert run_check(root, fix=True, size=64).remaining == {}
     assert run_check(root, size=64).found == {}
     assert not [path for path in root.rglob(".*") if path.name != ".lock"]
-
-
-def wait_for_change(root: Path, process: "subprocess.Popen[bytes]", seed: int) -> None:
-    """Returns some milliseconds after the next clip has begun to be written."""
-
-    def state() -> set[str]:
-        return {str(path) for path in (root / "train").rglob(".*")}
-
-    before = state()
-    while process.poll() is None and state() <= before:
-        time.sleep(0.001)
-    time.sleep(float(np.random.default_rng(seed).uniform(0, 0.02)))
-
-
-def test_the_report_is_the_same_for_the_same_root(tmp_path):
-    root = damaged_root(sound_root(tmp_path / "root"))
-    first, second = (run_check(root).model_dump_json() for _ in range(2))
-    assert first == second
-    assert json.loads(first)["found"]["too short"] == {"train/id5#short.mp4": "9 frames"}
 
 
 @pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="../shared/clips is not here")

@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from datasets.contents import read_contents
 from datasets.inspection.coverage import cover_pairs, cover_table
 from datasets.inspection.stats import write_stats
+from tests.datasets.conftest import solid, write_frames
 from utils.errors import InputError
 
 HEADER = "video_id,start,end,bbox,fps,width,height,partition,person_id"
@@ -22,12 +22,6 @@ def write_table(path: Path, rows: list[tuple[str, str, int]]) -> Path:
     return path
 
 
-def write_frames(folder: Path) -> None:
-    folder.mkdir(parents=True)
-    for number in range(3):
-        Image.new("RGB", (8, 8)).save(folder / f"{number:07d}.png")
-
-
 @pytest.fixture
 def table(tmp_path):
     rows = [("train", "id1/v1", 0), ("train", "id1/v1", 1), ("train", "id1/v2", 0)]
@@ -39,10 +33,12 @@ def table(tmp_path):
 def root(tmp_path):
     """Two of three clips of id1, of one video; none of id2, all of id9; and one unlisted clip."""
     root = tmp_path / "root"
-    write_frames(root / "train" / "id1#v1#000000#000050")
-    write_frames(root / "train" / "id1#v1#000050#000100.mp4")  # named after its video
-    write_frames(root / "test" / "id9#v4#000000#000050")
-    write_frames(root / "test" / "id2#v3#000000#000050")  # in the other split
+    write_frames(root / "train" / "id1#v1#000000#000050", [solid(0)] * 3)
+    write_frames(
+        root / "train" / "id1#v1#000050#000100.mp4", [solid(0)] * 3
+    )  # named after its video
+    write_frames(root / "test" / "id9#v4#000000#000050", [solid(0)] * 3)
+    write_frames(root / "test" / "id2#v3#000000#000050", [solid(0)] * 3)  # in the other split
     return root
 
 
@@ -73,7 +69,7 @@ def test_the_table_says_what_is_there(root, table):
 
 def test_a_root_without_splits_holds_the_clips_of_all(tmp_path, table):
     for name in ("id1#v2#000000#000050", "id9#v4#000000#000050", "id7#x"):
-        write_frames(tmp_path / "flat" / name)
+        write_frames(tmp_path / "flat" / name, [solid(0)] * 3)
     found = cover_table(table, read_contents(tmp_path / "flat"))
     assert {split: own.clips.present for split, own in found.splits.items()} == {
         "train": 1,

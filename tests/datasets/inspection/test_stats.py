@@ -1,9 +1,10 @@
 import csv
 import json
-from fractions import Fraction
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -13,15 +14,20 @@ from datasets.contents import read_contents
 from datasets.inspection.clip_stats import BATCH, ClipStats, measure, sampled
 from datasets.inspection.contact_sheet import COLUMNS, GAP, HEADING, LABEL, TILE
 from datasets.inspection.problems import duplicate_names
-from datasets.inspection.stats import Stats, measure_all, quantiles, split_stats, write_stats
+from datasets.inspection.stats import Stats, split_stats, write_stats
 from datasets.records import record_path
 from media.pictures import Picture
-from media.writers import VideoWriter
-from tests.datasets.conftest import here, moving_bar, write_clip, write_record
+from tests.datasets.conftest import (
+    here,
+    save,
+    solid,
+    write_clip,
+    write_frames,
+    write_record,
+    write_video,
+)
 from utils.errors import InputError
 from utils.worker_pool import map_in_processes
-
-REAL_CLIPS = Path(__file__).parents[4] / "shared" / "clips"
 
 
 @pytest.fixture(autouse=True)
@@ -29,12 +35,9 @@ def _no_processes(monkeypatch):
     monkeypatch.setattr("datasets.inspection.stats.map_in_processes", here)
 
 
-def write_grey(folder: Path, greys: list[int], size: tuple[int, int] = (40, 30)) -> Path:
+def write_grey(folder: Path, greys: Iterable[int], size: tuple[int, int] = (40, 30)) -> Path:
     """A folder of frames of one grey each, ``size`` being width and height."""
-    folder.mkdir(parents=True)
-    for number, grey in enumerate(greys):
-        Image.new("RGB", size, (grey,) * 3).save(folder / f"{number:07d}.png")
-    return folder
+    return write_frames(folder, (solid(grey, *size[::-1]) for grey in greys))
 
 
 def run_stats(root: Path, output: Path, **options: object) -> Stats:
@@ -50,7 +53,6 @@ def figures(name: str, **values: object) -> ClipStats:
 def test_brightness_motion_and_the_first_frame_are_as_computed_by_hand(tmp_path):
     """Frames 0, 12 and 24 count: greys of 100, 112 and 124."""
     found = measure(write_grey(tmp_path / "id1#a", [100 + number for number in range(25)]))
-    assert isinstance(found, ClipStats)
     assert found[:6] == ("id1#a", "id1", 25, 1.0, 40, 30)
     assert found.brightness == pytest.approx(112, abs=1e-3)
     assert found.motion == pytest.approx(12, abs=1e-3)
@@ -60,39 +62,29 @@ def test_brightness_motion_and_the_first_frame_are_as_computed_by_hand(tmp_path)
 
 
 def test_brightness_weighs_colours_as_eyes_do(tmp_path):
-    folder = write_grey(tmp_path / "a", [0])
-    Image.new("RGB", (40, 30), (255, 0, 0)).save(folder / "0000000.png")
-    found = measure(folder)
-    assert isinstance(found, ClipStats)
+    found = measure(write_frames(tmp_path / "a", [solid((255, 0, 0))]))
     assert found.brightness == pytest.approx(0.2126 * 255, abs=1e-2)
 
 
 def test_clips_that_are_short_or_still_have_no_motion_to_measure(tmp_path):
     short = measure(write_grey(tmp_path / "short", [7] * 12))
     still = measure(write_grey(tmp_path / "still", [7] * 30))
-    assert isinstance(short, ClipStats)
-    assert isinstance(still, ClipStats)
     assert (short.motion, short.first_frame_psnr) == (None, None)
     assert (still.motion, still.first_frame_psnr) == (0.0, None)
 
 
 def test_half_a_second_is_that_of_the_video(tmp_path):
     """Compare frames that are 25 apart at 50 frames/s."""
-    with VideoWriter(tmp_path / "a.mp4", Fraction(50), crf=0) as writer:
-        for number in range(51):
-            writer.write(np.full((32, 32, 3), 60 + 2 * number, np.uint8))
-    found = measure(tmp_path / "a.mp4")
-    assert isinstance(found, ClipStats)
+    greys = (solid(60 + 2 * number) for number in range(51))
+    found = measure(write_video(tmp_path / "a.mp4", greys, rate=50, crf=0))
     assert found.seconds == pytest.approx(51 / 50)
     assert found.motion == pytest.approx(50, abs=1)
     assert found.brightness == pytest.approx(60 + 50, abs=1)
 
 
 def test_strips_are_measured_by_their_frames(tmp_path):
-    frames = [np.full((32, 32, 3), 100 + number, np.uint8) for number in range(13)]
-    Image.fromarray(np.concatenate(frames, axis=1)).save(tmp_path / "id1.png")
-    found = measure(tmp_path / "id1.png")
-    assert isinstance(found, ClipStats)
+    frames = [solid(100 + number) for number in range(13)]
+    found = measure(save(tmp_path / "id1.png", np.concatenate(frames, axis=1)))
     assert (found.num_frames, found.width, found.height) == (13, 32, 32)
     assert found.motion == pytest.approx(12, abs=1e-3)
 
@@ -106,9 +98,9 @@ def test_figures_of_a_split_are_as_computed_by_hand():
     clips = [figures("a1", seconds=2.0), figures("a2", seconds=3.0), figures("b1", seconds=10.0)]
     clips[1] = clips[1]._replace(motion=None, height=32)
     clips[2] = clips[2]._replace(motion=3.0, aspect=1.2)
-    stats = split_stats(clips)
+    stats = split_stats(pd.DataFrame(clips))
     assert (stats.clips, stats.frames, stats.seconds) == (3, 150, 15.0)
-    assert stats.sizes == {"64 x 64": 2, "64 x 32": 1}
+    assert list(stats.sizes.items()) == [("64 x 64", 2), ("64 x 32", 1)]
     assert {name: (who.clips, who.seconds) for name, who in stats.people.items()} == {
         "a": (2, 5.0),
         "b": (1, 10.0),
@@ -118,18 +110,6 @@ def test_figures_of_a_split_are_as_computed_by_hand():
     assert set(stats.quantiles["aspect"].values()) == {1.2}
     assert stats.quantiles["clips_of_person"]["max"] == 2
     assert stats.quantiles["seconds_of_person"]["min"] == 5.0
-
-
-def test_quantiles_are_those_of_the_numbers():
-    assert quantiles([float(number) for number in range(101)]) == {
-        "min": 0,
-        "5 %": 5,
-        "25 %": 25,
-        "median": 50,
-        "75 %": 75,
-        "95 %": 95,
-        "max": 100,
-    }
 
 
 def make_root(root: Path) -> Path:
@@ -145,7 +125,8 @@ def make_root(root: Path) -> Path:
     return root
 
 
-def test_the_command_writes_figures_table_and_sheet(tmp_path, capsys):
+def test_the_command_writes_figures_table_and_sheet(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("datasets.inspection.stats.map_in_processes", map_in_processes)
     root, output = make_root(tmp_path / "root"), tmp_path / "deep" / "stats"
     assert main(["stats", str(root), "--output", str(output)]) == 1  # a clip cannot be read
     printed = capsys.readouterr().out
@@ -247,37 +228,6 @@ def test_outputs_never_become_clips(tmp_path):
     with pytest.raises(InputError, match=r"stats lies in .*: name an output apart from it"):
         run_stats(tmp_path, tmp_path / "stats")
     assert [path.name for path in tmp_path.iterdir()] == ["id1#a"]
-
-
-def test_processes_measure_the_same(tmp_path, monkeypatch):
-    write_clip(tmp_path / "id1#a.mp4")
-    (tmp_path / "id2#a.mp4").touch()
-    contents = read_contents(tmp_path)
-    expected = measure_all(contents, 1)
-    monkeypatch.setattr("datasets.inspection.stats.map_in_processes", map_in_processes)
-    assert measure_all(contents, 1) == expected
-    assert len(expected.unreadable) == 1
-
-
-def test_what_moves_in_a_video_is_measured(tmp_path):
-    found = measure(write_clip(tmp_path / "bar.mp4"))
-    assert isinstance(found, ClipStats)
-    dark, light = (
-        moving_bar(number).astype(float) @ [0.2126, 0.7152, 0.0722] for number in (0, 12)
-    )
-    assert found.motion == pytest.approx(np.abs(light - dark).mean(), rel=0.2)
-
-
-@pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="../shared/clips is not here")
-def test_real_clips_have_figures_that_a_slow_version_confirms():
-    clip = open_clip(sorted((REAL_CLIPS / "test").glob("*.mp4"))[0])
-    found = measure(clip.path)
-    assert isinstance(found, ClipStats)
-    frames = [frame.astype(float) for frame in clip.frames(range(0, clip.num_frames, 12))]
-    lumas = [frame @ [0.2126, 0.7152, 0.0722] for frame in frames]
-    changes = [np.abs(b - a).mean() for a, b in zip(lumas, lumas[1:], strict=False)]
-    assert found.brightness == pytest.approx(np.mean(lumas), abs=1e-2)
-    assert found.motion == pytest.approx(np.mean(changes), abs=1e-2)
 
 
 def test_a_damaged_face_crop_is_told_before_the_clips_are_measured(tmp_path, monkeypatch):

@@ -56,12 +56,3 @@ def write_table(path: Path, rows: Sequence[dict[str, object]]) -> Path:
         writer.writeheader()
         writer.writerows(usual | row for row in rows)
     return path
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """All files of a data set, hidden ones too, but for the locks."""
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and not path.name.startswith(".lock")
-    }

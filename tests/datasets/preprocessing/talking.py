@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import data
 
 from media.pictures import Box, Picture
-from media.video import VideoWriter
+from tests.datasets.conftest import write_video
 
 WIDTH, HEIGHT = 400, 230
 FACE = 0.36  # of the width of the picture of a head
@@ -57,9 +57,4 @@ class Shot:
 
 def write_shots(path: Path, *shots: Shot, rate: Fraction = Fraction(25)) -> Path:
     """The shots with hard cuts between them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(path, rate, crf=12) as writer:
-        for shot in shots:
-            for frame in shot.frames():
-                writer.write(frame)
-    return path
+    return write_video(path, (frame for shot in shots for frame in shot.frames()), rate, crf=12)

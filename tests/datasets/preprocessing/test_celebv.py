@@ -1,9 +1,4 @@
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +11,9 @@ from datasets.preprocessing import celebv
 from datasets.preprocessing.celebv import PEOPLE, prepare
 from datasets.preprocessing.run import Report, read_report
 from media.pictures import Picture, read_image
-from tests.datasets.conftest import here
-from tests.datasets.preprocessing.conftest import contents
-from utils.errors import InputError, OutputError
-from utils.worker_pool import WORKER_DIED, WorkerDied
+from tests.datasets.conftest import contents, here, kill_when, save
+from utils.errors import OutputError
+from utils.worker_pool import DIED, WORKER_DIED
 
 SIZE = 32
 
@@ -30,12 +24,6 @@ def picture(seed: int, height: int = SIZE, width: int = SIZE) -> Picture:
     return np.asarray(Image.fromarray(corners).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def write(path: Path, image: Picture) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
-    return path
-
-
 @pytest.fixture
 def archive(tmp_path) -> Path:
     """Five people, spelled and nested as in archives; of Kathleen one picture is larger."""
@@ -44,9 +32,9 @@ def archive(tmp_path) -> Path:
     folders += ["kathleen/IMAGE", "more/TheresaMay/faces"]
     for person, name in enumerate(folders):
         for number in (7, 12, 300):
-            write(folder / name / f"{number}.jpg", picture(10 * person + number))
-    write(folder / "kathleen/IMAGE/12.jpg", picture(1, 48, 48))
-    write(folder / "CelebV/Donald_Trump/Heatmap/7.png", picture(2))  # no folder of its own counts
+            save(folder / name / f"{number}.jpg", picture(10 * person + number))
+    save(folder / "kathleen/IMAGE/12.jpg", picture(1, 48, 48))
+    save(folder / "CelebV/Donald_Trump/Heatmap/7.png", picture(2))  # no folder of its own counts
     (folder / "CelebV/Donald_Trump/all_98pt.txt").write_text("7.jpg 0 0")
     return folder
 
@@ -94,9 +82,9 @@ def test_other_sizes_are_resized_and_of_a_wide_or_high_picture_the_middle_is_tak
     wide = np.zeros((48, 96, 3), np.uint8)
     wide[:, 24:72] = middle = picture(3, 48, 48)
     folder = archive / "kathleen" / "IMAGE"
-    write(folder / "13.png", wide)
-    write(folder / "14.png", wide.transpose(1, 0, 2).copy())
-    write(folder / "15.png", picture(4, 16, 16))
+    save(folder / "13.png", wide)
+    save(folder / "14.png", wide.transpose(1, 0, 2).copy())
+    save(folder / "15.png", picture(4, 16, 16))
     report = run(archive, tmp_path / "root")
     written = {i: read_image(tmp_path / f"root/Kathleen/Image/{i}.png") for i in (13, 14, 15)}
     assert {image.shape for image in written.values()} == {(SIZE, SIZE, 3)}
@@ -117,7 +105,7 @@ def test_endings_become_those_of_frames_and_pictures_are_copied_unchanged_where_
 ):
     folder = archive / "Jack-Ma"
     for name in ("20.PNG", "21.JPEG", "22.bmp"):
-        write(folder / name, picture(5))
+        save(folder / name, picture(5))
     run(archive, tmp_path / "root")
     image = tmp_path / "root" / "Jack_Ma" / "Image"
     assert (image / "20.png").read_bytes() == (folder / "20.PNG").read_bytes()
@@ -155,8 +143,8 @@ def test_missing_people_are_told(tmp_path, archive, capsys):
 
 
 def test_of_two_folders_and_of_two_pictures_of_one_name_always_the_same_counts(tmp_path, archive):
-    write(archive / "again" / "Kathleen" / "Image" / "99.jpg", picture(6))
-    write(archive / "kathleen" / "IMAGE" / "7.png", picture(7))
+    save(archive / "again" / "Kathleen" / "Image" / "99.jpg", picture(6))
+    save(archive / "kathleen" / "IMAGE" / "7.png", picture(7))
     report = run(archive, tmp_path / "root")
     assert report.skipped.keys() == {celebv.SECOND_FOLDER, celebv.TWICE}
     assert list(report.skipped[celebv.SECOND_FOLDER]) == ["again/Kathleen/Image"]
@@ -178,53 +166,41 @@ def test_what_is_not_celebv_is_refused_in_a_sentence(tmp_path, content, capsys):
     elif content != "absent":
         (folder / "Kathleen").mkdir(parents=True)
         if content == "others":
-            write(folder / "Somebody" / "Image" / "1.jpg", picture(0))
+            save(folder / "Somebody" / "Image" / "1.jpg", picture(0))
     command = ["celebv", "--input", str(folder), "--output", str(tmp_path / "root")]
     assert main(command) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert not (tmp_path / "root").exists()
 
 
-def test_a_root_of_another_size_is_not_mixed_with_this(tmp_path, archive):
-    run(archive, tmp_path / "root")
-    with pytest.raises(InputError, match="other settings"):
-        prepare(archive, tmp_path / "root", SIZE + 2, workers=1)
-
-
 def test_workers_that_die_cost_the_pictures_that_killed_them(tmp_path, archive, monkeypatch):
     killers = ("Kathleen", "Donald_Trump")
 
-    def dying(work, jobs, _):
+    def dying(work, jobs, _, died):
         for job in jobs:
             deadly = job.picture.stem == "12" and job.person in killers
-            yield job, WorkerDied("it died") if deadly else work(job)
+            yield job, died(job) if deadly else work(job)
 
     monkeypatch.setattr(celebv, "map_in_processes", dying)
     report = run(archive, tmp_path / "root")
     names = ("kathleen/IMAGE/12.jpg", "CelebV/Donald_Trump/Image/12.jpg")
-    assert report.skipped == {WORKER_DIED: dict.fromkeys(names, "it died")}
+    assert report.skipped == {WORKER_DIED: dict.fromkeys(names, DIED)}
     assert report.done == {name: 3 - (name in killers) for name in PEOPLE}
 
 
 def test_a_run_that_was_killed_and_begun_again_ends_as_one_that_was_not(tmp_path, archive):
-    large = write(tmp_path / "large.png", picture(8, 200, 300))
+    large = save(tmp_path / "large.png", picture(8, 200, 300))
     for number in range(1000, 1300):
         shutil.copy(large, archive / "Jack-Ma" / f"{number}.png")
     (archive / "Jack-Ma" / "1100.png").write_bytes(b"")
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    command = [sys.executable, "-m", "datasets", "celebv", "--input", str(archive)]
-    command += ["--output", str(killed), "--size", str(SIZE), "--workers", "1"]
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
-    while len(list(killed.glob("*/Image/*"))) < 100 and time.monotonic() < until:
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    command = ["celebv", "--input", archive, "--output", killed, "--size", SIZE, "--workers", 1]
+    assert kill_when(lambda: len(list(killed.glob("*/Image/*"))) >= 100, *command) is None
     complete = {path: path.stat().st_mtime_ns for path in killed.glob("*/Image/*")}
     assert 100 <= len(complete) < 300
     for path in complete:
         assert read_image(path).shape == (SIZE, SIZE, 3)
-    (killed / "Jack_Ma" / "Image" / f".1299.png.{process.pid}").write_bytes(b"half")
+    (killed / "Jack_Ma" / "Image" / ".1299.png.999999999").write_bytes(b"half")
 
     for root in (killed, whole):
         run(archive, root).write(root)

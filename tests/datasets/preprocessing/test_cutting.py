@@ -95,24 +95,17 @@ def test_boxes_are_of_the_video_as_it_is_shown(tmp_path, output):
     with_matrix(raw, 0, 1, -1, 0)  # a quarter turn clockwise
     assert cut_clips(raw, [wanted], SMALL, output) == [wanted.outcome()]
     record = read_record(SMALL.path(output.root, wanted))
-    assert record is not None
-    assert record.video_size == (120, 160)
-    assert record.box == (15, 16, 75, 144)
+    assert (record.video_size, record.box) == ((120, 160), (15, 16, 75, 144))
 
 
 def test_the_record_keeps_that_the_edge_of_the_video_cut_the_box(tmp_path, output):
     raw = write_raw(tmp_path / "raw.mp4", Fraction(25), 1)
-    whole, at_edge = (
-        cut(0, 10),
-        cut(2, 10)._replace(box=Box(0.5, 0.25, 1, 1), stated=Box(0.5, 0.25, 1.125, 1.1)),
-    )
+    box, stated = Box(0.5, 0.25, 1, 1), Box(0.5, 0.25, 1.125, 1.1)
+    whole, at_edge = cut(0, 10), cut(2, 10)._replace(box=box, stated=stated)
     assert cut_clips(raw, [whole, at_edge], SMALL, output) == [whole.outcome(), at_edge.outcome()]
     record = read_record(SMALL.path(output.root, at_edge))
-    assert record is not None
     assert (record.box, record.box_stated) == ((80, 30, 160, 120), (80, 30, 180, 132))
-    record = read_record(SMALL.path(output.root, whole))
-    assert record is not None
-    assert record.box_stated is None
+    assert read_record(SMALL.path(output.root, whole)).box_stated is None
 
 
 def test_clips_that_overlap_are_the_same_as_clips_cut_one_by_one(tmp_path, output):
@@ -141,20 +134,6 @@ def test_distant_clips_are_decoded_apart_and_near_ones_at_once(tmp_path):
     assert list(raw.passes([after, within, long])) == [[long, within, after]]
     in_stream = RawVideo.open(write_raw(tmp_path / "raw.ts", Fraction(25), seconds=12))
     assert list(in_stream.passes([distant, *near])) == [[*near, distant]]
-
-
-def test_clips_that_overlap_are_written_a_few_at_once(tmp_path, output, monkeypatch):
-    monkeypatch.setattr(cutting, "MAX_AT_ONCE", 2)
-    path = write_raw(tmp_path / "raw.mp4", Fraction(25), seconds=4)
-    wanted = [cut(0, 20 + number) for number in range(5)] + [cut(30, 50), cut(60, 90)]
-    passes = list(RawVideo.open(path).passes(wanted))
-    assert [[(one.start, one.end) for one in together] for together in passes] == [
-        [(0, 20), (0, 21), (30, 50), (60, 90)],
-        [(0, 22), (0, 23)],
-        [(0, 24)],
-    ]
-    outcomes = cut_clips(path, wanted, SMALL, output)
-    assert sorted(outcomes) == sorted(one.outcome() for one in wanted)
 
 
 def test_what_is_known_of_raw_videos_is_not_kept(tmp_path):

@@ -1,6 +1,5 @@
 import sys
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,13 +8,11 @@ import pytest
 from PIL import Image
 
 from datasets.__main__ import main
-from datasets.landmark_files import landmark_file
+from datasets.landmark_files import landmark_file, read_landmarks
 from datasets.preprocessing import landmarks
 from datasets.preprocessing.landmarks import FACELESS, UNREADABLE, prepare
 from datasets.preprocessing.run import Report, Shard, finish, merge, read_report
-from media.video import VideoWriter
-from tests.datasets.conftest import here
-from tests.datasets.preprocessing.conftest import contents
+from tests.datasets.conftest import contents, here, save, solid, write_frames, write_video
 from utils.errors import InputError
 from utils.worker_pool import map_in_processes
 
@@ -42,30 +39,13 @@ class Untouched(BrightFaces):
         raise AssertionError("this was found before")
 
 
-def plain(level: float, size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray:
-    return np.full((*size, 3), level, np.uint8)
-
-
-def save(path: Path, picture: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
-
-
-def save_video(path: Path, levels: list[int]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(path, Fraction(25)) as writer:
-        for level in levels:
-            writer.write(plain(level))
-
-
 @pytest.fixture
 def root(tmp_path) -> Path:
     """A video, a folder of frames, of which one is black, and a strip."""
     folder = tmp_path / "root"
-    save_video(folder / "train" / "p1#a.mp4", [10 + 10 * i for i in range(NUM_FRAMES)])
-    for number, level in enumerate((50, 0, 90)):
-        save(folder / "train" / "p2#a" / f"{number}.png", plain(level))
-    save(folder / "test" / "p3#a.png", np.hstack([plain(20), plain(40)]))
+    write_video(folder / "train" / "p1#a.mp4", (solid(10 + 10 * i) for i in range(NUM_FRAMES)))
+    write_frames(folder / "train" / "p2#a", map(solid, (50, 0, 90)))
+    save(folder / "test" / "p3#a.png", np.hstack([solid(20), solid(40)]))
     return folder
 
 
@@ -95,19 +75,19 @@ def test_every_clip_has_a_file_that_is_found_by_its_path(root, tmp_path):
         np.testing.assert_allclose(stored[:, 5, 1], expected, atol=2)  # video loses some
         file = landmark_file(tmp_path / "found", root / name)
         assert file.size == (SIZE, SIZE)
-        np.testing.assert_array_equal(file.pixels(), stored)
+        np.testing.assert_array_equal(read_landmarks(file.path), stored)
 
 
 def test_single_pictures_have_one_frame_of_any_shape(tmp_path):
     sizes = {"p1#a.jpg": (24, 20), "p2#a.bmp": (20, 30), "p3#a.jpg": (20, 30), "p4#a.png": (20, 20)}
     for name, size in sizes.items():
-        save(tmp_path / "portraits" / name, plain(100, size))
+        save(tmp_path / "portraits" / name, solid(100, *size))
     found = tmp_path / "found" / "portraits"
     assert run(tmp_path / "portraits", found).done == {"": 4}
     for name, size in sizes.items():
         file = landmark_file(tmp_path / "found", tmp_path / "portraits" / name)
         assert file.size == size
-        assert file.pixels().shape == (1, 68, 2)
+        assert read_landmarks(file.path).shape == (1, 68, 2)
 
 
 def test_frames_of_a_folder_and_of_an_animated_picture_have_the_size_that_readers_give_them(
@@ -115,15 +95,15 @@ def test_frames_of_a_folder_and_of_an_animated_picture_have_the_size_that_reader
 ):
     """That of the first one; pictures of a folder may differ."""
     root = tmp_path / "root"
-    save(root / "p1#a" / "0.png", plain(50))
-    save(root / "p1#a" / "1.png", plain(90, (8, 8)))
-    first, *others = [Image.fromarray(plain(level, (20, 30))) for level in (30, 60, 90)]
+    save(root / "p1#a" / "0.png", solid(50))
+    save(root / "p1#a" / "1.png", solid(90, 8, 8))
+    first, *others = [Image.fromarray(solid(level, 20, 30)) for level in (30, 60, 90)]
     first.save(root / "p2#a.webp", save_all=True, append_images=others, lossless=True)
     assert run(root, tmp_path / "found").skipped == {}
     for name, size, levels in (("p1#a", (32, 32), [50, 90]), ("p2#a.webp", (20, 30), [30, 60, 90])):
         file = landmark_file(tmp_path / "found", root / name)
         assert file.size == size
-        np.testing.assert_allclose(file.pixels()[:, 0, 0], levels, atol=1)
+        np.testing.assert_allclose(read_landmarks(file.path)[:, 0, 0], levels, atol=1)
 
 
 def test_what_was_found_before_a_kill_is_kept_and_the_rest_is_found(root, tmp_path):
@@ -150,7 +130,7 @@ def test_what_was_found_before_a_kill_is_kept_and_the_rest_is_found(root, tmp_pa
 
 
 def test_clips_without_a_face_and_unreadable_ones_are_named(root, tmp_path):
-    save(root / "test" / "p4#a" / "0.png", plain(0))
+    save(root / "test" / "p4#a" / "0.png", solid(0))
     (root / "test" / "p5#a.mp4").write_bytes(b"no video")
     (root / "test" / "notes.txt").write_text("no clip")
     report = run(root, tmp_path / "found")
@@ -170,7 +150,7 @@ def test_landmarks_do_not_become_clips_and_are_of_one_root(root, tmp_path):
         run(root, root / "test" / "found")
     run(root, tmp_path / "found")
     other = tmp_path / "other"
-    save(other / "p1#a.jpg", plain(9))
+    save(other / "p1#a.jpg", solid(9))
     with pytest.raises(InputError, match="begun with other settings of root"):
         run(other, tmp_path / "found")
     with pytest.raises(InputError, match="holds no clips or pictures"):
@@ -179,14 +159,14 @@ def test_landmarks_do_not_become_clips_and_are_of_one_root(root, tmp_path):
         run(tmp_path / "nowhere", tmp_path / "empty")
 
 
-def test_shards_in_processes_come_to_the_same_files(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(landmarks, "map_in_processes", map_in_processes)
+def test_shards_come_to_the_same_files_as_one_run_in_processes(root, tmp_path, monkeypatch):
     for number in (1, 2):
         report = prepare(
             root, tmp_path / "found", workers=1, shard=Shard(number, 2), make_detector=BrightFaces
         )
         finish(report, tmp_path / "found")
     assert finish(merge(tmp_path / "found"), tmp_path / "found") == 0
+    monkeypatch.setattr(landmarks, "map_in_processes", map_in_processes)
     finish(run(root, tmp_path / "whole"), tmp_path / "whole")
     shards = ("report-1-of-2.json", "report-2-of-2.json")
     found = {k: v for k, v in contents(tmp_path / "found").items() if k not in shards}

@@ -1,4 +1,3 @@
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -9,29 +8,23 @@ from skimage.data import astronaut
 from datasets.preprocessing.measure_face_crop import find_face, measure_face_crop, write_face_crop
 from datasets.records import read_face_crop, record_path
 from media.pictures import Box
-from media.writers import VideoWriter
-from tests.datasets.conftest import write_record
+from tests.datasets.conftest import write_record, write_video
 
 FACE = Box(175, 70, 268, 163)  # the astronaut's, as the cascade finds it
 CROP = Box(130, 20, 310, 240)  # 180 x 220
 
 
-def write_clip(path: Path, crop: Box = CROP, record: bool = True) -> Path:
+def write_clip(path: Path, crop: Box = CROP) -> Path:
     """A clip of the astronaut, cropped and flattened to a square."""
-    path.parent.mkdir(exist_ok=True)
     image = Image.fromarray(astronaut()).resize((256, 256), Image.Resampling.BICUBIC, box=crop)
-    with VideoWriter(path, Fraction(25)) as writer:
-        for _ in range(3):
-            writer.write(np.asarray(image))
-    if record:
-        write_record(path, box=crop, aspect=crop.height / crop.width, size=(256, 256))
+    write_video(path, [np.asarray(image)] * 3)
+    write_record(path, box=crop, aspect=crop.height / crop.width, size=(256, 256))
     return path
 
 
 def test_a_face_is_found_where_it_is_in_the_uncut_picture(tmp_path):
     frame = np.asarray(Image.fromarray(astronaut()).resize((256, 256), box=CROP))
     face = find_face(frame, CROP.height / CROP.width)
-    assert face is not None
     in_picture = face.scaled(CROP.width, CROP.height)
     found = [in_picture.left + CROP.left, in_picture.top + CROP.top, in_picture.width]
     np.testing.assert_allclose(found, [FACE.left, FACE.top, FACE.width], atol=12)
@@ -49,7 +42,6 @@ def test_cuts_that_are_all_but_lines_are_passed_over(aspect):
 
 def test_the_face_crop_brings_back_the_crop(tmp_path):
     face_crop = measure_face_crop([write_clip(tmp_path / "train" / "id1#a#0#3.mp4")])
-    assert face_crop is not None
     assert face_crop.aspect == pytest.approx(220 / 180, abs=1e-3)
     np.testing.assert_allclose(face_crop.crop_around(FACE), CROP, atol=20)
 

@@ -13,7 +13,7 @@ from datasets.synthetic.render import render
 from faces.detectors import CascadeDetector, Face
 from media.pictures import Box, Picture
 from media.video import read_frames
-from tests.datasets.conftest import with_matrix
+from tests.datasets.conftest import solid, with_matrix
 from tests.datasets.preprocessing.talking import Shot, SwayingHead, write_shots
 from utils.errors import InputError, OutputError
 
@@ -129,10 +129,6 @@ def cuts(frames: Iterable[Picture]) -> list[int]:
     return [number for number, frame in enumerate(frames) if finder.begins_scene(frame)]
 
 
-def plain(colour: tuple[int, int, int], num_frames: int) -> list[Picture]:
-    return [np.full((40, 66, 3), colour, np.uint8)] * num_frames
-
-
 def talking_head(seed: int, num_frames: int) -> list[Picture]:
     rng = np.random.default_rng(seed)
     identity = draw_identity(rng)
@@ -140,11 +136,14 @@ def talking_head(seed: int, num_frames: int) -> list[Picture]:
 
 
 def test_colours_of_equal_brightness_are_cut_where_they_change():
-    assert cuts(plain((200, 0, 0), 3) + plain((0, 102, 0), 5) + plain((0, 0, 200), 1)) == [3, 8]
+    assert cuts([solid((200, 0, 0))] * 3 + [solid((0, 102, 0))] * 5 + [solid((0, 0, 200))]) == [
+        3,
+        8,
+    ]
 
 
 def test_a_video_of_one_scene_has_no_cut():
-    assert cuts(plain((9, 90, 200), 40)) == []
+    assert cuts([solid((9, 90, 200))] * 40) == []
 
 
 @pytest.mark.parametrize("first", [1, 2, 3])
@@ -160,5 +159,5 @@ def test_fading_to_another_picture_is_no_cut():
 
 
 def test_each_video_has_a_finder_of_its_own():
-    assert CutFinder().begins_scene(plain((0, 0, 0), 1)[0]) is False
-    assert CutFinder().begins_scene(np.full((50, 50, 3), 255, np.uint8)) is False
+    assert CutFinder().begins_scene(solid(0)) is False
+    assert CutFinder().begins_scene(solid(255)) is False

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from datasets.preprocessing.tracks import (
     Detection,
     Limits,
     Scene,
-    Segment,
     clip_crop,
     find_segments,
     find_tracks,
@@ -22,7 +21,6 @@ from datasets.preprocessing.tracks import (
 from media.pictures import Box
 
 SIZE = (1280, 720)
-TOO_SHORT, TOO_SMALL = "shorter than 2 s", "smaller than 128 px"
 
 
 def face(x: float, y: float = 300, width: float = 110) -> Box:
@@ -37,12 +35,41 @@ def scene(*faces: Sequence[Box], start: int = 0) -> Scene:
     return Scene(start, start + SAMPLED_EVERY * len(faces), detections)
 
 
-def kept(found: Iterable[Segment]) -> list[tuple[int, int]]:
-    return [(segment.start, segment.end) for segment in found if segment.reason is None]
+def found(*faces: Sequence[Box], start: int = 0, **limits: int) -> list[object]:
+    """The segments of a scene, or the reasons why they are dropped."""
+    segments = find_segments(scene(*faces, start=start), SIZE, Limits(**limits))
+    return [one.reason or (one.start, one.end) for one in segments]
 
 
-def reasons(found: Iterable[Segment]) -> list[str | None]:
-    return [segment.reason for segment in found]
+def trembling(num: int) -> list[list[Box]]:
+    rng = np.random.default_rng(0)
+    return [[face(*rng.normal((600, 300), 12), rng.uniform(95, 125))] for _ in range(num)]
+
+
+ONE, TWO = [face(400)], [face(400), face(800, width=70)]
+SCENES = {
+    "a trembling face": (trembling(40), {}, [(0, 200)]),
+    "a box within a face": ([[face(600), face(605, 320, 60)]] * 20, {}, [(0, 100)]),
+    "small faces in the background": ([[face(400), face(800, width=50)]] * 20, {}, [(0, 100)]),
+    "42 s, in equal parts": ([ONE] * 210, {"start": 7}, [(7, 357), (357, 707), (707, 1057)]),
+    "seen long after and before cuts": ([[]] * 4 + [ONE] * 12 + [[]] * 4, {}, [(20, 76)]),
+    "seen soon after and before cuts": ([[]] + [ONE] * 12 + [[]], {}, [(0, 70)]),
+    "two cheek to cheek": ([[face(600), face(690)]] * 20, {}, [SECOND_FACE]),
+    "two for a while": ([ONE] * 8 + [TWO] * 5 + [ONE] * 8, {"start": 50}, [SECOND_FACE]),
+    "two, found in turn": ([ONE, [face(800)]] * 10, {}, [SECOND_FACE]),
+    "no face": ([[]] * 30, {}, [NO_FACE]),
+    "a face for a moment": ([ONE] * 3 + [[]] * 27, {}, [NO_FACE]),
+    "a short scene": ([ONE] * 9, {}, ["shorter than 2 s"]),
+    "a short track": ([[]] * 5 + [ONE] * 7, {}, ["shorter than 2 s"]),
+    "shorter than asked for": ([ONE] * 12, {"min_seconds": 3}, ["shorter than 3 s"]),
+    "too small": ([[face(600, width=69)]] * 12, {}, ["smaller than 128 px"]),
+    "large enough": ([[face(600, width=69)]] * 12, {"min_size": 120}, [(0, 60)]),
+}
+
+
+@pytest.mark.parametrize(("faces", "options", "expected"), SCENES.values(), ids=SCENES)
+def test_a_scene_gives_segments_or_the_reason_for_none(faces, options, expected):
+    assert found(*faces, **options) == expected
 
 
 def test_one_face_gives_the_whole_scene():
@@ -50,12 +77,6 @@ def test_one_face_gives_the_whole_scene():
     assert segment[:2] == (90, 150)
     assert segment.reason is None
     assert segment.crop == pytest.approx((498.9, 202.9, 698.9, 402.9), abs=0.2)
-
-
-def test_a_trembling_face_is_one_track():
-    rng = np.random.default_rng(0)
-    faces = [[face(*rng.normal((600, 300), 12), rng.uniform(95, 125))] for _ in range(40)]
-    assert kept(find_segments(scene(*faces), SIZE, Limits())) == [(0, 200)]
 
 
 def test_missed_detections_and_false_boxes_that_come_and_go_change_nothing():
@@ -70,33 +91,6 @@ def test_missed_detections_and_false_boxes_that_come_and_go_change_nothing():
     assert find_segments(scene(*usual), SIZE, Limits()) == [expected]
 
 
-def test_a_box_within_a_face_is_no_second_face():
-    faces = [[face(600), face(605, 320, 60)]] * 20
-    assert kept(find_segments(scene(*faces), SIZE, Limits())) == [(0, 100)]
-
-
-def test_two_faces_cheek_to_cheek_are_two():
-    faces = [[face(600), face(690)]] * 20
-    assert reasons(find_segments(scene(*faces), SIZE, Limits())) == [SECOND_FACE]
-
-
-def test_two_lasting_faces_drop_the_scene():
-    faces = [[face(400)]] * 8 + [[face(400), face(800, width=70)]] * 5 + [[face(400)]] * 8
-    assert find_segments(scene(*faces, start=50), SIZE, Limits()) == [
-        Segment(50, 155, None, SECOND_FACE)
-    ]
-
-
-def test_two_faces_that_are_found_in_turn_are_two():
-    faces = [[face(400)], [face(800)]] * 10
-    assert reasons(find_segments(scene(*faces), SIZE, Limits())) == [SECOND_FACE]
-
-
-def test_small_faces_in_the_background_do_not_disturb():
-    faces = [[face(400), face(800, width=50)]] * 20
-    assert kept(find_segments(scene(*faces), SIZE, Limits())) == [(0, 100)]
-
-
 def test_one_after_the_other_they_are_two_clips():
     faces = [[face(400)]] * 12 + [[face(800)]] * 12
     (one, other) = find_segments(scene(*faces), SIZE, Limits())
@@ -109,49 +103,18 @@ def test_one_after_the_other_they_are_two_clips():
 
 def test_a_face_is_given_up_when_it_is_not_seen_for_long():
     gap = MAX_MISSED // SAMPLED_EVERY
-    seen = [[face(600)]] * 12
-    assert kept(find_segments(scene(*seen, *[[]] * (gap - 1), *seen), SIZE, Limits())) == [
-        (0, 5 * (23 + gap))
-    ]
-    found = find_segments(scene(*seen, *[[]] * (gap + 1), *seen), SIZE, Limits())
-    assert kept(found) == [(0, 56), (5 * (13 + gap), 5 * (25 + gap))]
-
-
-def test_the_clip_reaches_to_a_cut_only_from_near_by():
-    faces = [[]] * 4 + [[face(600)]] * 12 + [[]] * 4
-    assert kept(find_segments(scene(*faces), SIZE, Limits())) == [(20, 76)]
-    assert kept(find_segments(scene(*faces[3:-3]), SIZE, Limits())) == [(0, 70)]
-
-
-def test_what_is_too_short_or_too_small_is_dropped_for_that():
-    assert reasons(find_segments(scene(*[[face(600)]] * 9), SIZE, Limits())) == [TOO_SHORT]
-    assert reasons(find_segments(scene(*[[]] * 5, *[[face(600)]] * 7), SIZE, Limits())) == [
-        TOO_SHORT
-    ]
-    small = scene(*[[face(600, width=69)]] * 12)
-    assert reasons(find_segments(small, SIZE, Limits())) == [TOO_SMALL]
-    assert kept(find_segments(small, SIZE, Limits(min_size=120))) == [(0, 60)]
-    assert reasons(find_segments(small, SIZE, Limits(min_seconds=3))) == ["shorter than 3 s"]
-
-
-@pytest.mark.parametrize("faces", [[[]] * 30, [[face(600)]] * 3 + [[]] * 27])
-def test_a_scene_without_a_lasting_face_has_none(faces):
-    assert find_segments(scene(*faces), SIZE, Limits()) == [Segment(0, 150, None, NO_FACE)]
-
-
-def test_long_segments_become_equal_parts():
-    faces = [[face(600)]] * 210  # 42 s
-    found = find_segments(scene(*faces, start=7), SIZE, Limits())
-    assert kept(found) == [(7, 357), (357, 707), (707, 1057)]
+    assert found(*[ONE] * 12, *[[]] * (gap - 1), *[ONE] * 12) == [(0, 5 * (23 + gap))]
+    parts = [(0, 56), (5 * (13 + gap), 5 * (25 + gap))]
+    assert found(*[ONE] * 12, *[[]] * (gap + 1), *[ONE] * 12) == parts
 
 
 def test_a_face_that_walks_is_cut_in_time_and_stays_in_its_crops():
     faces = [[face(200 + 4 * i)] for i in range(100)]
-    found = find_segments(scene(*faces), SIZE, Limits())
-    assert len(found) > 2
-    assert [segment.start for segment in found] == [0, *(segment.end for segment in found[:-1])]
-    assert found[-1].end == 500
-    for segment in found:
+    segments = find_segments(scene(*faces), SIZE, Limits())
+    assert len(segments) > 2
+    assert [one.start for one in segments] == [0, *(one.end for one in segments[:-1])]
+    assert segments[-1].end == 500
+    for segment in segments:
         assert segment.crop is not None
         assert segment.crop.width <= 1.41 * 200
         for number, ((box,),) in ((5 * i, (seen,)) for i, seen in enumerate(faces)):

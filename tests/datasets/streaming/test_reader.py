@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
 from datasets.config import DataConfig
 from datasets.dataloader import load_batches
@@ -20,7 +18,7 @@ from datasets.streaming.storage import StreamError
 from datasets.streaming.writer import write_stream
 from datasets.training_clips import training_clips, with_face_crop
 from faces.crop import FaceCropConfig
-from tests.datasets.conftest import encode, moving_bar, write_clip
+from tests.datasets.conftest import assert_equal, encode, moving_bar, save, write_clip, write_frames
 from utils.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,11 +32,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         write_clip(train / f"id1#{number}.mp4", num_frames=10 + 5 * number)
     encode(train / "id2#0.avi", "mpeg4")
-    (train / "id3#0").mkdir()
-    for number in range(12):  # frame2 before frame10
-        Image.fromarray(moving_bar(number)).save(train / "id3#0" / f"frame{number}.png")
+    write_frames(train / "id3#0", map(moving_bar, range(12)), "frame{}.png")  # 2 before 10
     strip = np.concatenate([moving_bar(number, 32, 32) for number in range(7)], axis=1)
-    Image.fromarray(strip).save(train / "id3#1.png")
+    save(train / "id3#1.png", strip)
     for number in range(2):
         write_clip(root / "test" / f"id4#{number}.mp4")
     return root
@@ -64,11 +60,6 @@ def stream_config(files_config: DataConfig, stream: Path, tmp_path: Path) -> Dat
 
 def pairs_of(config: DataConfig, seed: int = 3) -> PairDataset:
     return PairDataset(training_clips(config, "train"), config, seed)
-
-
-def assert_equal(one, other) -> None:
-    torch.testing.assert_close(one[:3], other[:3], rtol=0, atol=0, equal_nan=True)
-    assert one[3:] == other[3:]
 
 
 def batches(config: DataConfig, workers: int, count: int, **settings: int) -> list[Batch]:
@@ -116,27 +107,20 @@ def test_fixed_pairs_are_those_of_the_files(files_config, stream_config):
         assert_equal(one, other)
 
 
-FORK, SPAWN = ("fork", 2), ("spawn", 1)  # start method, workers
-
-
 @pytest.mark.parametrize(
-    ("start", "settings"),
+    "settings",
     [
-        (FORK, {}),
-        (FORK, {"start_batch": 8}),
-        (FORK, {"rank": 0, "world_size": 2}),
-        (SPAWN, {"rank": 1, "world_size": 2, "start_batch": 3}),
+        {},
+        {"start_batch": 8},
+        {"rank": 0, "world_size": 2},
+        {"rank": 1, "world_size": 2, "start_batch": 3},
     ],
 )
-def test_batches_of_workers_are_those_of_the_files(files_config, stream_config, start, settings):
-    expected = batches(files_config, 0, 5, **settings)
-    start_method, workers = start
-    before = torch.multiprocessing.get_start_method()
-    torch.multiprocessing.set_start_method(start_method, force=True)
-    try:
-        found = batches(stream_config, workers, 5, **settings)
-    finally:
-        torch.multiprocessing.set_start_method(before, force=True)
+def test_batches_of_workers_are_those_of_the_files(files_config, stream_config, settings):
+    expected, found = (
+        batches(config, workers, 5, **settings)
+        for config, workers in ((files_config, 0), (stream_config, 2))
+    )
     for one, other in zip(expected, found, strict=True):
         assert_equal(one, other)
 

@@ -1,10 +1,6 @@
 import io
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -15,7 +11,7 @@ from PIL import Image
 from datasets.__main__ import main
 from datasets.streaming import storage, writer
 from datasets.streaming.reader import MANIFEST, Stream
-from tests.datasets.conftest import write_clip
+from tests.datasets.conftest import kill_when, write_clip
 from utils.errors import OutputError
 
 
@@ -119,17 +115,11 @@ def test_a_writing_that_was_killed_is_no_stream_and_may_begin_anew(root, tmp_pat
         "pack = w.pack; w.pack = lambda job: [time.sleep(0.2), pack(job)][1]; "
         "w.SHARD_BYTES = 5000; main(sys.argv[1:])"
     )
-    command = [sys.executable, "-c", slow, "stream", str(root), "--output", str(tmp_path / "out")]
-    process = subprocess.Popen([*command, "--workers", "1"], stderr=subprocess.DEVNULL)
-    unfinished = tmp_path / f".out.{process.pid}"
-    while not list(unfinished.glob("chunk-*.bin")):
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    command = ["stream", root, "--output", tmp_path / "out", "--workers", 1]
+    assert kill_when(lambda: [*tmp_path.glob(".out.*/chunk-*.bin")], *command, code=slow) is None
     assert not (tmp_path / "out").exists()
     assert write(root, tmp_path / "out") == 0
-    assert not unfinished.exists()
+    assert not [*tmp_path.glob(".out.*/*")]
     assert len(Stream(tmp_path / "out", tmp_path / "cache", 0).entries) == 34
 
 

@@ -5,20 +5,19 @@ import pytest
 import torch
 
 from animation.best_frame import NetworkLandmarks
+from evaluation.command_line import MeasureOptions
 from evaluation.metrics.available import AvailableMetrics, available_metrics
-from evaluation.metrics.inputs import EvaluatedNetwork, MetricInputs
+from evaluation.metrics.inputs import MetricInputs
 from evaluation.metrics.interface import Unavailable
 from evaluation.metrics.pixels import PICTURE_METRICS
 from evaluation.metrics.registry import COLUMNS
 from faces.detectors import DetectorUnavailable
 from utils.errors import InputError
 
-CPU = torch.device("cpu")
 
-
-def made(wanted: list[str], **inputs: object) -> AvailableMetrics:
-    defaults = {"device": CPU, "has_source": True, "cross_identity": False}
-    return available_metrics(wanted, MetricInputs(**defaults | inputs))
+def made(wanted: list[str], landmarks: Path | None = None, **inputs: object) -> AvailableMetrics:
+    options = MeasureOptions(landmarks=landmarks)
+    return available_metrics(wanted, MetricInputs(torch.device("cpu"), options, **inputs))
 
 
 def unavailable(*args: object, **kwargs: object) -> None:
@@ -61,13 +60,10 @@ def weights(tmp_path) -> Path:
 def expressions_of(
     animator: SimpleNamespace | None, weights: Path, folder: Path | None
 ) -> AvailableMetrics:
-    network = None if animator is None else EvaluatedNetwork(animator, weights)
-    return made(
-        ["l1", "brows_corr", "mouth_gain"],
-        cross_identity=True,
-        network=network,
-        given_landmarks=folder,
-    )
+    if animator is not None:
+        animator.checkpoint = weights
+    wanted = ["l1", "brows_corr", "mouth_gain"]
+    return made(wanted, landmarks=folder, cross_identity=True, network=animator)
 
 
 @pytest.mark.parametrize("animator", [None, SimpleNamespace(detects_landmarks=False)])

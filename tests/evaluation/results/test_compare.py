@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.results.compare import compare, comparison_json, comparison_markdown
+from evaluation.results.compare import compare, comparison_markdown
 from evaluation.results.frame_table import write_frame_table
 from evaluation.results.result import write_result
 from evaluation.results.tables import NOTHING
@@ -141,9 +141,16 @@ def test_a_comparison_is_printed_with_signs_and_stored_as_json(tmp_path):
     found = compare(written(tmp_path / "a", a), written(tmp_path / "b", b), seed=0)
     row = f"| PSNR (dB) ↑ | 25.00 | 29.00 (+ 1 identical) | -1.000 | {NOTHING} | 1 | not tested |"
     assert row in comparison_markdown(found).splitlines()
-    data = json.loads(json.dumps(comparison_json(found), allow_nan=False))
+    data = json.loads(found.model_dump_json())
     assert (data["rows"][0]["difference"], data["rows"][0]["identical_b"]) == (-1, 1)
     assert data["a"].endswith("a/result.json")
+
+
+def test_a_path_that_is_no_utf_8_is_stored_by_its_numbers(tmp_path):
+    table = frame_table({"l1": [0.1, 0.2]}, ["p", "q"])
+    found = compare(written(tmp_path / "\udcff", table), written(tmp_path / "b", table), seed=0)
+    found.write_json(tmp_path / "compared.json")
+    assert json.loads((tmp_path / "compared.json").read_text())["a"].endswith(r"\udcff/result.json")
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,9 @@ class Page(HTMLParser):
 
 def report(**changes) -> str:
     table = random_table(6)
-    examples = [example(), example(source=None)]
-    return html(result_of(table, **changes), table, examples, examples[:1], "l1")
+    best = [example(), example(source=None)]
+    examples = {"Worst frames": best[:1], "Best frames": best}
+    return html(result_of(table, **changes), table, examples, "l1")
 
 
 def test_the_page_needs_nothing_but_itself():
@@ -106,7 +107,7 @@ def test_the_page_holds_tables_plots_pictures_and_conditions():
 def test_the_page_says_what_copying_the_source_would_give():
     table = random_table(6)
     table = table.assign(copy_source_l1=table["l1"] + 0.5)
-    page = Page(html(result_of(table), table, [], [], None))
+    page = Page(html(result_of(table), table, {}, None))
     assert len(page.all("table")) == 4
     assert "Compared with a copy of the source" in page.text
     assert "-0.5000 -0.5000 to -0.5000" in page.text
@@ -130,7 +131,7 @@ def test_pictures_are_those_given_in_their_order():
 def test_large_pictures_are_made_smaller_and_keep_their_shape():
     table = random_table(2)
     large = example(**dict.fromkeys(("source", "real", "generated"), plain(REAL, (600, 1200))))
-    page = Page(html(result_of(table), table, [large], [], "l1"))
+    page = Page(html(result_of(table), table, {"Best frames": [large]}, "l1"))
     uri = page.all("img")[0]["src"]
     assert Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).size == (512, 256)
 
@@ -149,7 +150,8 @@ def test_names_and_reasons_are_text_whatever_they_contain():
         },
     )
     result["metrics"]["aed"] = {"unavailable": AWKWARD}
-    page = Page(html(result, table, [example(clip=AWKWARD, frame=AWKWARD)], [], "l1"))
+    examples = {"Best frames": [example(clip=AWKWARD, frame=AWKWARD)]}
+    page = Page(html(result, table, examples, "l1"))
     assert not page.all("script")
     assert not page.all("i")
     assert page.text.count(AWKWARD) == 12
@@ -162,14 +164,14 @@ def test_long_lists_are_folded_and_equal_ones_shown_once():
         {"akd": values, "akd_published": values, "lpips_vgg": [NAN] * 2 + [1.0] * 7},
         list("abcdefghi"),
     )
-    lists = Page(html(result_of(table), table, [], [], "akd")).all("details")
+    lists = Page(html(result_of(table), table, {}, "akd")).all("details")
     assert [("open" in attributes) for attributes in lists] == [True, True, False]
 
 
 @pytest.mark.parametrize("values", [[float("inf")] * 3, [NAN] * 3, []])
 def test_a_column_without_a_finite_value_is_said_to_have_none(values):
     table = frame_table({"psnr": values}, ["a", "b", "c"][: len(values)])
-    page = Page(html(result_of(table), table, [], [], None))
+    page = Page(html(result_of(table), table, {}, None))
     assert "PSNR (dB): no finite value" in page.text
     assert not page.all("svg")
 
@@ -210,19 +212,18 @@ def share(picture: np.ndarray, colour: tuple[int, int, int]) -> float:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed (Chromium or Chrome)")
-@pytest.mark.parametrize("width", [1200, 400])
-def test_a_browser_shows_the_page(tmp_path, width):
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (400, True)])
+def test_a_browser_shows_the_page(tmp_path, width, dark):
     page = tmp_path / "report.html"
     page.write_text(report(), encoding="utf-8")
     error = tuple(error_map(plain(REAL), plain(GENERATED))[0, 0].tolist())
-    for dark in (False, True):
-        flags = ["--blink-settings=preferredColorScheme=0"] if dark else []
-        shown = screenshot(page, tmp_path / f"profile-{dark}", width, 5000, *flags)
-        assert shown.shape == (5000, width, 3)
-        assert shown.std() > 10
-        # Three rows of pictures: as many pixels of each colour, the sources but two.
-        assert 0.01 < share(shown, REAL) < 0.2
-        assert share(shown, GENERATED) == pytest.approx(share(shown, REAL), rel=0.05)
-        assert share(shown, error) == pytest.approx(share(shown, REAL), rel=0.05)
-        assert share(shown, SOURCE) == pytest.approx(share(shown, REAL) * 2 / 3, rel=0.05)
-        assert (np.median(shown) < 60) == dark
+    flags = ["--blink-settings=preferredColorScheme=0"] if dark else []
+    shown = screenshot(page, tmp_path / "profile", width, 5000, *flags)
+    assert shown.shape == (5000, width, 3)
+    assert shown.std() > 10
+    # Three rows of pictures: as many pixels of each colour, the sources but two.
+    assert 0.01 < share(shown, REAL) < 0.2
+    assert share(shown, GENERATED) == pytest.approx(share(shown, REAL), rel=0.05)
+    assert share(shown, error) == pytest.approx(share(shown, REAL), rel=0.05)
+    assert share(shown, SOURCE) == pytest.approx(share(shown, REAL) * 2 / 3, rel=0.05)
+    assert (np.median(shown) < 60) == dark

@@ -4,7 +4,7 @@ import warnings
 import numpy as np
 import pytest
 
-from evaluation.results.result import means_by, read_result, summarise, write_result
+from evaluation.results.result import group_results, read_result, summarise, write_result
 from tests.evaluation.tables import NAN, frame_table, random_table, result_of
 from utils.errors import InputError
 
@@ -76,9 +76,10 @@ def test_means_by_group_are_those_of_a_loop():
     for clip in dict.fromkeys(clips):
         own = [v for v, c in zip(values, clips, strict=True) if c == clip and np.isfinite(v)]
         expected[clip] = {"psnr": sum(own) / len(own) if own else None}
-    found = means_by(frame_table({"psnr": values}, clips), "clip")
-    assert list(found.items()) == list(expected.items())
-    assert [row["psnr"] for row in found.values()] == [1.5, 5, None, None]
+    found = group_results(frame_table({"psnr": values}, clips), "clip")
+    assert [(clip, group["metrics"]) for clip, group in found.items()] == [*expected.items()]
+    assert [group["metrics"]["psnr"] for group in found.values()] == [1.5, 5, None, None]
+    assert [group["frames"] for group in found.values()] == [2, 2, 1, 1]
 
 
 def test_without_l1_which_frames_moved_is_not_known():

@@ -2,7 +2,7 @@
 
 import torch
 
-from evaluation.metrics.torch_hub import downloaded
+from evaluation.metrics.interface import downloaded
 
 
 def test_a_download_is_said_on_stderr(tmp_path, monkeypatch, capsys):
