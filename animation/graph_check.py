@@ -75,7 +75,7 @@ class Graphs:
 
 
 def tensors(arrays: Arrays) -> list[Tensor]:
-    """Convert the keypoints among arrays to tensors: positions, jacobians and landmarks."""
+    """Convert the keypoints among arrays to tensors: (1, K, 2), (1, K, 2, 2) and (1, 68, 2)."""
     return [torch.from_numpy(array) for name, array in arrays.items() if is_keypoints(name)]
 
 
