@@ -1,33 +1,49 @@
-"""Write the network of a checkpoint as one small file, to be published or shipped.
+"""Write the network of a checkpoint in a form to be published, shipped or embedded.
 
     python run.py --mode export --checkpoint runs/lite --output weights/mcnet-lite.safetensors
+    python run.py --mode export --format onnx --checkpoint runs/lite --output graphs
 
-The file is a checkpoint like any other: ``animate.py``, ``reconstruction.py`` and ``run.py`` take
-it as ``--checkpoint``.  It holds the network alone, without a discriminator or the state of the
-training, and the configuration without local paths.
+The first writes a checkpoint like any other, as one small file: ``animate.py``,
+``reconstruction.py`` and ``run.py`` take it as ``--checkpoint``.  The second writes a folder of
+graphs for other runtimes, without PyTorch (``docs/export.md``).  Both hold the network alone,
+without a discriminator or the state of the training, and the configuration without local paths.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import torch
 import typer
 from torch import Tensor
 
+from animation.motion_template import fingerprint
 from config import Config, checkpoint_config, load_config, to_settings
+from faces.crop import PUBLISHED
 from modules.checkpoints import load_model, read_config, weights_file, write_tensors
+from modules.mcnet import MCNet
 from utils.command_line import run
+from utils.device import flush_denormals
 from utils.errors import InputError
-from utils.files import require_apart, require_folder
+from utils.files import atomic_folder, require_apart, require_folder
 from utils.section import Section
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Format = Literal["weights", "onnx"]
 Precision = Literal["fp32", "fp16"]
 
+PRECISIONS: dict[Format, Precision] = {"weights": "fp16", "onnx": "fp32"}  # unless one is given
 DATA = Path("data")  # replaces the folders of clips
 MAX_ROUNDING_ERROR = 1e-3  # of a tensor in float16: norm of the error over its norm
+
+# Largest difference of exported graphs from the network.  With float16 weights three networks
+# differed by up to 0.08, in single pixels at edges: keypoints moved by 0.06 pixels.
+MAX_DIFFERENCES: dict[Precision, float] = {"fp32": 1e-4, "fp16": 0.2}
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -48,13 +64,8 @@ def export(
     if output.is_dir():
         raise InputError(f"{output} is a folder: name a file.")
     require_apart(output, weights_file(checkpoint))
-    if config is not None and read_config(checkpoint) is not None:
-        raise InputError(f"{checkpoint} has a configuration of its own: leave --config out.")
-    config = config or checkpoint_config(checkpoint)
-    state = load_model(checkpoint, config.model).state_dict()
-    broken = [name for name, tensor in state.items() if not tensor.isfinite().all()]
-    if broken:
-        raise InputError(f"{checkpoint} holds values that are not finite, in {broken[0]}.")
+    model, config = load(checkpoint, config)
+    state: Mapping[str, Tensor] = model.state_dict()
     if precision == "fp16":
         state = halved(state)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +75,92 @@ def export(
         f"{sum(tensor.numel() for tensor in state.values()):,} numbers, "
         f"{share_of_half(state):.1%} of them float16)"
     )
+
+
+def load(checkpoint: Path, config: Config | None) -> tuple[MCNet, Config]:
+    """Load the network of a checkpoint and its configuration, ``config`` for a published one.
+
+    Raises InputError where a weight is not finite.
+    """
+    if config is not None and read_config(checkpoint) is not None:
+        raise InputError(f"{checkpoint} has a configuration of its own: leave --config out.")
+    config = config or checkpoint_config(checkpoint)
+    model = load_model(checkpoint, config.model)
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise InputError(f"{checkpoint} holds values that are not finite, in {name}.")
+    return model, config
+
+
+def export_onnx(
+    checkpoint: Path,
+    output: Path,
+    precision: Precision = "fp32",
+    config: Config | None = None,
+    size: int | None = None,
+) -> None:
+    """Write the network of ``checkpoint`` as graphs for frames of one size into a new folder.
+
+    Nothing is written unless they give what the network gives.  ``config`` is for a published
+    checkpoint, ``size`` the side of frames in pixels; without it that of the training.
+    """
+    from animation.graph_check import Graphs, Reference
+    from inference.onnx_graphs import export_graphs, halve_weights, require_onnx
+
+    require_onnx()
+    require_folder(output)
+    if output.is_dir() and any(output.iterdir()):
+        raise InputError(f"{output} holds files already: name a new folder.")
+    published = read_config(checkpoint) is None
+    model, config = load(checkpoint, config)
+    face_crop = PUBLISHED if published else config.data.face_crop
+    frame_size = config.data.frame_size if size is None else (size, size)
+    flush_denormals()
+    graphs = export_graphs(model, frame_size)
+    reference = Reference(model, frame_size, face_crop)
+    report(reference.largest_differences(Graphs(graphs)), "fp32")
+    if precision == "fp16":
+        for graph in graphs.values():
+            halve_weights(graph, fits_fp16)
+        report(reference.largest_differences(Graphs(graphs)), "fp16")
+    properties = {
+        "config": json.dumps(to_settings(without_local_paths(config))),
+        "face_crop": json.dumps(face_crop and face_crop.model_dump()),
+        "detector": fingerprint(model.detector, model.landmark_detector),
+    }
+    write_graphs(output, graphs, properties)
+
+
+def report(differences: Mapping[str, float], precision: Precision) -> None:
+    """Log how far graphs are from the network.  Raises InputError where it is too far."""
+    bound = MAX_DIFFERENCES[precision]
+    found = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
+    if not all(value <= bound for value in differences.values()):
+        raise InputError(
+            f"The exported graphs are not the network: with {precision} weights they differ by "
+            f"{found}, and {bound:g} is allowed.  Nothing was written: try other versions of the "
+            "packages in requirements-export.txt, unless the network is untrained, which can "
+            "magnify rounding errors."
+        )
+    logger.info(
+        f"Largest differences from PyTorch, {precision} weights: {found} (allowed: {bound:g})."
+    )
+
+
+def write_graphs(
+    folder: Path, graphs: Mapping[str, "ModelProto"], properties: dict[str, str]
+) -> None:
+    """Write graphs with properties in their metadata into a folder, all of them or none."""
+    from onnx import helper
+
+    with atomic_folder(folder) as temporary:
+        for name, graph in graphs.items():
+            helper.set_model_props(graph, properties)
+            (temporary / f"{name}.onnx").write_bytes(graph.SerializeToString())
+    sizes = ", ".join(
+        f"{name}.onnx {graph.ByteSize() / 1e6:.1f} MB" for name, graph in graphs.items()
+    )
+    logger.info(f"Written: {folder} ({sizes})")
 
 
 def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -116,17 +213,41 @@ def command(
     checkpoint: Annotated[
         Path, typer.Option(help="Our own (a run or file) or a published .pth.tar.")
     ],
-    output: Annotated[Path, typer.Option(help="FILE.safetensors to write.")],
+    output: Annotated[
+        Path, typer.Option(help="FILE.safetensors to write; with --format onnx a new folder.")
+    ],
+    format: Annotated[
+        Format,
+        typer.Option(
+            help="weights: one file that all commands take as --checkpoint; onnx: graphs for "
+            "other runtimes, see docs/export.md."
+        ),
+    ] = "weights",
     precision: Annotated[
-        Precision, typer.Option(help="Precision of the numbers in the file.")
-    ] = "fp16",
+        Precision | None,
+        typer.Option(
+            help="Precision of the numbers in the files; if left out, fp16 for weights and fp32 "
+            "for onnx."
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --format onnx, side of the frames; as trained if left out."),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(help="Configuration of a published checkpoint, for example vox.yaml."),
     ] = None,
 ) -> None:
-    """Write the network of a checkpoint as one file."""
-    export(checkpoint, output, precision, load_config(config) if config else None)
+    """Write the network of a checkpoint as one file, or as graphs for other runtimes."""
+    settings = load_config(config) if config else None
+    precision = precision or PRECISIONS[format]
+    if format == "onnx":
+        export_onnx(checkpoint, output, precision, settings, size)
+    elif size is not None:
+        raise InputError("--size is for --format onnx: weights serve any size.")
+    else:
+        export(checkpoint, output, precision, settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

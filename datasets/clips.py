@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".gif")
-CLIP_SUFFIXES = {*VIDEO_SUFFIXES, *FRAME_SUFFIXES}
+CLIP_VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".gif")
+CLIP_SUFFIXES = {*CLIP_VIDEO_SUFFIXES, *FRAME_SUFFIXES}
 MAX_DEPTH = 2  # levels of folders above a clip in its split: of a person, and of a video
 MAX_UNREADABLE = 0.05  # share of the clips that may be left out
 
@@ -108,8 +108,8 @@ def split_paths(config: DataConfig, split: Split) -> tuple[Path, list[Path]]:
     if not paths:
         raise InputError(
             f"{folder} holds no clips: it needs folders train and test, or videos "
-            f"({' '.join(VIDEO_SUFFIXES)}), folders of frames, or strips of frames; a stream needs "
-            "data.source=stream."
+            f"({' '.join(CLIP_VIDEO_SUFFIXES)}), folders of frames, or strips of frames; a stream "
+            "needs data.source=stream."
         )
     return folder, paths
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from datasets.clips import (
     CLIP_SUFFIXES,
+    CLIP_VIDEO_SUFFIXES,
     SPLITS,
-    VIDEO_SUFFIXES,
     Clip,
     clip_name,
     frames_of,
@@ -33,7 +33,7 @@ from utils.wording import counted
 CELEBV_FOLDER = "Image"  # CelebV keeps the frames of NAME in NAME/Image
 # A published list has CLIP.mp4000291.jpg where CLIP.mp4/000291.jpg is meant
 WITHOUT_SEPARATOR = re.compile(
-    rf"(.+(?:{'|'.join(map(re.escape, VIDEO_SUFFIXES))}))([0-9]+\.[a-z]+)", re.IGNORECASE
+    rf"(.+(?:{'|'.join(map(re.escape, CLIP_VIDEO_SUFFIXES))}))([0-9]+\.[a-z]+)", re.IGNORECASE
 )
 FRAME_NAME = re.compile(r"(?:frame|image|img)?[-_]?([0-9]{1,18})", re.IGNORECASE)
 

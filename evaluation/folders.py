@@ -14,12 +14,13 @@ from datasets.clips import clip_name, identity_of
 from evaluation.metrics.landmarks import GivenLandmarks, given_files
 from evaluation.work_units import Dropped, Read, Unit, UnitFrame
 from media.animated import moves
+from media.file_kinds import VIDEO_SUFFIXES
 from media.pictures import PICTURE_SUFFIXES, Picture, frame_paths, read_image, require_text
 from media.video import read_frames
 from utils.errors import InputError
 from utils.files import is_hidden
 
-VIDEO_SUFFIXES = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif"}
+SUFFIXES = {*VIDEO_SUFFIXES, ".gif", *PICTURE_SUFFIXES}
 PICTURES_IN_A_UNIT = 32
 
 
@@ -146,7 +147,7 @@ def by_name(paths: Iterable[Path], name_of: Callable[[Path], str]) -> dict[str, 
 
 def is_entry(path: Path) -> bool:
     """Tell whether a path is a video, a picture or a folder, and not hidden."""
-    known = path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES | PICTURE_SUFFIXES
+    known = path.is_dir() or path.suffix.lower() in SUFFIXES
     return known and not is_hidden(path.name)
 
 

@@ -27,7 +27,7 @@ from inference.fusion import (
     reorder_residual,
     weight_and_bias,
 )
-from inference.ops import attend, convolve_each, warp_visible
+from inference.ops import FAST, Ops
 from modules.blocks import ResidualBlock, UpBlock, doubled_kernel
 from modules.decoder import Decoder
 from modules.dense_motion import DenseMotionNetwork, motion_heatmaps, sparse_motions
@@ -51,10 +51,10 @@ class FusedEncoded(NamedTuple):
     pyramid: list[Tensor]  # features, finest first; where the memory is read, the kept half first
 
 
-def fuse(model: MCNet, precision: torch.dtype) -> "FusedMCNet":
+def fuse(model: MCNet, precision: torch.dtype, ops: Ops = FAST) -> "FusedMCNet":
     """Fuse a trained network, on its device; ``model`` stays as it is."""
     with torch.no_grad():
-        return FusedMCNet(deepcopy(model).eval().double(), precision).requires_grad_(False)
+        return FusedMCNet(deepcopy(model).eval().double(), precision, ops).requires_grad_(False)
 
 
 class FusedMCNet(nn.Module):
@@ -63,10 +63,10 @@ class FusedMCNet(nn.Module):
     The keypoint detector and all geometry are in float32, in any precision.
     """
 
-    def __init__(self, model: MCNet, precision: torch.dtype) -> None:
+    def __init__(self, model: MCNet, precision: torch.dtype, ops: Ops = FAST) -> None:
         """Take the parts of a model in float64, which is changed by it."""
         super().__init__()
-        self.size_multiple, self.precision = model.size_multiple, precision
+        self.size_multiple, self.precision, self.ops = model.size_multiple, precision, ops
         fuse_norms(model)
         generator = model.generator
         self.detector = channels_last(model.detector.float())
@@ -77,7 +77,7 @@ class FusedMCNet(nn.Module):
         self.encoder = channels_last(generator.encoder.to(precision))
         self.memory = None
         if generator.memory is not None:
-            self.memory = FusedMemory(generator.memory, precision)
+            self.memory = FusedMemory(generator.memory, precision, ops)
             reorder_halves(generator.decoder, model.config.memory_levels)
         self.decoder = fuse_decoder(generator.decoder, precision)
         self.cuda_graph = CudaGraph(self.compute, warm_up=1)
@@ -107,10 +107,12 @@ class FusedMCNet(nn.Module):
             return self.cuda_graph(encoded, driving)
         return self.compute(encoded, driving)
 
-    def compute(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
-        """Render without a CUDA graph."""
-        deformation, occlusion = self.motion(encoded, driving)
-        warped = [warp_visible(x, deformation, occlusion) for x in encoded.pyramid]
+    def compute(
+        self, encoded: FusedEncoded, driving: Keypoints, spline: Tensor | None = None
+    ) -> Tensor:
+        """Render without a CUDA graph; ``spline`` are the coefficients of its motion, if known."""
+        deformation, occlusion = self.motion(encoded, driving, spline)
+        warped = [self.ops.warp_visible(x, deformation, occlusion) for x in encoded.pyramid]
         if self.memory is not None:
             rest, read = split_pyramid(warped, len(self.memory.levels))
             warped = [*rest, *self.memory(read, encoded.keypoints, driving)]
@@ -130,11 +132,13 @@ class FusedMotion(nn.Module):
         weight, bias = (torch.cat(both) for both in zip(*parts, strict=True))
         self.mask_and_occlusion = convolution(weight, bias, precision)
 
-    def forward(self, encoded: FusedEncoded, driving: Keypoints) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, encoded: FusedEncoded, driving: Keypoints, spline: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return deformation (B, h, w, 2) and occlusion (B, 1, h, w), 1 = visible, in float32."""
         small = expand(encoded.small, len(driving.positions))
         size = small.shape[-2:]
-        motions = sparse_motions(encoded.keypoints, driving, size)  # (B, M, h, w, 2)
+        motions = sparse_motions(encoded.keypoints, driving, size, spline)  # (B, M, h, w, 2)
         heatmaps = motion_heatmaps(encoded.keypoints, driving, size, self.variance)
         # The motions are sampled as one field, M h high.
         candidates = sample(small, motions.flatten(1, 2), align_corners=False)
@@ -160,11 +164,11 @@ class FusedMemory(nn.Module):
     levels share the convolutions of the memory.
     """
 
-    def __init__(self, network: MemoryCompensation, precision: torch.dtype) -> None:
+    def __init__(self, network: MemoryCompensation, precision: torch.dtype, ops: Ops) -> None:
         super().__init__()
-        self.precision = precision
+        self.precision, self.ops = precision, ops
         self.levels = nn.ModuleList(
-            FusedLevel(network, level, precision) for level in range(len(network.project))
+            FusedLevel(network, level, precision, ops) for level in range(len(network.project))
         )
         self.project_mean = nn.ModuleList(map(as_linear, network.project))
         self.identity = network.identity.float()
@@ -189,7 +193,7 @@ class FusedMemory(nn.Module):
     def forward(
         self, pyramid: list[Tensor], source_keypoints: Keypoints, driving_keypoints: Keypoints
     ) -> list[Tensor]:
-        """Compensate warped features (B, 2 c, H, W), kept half first, in place."""
+        """Compensate warped features (B, 2 c, H, W), kept half first, which may be overwritten."""
         batch, num_levels = len(pyramid[0]), len(pyramid)
         lacking = [warped.chunk(2, dim=1)[1] for warped in pyramid]
         means = [
@@ -201,9 +205,11 @@ class FusedMemory(nn.Module):
         )
         keys, values = self.keys_and_values(torch.cat(means), keypoints)  # of all levels
         memories = zip(keys.split(batch), values.split(batch), strict=True)
-        for level, x, memory in zip(self.levels, lacking, memories, strict=True):
-            x.copy_(level(x, *memory, driving_keypoints))  # the second half of ``warped``
-        return pyramid
+        rebuilt = (
+            level(x, *memory, driving_keypoints)
+            for level, x, memory in zip(self.levels, lacking, memories, strict=True)
+        )
+        return list(map(self.ops.replace_half, pyramid, rebuilt))
 
     def keys_and_values(self, pooled: Tensor, keypoints: Keypoints) -> tuple[Tensor, Tensor]:
         """Map mean projected features (L B, C) to keys / t and D values, (L B, C, S, S) each."""
@@ -217,7 +223,7 @@ class FusedMemory(nn.Module):
         mixture = (self.mixture(pooled) / self.kernel_temperature).softmax(dim=-1)
         mixture = mixture.to(self.precision)
         kernels = torch.einsum("bn,nouvc->bouvc", mixture, self.kernels)
-        convolved = convolve_each(memory, kernels, mixture @ self.kernel_biases)
+        convolved = self.ops.convolve_each(memory, kernels, mixture @ self.kernel_biases)
         keys, values = self.attention.keys_and_values(convolved)
         return keys / self.attention.temperature, self.difference(values)
 
@@ -225,8 +231,11 @@ class FusedMemory(nn.Module):
 class FusedLevel(nn.Module):
     """Compensation at one level: the compositions with its projection, and its restoration."""
 
-    def __init__(self, network: MemoryCompensation, level: int, precision: torch.dtype) -> None:
+    def __init__(
+        self, network: MemoryCompensation, level: int, precision: torch.dtype, ops: Ops
+    ) -> None:
         super().__init__()
+        self.ops = ops
         w_p, p = weight_and_bias(network.project[level])
         w_q, q = weight_and_bias(network.query)
         w_d, d = weight_and_bias(network.difference)
@@ -246,7 +255,7 @@ class FusedLevel(nn.Module):
     ) -> Tensor:
         """Rebuild the lacking half (B, c, H, W) from keys / t and D values (B, C, S, S)."""
         query = self.attention.query(self.query(lacking), driving_keypoints)
-        read = attend(query, keys, values)
+        read = self.ops.attend(query, keys, values)
         difference = self.difference(lacking).sub_(read).relu_()
         ones = lacking.new_ones(1, 1, *lacking.shape[2:])
         restored = self.restore(difference) + self.restore_directly(lacking)
@@ -274,7 +283,7 @@ def fuse_decoder(decoder: Decoder, precision: torch.dtype) -> Decoder:
 
 def halves_apart(feature: Tensor) -> Tensor:
     """Order channels of (B, C, H, W): the even ones, which are kept, then the odd ones."""
-    ordered = feature[:, halves_order(feature.shape[1])]
+    ordered = feature.index_select(1, halves_order(feature.shape[1]).to(feature.device))
     return ordered.contiguous(memory_format=torch.channels_last)
 
 

@@ -7,13 +7,25 @@ matrix products win.
 B samples, C channels, H x W positions of a level, S x S positions of the memory.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from modules.geometry import resize
+from modules.geometry import resize, warp
 
 ATTENTION_QUERIES = 2**11  # at once on a CPU: their logits stay in its cache
+
+
+class Ops(NamedTuple):
+    """Operations of the fused network in one form each."""
+
+    warp_visible: Callable[[Tensor, Tensor, Tensor], Tensor]
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor]
+    convolve_each: Callable[[Tensor, Tensor, Tensor], Tensor]
+    replace_half: Callable[[Tensor, Tensor], Tensor]
 
 
 def warp_visible(feature: Tensor, deformation: Tensor, occlusion: Tensor) -> Tensor:
@@ -40,6 +52,11 @@ def warp_visible(feature: Tensor, deformation: Tensor, occlusion: Tensor) -> Ten
         mode="sum",
     )
     return warped.view(len(x), height, width, channels).permute(0, 3, 1, 2)
+
+
+def warp_visible_by_sampling(feature: Tensor, deformation: Tensor, occlusion: Tensor) -> Tensor:
+    """Warp a feature (B, C, H, W) by (B, h, w, 2), times the occlusion (B, 1, h, w)."""
+    return warp(feature, deformation) * resize(occlusion, feature.shape[-2:])
 
 
 def neighbours(position: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
@@ -111,3 +128,19 @@ def convolve_by_products(x: Tensor, kernels: Tensor, biases: Tensor) -> Tensor:
     seen = torch.stack(shifted, dim=3).flatten(3).flatten(1, 2)  # (B, S S, 9 C)
     convolved = torch.baddbmm(biases[:, None], seen, kernels.flatten(2).mT)  # (B, S S, O)
     return convolved.mT.unflatten(2, (height, width))
+
+
+def write_half(feature: Tensor, half: Tensor) -> Tensor:
+    """Replace the second half of the channels of (B, 2 c, H, W) in place by (B, c, H, W)."""
+    feature.chunk(2, dim=1)[1].copy_(half)
+    return feature
+
+
+def join_half(feature: Tensor, half: Tensor) -> Tensor:
+    """Join (B, c, H, W) to the first half of the channels of (B, 2 c, H, W): (B, 2 c, H, W)."""
+    return torch.cat([feature.chunk(2, dim=1)[0], half], dim=1)
+
+
+FAST = Ops(warp_visible, attend, convolve_each, write_half)
+# Other runtimes know these, with a batch of one: sampling, products and convolutions.
+PORTABLE = Ops(warp_visible_by_sampling, attend_by_products, convolve_one_by_one, join_half)

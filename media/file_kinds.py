@@ -9,6 +9,10 @@ import av
 
 from utils.errors import InputError
 
+# Of videos as they are found; an animated GIF is a picture too
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv", ".f4v",
+                  ".3gp", ".3g2", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".m2v",
+                  ".vob", ".qt", ".wmv", ".asf", ".ogv", ".mxf")  # fmt: skip
 KINDS = {  # of paths that are no ordinary files
     stat.S_ISDIR: "a folder",
     stat.S_ISFIFO: "a pipe, which cannot be read twice",

@@ -52,13 +52,16 @@ class DenseMotion(NamedTuple):
     candidates: Tensor  # (B, M, 3, H, W), the source warped by each motion
 
 
-def sparse_motions(source: Keypoints, driving: Keypoints, size: tuple[int, ...]) -> Tensor:
+def sparse_motions(
+    source: Keypoints, driving: Keypoints, size: tuple[int, ...], spline: Tensor | None = None
+) -> Tensor:
     """Compute the motion of the plane seen from each keypoint, background first (FOMM, Eq. 4).
 
         T_0(z) = z,    T_k(z) = p_k^S + J_k^S (J_k^D)^-1 (z - p_k^D)
 
-    With landmarks the spline through them is the last.  Returns the source point of every driving
-    point, (B, M, H, W, 2) in [-1, 1].
+    With landmarks the spline through them is the last; ``spline`` are its coefficients
+    (B, 68 + 19, 2) if they are known.  Returns the source point of every driving point,
+    (B, M, H, W, 2) in [-1, 1].
     """
     z = coordinate_grid(size, like=driving.positions)  # (H, W, 2)
     driving_to_source = source.jacobians @ inverse_2x2(driving.jacobians)  # (B, K, 2, 2)
@@ -68,7 +71,7 @@ def sparse_motions(source: Keypoints, driving: Keypoints, size: tuple[int, ...])
     motions = [z.expand(len(moved), 1, *z.shape), moved]
     if driving.landmarks.shape[1]:
         landmarks = source.landmarks.expand_as(driving.landmarks)
-        motions.append(spline_motion(landmarks, driving.landmarks, size)[:, None])
+        motions.append(spline_motion(landmarks, driving.landmarks, size, spline)[:, None])
     return torch.cat(motions, dim=1)
 
 

@@ -7,6 +7,7 @@
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from modules.geometry import coordinate_grid, full_precision
@@ -16,18 +17,31 @@ BORDER_POINTS = 4  # on each side of the picture
 EPSILON = 1e-9
 
 
-def spline_motion(source: Tensor, driving: Tensor, size: tuple[int, ...]) -> Tensor:
+def spline_motion(
+    source: Tensor, driving: Tensor, size: tuple[int, ...], coefficients: Tensor | None = None
+) -> Tensor:
     """Compute the motion that takes driving landmarks (B, N, 2) to the source's (B, N, 2).
 
-    Returns the source point of every driving point, (B, H, W, 2) in [-1, 1].
+    ``coefficients`` are those of ``fit_landmarks`` if they are known.  Returns the source point of
+    every driving point, (B, H, W, 2) in [-1, 1].
     """
-    border = border_points(like=driving).expand(len(driving), -1, -1)
-    points = torch.cat([driving, border], dim=1)
-    displacements = torch.cat([source - driving, torch.zeros_like(border)], dim=1)
+    if coefficients is None:
+        coefficients = fit_landmarks(source, driving)
     z = coordinate_grid(size, like=driving)  # (H, W, 2)
     with full_precision(driving):
-        moved = evaluate(points, fit(points, displacements), z.flatten(0, 1))
+        moved = evaluate(with_border(driving), coefficients, z.flatten(0, 1))
     return z + moved.unflatten(1, size)
+
+
+def fit_landmarks(source: Tensor, driving: Tensor) -> Tensor:
+    """Fit the spline from driving landmarks to the source's, (B, N, 2) each, fixed at the border.
+
+    Returns its coefficients (B, N + 4 BORDER_POINTS + 3, 2), as ``fit`` does.
+    """
+    points = with_border(driving)
+    displacements = F.pad(source - driving, (0, 0, 0, points.shape[1] - driving.shape[1]))
+    with full_precision(driving):
+        return fit(points, displacements)
 
 
 def fit(points: Tensor, values: Tensor) -> Tensor:
@@ -62,6 +76,12 @@ def kernel(a: Tensor, b: Tensor) -> Tensor:
     squares = a.square().sum(-1)[..., None] + b.square().sum(-1)[:, None] - 2 * a @ b.mT
     squares = squares.clamp(min=EPSILON)
     return 0.5 * squares * squares.log()
+
+
+def with_border(landmarks: Tensor) -> Tensor:
+    """Append the points at the border to landmarks (B, N, 2): (B, N + 4 BORDER_POINTS, 2)."""
+    border = border_points(like=landmarks).expand(len(landmarks), -1, -1)
+    return torch.cat([landmarks, border], dim=1)
 
 
 def border_points(like: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from datasets.preprocessing.raw_videos import RAW_SUFFIXES
+from media.file_kinds import VIDEO_SUFFIXES
 from utils.errors import InputError, OutputError
 from utils.files import flush, make_folder, naming_errors
 
@@ -107,7 +107,9 @@ class Downloader:
         return Path(files[0]) if files else DownloadError(DEAD, "the site gives no video for it")
 
     def _put_in_place(self, file: Path, video: str) -> Path:
-        ending = file.suffix if file.suffix in RAW_SUFFIXES else ".mp4"  # readers go by the content
+        ending = (
+            file.suffix if file.suffix in VIDEO_SUFFIXES else ".mp4"
+        )  # readers go by the content
         place = self.folder / f"{video}{ending}"
         with naming_errors(place):
             flush(file)

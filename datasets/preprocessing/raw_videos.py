@@ -16,14 +16,12 @@ from typing import NamedTuple
 
 from datasets.preprocessing.metadata import MAX_ID, BadRow, split_cells
 from datasets.preprocessing.run import Outcome
+from media.file_kinds import VIDEO_SUFFIXES
 from utils.errors import InputError
 from utils.files import FileId, file_id, is_hidden
 
 logger = logging.getLogger(__name__)
 
-RAW_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv", ".f4v",
-                ".3gp", ".3g2", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".m2v",
-                ".vob", ".qt", ".wmv", ".asf", ".ogv", ".mxf")  # fmt: skip
 BRACKETED = re.compile(r".*\[([^\[\]]+)\]")
 # Parts of yt-dlp: a video and its sound before they are joined, and files that it works on
 PIECE = re.compile(r".*\.(f[0-9]+(?:-[^.]+)?|temp)")
@@ -50,12 +48,12 @@ def find_by_id(folder: Path) -> dict[str, Path]:
     """Find the videos below a folder by their ids, in the order of the ids.
 
     Of several files of one id these come first: not empty, no title beside the id, fewer folders
-    above it, the order of ``RAW_SUFFIXES``, the path.  Raises InputError where ``folder`` is no
+    above it, the order of ``VIDEO_SUFFIXES``, the path.  Raises InputError where ``folder`` is no
     folder.
     """
     found: dict[str, tuple[bool, bool, int, int, str]] = {}
     for path in raw_videos(folder):
-        order = RAW_SUFFIXES.index(path.suffix.lower())
+        order = VIDEO_SUFFIXES.index(path.suffix.lower())
         for video, has_title in ids_of(path.stem):
             candidate = path.stat().st_size == 0, has_title, len(path.parts), order, str(path)
             found[video] = min(found.get(video, candidate), candidate)
@@ -78,7 +76,7 @@ def raw_videos(folder: Path) -> Iterator[Path]:
         problem = "is no folder" if folder.exists() else "does not exist"
         raise InputError(f"The folder of videos {folder} {problem}: give the one with the videos.")
     for path in walk(folder):
-        is_video = path.suffix.lower() in RAW_SUFFIXES and not PIECE.fullmatch(path.stem)
+        is_video = path.suffix.lower() in VIDEO_SUFFIXES and not PIECE.fullmatch(path.stem)
         if is_video and path.is_file():
             yield path
 

@@ -97,6 +97,7 @@ def test_numbered_pictures_are_one_clip(tmp_path):
 
 def test_videos_folders_and_sources_of_one_name_go_together(tmp_path):
     save_video(tmp_path / "real" / "p#a.mp4", 3)
+    (tmp_path / "real" / "p#a.mp4").rename(tmp_path / "real" / "p#a.ts")  # read by its content
     save_clip(tmp_path / "generated" / "p#a", {})
     for number in range(3):
         save(tmp_path / "generated" / "p#a" / f"{number}.png", number, (32, 32))

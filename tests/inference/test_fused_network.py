@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from inference.fused_network import CHANNELS_TO_PAINT_FOUR, FusedMCNet, fuse
+from inference.ops import FAST, PORTABLE
 from modules.blocks import UpBlock
 from modules.geometry import Keypoints
 from modules.mcnet import MCNet, ModelConfig
@@ -89,12 +90,13 @@ def render(network: FusedMCNet, source: torch.Tensor, driving: torch.Tensor) -> 
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("ops", [FAST, PORTABLE], ids=["fast", "portable"])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_it_makes_the_pictures_of_the_network(config):
+def test_it_makes_the_pictures_of_the_network(config, ops):
     model = lively_model(config)
     source, driving = random_images(batch=3, seed=1), random_images(batch=3, seed=2)
     expected = model(source, driving).prediction
-    found = render(fuse(model, torch.float32), source, driving)
+    found = render(fuse(model, torch.float32, ops), source, driving)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 

@@ -8,7 +8,10 @@ from inference.ops import (
     attend_by_products,
     convolve_by_products,
     convolve_one_by_one,
+    join_half,
     warp_visible,
+    warp_visible_by_sampling,
+    write_half,
 )
 from modules.dense_motion import DenseMotion
 from modules.generator import warp_visible as plain_warp_visible
@@ -48,3 +51,23 @@ def test_every_sample_is_convolved_by_its_own_kernel(form):
     own = kernels.permute(0, 1, 4, 2, 3).flatten(0, 1)
     grouped = F.conv2d(x.reshape(1, 12, 5, 6), own, biases.flatten(), padding=1, groups=3)
     torch.testing.assert_close(form(x, kernels, biases), grouped.view(3, 7, 5, 6))
+
+
+@pytest.mark.parametrize("form", [warp_visible, warp_visible_by_sampling])
+def test_every_form_of_a_warp_is_the_generators(form):
+    feature, deformation = normal(2, 5, 12, 16), 0.8 * normal(2, 6, 8, 2, seed=1)
+    occlusion = normal(2, 1, 6, 8, seed=2).sigmoid()
+    expected = plain_warp_visible(
+        feature, DenseMotion(deformation, occlusion, occlusion, occlusion)
+    )
+    torch.testing.assert_close(form(feature, deformation, occlusion), expected)
+
+
+def test_a_half_of_the_channels_is_replaced_in_place_or_in_a_copy():
+    feature, half = normal(2, 6, 4, 5), normal(2, 3, 4, 5, seed=1)
+    expected = torch.cat([feature[:, :3], half], dim=1)
+    before = feature.clone()
+    torch.testing.assert_close(join_half(feature, half), expected)
+    torch.testing.assert_close(feature, before)
+    torch.testing.assert_close(write_half(feature, half), expected)
+    torch.testing.assert_close(feature, expected)

@@ -4,7 +4,7 @@ from scipy.interpolate import RBFInterpolator
 
 from modules import thin_plate_spline
 from modules.geometry import coordinate_grid
-from modules.thin_plate_spline import evaluate, fit, spline_motion
+from modules.thin_plate_spline import evaluate, fit, fit_landmarks, spline_motion
 
 
 def random_landmarks(batch: int = 2, num: int = 12, seed: int = 0) -> torch.Tensor:
@@ -39,6 +39,14 @@ def test_driving_landmarks_come_from_the_source_landmarks():
     for i, landmarks in enumerate(cells.long()):
         found = motion[i, landmarks[:, 1], landmarks[:, 0]]
         assert (found - source[i]).abs().max() < 0.01
+
+
+def test_known_coefficients_are_not_solved_for():
+    driving = random_landmarks()
+    source = moved(driving)
+    expected = spline_motion(source, driving, (8, 9))
+    coefficients = fit_landmarks(source, driving)
+    assert torch.equal(spline_motion(driving, driving, (8, 9), coefficients), expected)
 
 
 def test_equal_landmarks_move_nothing():

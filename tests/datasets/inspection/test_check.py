@@ -450,12 +450,11 @@ def test_a_full_disk_stops_repairs_and_harms_nothing(tmp_path, monkeypatch):
     folder = write_frames(tmp_path / "root" / "train" / "id1#a", squares(30, 66))
     before = contents(folder)
 
-    def full(path: Path, content: bytes) -> None:
-        with path.open("wb") as file:
-            file.write(content[:9])  # as much as fits
+    def full(picture: Image.Image, path: Path, *args: object, **options: object) -> None:
+        path.write_bytes(picture.tobytes()[:9])  # as much as fits
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OutputError, match=r"0000000\.png cannot be written: No space left"):
         run_check(tmp_path / "root", fix=True, size=64)
     assert contents(folder) == before
