@@ -98,3 +98,9 @@ def has_setting(model: Any, names: list[str]) -> bool:
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().split()) <= 1800
+
+
+def test_requirements_that_pip_reads_for_the_project_include_no_other_files() -> None:
+    names = re.findall(r'file = \["(.+?)"\]', (ROOT / "pyproject.toml").read_text())
+    assert "requirements.txt" in names
+    assert [name for name in names if re.search(r"^-r", (ROOT / name).read_text(), re.M)] == []
