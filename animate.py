@@ -38,7 +38,13 @@ from datasets.pair_list import read_pair_list
 from media.pictures import picture_size
 from media.video import STILL_RATE
 from media.writers import require_output
-from utils.command_line import options_from_dataclasses, run
+from utils.command_line import (
+    AnimatorOption,
+    DeviceOption,
+    PrecisionOption,
+    options_from_dataclasses,
+    run,
+)
 from utils.errors import InputError
 from utils.files import require_apart, require_folder
 
@@ -154,21 +160,15 @@ class FileOptions:
 class NetworkOptions:
     """Network of an animation, and how pictures reach its size."""
 
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="Ours (a folder or .safetensors) or a published .pth.tar; the small network that "
-            "comes with the project if left out."
-        ),
-    ] = None
+    checkpoint: AnimatorOption = None
     config: Annotated[
         str | None,
         typer.Option(
             help="A config/ name or file, for weights whose checkpoint has no configuration."
         ),
     ] = None
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto"
+    device: DeviceOption = "auto"
+    precision: PrecisionOption = "auto"
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the result; as trained if left out.")
     ] = None

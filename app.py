@@ -15,7 +15,13 @@ from typing import Annotated
 
 import typer
 
-from utils.command_line import options_from_dataclasses, run
+from utils.command_line import (
+    AnimatorOption,
+    DeviceOption,
+    PrecisionOption,
+    options_from_dataclasses,
+    run,
+)
 from utils.errors import InputError
 
 app = typer.Typer(add_completion=False)
@@ -25,13 +31,7 @@ app = typer.Typer(add_completion=False)
 class ServerOptions:
     """Options of the server and of its network."""
 
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="Ours (a folder or .safetensors) or a published .pth.tar; the small network that "
-            "comes with the project if left out."
-        ),
-    ] = None
+    checkpoint: AnimatorOption = None
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1"
@@ -43,8 +43,8 @@ class ServerOptions:
             "reach the server."
         ),
     ] = None
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto"
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")] = "auto"
+    device: DeviceOption = "auto"
+    precision: PrecisionOption = "auto"
     certificate: Annotated[
         Path | None,
         typer.Option(help="For https, without which browsers give no camera to other machines."),

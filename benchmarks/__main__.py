@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from utils.command_line import run, writable_file
+from utils.command_line import DeviceOption, run, writable_file
 
 if TYPE_CHECKING:
     from benchmarks.report import BenchmarkResult
@@ -27,7 +27,6 @@ ConfigOption = Annotated[str, typer.Option(help="A file, or the name of one in c
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="For example train.precision=fp32; repeatable.")
 ]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 CheckpointOption = Annotated[
     Path | None, typer.Option(help="Weights that fit the config; random if left out.")
 ]

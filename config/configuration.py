@@ -21,20 +21,10 @@ from pydantic import ValidationError
 
 from config.foreign import is_foreign, translate
 from modules.checkpoints import read_config
-from training.run_config import Config, to_settings, to_yaml
+from training.run_config import Config
 from utils.errors import InputError
 from utils.renamed_settings import with_current_names
 from utils.section import Section
-
-__all__ = [
-    "FOLDER",
-    "Config",
-    "checkpoint_config",
-    "load_config",
-    "to_settings",
-    "to_yaml",
-    "validate",
-]
 
 FOLDER = Path(__file__).parent
 

@@ -14,8 +14,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from evaluation.command_line import DeviceOption, MeasureOptions, SeedOption
-from utils.command_line import options_from_dataclasses, run, writable_file, writable_folder
+from evaluation.command_line import MeasureOptions, SeedOption
+from utils.command_line import (
+    DeviceOption,
+    options_from_dataclasses,
+    run,
+    writable_file,
+    writable_folder,
+)
 from utils.errors import InputError
 from utils.wording import counted
 

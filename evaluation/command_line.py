@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+from utils.command_line import DeviceOption
+
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the bootstrap intervals.")]
 
 

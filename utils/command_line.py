@@ -20,6 +20,16 @@ from utils.signals import Terminated, raised_signals
 UsageError: Any = typer.BadParameter.__base__  # of typer's own click, or of the package
 INTERRUPTED = 130  # exit code
 
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+PrecisionOption = Annotated[str, typer.Option(help="auto, fp32, bf16, fp16.")]
+AnimatorOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Ours (a folder or .safetensors) or a published .pth.tar; the small network that "
+        "comes with the project if left out."
+    ),
+]
+
 
 def run(app: typer.Typer, argv: Sequence[str] | None = None) -> int:
     """Run a typer app on ``argv`` (None: the command line) and return its exit code.
