@@ -9,7 +9,7 @@ in a folder for each person, which becomes part of their names: ``id1/video/0001
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -182,18 +182,23 @@ def clip_paths(folder: Path) -> list[Path]:
     return paths
 
 
-def possible_clips(folder: Path, depth: int = MAX_DEPTH) -> list[Path]:
-    """Find possible clips of any name, up to ``depth`` folders down, in order."""
+def possible_clips(
+    folder: Path, suffixes: Collection[str] = CLIP_SUFFIXES, depth: int = MAX_DEPTH
+) -> list[Path]:
+    """Find possible clips of any name, files with these endings and folders, in order.
+
+    They lie up to ``depth`` folders down.
+    """
     paths: list[Path] = []
     for path in sorted(folder.iterdir()):
         if is_hidden(path.name):
             continue
         if not path.is_dir():
-            paths += [path] if path.suffix.lower() in CLIP_SUFFIXES else []
+            paths += [path] if path.suffix.lower() in suffixes else []
         elif depth == 0 or _holds_frames(path):
             paths.append(path)
         else:
-            paths += possible_clips(path, depth - 1) or [path]
+            paths += possible_clips(path, suffixes, depth - 1) or [path]
     return paths
 
 

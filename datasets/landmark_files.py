@@ -1,7 +1,8 @@
 """Read the facial landmarks of clips and stills from a folder with one file for each.
 
-``FOLDER/train/NAME.mp4.npy`` belongs to ``ROOT/train/NAME.mp4``: an array (frames, 68, 2) in iBUG
-order, (x, y) in pixels of the clip's frames, NaN where no face was found.
+``FOLDER/train/NAME.mp4.npy`` belongs to ``ROOT/train/NAME.mp4``, ``FOLDER/train/PERSON/NAME.mp4.npy``
+to ``ROOT/train/PERSON/NAME.mp4``: an array (frames, 68, 2) in iBUG order, (x, y) in pixels of the
+clip's frames, NaN where no face was found.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.clips import frame_size
+from datasets.clips import MAX_DEPTH, frame_size
 from modules.face_landmarks import NUM_LANDMARKS
 from utils.errors import InputError
 
@@ -56,5 +57,6 @@ def landmark_file(folder: Path, media: Path) -> LandmarkFile | None:
 
 def landmark_path(folder: Path, media: Path) -> Path | None:
     """Find the file in ``folder`` that belongs to a clip or picture; None where there is none."""
-    paths = (folder / media.parent.name / f"{media.name}.npy", folder / f"{media.name}.npy")
+    above = media.relative_to(media.anchor).parent.parts[-MAX_DEPTH - 1 :]  # and of its split
+    paths = (folder.joinpath(*above[i:], f"{media.name}.npy") for i in range(len(above) + 1))
     return next((path for path in paths if path.is_file()), None)

@@ -18,7 +18,7 @@ from av.stream import Disposition
 
 from media.colours import TRANSFERS
 from media.display import Display
-from media.file_kinds import InMemoryFile, require_file
+from media.file_kinds import PICTURE, InMemoryFile, require_file
 from media.gif import MAGIC as GIF_MAGIC
 from media.gif import whole_gif
 from media.pictures import Picture
@@ -267,6 +267,12 @@ class VideoFile:
         return item.pts
 
     def _empty(self) -> InputError:
+        kind = self.container.format.name
+        if kind.endswith(PICTURE):
+            ending = kind.removesuffix(PICTURE)
+            return InputError(
+                f"{self.file} is a picture, not a video: give it the ending .{ending}."
+            )
         return InputError(f"{self.file} holds no frame that can be decoded: give another video.")
 
     def _damaged(self, reason: str) -> InputError:

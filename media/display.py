@@ -4,6 +4,7 @@ A file states how to turn, mirror, stretch and colour its stored frames.  All of
 and all frames get one size, so that everything else works on plain pictures.
 """
 
+import math
 import struct
 from fractions import Fraction
 from typing import Any, NamedTuple, cast
@@ -31,11 +32,16 @@ class Orientation(NamedTuple):
     @classmethod
     def of(cls, frame: av.VideoFrame) -> "Orientation":
         """Read the frame's display matrix, to the nearest quarter of a turn."""
-        stated = frame.side_data.get("DISPLAYMATRIX")
-        if stated is None:
-            return cls(False, False, False)
-        # x' = a x + c y and y' = b x + d y, with y downwards
-        a, b, _, c, d = struct.unpack("=5i", bytes(cast(Any, stated))[:20])
+        try:
+            stated = frame.side_data.get("DISPLAYMATRIX")
+        except ValueError:  # PyAV 17 and 18 read none beside EXIF, which photographs bring along
+            turn = math.radians(frame.rotation)  # to the left
+            a, b, c, d = math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)
+        else:
+            if stated is None:
+                return cls(False, False, False)
+            # x' = a x + c y and y' = b x + d y, with y downwards
+            a, b, _, c, d = struct.unpack("=5i", bytes(cast(Any, stated))[:20])
         if abs(b) + abs(c) > abs(a) + abs(d):
             return cls(True, c < 0, b < 0)
         return cls(False, a < 0, d < 0)

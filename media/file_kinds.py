@@ -13,6 +13,7 @@ from utils.errors import InputError
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".m4v", ".avi", ".flv", ".f4v",
                   ".3gp", ".3g2", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".m2v",
                   ".vob", ".qt", ".wmv", ".asf", ".ogv", ".mxf")  # fmt: skip
+PICTURE = "_pipe"  # ending of FFmpeg's names for formats of one picture
 KINDS = {  # of paths that are no ordinary files
     stat.S_ISDIR: "a folder",
     stat.S_ISFIFO: "a pipe, which cannot be read twice",
@@ -54,7 +55,7 @@ def kind_of_media(file: Path | InMemoryFile) -> str | None:
     try:
         with av.open(f"file:{file}" if isinstance(file, Path) else io.BytesIO(file.data)) as media:
             # FFmpeg takes a damaged picture for a video, and would show the letters of a text
-            if media.format.name in ("tty", "image2") or media.format.name.endswith("_pipe"):
+            if media.format.name in ("tty", "image2") or media.format.name.endswith(PICTURE):
                 return None
             return "a video" if media.streams.video else "a sound" if media.streams.audio else None
     except (av.FFmpegError, ValueError):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import JsonValue
 
-from datasets.clips import CLIP_SUFFIXES, iterate_frames, split_folders
+from datasets.clips import CLIP_SUFFIXES, iterate_frames, possible_clips, split_folders
 from datasets.contents import without_path
 from datasets.landmark_files import read_landmarks
 from datasets.preprocessing.run import Outcome, Report, Shard, open_output
@@ -36,9 +36,14 @@ class _Job(NamedTuple):
 
     path: Path
     split: str
+    name: str  # path in its split
 
     def outcome(self, reason: str | None = None, detail: str = "") -> Outcome:
-        return Outcome(self.path.name, self.split, reason, detail)
+        return Outcome(self.name, self.split, reason, detail)
+
+    def landmarks(self, folder: Path) -> Path:
+        """Return the path of its landmarks in a folder of them."""
+        return folder / self.split / f"{self.name}.npy"
 
 
 def face_alignment() -> NamedLandmarks:
@@ -72,7 +77,7 @@ def prepare(
     settings: dict[str, JsonValue] = {"root": str(root.resolve()), "detector": name}
     with open_output(folder, COMMAND, settings, shard):
         for job in jobs:
-            (folder / job.split).mkdir(exist_ok=True)
+            job.landmarks(folder).parent.mkdir(parents=True, exist_ok=True)
         work = partial(_write, make_detector, folder)
         results = map_in_processes(work, jobs, workers, lambda job: job.outcome(WORKER_DIED, DIED))
         outcomes = [new for _, new in progress_bar(results, total=len(jobs), unit="clip")]
@@ -81,12 +86,10 @@ def prepare(
 
 def find_jobs(root: Path) -> list[_Job]:
     """Find the clips and pictures of a root, in the order of their names.  Raises InputError."""
-    suffixes = CLIP_SUFFIXES | PICTURE_SUFFIXES
     jobs = [
-        _Job(path, split or "")
+        _Job(path, split or "", str(path.relative_to(folder)))
         for split, folder in split_folders(root).items()
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and (path.is_dir() or path.suffix.lower() in suffixes)
+        for path in possible_clips(folder, CLIP_SUFFIXES | PICTURE_SUFFIXES)
     ]
     if not jobs:
         raise InputError(f"{root} holds no clips or pictures: name a folder that does.")
@@ -95,7 +98,7 @@ def find_jobs(root: Path) -> list[_Job]:
 
 def _write(make_detector: MakeDetector, folder: Path, job: _Job) -> Outcome:
     """Write the landmarks of one clip, where they do not exist yet, and return the outcome."""
-    path = folder / job.split / f"{job.path.name}.npy"
+    path = job.landmarks(folder)
     try:
         if not path.is_file():
             content = io.BytesIO()

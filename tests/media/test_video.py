@@ -180,6 +180,22 @@ def test_a_turned_or_mirrored_video_comes_out_upright(clip, turned, across, down
     np.testing.assert_array_equal(frames_at(clip, [3, 20]), expected[[3, 20]])
 
 
+def test_motion_jpeg_of_turned_photographs_comes_out_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter to the left
+    photograph = io.BytesIO()
+    Image.fromarray(moving_bar(20)).save(photograph, "JPEG", exif=exif, quality=95)
+    path = tmp_path / "camera.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuvj420p"
+        packet = av.Packet(photograph.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 25)
+        container.mux(packet)
+    (frame,) = read_frames(path)
+    assert distance(frame.image, np.rot90(moving_bar(20), -1)) < 6
+
+
 @pytest.mark.parametrize("name", ["clip.webm", "clip.mkv"])
 def test_frames_of_a_video_that_changes_its_size_have_the_first_ones(tmp_path, name):
     path = encode_sizes(tmp_path / name, [(48, 64), (24, 32), (96, 128)])
@@ -427,6 +443,17 @@ def test_what_holds_no_frames_is_one_sentence(tmp_path):
         for read in (probe, read_all):
             with pytest.raises(InputError, match=rf"^[^\n]*{name}[^\n]*{reason}[^\n]*\.$"):
                 read(tmp_path / name)
+
+
+def test_a_picture_with_the_ending_of_a_video_is_told_to_be_one(tmp_path):
+    first, second = (Image.fromarray(moving_bar(number)) for number in (0, 30))
+    path = tmp_path / "sticker.mp4"
+    first.save(path, "WEBP", save_all=True, append_images=[second])
+    for read in (probe, read_all):
+        with pytest.raises(
+            InputError, match=r"sticker\.mp4 is a picture, not .* the ending \.webp\.$"
+        ):
+            read(path)
 
 
 def test_damage_in_mid_stream_is_found_after_the_good_frames(tmp_path):

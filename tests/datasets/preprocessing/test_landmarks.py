@@ -90,6 +90,26 @@ def test_single_pictures_have_one_frame_of_any_shape(tmp_path):
         assert read_landmarks(file.path).shape == (1, 68, 2)
 
 
+def test_clips_in_folders_of_people_have_files_in_such_folders(tmp_path):
+    root, levels = tmp_path / "root", {"anna/talk/1.mp4": 40, "bob/talk/1.mp4": 80, "bob/2.bmp": 90}
+    for name, level in levels.items():
+        path = root / "train" / name
+        if path.suffix == ".mp4":
+            write_video(path, [solid(level)] * 2)
+        else:
+            save(path, solid(level))
+    save(root / "train" / "__MACOSX" / "anna" / "._1.png", solid(9))
+    report = run(root, tmp_path / "found")
+    assert (report.done, report.skipped) == ({"train": 3}, {})
+    for name, level in levels.items():
+        assert (tmp_path / "found" / "train" / f"{name}.npy").is_file()
+        file = landmark_file(tmp_path / "found", root / "train" / name)
+        np.testing.assert_allclose(read_landmarks(file.path)[0, 0], level, atol=2)
+    (root / "train" / "bob" / "2.bmp").write_text("no picture")
+    (tmp_path / "found" / "train" / "bob" / "2.bmp.npy").unlink()
+    assert list(run(root, tmp_path / "found").skipped[UNREADABLE]) == ["bob/2.bmp"]
+
+
 def test_frames_of_a_folder_and_of_an_animated_picture_have_the_size_that_readers_give_them(
     tmp_path,
 ):
