@@ -136,7 +136,7 @@ class Animator:
         with ``adapt_scale``, or where the network finds landmarks, grows with the source's face.
         Without ``initial``, expressions are relative to the most neutral face among the frames so
         far; else no frame depends on the one before.  Frames are taken two batches for each CPU
-        thread (four on a GPU) before the one that is yielded.  Raises InputError for a ``strength``
+        thread (two on a GPU) before the one that is yielded.  Raises InputError for a ``strength``
         that the network does not allow.
         """
         yield from self.animate_keypoints(

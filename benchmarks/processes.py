@@ -1,17 +1,18 @@
 """Peak memory of a call, measured in a process of its own, which no earlier call affects."""
 
 import logging
-import multiprocessing
 import resource
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from utils.errors import InputError
 from utils.malloc import keep_freed_memory
+from utils.worker_pool import map_in_processes
 
 MIB = 2**20
 RESIDENT, ON_GPU = "peak resident, MiB", "peak on the GPU, MiB"  # headings
@@ -20,10 +21,18 @@ logger = logging.getLogger(__name__)
 
 
 def peaks_of(function: Callable[..., object], *arguments: Any) -> dict[str, float]:
-    """Measure peaks of ``function(*arguments)`` in MiB, which a new process must unpickle."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
-        peaks = pool.submit(measured, torch.get_num_threads(), function, arguments).result()
+    """Measure peaks of ``function(*arguments)`` in MiB, which a new process must unpickle.
+
+    Raises InputError where the system ends the process.
+    """
+
+    def died(arguments: tuple[Any, ...]) -> dict[str, float]:
+        raise InputError(
+            f"The process that measured {function.__name__} died, perhaps for lack of memory."
+        )
+
+    work = partial(measured, torch.get_num_threads(), function)
+    ((_, peaks),) = map_in_processes(work, [arguments], workers=1, died=died)
     logger.info("Peak of %s: %.0f MiB.", function.__name__, peaks[RESIDENT])
     return peaks
 

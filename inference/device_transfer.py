@@ -62,7 +62,7 @@ class Download(NamedTuple):
 class BusyTime:
     """Seconds in which a device computed what was launched inside ``counted``.
 
-    On CUDA events on the stream measure it, so that nothing has to wait.  Threads that compute at
+    Events on the stream measure it on CUDA, so that nothing has to wait.  Threads that compute at
     the same time are counted once.
     """
 

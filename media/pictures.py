@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from media.file_kinds import InMemoryFile, kind_of_media, require_file
-from utils.errors import InputError, OutputError
-from utils.files import atomic_file, is_hidden
+from utils.errors import InputError
+from utils.files import atomic_file, is_hidden, naming_errors
 
 if TYPE_CHECKING:
     import torch
@@ -269,14 +269,11 @@ def write_picture_whole(
 
     A generated picture is a PNG, with its ``provenance``.
     """
-    try:
-        with atomic_file(path) as temporary:
-            if path.suffix.lower() == ".png":
-                save_png(temporary, picture, provenance)
-            else:
-                Image.fromarray(picture).save(temporary, "JPEG", quality=95, subsampling=0)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+    with naming_errors(path), atomic_file(path) as temporary:
+        if path.suffix.lower() == ".png":
+            save_png(temporary, picture, provenance)
+        else:
+            Image.fromarray(picture).save(temporary, "JPEG", quality=95, subsampling=0)
 
 
 def save_png(path: Path, picture: Picture, provenance: "Provenance | None" = None) -> None:

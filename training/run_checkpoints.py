@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from modules.checkpoints import current_discriminator, model_config
-from utils.errors import InputError, OutputError
-from utils.files import atomic_folder, write_atomically
+from utils.errors import InputError
+from utils.files import atomic_folder, naming_errors, write_atomically
 from utils.locks import sole_writer
 from utils.renamed_settings import with_current_names
 
@@ -125,12 +125,9 @@ def write_checkpoint(
     checkpoint: Path, state: dict[str, Any], write_weights: Callable[[Path], None]
 ) -> None:
     """Write a checkpoint, completely or not at all.  Raises OutputError where that fails."""
-    try:
-        with atomic_folder(checkpoint) as folder:
-            write_weights(folder)
-            write_state(folder, state)
-    except OSError as error:
-        raise OutputError(f"{checkpoint} cannot be written: {error.strerror or error}.") from error
+    with naming_errors(checkpoint), atomic_folder(checkpoint) as folder:
+        write_weights(folder)
+        write_state(folder, state)
 
 
 def write_state(checkpoint: Path, state: dict[str, Any]) -> None:

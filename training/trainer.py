@@ -8,7 +8,6 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,6 +55,7 @@ from utils.errors import InputError
 from utils.files import write_atomically
 from utils.progress import progress_bar
 from utils.signals import deferred_signals
+from utils.wording import time_left
 
 logger = logging.getLogger(__name__)
 
@@ -280,12 +280,11 @@ class Trainer:
     def write_metrics(self, means: dict[str, float]) -> None:
         """Log the values of the steps since the last time, and their speed."""
         step, seconds = self.train_step.step, means["seconds_per_step"]
-        left = timedelta(seconds=round((self.num_steps - step) * seconds))
         logger.info(
             f"Step {step} of {self.num_steps}: loss {sum(losses(means).values()):.3f}, "
             f"{means['samples_per_second']:.2f} samples/s, {seconds:.3g} s a step, of which "
-            f"{means['seconds_waiting']:.2g} s ({means['data_wait']:.0%}) waiting for data, "
-            f"{left} left."
+            f"{means['seconds_waiting']:.2g} s ({means['data_wait']:.0%}) waiting for data"
+            f"{time_left((self.num_steps - step) * seconds)}."
         )
         if self.run_logger is not None:
             means["epoch"] = step * self.config.train.accumulate / self.batches_per_epoch

@@ -62,9 +62,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill; it is flushed and renamed to ``folder`` at the end.
 
-    ``folder`` must be absent or empty.  Where the block fails, the temporary folder is deleted:
-    it would fill a full disk.
+    ``folder`` must be absent or empty, or a symbolic link to such a one.  Where the block fails,
+    the temporary folder is deleted: it would fill a full disk.
     """
+    folder = link_target(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder.parent, glob.escape(folder.name))
     temporary = temporary_path(folder)

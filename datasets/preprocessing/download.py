@@ -107,9 +107,8 @@ class Downloader:
         return Path(files[0]) if files else DownloadError(DEAD, "the site gives no video for it")
 
     def _put_in_place(self, file: Path, video: str) -> Path:
-        ending = (
-            file.suffix if file.suffix in VIDEO_SUFFIXES else ".mp4"
-        )  # readers go by the content
+        # Readers go by the content
+        ending = file.suffix if file.suffix in VIDEO_SUFFIXES else ".mp4"
         place = self.folder / f"{video}{ending}"
         with naming_errors(place):
             flush(file)

@@ -174,10 +174,10 @@ def stay_flat_while_kept(video: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     batch = [Frame(image, Fraction(0))] * driving.animator.batch_size
     for _ in range(30):
-        driving.detect(batch)
+        driving.keep(driving.detect(batch))
     before = resident_peak()
     for _ in range(300):
-        driving.detect(batch)
+        driving.keep(driving.detect(batch))
     assert resident_peak() / before < 1.02
 
 

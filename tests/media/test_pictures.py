@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from media.pictures import Box, picture_size, read_image, require_text
+from media.pictures import Box, picture_size, read_image, require_text, write_picture_whole
 from media.video import read_frames
 from tests.datasets.conftest import moving_bar
-from utils.errors import InputError
+from utils.errors import InputError, OutputError
 
 BOUNDS = 640, 480  # width and height of a picture
 
@@ -294,3 +294,10 @@ def test_a_square_holds_its_box_wherever_the_picture_allows_it():
 
 def test_a_box_too_large_for_the_picture_is_cut_off():
     assert Box(-10, -10, 700, 100).within(*BOUNDS) == Box(0, 0, 640, 110)
+
+
+def test_a_picture_that_its_format_cannot_hold_is_one_sentence_and_leaves_nothing(tmp_path):
+    wide = np.zeros((1, 70_000, 3), np.uint8)  # a JPEG has 65,535 columns at most
+    with pytest.raises(OutputError, match=r"wide\.jpg cannot be written: broken data stream"):
+        write_picture_whole(tmp_path / "wide.jpg", wide)
+    assert list(tmp_path.iterdir()) == []

@@ -61,6 +61,12 @@ def test_a_link_is_written_through(tmp_path):
         assert (tmp_path / "elsewhere" / "text").read_text() == text
     assert (tmp_path / "link").is_symlink()
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["text"]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "folder").symlink_to("empty")
+    with atomic_folder(tmp_path / "folder") as folder:
+        (folder / "a").write_text("whole")
+    assert (tmp_path / "empty" / "a").read_text() == "whole"
+    assert (tmp_path / "folder").is_symlink()
 
 
 def test_whether_a_file_can_be_written_is_known_before(tmp_path):
