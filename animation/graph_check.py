@@ -19,7 +19,7 @@ from animation.motion_template import fingerprint, load_template
 from animation.motion_transfer import RelativeMotion, frames_of
 from faces.crop import PUBLISHED, FaceCrop, FaceCropConfig
 from faces.main_face import main_face
-from inference.onnx_graphs import FRAME, IMAGE, SOURCE, SPLINE, as_keypoints, found
+from inference.onnx_graphs import FRAME, IMAGE, SOURCE, SPLINE, as_keypoints, present_parts
 from media.pictures import Picture, unit_range
 from modules.geometry import Keypoints
 from modules.mcnet import MCNet
@@ -55,12 +55,12 @@ class Graphs:
 
     def detect(self, image: Tensor) -> Keypoints:
         """Detect the keypoints of (1, 3, H, W) in [0, 1]."""
-        return as_keypoints(tensors(self.run("detect", {IMAGE: image.numpy()})))
+        return keypoints_in(self.run("detect", {IMAGE: image.numpy()}))
 
     def render(self, encoded: Arrays, driving: Keypoints) -> np.ndarray:
         """Move an encoded source to driving keypoints (1, K, ...): (1, 3, H, W) in [0, 1]."""
         feeds = dict(
-            zip(Keypoints._fields, (part.numpy() for part in found(driving)), strict=False)
+            zip(Keypoints._fields, (part.numpy() for part in present_parts(driving)), strict=False)
         )
         if driving.landmarks.shape[1]:
             landmarks = torch.from_numpy(encoded["source_landmarks"]).double()
@@ -74,14 +74,10 @@ class Graphs:
         return dict(zip(names, session.run(names, feeds), strict=True))
 
 
-def tensors(arrays: Arrays) -> list[Tensor]:
-    """Convert the keypoints among arrays to tensors: (1, K, 2), (1, K, 2, 2) and (1, 68, 2)."""
-    return [torch.from_numpy(array) for name, array in arrays.items() if is_keypoints(name)]
-
-
-def is_keypoints(name: str) -> bool:
-    """Whether an output of this name is a part of keypoints."""
-    return name.removeprefix("source_") in Keypoints._fields
+def keypoints_in(arrays: Arrays) -> Keypoints:
+    """Take the keypoints (1, K, ...) among the outputs of a graph."""
+    names = [name for name in arrays if name.removeprefix("source_") in Keypoints._fields]
+    return as_keypoints([torch.from_numpy(arrays[name]) for name in names])
 
 
 class Reference:
@@ -116,7 +112,7 @@ class Reference:
         """
         encoded = graphs.encode(self.source)
         detected = [graphs.detect(image) for image in self.images]
-        keypoints = [as_keypoints(tensors(encoded)), *detected]
+        keypoints = [keypoints_in(encoded), *detected]
         frames = (graphs.render(encoded, driving) for driving in [*detected, *self.driving])
         differences = [
             *map(keypoint_differences, keypoints, [self.source_keypoints, *self.detected]),

@@ -1,8 +1,8 @@
 """Read the facial landmarks of clips and stills from a folder with one file for each.
 
 ``FOLDER/train/NAME.mp4.npy`` belongs to ``ROOT/train/NAME.mp4``, and with the folder of a person
-``FOLDER/train/PERSON/NAME.mp4.npy`` to ``ROOT/train/PERSON/NAME.mp4``: an array (frames, 68, 2) in iBUG
-order, (x, y) in pixels of the clip's frames, NaN where no face was found.
+``FOLDER/train/PERSON/NAME.mp4.npy`` to ``ROOT/train/PERSON/NAME.mp4``: an array (frames, 68, 2) in
+iBUG order, (x, y) in pixels of the clip's frames, NaN where no face was found.
 """
 
 from collections.abc import Sequence

@@ -60,7 +60,7 @@ class Encode(nn.Module):
 
     def forward(self, source: Tensor) -> list[Tensor]:
         _, keypoints, small, pyramid = self.network.encode(source)
-        return [*found(keypoints), small, *pyramid]
+        return [*present_parts(keypoints), small, *pyramid]
 
 
 class Detect(nn.Module):
@@ -71,7 +71,7 @@ class Detect(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        return found(self.network.detect(image))
+        return present_parts(self.network.detect(image))
 
 
 class Render(nn.Module):
@@ -90,13 +90,13 @@ class Render(nn.Module):
         return self.network.compute(features, as_keypoints(driving[:num]), spline)
 
 
-def found(keypoints: Keypoints) -> list[Tensor]:
+def present_parts(keypoints: Keypoints) -> list[Tensor]:
     """List the parts of keypoints, without the empty landmarks of a network that finds none."""
     return [part for part in keypoints if part.shape[1]]
 
 
 def as_keypoints(parts: Sequence[Tensor]) -> Keypoints:
-    """Make keypoints of what ``found`` lists."""
+    """Make keypoints of what ``present_parts`` lists."""
     positions, jacobians, *landmarks = parts
     return Keypoints(positions, jacobians, landmarks[0] if landmarks else positions[:, :0])
 
@@ -119,7 +119,7 @@ def export_graphs(model: MCNet, size: tuple[int, int]) -> dict[str, "ModelProto"
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         encoded = network.encode(image)
-    keypoints = found(encoded.keypoints)
+    keypoints = present_parts(encoded.keypoints)
     names, inner = keypoint_names(network), encoded_names(network, encoded)
     parts = [*keypoints, encoded.small, *encoded.pyramid]
     # Copies: the exporter takes one tensor at two places for one input.

@@ -21,7 +21,7 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--disable-background-networking",
 )
-ROOT = Path(__file__).parent.parent
+MODULES = Path(__file__).parent.parent / "node_modules"
 
 
 def chromium_program() -> str:
@@ -60,17 +60,16 @@ def write_camera(path: Path, frames: list[np.ndarray]) -> Path:
     return path
 
 
-def axe_source() -> str:
-    """Source of axe-core, which finds faults of accessibility; skipped where it is missing."""
-    path = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-    if not path.is_file():
-        pytest.skip("there is no axe-core: npm install --no-save axe-core")
-    return path.read_text()
+def npm_package(name: str) -> Path:
+    """Folder of a package of npm; the test is skipped where it is missing."""
+    if not (MODULES / name).is_dir():  # npm would remove the one that is not named
+        pytest.skip(f"there is no {name}: npm install --no-save axe-core onnxruntime-web")
+    return MODULES / name
 
 
 def serious_faults(page: Any) -> list[str]:
-    """Serious and critical faults of accessibility of a page, one line each."""
-    page.evaluate(axe_source())
+    """Serious and critical faults of accessibility of a page, one line each, by axe-core."""
+    page.evaluate((npm_package("axe-core") / "axe.min.js").read_text())
     found = page.evaluate("axe.run()")
     return [
         f"{fault['impact']}: {fault['id']}: {node['html']}"

@@ -30,7 +30,7 @@ from modules.checkpoints import read_config, save_weights
 from modules.geometry import Keypoints
 from modules.mcnet import MCNet
 from run import main
-from tests.chromium import chromium
+from tests.chromium import chromium, npm_package
 from tests.inference.test_fused_network import lively_model
 from tests.tiny import TINY, TINY_LANDMARKS
 from tests.tiny_run import write_config
@@ -39,7 +39,6 @@ pytest.importorskip("onnxscript", reason="pip install -r requirements-export.txt
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "export.md").read_text()
-RUNTIME = ROOT / "node_modules" / "onnxruntime-web" / "dist"
 SIZE = 64  # of tiny networks: enough for kernels of doubled maps
 SMALLEST = 0.5 / 255  # half a grey level
 
@@ -182,11 +181,10 @@ SCRIPT = """async (pictures) => {
 
 @pytest.mark.parametrize(("name", "size"), CASES[1:])
 def test_a_browser_gives_the_frames_of_pytorch(shared, tmp_path, name, size):
-    if not RUNTIME.is_dir():
-        pytest.skip("there is no onnxruntime-web: npm install --no-save onnxruntime-web")
+    runtime = npm_package("onnxruntime-web") / "dist"
     with chromium() as browser:
         network = exported(shared, name, size)
-        (tmp_path / "runtime").symlink_to(RUNTIME)
+        (tmp_path / "runtime").symlink_to(runtime)
         (tmp_path / "graphs").symlink_to(network.graphs)
         (tmp_path / "graphs.mjs").write_text(listing("js"))
         (tmp_path / "index.html").write_text(HTML)
