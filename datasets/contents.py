@@ -49,13 +49,15 @@ def read_contents(root: Path, *, may_be_empty: bool = False) -> Contents:
         raise InputError(
             f"{root} holds no clips: it needs some, or folders train and test of them."
         )
-    beside = [path for folder in folders.values() for path in sorted(folder.iterdir())]
-    at_root = [] if root in folders.values() else sorted(root.iterdir())
+    found = [clip for own in clips.values() for clip in own]
+    of_people = {path for clip in found for path in clip.parents if root in path.parents}
+    beside = [path for folder in {*folders.values(), *of_people} for path in folder.iterdir()]
+    at_root = [] if root in folders.values() else root.iterdir()
     return Contents(
         root,
         clips,
-        records=[path for path in beside if path.suffix == ".json"],
-        leftovers=temporary_files([*at_root, *beside]),
+        records=sorted(path for path in beside if path.suffix == ".json"),
+        leftovers=temporary_files(sorted([*at_root, *beside])),
     )
 
 

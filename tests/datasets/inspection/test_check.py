@@ -409,6 +409,20 @@ def test_a_repair_loses_no_frames(tmp_path, monkeypatch):
     assert path.read_bytes() == before
 
 
+def test_records_and_leftovers_in_folders_of_people_are_found(tmp_path):
+    root = tmp_path / "root"
+    for name in ("train/ann/a.mp4", "train/bob/talk/1.mp4", "test/cid/1.mp4"):
+        write_square(root / name)
+    write_record(root / "train" / "bob" / "talk" / "1.mp4")
+    write_record(root / "train" / "bob" / "talk" / "gone.mp4")
+    (root / "train" / "bob" / ".2.mp4.4711").write_bytes(b"beginning")
+    found = {kind: list(names) for kind, names in run_check(root).found.items()}
+    assert found == {
+        "record without clip": ["train/bob/talk/gone.json"],
+        "temporary file": ["train/bob/.2.mp4.4711"],
+    }
+
+
 def test_of_a_link_that_was_left_over_only_the_link_is_deleted(tmp_path):
     root = sound_root(tmp_path / "root")
     elsewhere = write_frames(tmp_path / "elsewhere", squares(30))
