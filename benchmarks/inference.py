@@ -45,7 +45,7 @@ def variants(
     driving: Tensor,
     batches: Sequence[int],
 ) -> Iterator[Variant]:
-    """The plain network first, one frame at a time; pictures are (B, 3, H, W) in [0, 1]."""
+    """Yield the plain network, a frame at a time, then the fused ones; pictures (B, 3, H, W)."""
     frame = partial(plain_frame, plain, source, driving[:1])
     yield Variant("plain", torch.float32, 1, call=frame, compute=frame)
     for precision, network in fused.items():

@@ -101,11 +101,6 @@ class Report(Section):
                 names[printable(outcome.name)] = printable(outcome.detail)
         return cls(command=command, settings=settings, shard=shard, done=done, skipped=skipped)
 
-    @property
-    def num_done(self) -> int:
-        """Number of clips in all splits."""
-        return sum(self.done.values())
-
     def write(self, root: Path) -> Path:
         """Write the report into ``root``, and return its file."""
         path = root / self.shard.report

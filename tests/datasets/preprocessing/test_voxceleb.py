@@ -102,7 +102,7 @@ def test_two_shards_together_equal_one_run(tmp_path, videos, whole):
     for shard in ("2/2", "1/2"):
         assert main(arguments(table, videos, root, "--shard", shard)) == 0
     reports = [f"report-{number}-of-2.json" for number in (1, 2)]
-    assert [read_report(root / name).num_done for name in reports] == [9, 9]
+    assert [sum(read_report(root / name).done.values()) for name in reports] == [9, 9]
     assert main(["merge", str(root)]) == 0
     assert {k: v for k, v in contents(root).items() if k not in reports} == whole
 
@@ -117,7 +117,7 @@ def test_shards_of_a_table_that_has_changed_do_not_merge(tmp_path, videos, capfd
     assert "were made with different settings" in capfd.readouterr().err
     assert main(arguments(table, videos, root, "--shard", "1/2")) == 0
     assert main(["merge", str(root)]) == 0
-    assert read_report(root / "report.json").num_done == 6
+    assert sum(read_report(root / "report.json").done.values()) == 6
 
 
 def test_what_is_skipped_is_counted_by_reason(tmp_path, videos):
@@ -167,7 +167,7 @@ def test_a_worker_that_dies_loses_only_what_it_had_in_hand(tmp_path, videos, mon
     table, root = write_table(tmp_path / "table.csv", rows()), tmp_path / "root"
     assert main(arguments(table, videos, root, "--workers", "2")) == 1
     report = read_report(root / "report.json")
-    assert report.num_done == 16
+    assert sum(report.done.values()) == 16
     assert len(report.skipped[WORKER_DIED]) == 2
     assert all("#video3#" in name for name in report.skipped[WORKER_DIED])
 
@@ -195,12 +195,12 @@ def test_missing_videos_are_downloaded_and_dead_ones_told(tmp_path, videos):
         shard=Shard(),
         downloader=LocalDownloader(folder),  # type: ignore[arg-type]
     )
-    assert report.num_done == 6
+    assert sum(report.done.values()) == 6
     assert set(report.skipped) == {"dead video"}
     assert set(report.skipped["dead video"].values()) == {"Video unavailable"}
     for raw in folder.iterdir():  # no longer needed for the clips that are there
         raw.unlink()
-    assert prepare(workers=1, shard=Shard(), downloader=None).num_done == 6
+    assert sum(prepare(workers=1, shard=Shard(), downloader=None).done.values()) == 6
 
 
 def test_other_settings_do_not_mix_with_those_of_a_root(tmp_path, videos, capfd):
@@ -218,7 +218,7 @@ def test_videos_in_folders_whose_names_are_no_utf_8_are_cut_and_reported(tmp_pat
     table, root = write_table(tmp_path / "table.csv", rows(2)), tmp_path / "root"
     assert main(arguments(table, folder, root)) == 1
     report = read_report(root / "report.json")
-    assert (report.num_done, len(report.skipped[UNREADABLE])) == (3, 3)
+    assert (sum(report.done.values()), len(report.skipped[UNREADABLE])) == (3, 3)
 
 
 def test_one_of_the_shards_tells_of_bad_rows(tmp_path, videos):
