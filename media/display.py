@@ -4,13 +4,13 @@ A file states how to turn, mirror, stretch and colour its stored frames.  All of
 and all frames get one size, so that everything else works on plain pictures.
 """
 
-import math
 import struct
 from fractions import Fraction
 from typing import Any, NamedTuple, cast
 
 import av
 import numpy as np
+from av.filter import Graph
 from numpy.typing import NDArray
 
 from media.codecs import FULL_RANGE, LIMITED_RANGE, ONE_THREAD
@@ -20,6 +20,7 @@ from media.pictures import ALIKE, Picture, on_black, over_white, resized, size_w
 # FFmpeg's numbers for bicubic, accurate rounding and full chroma.  By default it rounds all colours
 # down, by a level, and repeats the chroma of 2 x 2 pixels instead of interpolating it
 EXACT = 0x4 | 0x40000 | 0x2000
+EXIF = 31  # FFmpeg's number of this kind of side data
 
 
 class Orientation(NamedTuple):
@@ -34,14 +35,12 @@ class Orientation(NamedTuple):
         """Read the frame's display matrix, to the nearest quarter of a turn."""
         try:
             stated = frame.side_data.get("DISPLAYMATRIX")
-        except ValueError:  # PyAV 17 and 18 read none beside EXIF, which photographs bring along
-            turn = math.radians(frame.rotation)  # to the left
-            a, b, c, d = math.cos(turn), -math.sin(turn), math.sin(turn), math.cos(turn)
-        else:
-            if stated is None:
-                return cls(False, False, False)
-            # x' = a x + c y and y' = b x + d y, with y downwards
-            a, b, _, c, d = struct.unpack("=5i", bytes(cast(Any, stated))[:20])
+        except ValueError:
+            stated = without_exif(frame).side_data.get("DISPLAYMATRIX")
+        if stated is None:
+            return cls(False, False, False)
+        # x' = a x + c y and y' = b x + d y, with y downwards
+        a, b, _, c, d = struct.unpack("=5i", bytes(cast(Any, stated))[:20])
         if abs(b) + abs(c) > abs(a) + abs(d):
             return cls(True, c < 0, b < 0)
         return cls(False, a < 0, d < 0)
@@ -108,6 +107,18 @@ class Display(NamedTuple):
         """Convert an RGB picture from the video's colours to sRGB."""
         table = srgb_table(self.primaries, self.transfer)
         return image if table is None else table(image)
+
+
+def without_exif(frame: av.VideoFrame) -> av.VideoFrame:
+    """Drop the EXIF that photographs in Motion JPEG bring along: PyAV 17 and 18 fail at it."""
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 25)
+    )
+    drop = graph.add("sidedata", f"mode=delete:type={EXIF}")
+    graph.link_nodes(source, drop, graph.add("buffersink")).configure()
+    graph.push(frame)
+    return cast(av.VideoFrame, graph.pull())
 
 
 def upright(frame: av.VideoFrame) -> Picture:

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from media import decoder
 from media.decoder import VideoFile, open_video
@@ -180,10 +180,10 @@ def test_a_turned_or_mirrored_video_comes_out_upright(clip, turned, across, down
     np.testing.assert_array_equal(frames_at(clip, [3, 20]), expected[[3, 20]])
 
 
-def test_motion_jpeg_of_turned_photographs_comes_out_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter to the left
-    photograph = io.BytesIO()
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_motion_jpeg_of_turned_or_mirrored_photographs_comes_out_upright(tmp_path, orientation):
+    exif, photograph = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
     Image.fromarray(moving_bar(20)).save(photograph, "JPEG", exif=exif, quality=95)
     path = tmp_path / "camera.avi"
     with av.open(str(path), "w") as container:
@@ -193,7 +193,8 @@ def test_motion_jpeg_of_turned_photographs_comes_out_upright(tmp_path):
         packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 25)
         container.mux(packet)
     (frame,) = read_frames(path)
-    assert distance(frame.image, np.rot90(moving_bar(20), -1)) < 6
+    upright_photograph = np.asarray(ImageOps.exif_transpose(Image.open(photograph)))
+    assert distance(frame.image, upright_photograph) < 6
 
 
 @pytest.mark.parametrize("name", ["clip.webm", "clip.mkv"])
