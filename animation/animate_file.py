@@ -184,8 +184,8 @@ def animate_file(
     .gif with the rate (and, in a .mp4, the sound) of the driving video, or a folder of PNG where
     it ends in "/".  The policy of ``reading`` crops the source's face too: the largest, or the
     ``source_face``.  The motion of a driving video is saved as the template ``motion_to``.
-    ``on_frame`` is called with each frame (H, W, 3) when it has been written; an exception of it
-    ends the animation.
+    ``on_frame`` is called with each frame (H, W, 3) that has been written, on the thread that
+    writes; an exception of it ends the animation.
     """
     policy = reading.get("policy")
     inputs = [driving, source if isinstance(source, Path) else None]

@@ -1,10 +1,12 @@
 """Peak memory of a call, measured in a process of its own, which no earlier call affects."""
 
 import logging
+import multiprocessing
 import resource
 import sys
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 
 from utils.errors import InputError
 from utils.malloc import keep_freed_memory
-from utils.worker_pool import map_in_processes
+from utils.signals import end_with_parent
 
 MIB = 2**20
 RESIDENT, ON_GPU = "peak resident, MiB", "peak on the GPU, MiB"  # headings
@@ -25,14 +27,14 @@ def peaks_of(function: Callable[..., object], *arguments: Any) -> dict[str, floa
 
     Raises InputError where the system ends the process.
     """
-
-    def died(arguments: tuple[Any, ...]) -> dict[str, float]:
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(1, spawn, initializer=end_with_parent) as pool:
+            peaks = pool.submit(measured, torch.get_num_threads(), function, arguments).result()
+    except BrokenProcessPool as error:
         raise InputError(
             f"The process that measured {function.__name__} died, perhaps for lack of memory."
-        )
-
-    work = partial(measured, torch.get_num_threads(), function)
-    ((_, peaks),) = map_in_processes(work, [arguments], workers=1, died=died)
+        ) from error
     logger.info("Peak of %s: %.0f MiB.", function.__name__, peaks[RESIDENT])
     return peaks
 

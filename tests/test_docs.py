@@ -12,6 +12,7 @@ import typer
 from pydantic import BaseModel
 
 from config import Config
+from utils.version import VERSION
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "weights" / "README.md"]
@@ -104,3 +105,7 @@ def test_requirements_that_pip_reads_for_the_project_include_no_other_files() ->
     names = re.findall(r'file = \["(.+?)"\]', (ROOT / "pyproject.toml").read_text())
     assert "requirements.txt" in names
     assert [name for name in names if re.search(r"^-r", (ROOT / name).read_text(), re.M)] == []
+
+
+def test_the_citation_names_the_version() -> None:
+    assert f"\nversion: {VERSION}\n" in (ROOT / "CITATION.cff").read_text()
