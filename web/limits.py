@@ -44,6 +44,11 @@ class Refusal(Exception):
         self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
 
 
+def no_room() -> Refusal:
+    """Refuse a file beside all those that are stored or sent."""
+    return Refusal(503, "The server has no room for this file now: try again later.", 60)
+
+
 def too_large(name: str, limit: int) -> Refusal:
     """Refuse a file of more than ``limit`` bytes."""
     return Refusal(413, f"{name} is too large: at most {limit / MB:.3g} MB are accepted.")

@@ -46,7 +46,7 @@ from web.label import labelled
 from web.limits import Limits, Refusal
 from web.network_queue import Cancelled
 from web.recording import Recording
-from web.sessions import Session
+from web.sessions import OVER, Session
 from web.studio import Studio
 from web.uploads import face_of
 
@@ -122,7 +122,7 @@ class LiveConnection:
         error = next((each for each in errors if each is not None), None)
         if error is None or isinstance(error, WebSocketDisconnect):
             return
-        code, sentence = POLICY_VIOLATION, str(error)
+        code, sentence = POLICY_VIOLATION, self.session.without_paths(str(error))
         is_expected = isinstance(error, InputError | Refusal | Cancelled | asyncio.TimeoutError)
         if isinstance(error, Cancelled):
             code, sentence = GOING_AWAY, "The server ends."
@@ -153,6 +153,8 @@ class LiveConnection:
             message = await self.socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code") or 1005)
+            if self.session.is_over:
+                raise Refusal(404, OVER)
             data, text = message.get("bytes"), message.get("text")
             if data is not None:
                 self.take_picture(data)
@@ -185,7 +187,7 @@ class LiveConnection:
             self.animation.strength = strength
         elif message.type == "record":
             if self.recording is None:
-                self.session.recordings.make_room()
+                self.studio.sessions.require_room(0)
                 path = self.session.new_path(".mp4")
                 self.recording = Recording(
                     path, self.limits.recording_seconds, self.studio.provenance
@@ -205,6 +207,7 @@ class LiveConnection:
         )
         self.animation = LiveAnimation(animator, fitted, policy, strength=strength)
         self.was_still = False
+        self._search = None  # one for the animation before finds nothing for this one
         height, width, _ = fitted.to_output(fitted.picture).shape
         await self.send({"type": "ready", "width": width, "height": height})
 
@@ -225,7 +228,7 @@ class LiveConnection:
             call = self.studio.queue.submit(partial(animation.animate, frame, seconds), live=True)
             result = await asyncio.wrap_future(call)
             await self.send(STAMP.pack(stamp) + await self.threads.run(self.finish, result, stamp))
-            if animation.is_still and not self.was_still:
+            if not self.was_still and animation.is_still:
                 self.was_still = True
                 await self.send({"type": "still"})
             if self.recording is not None and self.recording.is_full:
@@ -248,8 +251,9 @@ class LiveConnection:
         """Label a frame, record it where it is wanted, and encode it as a JPEG."""
         if self.studio.label:
             result = labelled(result)
-        if self.recording is not None:
-            self.recording.add(result, stamp)
+        recording = self.recording  # which may end meanwhile, on the server's loop
+        if recording is not None:
+            recording.add(result, stamp)
         file = io.BytesIO()
         Image.fromarray(result).save(file, "JPEG", quality=JPEG_QUALITY)
         return file.getvalue()

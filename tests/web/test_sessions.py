@@ -10,7 +10,8 @@ import pytest
 
 from tests.web.serving import clip, portrait_jpeg, served, tiny_studio
 from web.limits import Limits, Refusal
-from web.sessions import NAME, Sessions, Shelf
+from web.sessions import NAME, OVER, Sessions, Shelf
+from web.uploads import read_motion
 
 
 def test_idle_sessions_end(tmp_path, monkeypatch):
@@ -26,6 +27,38 @@ def test_idle_sessions_end(tmp_path, monkeypatch):
         while server.files and time.monotonic() < until:
             time.sleep(0.05)
         assert not server.files
+
+
+def test_a_session_is_idle_from_the_end_of_its_animation(tmp_path, monkeypatch):
+    """A result is kept for a client that comes back after a long animation."""
+    monkeypatch.setattr("web.sessions.SWEEP_EVERY", 0.02)
+    limits = Limits(session_idle_seconds=0.5)
+    with served(tiny_studio(tmp_path, faces=False, limits=limits)) as server:
+        session = server.session()
+        files = {"portrait": ("a.jpg", portrait_jpeg()), "driving": ("b.mp4", clip(tmp_path, 400))}
+        with server.client() as client:
+            client.post("/api/animate", files=files, data={"session": session}).raise_for_status()
+            (job,) = server.studio.sessions[session].jobs.items.values()
+            began = time.monotonic()
+            assert job.finished.wait(60)
+            assert time.monotonic() - began > 0.6, "too short to tell anything"
+            time.sleep(0.2)
+            assert client.get(f"/api/sessions/{session}/jobs/1/result.mp4").status_code == 200
+
+
+def test_the_end_of_a_session_during_an_upload_is_no_fault(tmp_path, monkeypatch):
+    with served(tiny_studio(tmp_path, faces=False)) as server:
+        session = server.session()
+
+        def ended(*args):
+            server.studio.sessions.end(session)
+            return read_motion(*args)
+
+        monkeypatch.setattr("web.studio.read_motion", ended)
+        with server.client() as client:
+            files = {"file": ("a.mp4", clip(tmp_path))}
+            answer = client.post(f"/api/sessions/{session}/drivings", files=files)
+        assert (answer.status_code, answer.json()["error"]) == (404, OVER)
 
 
 def test_a_session_that_works_does_not_end(tmp_path):
