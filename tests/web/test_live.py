@@ -81,7 +81,7 @@ def test_of_frames_that_come_too_fast_the_newest_is_animated(plain_server, monke
     """A slow network answers few frames, and each answer is of what came last."""
     animate = LiveAnimation.animate
 
-    def slow(self, frame, seconds=0.0):
+    def slow(self, frame, seconds):
         time.sleep(0.2)
         return animate(self, frame, seconds)
 
@@ -307,7 +307,7 @@ def first_picture(server: Running) -> np.ndarray:
 def test_two_live_sessions_alternate(plain_server, monkeypatch):
     animate, order = LiveAnimation.animate, []
 
-    def noted(self, frame, seconds=0.0):
+    def noted(self, frame, seconds):
         time.sleep(0.02)
         order.append(id(self))
         return animate(self, frame, seconds)

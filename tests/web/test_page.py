@@ -197,7 +197,7 @@ def test_live_frames_arrive_in_order_and_change(page):
 def test_the_delay_stays_bounded_while_the_server_is_slow(page, monkeypatch):
     animate = LiveAnimation.animate
 
-    def slow(self, frame, seconds=0.0):
+    def slow(self, frame, seconds):
         time.sleep(0.3)
         return animate(self, frame, seconds)
 
