@@ -205,6 +205,7 @@ def statements(path: Path) -> Iterator[str]:
 
     if not path.is_file():
         raise InputError(f"{path} does not exist, or is no file.")
+    metadata: dict[Any, Any]
     try:
         with Image.open(path) as picture:
             metadata = dict(picture.info)

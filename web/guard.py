@@ -74,7 +74,7 @@ class Guard:
         try:
             await self.app(scope, body, self.answered(send))
         except Stalled:
-            logger.info("A client does not read the answer: %s", scope["path"])
+            logger.info("A client does not read its answer: the connection is ended.")
         finally:
             self.bodies.remove(body)
 

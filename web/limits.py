@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 MB = 10**6
+FAULT = "The server failed: its log says more."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,23 +1,9 @@
-"""Animate a portrait by a camera over one WebSocket.
+"""Animate a portrait by a camera over one WebSocket, whose messages ``docs/app.md`` lists.
 
-Both sides send pictures as a time stamp and a JPEG, and all else as JSON.  A client sends
-
-    {"type": "start", "portrait": 1, "face": 0, "head": 1.0, "expression": 1.0}
-    8 bytes: milliseconds, a big-endian float64; then a JPEG
-    {"type": "neutral"}  {"type": "strength", "head": 1.2, "expression": 1.0}
-    {"type": "record"}  {"type": "stop"}
-
-and gets
-
-    {"type": "ready", "width": 256, "height": 256}
-    8 bytes: the time stamp of the picture that was animated; then a JPEG
-    {"type": "face", "seen": false, "time": 1234.5}   for a picture without a face
-    {"type": "still"}                                 now is a good time for "neutral"
-    {"type": "recorded", "url": "...", "frames": 120, "seconds": 8.1}
-    {"type": "error", "error": "..."}
-
-Time stamps rise.  An answer settles all pictures up to its time stamp: of several that have come,
-the newest is animated and the others are dropped, so that the delay never grows.
+Both sides send pictures as a time stamp (8 bytes: milliseconds, a big-endian float64) and a JPEG,
+and all else as JSON.  Time stamps rise.  An answer settles all pictures up to its time stamp: of
+several that have come, the newest is animated and the others are dropped, so that the delay never
+grows.
 """
 
 import asyncio
@@ -43,7 +29,7 @@ from media.file_kinds import InMemoryFile
 from media.pictures import Picture, open_picture, read_image
 from utils.errors import InputError
 from web.label import labelled
-from web.limits import Limits, Refusal
+from web.limits import FAULT, Limits, Refusal
 from web.network_queue import Cancelled
 from web.recording import Recording
 from web.sessions import OVER, Session
@@ -129,7 +115,7 @@ class LiveConnection:
         elif isinstance(error, asyncio.TimeoutError):
             sentence = "The answers are not read."
         elif not is_expected:
-            code, sentence = FAILED, "The server failed: its log says more."
+            code, sentence = FAILED, FAULT
         with suppress(asyncio.TimeoutError, RuntimeError, WebSocketDisconnect):  # it may be gone
             await asyncio.wait_for(self.close(code, sentence), 1)
         if not is_expected:

@@ -19,14 +19,13 @@ from starlette.exceptions import HTTPException
 from utils.errors import InputError
 from web.api import router
 from web.guard import LOCAL_NAMES, Guard
-from web.limits import Refusal
+from web.limits import FAULT, Refusal
 from web.studio import Studio
 
 STATIC = Path(__file__).parent / "static"
 CONNECTIONS = 256  # at once
 GRACE = 1  # seconds in which requests may end after Ctrl-C
 TOKEN = re.compile(r"[A-Za-z0-9_-]+")  # it stands in an address and in a cookie
-FAULT = "The server failed: its log says more."
 
 logger = logging.getLogger(__name__)
 

@@ -32,13 +32,13 @@ def test_idle_sessions_end(tmp_path, monkeypatch):
 def test_a_session_is_idle_from_the_end_of_its_animation(tmp_path, monkeypatch):
     """A result is kept for a client that comes back after a long animation."""
     monkeypatch.setattr("web.sessions.SWEEP_EVERY", 0.02)
-    limits = Limits(session_idle_seconds=0.5)
-    with served(tiny_studio(tmp_path, faces=False, limits=limits)) as server:
-        session = server.session()
-        files = {"portrait": ("a.jpg", portrait_jpeg()), "driving": ("b.mp4", clip(tmp_path, 400))}
+    with served(tiny_studio(tmp_path, faces=False)) as server:
+        session, sessions = server.session(), server.studio.sessions
+        files = {"portrait": ("a.jpg", portrait_jpeg()), "driving": ("b.mp4", clip(tmp_path, 600))}
         with server.client() as client:
             client.post("/api/animate", files=files, data={"session": session}).raise_for_status()
-            (job,) = server.studio.sessions[session].jobs.items.values()
+            (job,) = sessions[session].jobs.items.values()
+            monkeypatch.setattr(sessions, "limits", Limits(session_idle_seconds=0.5))
             began = time.monotonic()
             assert job.finished.wait(60)
             assert time.monotonic() - began > 0.6, "too short to tell anything"
@@ -61,7 +61,8 @@ def test_the_end_of_a_session_during_an_upload_is_no_fault(tmp_path, monkeypatch
         assert (answer.status_code, answer.json()["error"]) == (404, OVER)
 
 
-def test_a_session_that_works_does_not_end(tmp_path):
+def test_a_session_that_works_does_not_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("web.sessions.SWEEP_EVERY", 0.01)
     sessions = Sessions(Limits(session_idle_seconds=0), tmp_path)
     session = sessions.begin()
 
@@ -69,18 +70,12 @@ def test_a_session_that_works_does_not_end(tmp_path):
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(sessions.sweep(), 0.2)
 
-    import web.sessions
-
-    before, web.sessions.SWEEP_EVERY = web.sessions.SWEEP_EVERY, 0.01
-    try:
-        with session:
-            asyncio.run(sweep())
-            assert len(sessions) == 1
+    with session:
         asyncio.run(sweep())
-        assert len(sessions) == 0
-    finally:
-        web.sessions.SWEEP_EVERY = before
-        sessions.close()
+        assert len(sessions) == 1
+    asyncio.run(sweep())
+    assert len(sessions) == 0
+    sessions.close()
     assert not list(tmp_path.iterdir())
 
 
