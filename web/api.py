@@ -335,9 +335,8 @@ async def recording(session: UsesSession, number: int) -> FileResponse:
 @router.websocket("/live")
 async def live(socket: WebSocket, session: str, studio: UsesStudio) -> None:
     try:
-        with studio.sessions[session] as found:
-            async with studio.admitted(found):
-                await LiveConnection(socket, found, studio).serve()
+        with studio.sessions[session] as found, studio.admitted(found):
+            await LiveConnection(socket, found, studio).serve()
     except Refusal as refusal:
         await socket.send_denial_response(refused(refusal))
 

@@ -108,6 +108,8 @@ class LiveConnection:
         error = next((each for each in errors if each is not None), None)
         if error is None or isinstance(error, WebSocketDisconnect):
             return
+        if self.session.is_over and isinstance(error, OSError):  # its files are gone
+            error = Refusal(404, OVER)
         code, sentence = POLICY_VIOLATION, self.session.without_paths(str(error))
         is_expected = isinstance(error, InputError | Refusal | Cancelled | asyncio.TimeoutError)
         if isinstance(error, Cancelled):

@@ -1,7 +1,7 @@
 """Hold all that requests share: one network, its queue, the sessions and the animations."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fastapi import UploadFile
@@ -196,8 +196,8 @@ class Studio:
         if strength != 1 and not self.animator.detects_landmarks:
             raise Refusal(422, "This network finds no landmarks: leave the expression at 1.")
 
-    @asynccontextmanager
-    async def admitted(self, session: Session) -> AsyncIterator[None]:
+    @contextmanager
+    def admitted(self, session: Session) -> Iterator[None]:
         """Count a live connection of a session.  Raises Refusal where there are too many."""
         if session.has_live:
             raise Refusal(409, "This session has a live animation already.")

@@ -238,6 +238,7 @@ def test_a_recording_is_kept_where_the_camera_is_stopped(page):
     page.click("#stop")
     page.wait_for_selector("#result:not([hidden])")
     page.wait_for_selector("#live", state="hidden")
+    assert page.is_hidden("#empty")
     plays(page)
 
 

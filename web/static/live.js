@@ -207,9 +207,9 @@ function hear(message) {
   }
   if (message.type === "recorded") {
     markRecording(false);
-    if (!isWanted) end();
     if (message.url) showResult(message.url, "live.mp4");
-    else tell("Nothing was recorded: no face was seen.");
+    if (!isWanted) end();
+    if (!message.url) tell("Nothing was recorded: no face was seen.");
   }
 }
 
