@@ -39,8 +39,8 @@ class ServerOptions:
     token: Annotated[
         str | None,
         typer.Option(
-            help="Word that clients must know; made where it is left out and other machines can "
-            "reach the server."
+            help="Word of letters, digits, - and _ that clients must know; made where it is left "
+            "out and other machines can reach the server."
         ),
     ] = None
     device: DeviceOption = "auto"

@@ -5,7 +5,7 @@
         live.follow_face(picture, seconds)
         frame = live.crop(picture)
         if frame is not None:
-            show(live.animate(frame))
+            show(live.animate(frame, seconds))
 
 The camera's face is cropped as in training.  It is searched from time to time, on another thread if
 wanted: the crop stays where it is as long as the face is near it, so that nothing trembles.  Motion
@@ -118,8 +118,11 @@ class LiveAnimation:
             return self.animator.fit(picture)
         return self.follower.frame(picture)
 
-    def animate(self, frame: Picture, seconds: float = 0.0) -> Picture:
-        """Render the source in the pose of a cropped frame (H, W, 3), taken at ``seconds``."""
+    def animate(self, frame: Picture, seconds: float) -> Picture:
+        """Render the source in the pose of a cropped frame (H, W, 3), taken at ``seconds``.
+
+        Times rise: frames of the last second are remembered, to tell whether the face is still.
+        """
         if self._encoded is None:
             self._encoded = self.animator.encode(self.source.picture)
         keypoints = self.animator.detect([frame])

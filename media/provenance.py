@@ -9,6 +9,7 @@ changing them, or the pictures, is noticed; removing them is not.
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -147,6 +148,12 @@ def require_signing(path: Path, leaf: Any) -> None:
             return None
 
     usage, extended = extension(x509.KeyUsage), extension(x509.ExtendedKeyUsage)
+    start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    if not start <= datetime.now(timezone.utc) <= end:
+        raise InputError(
+            f"{path} is not valid now, but from {start:%Y-%m-%d} to {end:%Y-%m-%d}: make another, "
+            "as in docs/provenance.md."
+        )
     if leaf.issuer == leaf.subject:
         raise InputError(f"{path} signed itself: {NEEDED}.")
     if usage is None or not usage.digital_signature:
@@ -198,15 +205,19 @@ def statements(path: Path) -> Iterator[str]:
 
     if not path.is_file():
         raise InputError(f"{path} does not exist, or is no file.")
+    metadata: dict[Any, Any]
     try:
         with Image.open(path) as picture:
-            found = {str(key).lower(): value for key, value in picture.info.items()}
+            metadata = dict(picture.info)
     except UnidentifiedImageError:
         try:
             with av.open(f"file:{path}") as video:
-                found = dict(video.metadata)
+                metadata = dict(video.metadata)
         except (av.FFmpegError, OSError) as error:
             raise InputError(f"{path} is neither a picture nor a video.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not a readable picture: {error}") from error
+    found = {str(key).lower(): value for key, value in metadata.items()}
     for key in ("title", "software", "comment"):
         if value := found.get(key):
             text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
@@ -225,15 +236,20 @@ def credentials_of(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as file, c2pa.Reader(MIME.get(kind, kind), file) as reader:
             store = json.loads(reader.json())
-    except c2pa.C2paError:
+    except c2pa.C2paError.ManifestNotFound:
         yield "content credentials: none"
+        return
+    except c2pa.C2paError as error:
+        yield f"content credentials: not readable ({error})"
         return
     manifest = store["manifests"][store["active_manifest"]]
     signed_by = manifest.get("signature_info", {})
     yield f"content credentials: {store.get('validation_state', 'not validated')}"
     yield f"signed by: {signed_by.get('common_name') or signed_by.get('issuer', 'unknown')}"
     for assertion in manifest["assertions"]:
-        for action in assertion["data"].get("actions", []):
+        if not assertion["label"].startswith("c2pa.actions"):
+            continue
+        for action in assertion["data"]["actions"]:
             source = str(action.get("digitalSourceType", "")).removeprefix(IPTC)
             yield f"action: {action['action']} ({source})"
 

@@ -47,13 +47,6 @@ def started(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[byte
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until
             time.sleep(0.05)
-        while True:
-            try:
-                httpx.get(found[1], trust_env=False)
-                break
-            except httpx.TransportError:
-                assert time.monotonic() < until
-                time.sleep(0.05)
         yield process, found[1]
     finally:
         process.kill()
@@ -84,16 +77,44 @@ def test_other_machines_need_a_token(tmp_path):
         assert httpx.get(local.partition("?")[0], trust_env=False).status_code == 401
 
 
-def test_a_port_in_use_is_one_sentence(tmp_path, capsys):
-    checkpoint = write_checkpoint(tmp_path / "tiny.safetensors")
+def refused(folder: Path, *options: str) -> int:
+    """Exit code of the command with options that it refuses, with a tiny network."""
+    checkpoint = write_checkpoint(folder / "tiny.safetensors")
+    return main(["--checkpoint", str(checkpoint), "--device", "cpu", *options])
+
+
+def test_a_port_in_use_is_one_sentence_and_no_address_is_shown(tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert main(["--checkpoint", str(checkpoint), "--port", port, "--device", "cpu"]) == 2
+        assert refused(tmp_path, "--port", port) == 2
     assert (
         complaint(capsys) == f"127.0.0.1:{port} cannot be served: choose another --port, or --host."
     )
+    assert "Open http" not in caplog.text
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a&b", "a+b", "a;b", "ä"])
+def test_tokens_fit_into_an_address_and_are_not_empty(tmp_path, capsys, monkeypatch, token):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert refused(tmp_path, "--host", "0.0.0.0", "--token", token) == 2
+    assert complaint(capsys).startswith("--token takes letters, digits, - and _")
+    assert not list(tmp_path.glob(".mcnet-app-*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--certificate", "absent.pem"], "cannot be used: No such file or directory."),
+        (["--certificate", "README.md"], "--certificate and --key cannot be used: "),
+        (["--key", "README.md"], "--key is that of a --certificate: give both."),
+    ],
+)
+def test_certificates_that_cannot_be_used_are_one_sentence(tmp_path, capsys, options, sentence):
+    assert refused(tmp_path, *options) == 2
+    assert sentence in complaint(capsys)
 
 
 def test_the_network_must_be_there(tmp_path, capsys):

@@ -5,6 +5,7 @@ import io
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, Response, UploadFile, WebSocket
@@ -18,13 +19,13 @@ from animation.animate_file import AnimationOptions
 from animation.bundled import MOTIONS
 from animation.motion_template import SUFFIX
 from media.pictures import Picture
-from web.guard import refuse
-from web.jobs import Job
+from web.guard import refused
+from web.jobs import Job, State
 from web.limits import Refusal
 from web.live import LiveConnection
-from web.sessions import Driving, Session
+from web.sessions import Session
 from web.studio import Studio
-from web.uploads import Portrait
+from web.uploads import Driving, Portrait
 
 POLL = 0.1  # seconds between two looks at a job, or at a client
 
@@ -92,7 +93,7 @@ class JobInfo(BaseModel):
 
     session: str
     job: int
-    state: str  # waiting, running, done, failed or cancelled
+    state: State
     progress: float  # 0 to 1
     frames: int
     written: int  # frames so far
@@ -128,7 +129,7 @@ async def info(studio: UsesStudio) -> dict[str, Any]:
         "expression": studio.animator.detects_landmarks,
         "crops_faces": studio.policy is not None,
         "label": studio.label,
-        "motions": studio.motions,
+        "motions": list(studio.motions),
         "limits": asdict(studio.limits),
     }
 
@@ -315,50 +316,43 @@ async def preview(session: UsesSession, job: int, studio: UsesStudio) -> Respons
 
 @router.get("/sessions/{session}/jobs/{job}/result.mp4", summary="The animation")
 async def result(session: UsesSession, job: int) -> FileResponse:
-    finished = session.jobs[job]
-    require_done(finished)
-    return video(finished, "result.mp4")
+    return video(done(session, job).output, "result.mp4")
 
 
 @router.get("/sessions/{session}/jobs/{job}/motion.npz", summary="The motion of its video")
-async def motion(session: UsesSession, job: int) -> FileResponse:
-    finished = session.jobs[job]
-    require_done(finished)
-    if finished.motion is None:
+async def driving_motion(session: UsesSession, job: int) -> FileResponse:
+    motion = done(session, job).motion
+    if motion is None:
         raise Refusal(404, "This animation was driven by a motion file: you have it.")
-    return FileResponse(finished.motion, filename="motion.npz", media_type="application/zip")
+    return FileResponse(motion, filename=f"motion{SUFFIX}", media_type="application/zip")
 
 
 @router.get("/sessions/{session}/recordings/{number}", summary="A recorded live animation")
 async def recording(session: UsesSession, number: int) -> FileResponse:
-    return FileResponse(
-        session.recordings[number],
-        filename="live.mp4",
-        media_type="video/mp4",
-        content_disposition_type="inline",
-    )
+    return video(session.recordings[number], "live.mp4")
 
 
 @router.websocket("/live")
 async def live(socket: WebSocket, session: str, studio: UsesStudio) -> None:
     try:
-        with studio.sessions[session] as found:
-            async with studio.admitted(found):
-                await LiveConnection(socket, found, studio).serve()
+        with studio.sessions[session] as found, studio.admitted(found):
+            await LiveConnection(socket, found, studio).serve()
     except Refusal as refusal:
-        await refuse(refusal, socket.scope, socket.receive, socket._send)
+        await socket.send_denial_response(refused(refusal))
 
 
-def require_done(job: Job) -> None:
-    """Raise Refusal for the results of an animation that has none, or none yet."""
+def done(session: Session, number: int) -> Job:
+    """Return an animation of a session.  Raises Refusal where it has no result, or not yet."""
+    job = session.jobs[number]
     if job.state != "done":
         raise Refusal(404, "There is no such result, or not yet.")
+    return job
 
 
-def video(job: Job, name: str) -> FileResponse:
-    """Answer with the result of an animation."""
+def video(path: Path, name: str) -> FileResponse:
+    """Answer with an mp4, which browsers show in place and save under this name."""
     return FileResponse(
-        job.output, filename=name, media_type="video/mp4", content_disposition_type="inline"
+        path, filename=name, media_type="video/mp4", content_disposition_type="inline"
     )
 
 

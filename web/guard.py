@@ -6,16 +6,18 @@ states none.  A site whose name leads to 127.0.0.1 is told by the name in ``Host
 """
 
 import asyncio
-import json
+import logging
 import secrets
 import time
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.limits import Limits, Refusal, too_large
+from web.limits import Limits, Refusal, no_room, too_large
 
 LOCAL_NAMES = {"127.0.0.1", "localhost", "::1"}
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -33,7 +35,10 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "cache-control": "no-store",
 }
+
+logger = logging.getLogger(__name__)
 
 
 class Guard:
@@ -42,44 +47,53 @@ class Guard:
     def __init__(self, app: ASGIApp, *, limits: Limits, token: str | None, local: bool) -> None:
         """A ``local`` server is reached by the names of this machine alone."""
         self.app, self.limits, self.token, self.local = app, limits, token, local
+        self.bodies: set[CountedBody] = set()  # of the requests in progress
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        refusal = self.refusal(scope, headers, given)
+        client = HTTPConnection(scope)
+        given = client.query_params.get("token", "")
+        refusal = self.refusal(client, given)
         if refusal is not None:
-            await refuse(refusal, scope, receive, send)
-        elif self.token and given and scope["type"] == "http" and scope["path"] == "/":
-            await self.welcome(scope, send)
+            await refused(refusal)(scope, receive, self.answered(send))
         elif scope["type"] == "websocket":
             await self.app(scope, receive, send)
+        elif self.token and given and scope["path"] == "/":
+            await self.welcome(scope)(scope, receive, self.answered(send))
         else:
-            limit = self.limit(scope["method"], scope["path"])
-            counted = CountedBody(receive, headers, limit, self.limits)
-            await self.app(scope, counted, with_headers(send))
+            await self.serve(scope, receive, send)
 
-    def refusal(self, scope: Scope, headers: dict[str, str], given: str) -> Refusal | None:
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, whose body is counted, and leave it where nobody reads the answer."""
+        body = CountedBody(
+            receive, Headers(scope=scope), self.limit(scope["path"]), self.limits, self.bodies
+        )
+        self.bodies.add(body)
+        try:
+            await self.app(scope, body, self.answered(send))
+        except Stalled:
+            logger.info("A client does not read its answer: the connection is ended.")
+        finally:
+            self.bodies.remove(body)
+
+    def refusal(self, client: HTTPConnection, given: str) -> Refusal | None:
         """Return why a request is refused; None where it is not."""
-        host = headers.get("host", "")
+        host, origin = client.headers.get("host", ""), client.headers.get("origin")
         if self.local and name_of(host) not in LOCAL_NAMES:
             return Refusal(421, "This server answers on this machine alone: open 127.0.0.1.")
-        origin = headers.get("origin")
-        changes = scope["type"] == "websocket" or scope["method"] not in SAFE
+        changes = client.scope["type"] == "websocket" or client.scope["method"] not in SAFE
         if changes and origin is not None and not is_same_site(origin, host):
             return Refusal(403, "This request comes from a page of another site.")
         if self.token and not any(
             secrets.compare_digest(each.encode(), self.token.encode())
-            for each in (given, bearer(headers), cookie(headers))
+            for each in (given, bearer(client.headers), client.cookies.get(COOKIE, ""))
         ):
             return Refusal(401, "This server wants its token: open the address that it printed.")
         return None
 
-    def limit(self, method: str, path: str) -> int:
+    def limit(self, path: str) -> int:
         """Most bytes of the body of a request."""
         if path.endswith("/portraits"):
             return self.limits.portrait_bytes
@@ -89,25 +103,51 @@ class Guard:
             return self.limits.portrait_bytes + self.limits.driving_bytes
         return self.limits.form_bytes
 
-    async def welcome(self, scope: Scope, send: Send) -> None:
+    def welcome(self, scope: Scope) -> Response:
         """Keep the token in a cookie, and take it out of the address."""
-        secure = "; Secure" if scope["scheme"] == "https" else ""
-        kept = f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Strict{secure}"
-        headers = [(b"location", b"/"), (b"set-cookie", kept.encode()), (b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": 303, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        assert self.token is not None
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(
+            COOKIE, self.token, httponly=True, samesite="strict", secure=scope["scheme"] == "https"
+        )
+        return answer
+
+    def answered(self, send: Send) -> Send:
+        """Add the headers that bind the page to this server; raise Stalled for a stuck client."""
+
+        async def wrapped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            try:
+                await asyncio.wait_for(send(message), self.limits.stall_seconds)
+            except asyncio.TimeoutError as error:
+                raise Stalled from error
+
+        return wrapped
+
+
+class Stalled(Exception):
+    """End of an answer that its client does not read."""
 
 
 class CountedBody:
     """Body of a request, which must end in time and within a number of bytes."""
 
     def __init__(
-        self, receive: Receive, headers: dict[str, str], limit: int, limits: Limits
+        self,
+        receive: Receive,
+        headers: Headers,
+        limit: int,
+        limits: Limits,
+        others: "set[CountedBody]",
     ) -> None:
-        self._receive, self._limit = receive, limit
-        self._stall, self._until = limits.stall_seconds, time.monotonic() + limits.upload_seconds
+        """Accept ``limit`` bytes, and all ``others`` together as much as the server stores."""
+        self._receive, self._limit, self._limits, self._others = receive, limit, limits, others
+        self._until = time.monotonic() + limits.upload_seconds
         stated = headers.get("content-length", "0")
-        self._num_bytes = 0
+        self.num_bytes = 0
         self._is_over = stated.isdecimal() and int(stated) > limit
         self._is_complete = False
 
@@ -116,15 +156,17 @@ class CountedBody:
             return await self._receive()
         if self._is_over:
             raise as_http(too_large("What you send", self._limit))
-        left = min(self._stall, self._until - time.monotonic())
+        left = min(self._limits.stall_seconds, self._until - time.monotonic())
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.01))
         except asyncio.TimeoutError as error:
             raise as_http(Refusal(408, "The upload took too long: try again.")) from error
-        self._num_bytes += len(message.get("body", b""))
-        self._is_over = self._num_bytes > self._limit
+        self.num_bytes += len(message.get("body", b""))
+        self._is_over = self.num_bytes > self._limit
         if self._is_over:
             raise as_http(too_large("What you send", self._limit))
+        if sum(each.num_bytes for each in self._others) > self._limits.stored_bytes:
+            raise as_http(no_room())
         self._is_complete = not message.get("more_body", False)
         return message
 
@@ -135,41 +177,10 @@ def as_http(refusal: Refusal) -> HTTPException:
     return HTTPException(refusal.status, refusal.sentence, headers=headers)
 
 
-def with_headers(send: Send) -> Send:
-    """Add the headers that bind the page to this server."""
-
-    async def wrapped(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            own = {name.decode("latin-1").lower() for name, _ in message["headers"]}
-            added = [
-                (name.encode(), value.encode())
-                for name, value in HEADERS.items()
-                if name not in own
-            ]
-            if "cache-control" not in own:
-                added.append((b"cache-control", b"no-store"))
-            message["headers"] = [*message["headers"], *added]
-        await send(message)
-
-    return wrapped
-
-
-async def refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request, or the request for a WebSocket, with a refusal."""
-    body = json.dumps({"error": refusal.sentence}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-        *((name.lower().encode(), value.encode()) for name, value in refusal.headers.items()),
-    ]
-    kind = "http.response"
-    if scope["type"] == "websocket":
-        await receive()
-        kind = "websocket.http.response"
-    start = {"type": f"{kind}.start", "status": refusal.status, "headers": headers}
-    await (send if scope["type"] == "websocket" else with_headers(send))(start)
-    await send({"type": f"{kind}.body", "body": body})
+def refused(refusal: Refusal) -> JSONResponse:
+    """Answer a request, or the request for a WebSocket, with a refusal, whose body is not read."""
+    headers = {**refusal.headers, "Connection": "close"}
+    return JSONResponse({"error": refusal.sentence}, refusal.status, headers)
 
 
 def name_of(host: str) -> str:
@@ -188,16 +199,7 @@ def is_same_site(origin: str, host: str) -> bool:
         return False
 
 
-def bearer(headers: dict[str, str]) -> str:
+def bearer(headers: Headers) -> str:
     """Token of an ``Authorization: Bearer`` header; empty where there is none."""
     kind, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
-
-
-def cookie(headers: dict[str, str]) -> str:
-    """Token in a cookie; empty where there is none."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""

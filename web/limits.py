@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 MB = 10**6
+FAULT = "The server failed: its log says more."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,11 @@ class Refusal(Exception):
         super().__init__(sentence)
         self.status, self.sentence = status, sentence
         self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+
+
+def no_room() -> Refusal:
+    """Refuse a file beside all those that are stored or sent."""
+    return Refusal(503, "The server has no room for this file now: try again later.", 60)
 
 
 def too_large(name: str, limit: int) -> Refusal:

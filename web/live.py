@@ -1,23 +1,9 @@
-"""Animate a portrait by a camera over one WebSocket.
+"""Animate a portrait by a camera over one WebSocket, whose messages ``docs/app.md`` lists.
 
-Both sides send pictures as a time stamp and a JPEG, and all else as JSON.  A client sends
-
-    {"type": "start", "portrait": 1, "face": 0, "head": 1.0, "expression": 1.0}
-    8 bytes: milliseconds, a big-endian float64; then a JPEG
-    {"type": "neutral"}  {"type": "strength", "head": 1.2, "expression": 1.0}
-    {"type": "record"}  {"type": "stop"}
-
-and gets
-
-    {"type": "ready", "width": 256, "height": 256}
-    8 bytes: the time stamp of the picture that was animated; then a JPEG
-    {"type": "face", "seen": false, "time": 1234.5}   for a picture without a face
-    {"type": "still"}                                 now is a good time for "neutral"
-    {"type": "recorded", "url": "...", "frames": 120, "seconds": 8.1}
-    {"type": "error", "error": "..."}
-
-Time stamps rise.  An answer settles all pictures up to its time stamp: of several that have come,
-the newest is animated and the others are dropped, so that the delay never grows.
+Both sides send pictures as a time stamp (8 bytes: milliseconds, a big-endian float64) and a JPEG,
+and all else as JSON.  Time stamps rise.  An answer settles all pictures up to its time stamp: of
+several that have come, the newest is animated and the others are dropped, so that the delay never
+grows.
 """
 
 import asyncio
@@ -43,10 +29,10 @@ from media.file_kinds import InMemoryFile
 from media.pictures import Picture, open_picture, read_image
 from utils.errors import InputError
 from web.label import labelled
-from web.limits import Limits, Refusal
+from web.limits import FAULT, Limits, Refusal
 from web.network_queue import Cancelled
 from web.recording import Recording
-from web.sessions import Session
+from web.sessions import OVER, Session
 from web.studio import Studio
 from web.uploads import face_of
 
@@ -122,14 +108,16 @@ class LiveConnection:
         error = next((each for each in errors if each is not None), None)
         if error is None or isinstance(error, WebSocketDisconnect):
             return
-        code, sentence = POLICY_VIOLATION, str(error)
+        if self.session.is_over and isinstance(error, OSError):  # its files are gone
+            error = Refusal(404, OVER)
+        code, sentence = POLICY_VIOLATION, self.session.without_paths(str(error))
         is_expected = isinstance(error, InputError | Refusal | Cancelled | asyncio.TimeoutError)
         if isinstance(error, Cancelled):
             code, sentence = GOING_AWAY, "The server ends."
         elif isinstance(error, asyncio.TimeoutError):
             sentence = "The answers are not read."
         elif not is_expected:
-            code, sentence = FAILED, "The server failed: its log says more."
+            code, sentence = FAILED, FAULT
         with suppress(asyncio.TimeoutError, RuntimeError, WebSocketDisconnect):  # it may be gone
             await asyncio.wait_for(self.close(code, sentence), 1)
         if not is_expected:
@@ -153,6 +141,8 @@ class LiveConnection:
             message = await self.socket.receive()
             if message["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(message.get("code") or 1005)
+            if self.session.is_over:
+                raise Refusal(404, OVER)
             data, text = message.get("bytes"), message.get("text")
             if data is not None:
                 self.take_picture(data)
@@ -185,7 +175,7 @@ class LiveConnection:
             self.animation.strength = strength
         elif message.type == "record":
             if self.recording is None:
-                self.session.recordings.make_room()
+                self.studio.sessions.require_room(0)
                 path = self.session.new_path(".mp4")
                 self.recording = Recording(
                     path, self.limits.recording_seconds, self.studio.provenance
@@ -205,6 +195,7 @@ class LiveConnection:
         )
         self.animation = LiveAnimation(animator, fitted, policy, strength=strength)
         self.was_still = False
+        self._search = None  # one for the animation before finds nothing for this one
         height, width, _ = fitted.to_output(fitted.picture).shape
         await self.send({"type": "ready", "width": width, "height": height})
 
@@ -225,7 +216,7 @@ class LiveConnection:
             call = self.studio.queue.submit(partial(animation.animate, frame, seconds), live=True)
             result = await asyncio.wrap_future(call)
             await self.send(STAMP.pack(stamp) + await self.threads.run(self.finish, result, stamp))
-            if animation.is_still and not self.was_still:
+            if not self.was_still and animation.is_still:
                 self.was_still = True
                 await self.send({"type": "still"})
             if self.recording is not None and self.recording.is_full:
@@ -248,8 +239,9 @@ class LiveConnection:
         """Label a frame, record it where it is wanted, and encode it as a JPEG."""
         if self.studio.label:
             result = labelled(result)
-        if self.recording is not None:
-            self.recording.add(result, stamp)
+        recording = self.recording  # which may end meanwhile, on the server's loop
+        if recording is not None:
+            recording.add(result, stamp)
         file = io.BytesIO()
         Image.fromarray(result).save(file, "JPEG", quality=JPEG_QUALITY)
         return file.getvalue()

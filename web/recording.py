@@ -20,7 +20,8 @@ class Recording:
     def __init__(self, path: Path, longest: float, provenance: Provenance | None = None) -> None:
         """Write to a new file, for ``longest`` seconds at most; it states its provenance."""
         self.path, self.longest = path, longest
-        self.seconds = 0.0
+        self.seconds = 0.0  # of the last frame
+        self.is_full = False
         self._stack = ExitStack()
         self._writer = self._stack.enter_context(
             VideoWriter(path, RATE, None, provenance, threads=1)
@@ -34,14 +35,10 @@ class Recording:
     def num_frames(self) -> int:
         return self._writer.num_frames
 
-    @property
-    def is_full(self) -> bool:
-        return self.seconds >= self.longest or self.num_frames >= self.longest * MOST_PER_SECOND
-
     def add(self, picture: Picture, milliseconds: float) -> None:
         """Write a frame (H, W, 3) that was taken at this time.
 
-        None is written after the end, nor one of another size than the first.
+        None is written after the end, after the longest time, or of another size than the first.
         """
         with self._lock:
             if self._start is None:
@@ -49,8 +46,11 @@ class Recording:
             if self._is_over or picture.shape != self._shape:
                 return
             time = round(milliseconds - self._start) * TICK
-            self.seconds = float(time)
-            self._writer.write(picture, time)
+            if time <= self.longest:
+                self._writer.write(picture, time)
+                self.seconds = float(time)
+            most = self.longest * MOST_PER_SECOND
+            self.is_full = float(time) >= self.longest or self.num_frames >= most
 
     def finish(self) -> None:
         """Complete the file.  Raises InputError where there was no frame."""

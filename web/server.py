@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import re
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -18,13 +19,13 @@ from starlette.exceptions import HTTPException
 from utils.errors import InputError
 from web.api import router
 from web.guard import LOCAL_NAMES, Guard
-from web.limits import Refusal
+from web.limits import FAULT, Refusal
 from web.studio import Studio
 
 STATIC = Path(__file__).parent / "static"
 CONNECTIONS = 256  # at once
 GRACE = 1  # seconds in which requests may end after Ctrl-C
-FAULT = "The server failed: its log says more."
+TOKEN = re.compile(r"[A-Za-z0-9_-]+")  # it stands in an address and in a cookie
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def create_app(studio: Studio, *, token: str | None = None, local: bool = True) 
 
 
 class Server(uvicorn.Server):
-    """Server that ends its work at the first Ctrl-C, also requests that wait for animations."""
+    """Server that tells its address, and at Ctrl-C also ends requests that wait for animations."""
 
     def __init__(
         self,
@@ -97,7 +98,9 @@ class Server(uvicorn.Server):
         port: int,
         certificate: Path | None = None,
         key: Path | None = None,
+        address: str = "",
     ) -> None:
+        """Serve the application of a studio; ``address`` is what users are to open."""
         super().__init__(
             uvicorn.Config(
                 app,
@@ -116,11 +119,16 @@ class Server(uvicorn.Server):
                 ssl_keyfile=key,
             )
         )
-        self.studio = studio
+        self.studio, self.address = studio, address
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.address:
+            logger.info("Open %s in a browser; Ctrl-C ends.", self.address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.studio.stop()
-        super().handle_exit(sig, frame)
+        await super().shutdown(sockets)
 
 
 def serve(
@@ -135,22 +143,34 @@ def serve(
     """Serve a studio until a signal comes, and close it.
 
     Other machines reach it only where ``host`` says so, and with a token, which is made where none
-    is given.  Raises InputError where the port is in use.
+    is given.  Raises InputError where the port is in use, the certificate cannot be used, or a
+    token does not fit into an address.
     """
-    local = host in LOCAL_NAMES
-    if not local and token is None:
-        token = secrets.token_urlsafe(12)
-    app = create_app(studio, token=token, local=local)
-    server = Server(app, studio, host=host, port=port, certificate=certificate, key=key)
-    scheme = "http" if certificate is None else "https"
-    shown = f"[{host}]" if ":" in host else host
-    address = f"{scheme}://{shown}:{port}/" + (f"?token={token}" if token else "")
-    logger.info("Open %s in a browser; Ctrl-C ends.", address)
     try:
-        server.run()
-    except SystemExit as error:  # uvicorn's, which has logged why
-        raise InputError(
-            f"{host}:{port} cannot be served: choose another --port, or --host."
-        ) from error
+        if token is not None and not TOKEN.fullmatch(token):
+            raise InputError("--token takes letters, digits, - and _, and at least one of them.")
+        if key is not None and certificate is None:
+            raise InputError("--key is that of a --certificate: give both.")
+        local = host in LOCAL_NAMES
+        if not local and token is None:
+            token = secrets.token_urlsafe(12)
+        scheme = "http" if certificate is None else "https"
+        shown = f"[{host}]" if ":" in host else host
+        address = f"{scheme}://{shown}:{port}/" + (f"?token={token}" if token else "")
+        app = create_app(studio, token=token, local=local)
+        server = Server(
+            app, studio, host=host, port=port, certificate=certificate, key=key, address=address
+        )
+        try:
+            server.config.load()
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"--certificate and --key cannot be used: {reason}.") from error
+        try:
+            server.run()
+        except SystemExit as error:  # uvicorn's, which has logged why
+            raise InputError(
+                f"{host}:{port} cannot be served: choose another --port, or --host."
+            ) from error
     finally:
         studio.close()

@@ -6,6 +6,7 @@ killed.
 
 import asyncio
 import itertools
+import re
 import secrets
 import shutil
 import tempfile
@@ -19,11 +20,12 @@ from typing import Generic, TypeVar
 
 from utils.files import remove, remove_leftovers
 from web.jobs import Job
-from web.limits import Limits, Refusal
-from web.uploads import Motion, Portrait
+from web.limits import Limits, Refusal, no_room
+from web.uploads import Driving, Portrait
 
 SWEEP_EVERY = 5.0  # seconds
 NAME = "mcnet-app-"  # with which the folders of servers begin, after a dot
+OVER = "This session has ended: reload the page, or begin another."
 
 Item = TypeVar("Item")
 
@@ -36,18 +38,13 @@ class Shelf(Generic[Item]):
         self.items: dict[int, Item] = {}
         self._numbers = itertools.count(1)
 
-    def make_room(self) -> None:
-        """Drop the oldest item where there is no room for another.  Raises Refusal."""
-        if len(self.items) < self.capacity:
-            return
-        free = [number for number, item in self.items.items() if not self.in_use(item)]
-        if not free:
-            raise Refusal(429, "All files of this session are in use: wait, or cancel.", 10)
-        self.drop(self.items.pop(free[0]))
-
     def add(self, item: Item) -> int:
-        """Add an item; return its number."""
-        self.make_room()
+        """Add an item; return its number.  Raises Refusal where all others are in use."""
+        if len(self.items) >= self.capacity:
+            free = [number for number, each in self.items.items() if not self.in_use(each)]
+            if not free:
+                raise Refusal(429, "All files of this session are in use: wait, or cancel.", 10)
+            self.drop(self.items.pop(free[0]))
         number = next(self._numbers)
         self.items[number] = item
         return number
@@ -57,16 +54,6 @@ class Shelf(Generic[Item]):
         if number not in self.items:
             raise Refusal(404, f"There is no number {number} here, or not any more.")
         return self.items[number]
-
-
-@dataclass(eq=False)
-class Driving:
-    """Uploaded file that drives, or a motion of the project."""
-
-    path: Path
-    motion: Motion
-    name: str  # for messages
-    users: int = 0  # animations that wait or run
 
 
 @dataclass(eq=False)
@@ -88,7 +75,7 @@ class Session:
         )
         self.drivings: Shelf[Driving] = Shelf(
             self.limits.drivings,
-            lambda driving: driving.users > 0,
+            lambda driving: any(job.driving == driving.path for job in self.unfinished_jobs()),
             lambda driving: remove(driving.path),
         )
         self.jobs: Shelf[Job] = Shelf(
@@ -96,9 +83,17 @@ class Session:
         )
         self.recordings: Shelf[Path] = Shelf(self.limits.results, lambda path: False, remove)
 
+    def unfinished_jobs(self) -> list[Job]:
+        """Return the animations that wait or run."""
+        return [job for job in self.jobs.items.values() if not job.is_finished]
+
     def new_path(self, ending: str) -> Path:
         """Name a new file of the session; nothing of the name comes from a client."""
         return self.folder / f"{next(self._numbers)}{ending}"
+
+    def without_paths(self, sentence: str) -> str:
+        """Replace the paths of the session's files in a sentence for its client."""
+        return re.sub(re.escape(str(self.folder)) + r"[^ :]*", "A file of the session", sentence)
 
     def stored_bytes(self) -> int:
         """Sum of the sizes of the session's files."""
@@ -116,8 +111,9 @@ class Session:
             job.cancel()
         remove(self.folder)
 
-    def clean_up(self) -> None:
-        """Remove what work that went on has written after the end of the session."""
+    def work_ended(self) -> None:
+        """Count the idle time from now; remove what was written after the end of the session."""
+        self.used = time.monotonic()
         if self.is_over:
             remove(self.folder)
 
@@ -125,10 +121,11 @@ class Session:
         self.users += 1
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.users -= 1
-        self.used = time.monotonic()
-        self.clean_up()
+        self.work_ended()
+        if self.is_over and isinstance(error, OSError):  # its files are gone
+            raise Refusal(404, OVER) from error
 
 
 class Sessions:
@@ -156,7 +153,7 @@ class Sessions:
         """Return a session and note that it was used.  Raises Refusal where it has ended."""
         session = self._sessions.get(name)
         if session is None:
-            raise Refusal(404, "This session has ended: reload the page, or begin another.")
+            raise Refusal(404, OVER)
         session.used = time.monotonic()
         return session
 
@@ -174,7 +171,7 @@ class Sessions:
         stored = sum(session.stored_bytes() for session in self._sessions.values())
         free = shutil.disk_usage(self.folder).free
         if stored + num_bytes > self.limits.stored_bytes or 2 * num_bytes > free:
-            raise Refusal(503, "The server has no room for this file now: try again later.", 60)
+            raise no_room()
 
     async def sweep(self) -> None:
         """End sessions that nobody has used for long, again and again."""
@@ -182,9 +179,7 @@ class Sessions:
             await asyncio.sleep(SWEEP_EVERY)
             now = time.monotonic()
             for name, session in list(self._sessions.items()):
-                is_busy = session.users or any(
-                    not job.is_finished for job in session.jobs.items.values()
-                )
+                is_busy = session.users or session.unfinished_jobs()
                 if not is_busy and now - session.used > self.limits.session_idle_seconds:
                     self.end(name)
 

@@ -1,7 +1,7 @@
 """Hold all that requests share: one network, its queue, the sessions and the animations."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fastapi import UploadFile
@@ -10,7 +10,6 @@ from animation.animate_file import AnimationOptions
 from animation.animator import Animator
 from animation.bundled import MOTIONS, bundled_source, motion_names
 from animation.cropper import CropPolicy, fit_source
-from animation.driving import DrivingTemplate
 from animation.motion_template import SUFFIX
 from media.pictures import Picture
 from utils.errors import InputError
@@ -18,9 +17,10 @@ from utils.files import remove
 from web.jobs import Job, JobRunner
 from web.limits import Limits, Refusal, too_large
 from web.network_queue import NetworkQueue
-from web.sessions import Driving, Session, Sessions
+from web.sessions import Session, Sessions
 from web.threads import Threads
 from web.uploads import (
+    Driving,
     Portrait,
     ending_of,
     face_of,
@@ -62,14 +62,16 @@ class Studio:
         self._num_live = 0
         self._is_closed = False
 
-    def _known_motions(self) -> list[str]:
+    def _known_motions(self) -> dict[str, Driving]:
         """Find the motions of the project that the detector of this network made."""
-        names = []
+        known = {}
         for name in motion_names():
+            path = MOTIONS / f"{name}{SUFFIX}"
             with suppress(InputError):
-                DrivingTemplate(self.animator, MOTIONS / f"{name}{SUFFIX}")
-                names.append(name)
-        return names
+                known[name] = Driving(
+                    path, read_motion(path, name, self.animator, self.limits), name
+                )
+        return known
 
     def stop(self) -> None:
         """End all work, without waiting for it."""
@@ -83,6 +85,8 @@ class Studio:
         self._is_closed = True
         self.stop()
         self.jobs.close()
+        for threads in (self.pictures, self.live, self.searches):
+            threads.close()
         self.sessions.close()
 
     async def add_portrait(self, session: Session, file: UploadFile) -> int:
@@ -112,9 +116,12 @@ class Studio:
         if size > self.limits.driving_bytes:
             raise too_large(shown_name(file.filename), self.limits.driving_bytes)
         self.sessions.require_room(size)
-        session.drivings.make_room()
         driving = await self.pictures.run(self._kept, session, file)
-        return session.drivings.add(driving)
+        try:
+            return session.drivings.add(driving)
+        except Refusal:
+            remove(driving.path)
+            raise
 
     def _kept(self, session: Session, file: UploadFile) -> Driving:
         """Copy an upload to the folder of the session and check it; or leave nothing of it."""
@@ -134,8 +141,7 @@ class Studio:
         if name not in self.motions:
             known = ", ".join(self.motions) or "none for this network"
             raise Refusal(422, f"There is no motion of this name; there are: {known}.")
-        path = MOTIONS / f"{name}{SUFFIX}"
-        return Driving(path, read_motion(path, name, self.animator, self.limits), name)
+        return self.motions[name]
 
     def start_job(
         self,
@@ -152,19 +158,13 @@ class Studio:
         Raises Refusal where options do not go together, or too many animations wait.
         """
         self.require_usable(portrait, options, paste=paste)
-        num_unfinished = sum(not job.is_finished for job in session.jobs.items.values())
+        num_unfinished = len(session.unfinished_jobs())
         if num_unfinished >= self.limits.waiting_of_session:
             raise Refusal(429, f"{num_unfinished} animations of yours are not finished: wait.", 30)
-        session.jobs.make_room()
         self.sessions.require_room(0)
         policy, chosen = self.policy, face_of(portrait, face)
         if policy is not None:
             policy = policy._replace(paste=paste)
-
-        def release() -> None:
-            driving.users -= 1
-            session.clean_up()
-
         job = Job(
             self.jobs.new_animator(),
             portrait.picture,
@@ -175,11 +175,11 @@ class Studio:
             policy=policy,
             num_frames=driving.motion.num_frames,
             names={driving.path: driving.name, session.folder: "The folder"},
-            on_end=release,
+            on_end=session.work_ended,
         )
-        driving.users += 1
+        number = session.jobs.add(job)
         self.jobs.start(job)
-        return session.jobs.add(job)
+        return number
 
     def require_usable(self, portrait: Portrait, options: AnimationOptions, *, paste: bool) -> None:
         """Raise Refusal where options need what is not there."""
@@ -196,8 +196,8 @@ class Studio:
         if strength != 1 and not self.animator.detects_landmarks:
             raise Refusal(422, "This network finds no landmarks: leave the expression at 1.")
 
-    @asynccontextmanager
-    async def admitted(self, session: Session) -> AsyncIterator[None]:
+    @contextmanager
+    def admitted(self, session: Session) -> Iterator[None]:
         """Count a live connection of a session.  Raises Refusal where there are too many."""
         if session.has_live:
             raise Refusal(409, "This session has a live animation already.")

@@ -50,6 +50,14 @@ class Motion(NamedTuple):
     has_sound: bool
 
 
+class Driving(NamedTuple):
+    """Uploaded file that drives, or a motion of the project."""
+
+    path: Path
+    motion: Motion
+    name: str  # for messages
+
+
 def kind_of(beginning: bytes) -> Kind | None:
     """Tell the kind of a file by its first ``BEGINNING`` bytes; None for what is not accepted."""
     if beginning.startswith(b"PK\x03\x04"):

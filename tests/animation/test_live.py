@@ -35,7 +35,7 @@ def test_frames_are_those_of_an_animation_of_all_of_them(animator):
     frames = list(moving_square(6))
     (source,) = moving_square(1, seed=3)
     live = live_of(animator)
-    alone = [live.animate(live.crop(frame)) for frame in frames]
+    alone = [live.animate(live.crop(frame), 0.04 * number) for number, frame in enumerate(frames)]
     together = list(animator.animate(source, frames, batch_size=1))
     np.testing.assert_array_equal(alone, together)
 
@@ -43,19 +43,19 @@ def test_frames_are_those_of_an_animation_of_all_of_them(animator):
 def test_after_set_neutral_the_next_pose_is_that_of_the_source(animator):
     first, *_, last = moving_square(6)
     live = live_of(animator)
-    at_rest = live.animate(live.crop(first))
-    assert not np.array_equal(live.animate(live.crop(last)), at_rest)
+    at_rest = live.animate(live.crop(first), 0)
+    assert not np.array_equal(live.animate(live.crop(last), 0), at_rest)
     live.set_neutral()
-    assert np.abs(live.animate(live.crop(last)).astype(int) - at_rest).max() <= 1
+    assert np.abs(live.animate(live.crop(last), 0).astype(int) - at_rest).max() <= 1
 
 
 def test_without_strength_the_head_stays_and_the_strength_may_change(animator):
     first, *_, last = moving_square(6)
     live = live_of(animator, strength=MotionStrength(head=0.0))
-    at_rest = live.animate(live.crop(first))
-    assert np.abs(live.animate(live.crop(last)).astype(int) - at_rest).max() <= 1
+    at_rest = live.animate(live.crop(first), 0)
+    assert np.abs(live.animate(live.crop(last), 0).astype(int) - at_rest).max() <= 1
     live.strength = MotionStrength(head=1.0)
-    assert np.abs(live.animate(live.crop(last)).astype(int) - at_rest).max() > 1
+    assert np.abs(live.animate(live.crop(last), 0).astype(int) - at_rest).max() > 1
     with pytest.raises(InputError, match="need a network that finds facial landmarks"):
         live.strength = MotionStrength(expression=2.0)
 
@@ -65,9 +65,9 @@ def test_expressions_have_a_strength_where_there_are_landmarks():
     live = live_of(network, strength=MotionStrength(expression=1.5))
     first, last = moving_square(2)
     for frame in (first, last):
-        assert live.animate(live.crop(frame)).shape == (SIZE, SIZE, 3)
+        assert live.animate(live.crop(frame), 0).shape == (SIZE, SIZE, 3)
     live.set_neutral()
-    assert live.animate(live.crop(last)).shape == (SIZE, SIZE, 3)
+    assert live.animate(live.crop(last), 0).shape == (SIZE, SIZE, 3)
 
 
 def test_a_face_is_still_after_a_second_without_motion(animator):

@@ -34,6 +34,7 @@ def make_certificate(
     digital_signature: bool = True,
     email_protection: bool = True,
     self_signed: bool = False,
+    began: datetime = BEGAN,
 ) -> tuple[Path, Path]:
     """Write a certificate chain and its key as ``docs/provenance.md`` does; return their paths."""
     authority_key, leaf_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -46,8 +47,8 @@ def make_certificate(
             .issuer_name(issuer)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(BEGAN)
-            .not_valid_after(BEGAN + timedelta(days=30))
+            .not_valid_before(began)
+            .not_valid_after(began + timedelta(days=30))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(
                 usage(digital_signature=digital_signature and not ca, key_cert_sign=ca),

@@ -4,10 +4,13 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+import c2pa
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
@@ -15,7 +18,7 @@ from PIL import Image, ImageSequence
 from media.pictures import write_picture_whole
 from media.provenance import Provenance, load_credentials, of_weights, statements
 from media.writers import open_writer
-from tests.media.certificates import make_certificate
+from tests.media.certificates import BEGAN, make_certificate
 from utils.errors import InputError
 
 WEIGHTS = "net.safetensors, SHA-256 " + 64 * "0"
@@ -86,12 +89,37 @@ def test_a_signed_picture_that_was_changed_is_noticed(tmp_path: Path) -> None:
     assert "content credentials: Invalid" in list(statements(path))
 
 
+def test_damaged_credentials_are_not_taken_for_none(tmp_path: Path) -> None:
+    credentials = load_credentials(*make_certificate(tmp_path))
+    path = write(f"{tmp_path}/a.mp4", Provenance(WEIGHTS, credentials))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"c2pa.signature") + 60] ^= 0xFF
+    path.write_bytes(data)
+    assert list(statements(path))[-1].startswith("content credentials: not readable (")
+    plain = write(f"{tmp_path}/plain.mp4", None)
+    assert list(statements(plain)) == ["content credentials: none"]
+
+
+def test_credentials_of_other_programs_are_read(tmp_path: Path, monkeypatch) -> None:
+    class Builder(c2pa.Builder):
+        def __init__(self, manifest: dict[str, Any]) -> None:
+            manifest["assertions"].append({"label": "org.tests", "data": ["a list"]})
+            super().__init__(manifest)
+
+    monkeypatch.setattr(c2pa, "Builder", Builder)
+    credentials = load_credentials(*make_certificate(tmp_path))
+    path = write(f"{tmp_path}/a.mp4", Provenance(WEIGHTS, credentials))
+    assert "content credentials: Valid" in list(statements(path))
+
+
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
         ({"self_signed": True}, "signed itself"),
         ({"digital_signature": False}, "digitalSignature"),
         ({"email_protection": False}, "emailProtection"),
+        ({"began": BEGAN - timedelta(days=60)}, "is not valid now, but from .* to .*"),
+        ({"began": BEGAN + timedelta(days=60)}, "is not valid now, but from .* to .*"),
     ],
 )
 def test_a_certificate_that_cannot_sign_is_refused(tmp_path: Path, options, fault: str) -> None:
@@ -125,6 +153,14 @@ def test_a_command_prints_what_files_state(tmp_path: Path) -> None:
     printed = command(path)
     assert printed.returncode == 0
     assert f"Weights: {WEIGHTS}." in printed.stdout
+    large, cut = tmp_path / "large.png", tmp_path / "cut.png"
+    Image.new("1", (20_000, 20_000)).save(large)
+    cut.write_bytes(large.read_bytes()[:60])
+    for path in (large, cut):
+        refused = command(path)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(f"{path} is not a readable picture: ")
+        assert refused.stderr.count("\n") == 1
     refused = command(text)
     assert refused.returncode == 2
     assert refused.stderr == f"{text} is neither a picture nor a video.\n"

@@ -27,7 +27,7 @@ LEAVES = 0.5  # of the visits, in the middle
 
 
 class Counts:
-    """What clients have seen."""
+    """Counts of the frames, results and answers that clients have seen."""
 
     def __init__(self) -> None:
         self.frames: dict[int, int] = defaultdict(int)

@@ -1,8 +1,9 @@
-"""What comes from other pages, without the token, or without end, is refused."""
+"""Requests of other pages, without the token, or without end are refused."""
 
 import asyncio
 import socket
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -93,21 +94,23 @@ def test_the_token_opens_in_a_header_or_in_the_address_once(locked):
         session = client.post("/api/sessions", headers=headers).raise_for_status().json()["session"]
         welcome = client.get("/?token=s3cret")
         assert (welcome.status_code, welcome.headers["location"]) == (303, "/")
-        assert "HttpOnly; SameSite=Strict" in welcome.headers["set-cookie"]
+        assert "httponly; path=/; samesite=strict" in welcome.headers["set-cookie"].lower()
+        assert welcome.headers["cache-control"] == "no-store"
         assert client.get("/api/info").status_code == 200  # by the cookie
     assert status_of_live(locked, session, Authorization="Bearer s3cret") == 101
-
-
-def small_limits(**values) -> Limits:
-    return Limits(
-        portrait_bytes=50_000, driving_bytes=60_000, form_bytes=2_000, stall_seconds=1, **values
-    )
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A server that accepts little."""
-    studio = tiny_studio(tmp_path_factory.mktemp("small"), faces=False, limits=small_limits())
+    limits = Limits(
+        portrait_bytes=50_000,
+        driving_bytes=60_000,
+        form_bytes=2_000,
+        stored_bytes=200_000,
+        stall_seconds=1,
+    )
+    studio = tiny_studio(tmp_path_factory.mktemp("small"), faces=False, limits=limits)
     with served(studio) as running:
         yield running
 
@@ -120,7 +123,6 @@ def test_large_files_are_refused_with_413(small):
             answer = client.post(f"/api/sessions/{session}/{place}", files=files)
             assert answer.status_code == 413
             assert "too large" in answer.json()["error"]
-        assert client.post("/api/sessions", content=bytes(3000)).status_code in (201, 413)
 
 
 def raw(server: Running, data: bytes, wait: float = 5) -> bytes:
@@ -164,6 +166,40 @@ def test_an_endless_upload_is_ended(small):
             pass  # closed before all was sent
         assert client.get("/api/info").status_code == 200
     assert not list(small.studio.sessions[session].folder.iterdir())
+
+
+def test_uploads_at_once_are_bounded_together(small):
+    """Four of 50 kB wait for their end, and are more than the server stores with a fifth."""
+    session = small.session()
+    head = f"POST /api/sessions/{session}/drivings HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    head += "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 55000\r\n\r\n"
+    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    with ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", small.port)))
+            connection.sendall(head.encode() + part + bytes(49_000))
+        time.sleep(0.2)
+        assert raw(small, head.encode() + part + bytes(49_000)).startswith(b"HTTP/1.1 503")
+    assert raw(small, head.encode() + part + bytes(100)).startswith(b"HTTP/1.1 408")
+
+
+def test_an_answer_that_is_not_read_is_ended(small):
+    name = small.session()
+    session = small.studio.sessions[name]
+    path = session.new_path(".mp4")
+    path.write_bytes(bytes(30_000_000))
+    number = session.recordings.add(path)
+    with socket.create_connection(("127.0.0.1", small.port)) as connection:
+        address = f"/api/sessions/{name}/recordings/{number}"
+        connection.sendall(f"GET {address} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        until = time.monotonic() + 5
+        while not session.users:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        while session.users:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    path.unlink()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import asyncio
 import io
 import json
+import threading
 import time
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -26,6 +28,8 @@ from tests.web.serving import (
     told,
 )
 from web.limits import Limits
+from web.live import LiveConnection
+from web.sessions import OVER
 
 BLANK = encoded(np.full((256, 256, 3), 90, np.uint8))
 
@@ -77,7 +81,7 @@ def test_of_frames_that_come_too_fast_the_newest_is_animated(plain_server, monke
     """A slow network answers few frames, and each answer is of what came last."""
     animate = LiveAnimation.animate
 
-    def slow(self, frame, seconds=0.0):
+    def slow(self, frame, seconds):
         time.sleep(0.2)
         return animate(self, frame, seconds)
 
@@ -207,6 +211,77 @@ def test_what_is_seen_is_recorded_with_its_times(plain_server, tmp_path):
     assert times == pytest.approx(stamps, abs=0.1)
 
 
+def test_a_recording_that_ends_while_a_frame_is_encoded_takes_nothing_down(plain_server):
+    looks = iter([SimpleNamespace(add=lambda picture, stamp: None)])
+
+    class Ending(LiveConnection):
+        """A connection whose recording ends right after the first look at it."""
+
+        recording = property(lambda self: next(looks, None), lambda self, value: None)
+
+    connection = Ending(None, None, plain_server.studio)
+    assert connection.finish(np.zeros((32, 32, 3), np.uint8), 0.0)
+
+
+def test_the_end_of_its_session_ends_a_live_animation(plain_server):
+    session, portrait = session_with_portrait(plain_server)
+
+    async def talk():
+        async with live(plain_server, session) as socket:
+            await begun(plain_server, socket, portrait)
+            plain_server.studio.sessions.end(session)
+            await socket.send('{"type": "record"}')
+            assert (await next_of(socket, "error"))["error"] == OVER
+            with pytest.raises(websockets.ConnectionClosed):
+                await socket.recv()
+
+    asyncio.run(talk())
+
+
+def test_a_recording_that_cannot_be_written_is_one_sentence_without_paths(plain_server):
+    session, portrait = session_with_portrait(plain_server)
+    folder = plain_server.studio.sessions[session].folder
+
+    async def talk():
+        async with live(plain_server, session) as socket:
+            await begun(plain_server, socket, portrait)
+            folder.rmdir()
+            await socket.send('{"type": "record"}')
+            return (await next_of(socket, "error"))["error"]
+
+    sentence = asyncio.run(talk())
+    assert sentence.startswith("A file of the session cannot be written")
+    assert str(folder.parent) not in sentence
+
+
+def test_a_face_is_seen_in_the_first_frame_of_another_portrait(server, monkeypatch):
+    """It is searched anew, also where the search for the portrait before is not at its end."""
+    session, portrait = session_with_portrait(server)
+    follow, release = LiveAnimation.follow_face, threading.Event()
+    monkeypatch.setattr("animation.live.EVERY", 0.0)
+
+    def slow(self, picture, seconds):
+        if self.follower.crop is not None:
+            release.wait(3)
+        follow(self, picture, seconds)
+
+    monkeypatch.setattr(LiveAnimation, "follow_face", slow)
+
+    async def talk():
+        async with live(server, session) as socket:
+            await begun(server, socket, portrait)
+            for number in range(3):
+                await socket.send(packet(number, encoded(astronaut())))
+                await next_of(socket, "picture")
+            await begun(server, socket, portrait)
+            await socket.send(packet(10, encoded(astronaut())))
+            found = told(await asyncio.wait_for(socket.recv(), 30))
+            release.set()
+            assert found["type"] == "picture"
+
+    asyncio.run(talk())
+
+
 def test_live_pictures_have_a_label_unless_it_is_switched_off(tmp_path):
     seen = []
     for label in (True, False):
@@ -232,7 +307,7 @@ def first_picture(server: Running) -> np.ndarray:
 def test_two_live_sessions_alternate(plain_server, monkeypatch):
     animate, order = LiveAnimation.animate, []
 
-    def noted(self, frame, seconds=0.0):
+    def noted(self, frame, seconds):
         time.sleep(0.02)
         order.append(id(self))
         return animate(self, frame, seconds)

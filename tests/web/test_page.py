@@ -4,7 +4,7 @@ import base64
 import io
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +24,8 @@ DROP = """([selector, name, type, data]) => {
     const transfer = new DataTransfer();
     transfer.items.add(new File([bytes], name, { type }));
     const target = document.querySelector(selector);
-    target.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+    target.dispatchEvent(new DragEvent("drop", {
+        dataTransfer: transfer, bubbles: true, cancelable: true }));
 }"""
 PASTE = """([type, data]) => {
     const bytes = Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
@@ -32,6 +33,28 @@ PASTE = """([type, data]) => {
     transfer.items.add(new File([bytes], "pasted", { type }));
     const event = new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true });
     document.dispatchEvent(event);
+}"""
+KEEP_SOCKETS = """() => {
+    window.sockets = [];
+    const Native = WebSocket;
+    window.WebSocket = class extends Native {
+        constructor(...args) {
+            super(...args);
+            sockets.push(this);
+        }
+    };
+}"""
+KEEP_STREAMS = """() => {
+    window.streams = [];
+    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+        const stream = await open(wanted);
+        streams.push(stream);
+        return stream;
+    };
+}"""
+WATCH_DROPS = """() => {
+    addEventListener("drop", (event) => { window.isPrevented = event.defaultPrevented; });
 }"""
 PIXELS = "() => document.getElementById('canvas').toDataURL()"
 STAMP = "() => Number(document.getElementById('canvas').dataset.time)"
@@ -174,7 +197,7 @@ def test_live_frames_arrive_in_order_and_change(page):
 def test_the_delay_stays_bounded_while_the_server_is_slow(page, monkeypatch):
     animate = LiveAnimation.animate
 
-    def slow(self, frame, seconds=0.0):
+    def slow(self, frame, seconds):
         time.sleep(0.3)
         return animate(self, frame, seconds)
 
@@ -206,6 +229,60 @@ def test_what_is_seen_is_recorded_and_plays(page, server):
     assert len(times) > 2
     assert 0.5 < times[-1] < 8
     page.click("#stop")
+
+
+def test_a_recording_is_kept_where_the_camera_is_stopped(page):
+    live(page)
+    page.click("#record")
+    page.wait_for_timeout(1000)
+    page.click("#stop")
+    page.wait_for_selector("#result:not([hidden])")
+    page.wait_for_selector("#live", state="hidden")
+    assert page.is_hidden("#empty")
+    plays(page)
+
+
+def test_an_end_of_the_connection_is_said(page, server):
+    live(page)
+    session = page.evaluate("() => import('/api.js').then((api) => api.sessionName())")
+    server.studio.sessions.end(session)
+    page.wait_for_selector("text=This session has ended: reload the page, or begin another.")
+    assert page.is_hidden("#live")
+
+
+def test_a_connection_that_breaks_is_said_and_another_can_begin(page):
+    page.evaluate(KEEP_SOCKETS)
+    live(page)
+    page.evaluate("() => sockets[0].dispatchEvent(new Event('close'))")
+    page.wait_for_selector("text=The server does not answer: is it still running?")
+    page.click("#go")
+    page.wait_for_selector("#live:not([hidden])")
+    page.evaluate("() => sockets[0].dispatchEvent(new Event('close'))")  # late, of the former one
+    assert page.is_visible("#live")
+    assert page.is_hidden("#message")
+    page.click("#stop")
+
+
+def test_the_camera_is_closed_as_often_as_it_was_opened(page):
+    page.evaluate(KEEP_STREAMS)
+    page.evaluate(
+        "() => { for (let i = 0; i < 2; i++) document.querySelector('#photograph').click() }"
+    )
+    page.wait_for_selector("#photo-dialog[open]")
+    page.wait_for_timeout(500)
+    page.click("#photo-cancel")
+    page.wait_for_timeout(500)
+    assert page.evaluate("() => streams.filter((each) => each.active).length") == 0
+    assert page.is_hidden("#message")
+
+
+def test_a_camera_that_is_stopped_before_it_begins_does_not_begin(page):
+    with_portrait(page)
+    page.check("input[value=camera]", force=True)
+    page.evaluate("() => { for (const id of ['go', 'stop']) document.getElementById(id).click() }")
+    page.wait_for_selector("#go")
+    assert page.is_hidden("#live")
+    assert page.evaluate("() => document.getElementById('camera').srcObject") is None
 
 
 def plays(page: Any) -> None:
@@ -257,6 +334,72 @@ def test_an_animation_is_cancelled(plain_page, tmp_path):
     plain_page.click("#stop")
     plain_page.wait_for_selector("text=The animation was cancelled.")
     assert plain_page.is_visible("#go")
+    assert plain_page.is_hidden("#message")
+
+
+def hold(page: Any, address: str) -> list[Any]:
+    """Requests to an address, which wait until they are told to go on."""
+    held = []
+
+    def keep(route: Any) -> None:
+        held.append(route)
+
+    page.route(address, keep)
+    return held
+
+
+def test_an_animation_is_cancelled_before_the_server_answers_and_keeps_the_focus(
+    plain_page, tmp_path
+):
+    with_portrait(plain_page)
+    plain_page.check("input[value=file]", force=True)
+    dropped(plain_page, "#drop-video", "long.mp4", "video/mp4", clip(tmp_path, 2000))
+    plain_page.wait_for_selector("#go:enabled")
+    held = hold(plain_page, "**/api/animate")
+    plain_page.focus("#go")
+    plain_page.keyboard.press("Enter")
+    assert plain_page.evaluate("() => document.activeElement.id") == "stop"
+    plain_page.keyboard.press("Enter")
+    plain_page.wait_for_timeout(200)
+    held[0].continue_()
+    plain_page.wait_for_selector("text=The animation was cancelled.")
+    assert plain_page.evaluate("() => document.activeElement.id") == "go"
+
+
+def test_of_two_uploads_the_last_one_counts(plain_page, tmp_path):
+    plain_page.check("input[value=file]", force=True)
+    held = hold(plain_page, "**/drivings")
+    for name in ("first.mp4", "second.mp4"):
+        dropped(plain_page, "#drop-video", name, "video/mp4", clip(tmp_path))
+        plain_page.wait_for_timeout(200)
+    held[1].continue_()
+    plain_page.wait_for_selector("text=second.mp4: 0.3 s")
+    with suppress(Exception):  # it is cancelled
+        held[0].continue_()
+    plain_page.wait_for_timeout(500)
+    assert plain_page.text_content("#video-text").startswith("second.mp4: 0.3 s")
+
+
+def test_an_example_that_fails_leaves_no_hint_behind(page):
+    page.route("**/example", lambda route: route.fulfill(status=503, json={"error": "Not now."}))
+    page.click("#example")
+    page.wait_for_selector("text=Not now.")
+    assert page.text_content("#tip") == ""
+
+
+def test_a_file_that_misses_its_place_does_not_leave_the_page(page):
+    page.evaluate(WATCH_DROPS)
+    dropped(page, "footer", "me.jpg", "image/jpeg", portrait_jpeg())
+    assert page.evaluate("() => isPrevented")
+
+
+def test_the_focus_is_shown_on_one_element(page):
+    page.focus(".skip")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.id") == "portrait-file"
+    style = "(id) => getComputedStyle(document.querySelector(id)).outlineStyle"
+    assert page.evaluate(style, "label[for=portrait-file]") == "solid"
+    assert page.evaluate(style, "#photograph") == "none"
 
 
 @pytest.mark.parametrize("path", ["/", "/api"])

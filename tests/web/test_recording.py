@@ -34,4 +34,10 @@ def test_it_is_full_after_its_longest_time_or_by_too_many_frames(tmp_path):
     other.add(frame, 100)
     assert other.is_full
     other.discard()
+    late = Recording(tmp_path / "late.mp4", longest=0.1)
+    late.add(frame, 0)
+    late.add(frame, 1e9)  # of a clock that was set, for example
+    assert late.is_full
+    assert (late.num_frames, late.seconds) == (1, 0)
+    late.discard()
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,8 @@ import pytest
 
 from tests.web.serving import clip, portrait_jpeg, served, tiny_studio
 from web.limits import Limits, Refusal
-from web.sessions import NAME, Sessions, Shelf
+from web.sessions import NAME, OVER, Sessions, Shelf
+from web.uploads import read_motion
 
 
 def test_idle_sessions_end(tmp_path, monkeypatch):
@@ -28,7 +29,40 @@ def test_idle_sessions_end(tmp_path, monkeypatch):
         assert not server.files
 
 
-def test_a_session_that_works_does_not_end(tmp_path):
+def test_a_session_is_idle_from_the_end_of_its_animation(tmp_path, monkeypatch):
+    """A result is kept for a client that comes back after a long animation."""
+    monkeypatch.setattr("web.sessions.SWEEP_EVERY", 0.02)
+    with served(tiny_studio(tmp_path, faces=False)) as server:
+        session, sessions = server.session(), server.studio.sessions
+        files = {"portrait": ("a.jpg", portrait_jpeg()), "driving": ("b.mp4", clip(tmp_path, 600))}
+        with server.client() as client:
+            client.post("/api/animate", files=files, data={"session": session}).raise_for_status()
+            (job,) = sessions[session].jobs.items.values()
+            monkeypatch.setattr(sessions, "limits", Limits(session_idle_seconds=0.5))
+            began = time.monotonic()
+            assert job.finished.wait(60)
+            assert time.monotonic() - began > 0.6, "too short to tell anything"
+            time.sleep(0.2)
+            assert client.get(f"/api/sessions/{session}/jobs/1/result.mp4").status_code == 200
+
+
+def test_the_end_of_a_session_during_an_upload_is_no_fault(tmp_path, monkeypatch):
+    with served(tiny_studio(tmp_path, faces=False)) as server:
+        session = server.session()
+
+        def ended(*args):
+            server.studio.sessions.end(session)
+            return read_motion(*args)
+
+        monkeypatch.setattr("web.studio.read_motion", ended)
+        with server.client() as client:
+            files = {"file": ("a.mp4", clip(tmp_path))}
+            answer = client.post(f"/api/sessions/{session}/drivings", files=files)
+        assert (answer.status_code, answer.json()["error"]) == (404, OVER)
+
+
+def test_a_session_that_works_does_not_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("web.sessions.SWEEP_EVERY", 0.01)
     sessions = Sessions(Limits(session_idle_seconds=0), tmp_path)
     session = sessions.begin()
 
@@ -36,18 +70,12 @@ def test_a_session_that_works_does_not_end(tmp_path):
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(sessions.sweep(), 0.2)
 
-    import web.sessions
-
-    before, web.sessions.SWEEP_EVERY = web.sessions.SWEEP_EVERY, 0.01
-    try:
-        with session:
-            asyncio.run(sweep())
-            assert len(sessions) == 1
+    with session:
         asyncio.run(sweep())
-        assert len(sessions) == 0
-    finally:
-        web.sessions.SWEEP_EVERY = before
-        sessions.close()
+        assert len(sessions) == 1
+    asyncio.run(sweep())
+    assert len(sessions) == 0
+    sessions.close()
     assert not list(tmp_path.iterdir())
 
 

@@ -209,5 +209,9 @@ def test_the_oldest_upload_makes_room_for_the_next(plain_server, tmp_path):
         for _ in range(plain_server.studio.limits.drivings + 2):
             answer = client.post(f"/api/sessions/{session}/drivings", files={"file": ("a", data)})
             assert answer.status_code == 201
-    kept = list(plain_server.studio.sessions[session].folder.iterdir())
-    assert len(kept) == plain_server.studio.limits.drivings
+        folder = plain_server.studio.sessions[session].folder
+        kept = set(folder.iterdir())
+        assert len(kept) == plain_server.studio.limits.drivings
+        refused = {"file": ("a", b"no video")}
+        assert client.post(f"/api/sessions/{session}/drivings", files=refused).status_code == 422
+        assert set(folder.iterdir()) == kept  # a bad one takes no other's place

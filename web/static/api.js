@@ -1,49 +1,44 @@
 // Requests to the server that this page is from, and the session that they belong to.
 
-const LOST = "The server does not answer: is it still running?";
+export const LOST = "The server does not answer: is it still running?";
 const KEEP_EVERY = 240_000; // milliseconds
 
 let begun = null;
+const sendings = new Map(); // of uploads, by their path
 
-async function answerOf(response) {
-  const answer = response.headers.get("content-type")?.includes("json")
-    ? await response.json()
-    : null;
+export async function request(address, options) {
+  const response = await fetch(address, options).catch(() => {
+    throw new Error(LOST);
+  });
+  const isJson = response.headers.get("content-type")?.includes("json");
+  const answer = isJson && response.status !== 204 ? await response.json() : null;
   if (!response.ok) throw new Error(answer?.error ?? `The server answered ${response.status}.`);
   return answer;
 }
 
-export async function request(address, options = {}) {
-  let response;
-  try {
-    response = await fetch(address, options);
-  } catch {
-    throw new Error(LOST);
-  }
-  return answerOf(response);
-}
-
-// Address of something in the session, which is begun at the first use.
-export async function inSession(path) {
+// Name of the session, which is begun at the first use.
+export async function sessionName() {
   begun ??= request("/api/sessions", { method: "POST" }).catch((error) => {
     begun = null;
     throw error;
   });
-  return `/api/sessions/${(await begun).session}${path}`;
-}
-
-export async function sessionName() {
-  await inSession("");
   return (await begun).session;
 }
 
-// Upload a file; progress is told as a number from 0 to 1.
+export async function inSession(path) {
+  return `/api/sessions/${await sessionName()}${path}`;
+}
+
+// Upload a file; progress is told as a number from 0 to 1.  A newer file of the same path cancels
+// an older one, whose promise is never settled.
 export async function upload(path, file, onProgress = () => {}) {
   const address = await inSession(path);
   const form = new FormData();
   form.append("file", file);
   return new Promise((resolve, reject) => {
+    sendings.get(path)?.abort();
     const sending = new XMLHttpRequest();
+    sendings.set(path, sending);
     sending.open("POST", address);
     sending.responseType = "json";
     sending.upload.addEventListener("progress", (event) => {
@@ -58,8 +53,8 @@ export async function upload(path, file, onProgress = () => {}) {
   });
 }
 
-setInterval(async () => {
-  if (begun) request(await inSession("")).catch(() => {});
+setInterval(() => {
+  if (begun) inSession("").then(request).catch(() => {});
 }, KEEP_EVERY);
 
 addEventListener("pagehide", async () => {

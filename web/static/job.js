@@ -8,6 +8,7 @@ import { portrait } from "./portrait.js";
 const POLL = 400; // milliseconds
 
 let current = null;
+let isWanted = false; // until the user cancels
 
 export async function animate({ head, expression, paste, panels }) {
   const form = new FormData();
@@ -23,8 +24,10 @@ export async function animate({ head, expression, paste, panels }) {
   $("progress").removeAttribute("value");
   $("progress-text").textContent = "Starting …";
   show($("rendering"));
+  isWanted = true;
   try {
     current = await request("/api/animate", { method: "POST", body: form });
+    if (!isWanted) await cancel();
     await watch();
   } finally {
     show($("rendering"), false);
@@ -53,8 +56,9 @@ async function watch() {
 function describe(state) {
   if (state.progress > 0) $("progress").value = state.progress;
   const left = state.seconds_left === null ? "" : `, about ${duration(state.seconds_left)} left`;
-  $("progress-text").textContent =
-    state.state === "waiting"
+  $("progress-text").textContent = !isWanted
+    ? "Stopping …"
+    : state.state === "waiting"
       ? `Waiting: ${state.before} before you.`
       : state.written === 0
         ? "Reading the motion …"
@@ -83,6 +87,7 @@ export function showResult(address, name) {
 }
 
 export async function cancel() {
+  isWanted = false;
   if (current) {
     await request(`/api/sessions/${current.session}/jobs/${current.job}`, { method: "DELETE" });
   }

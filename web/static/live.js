@@ -1,7 +1,7 @@
 // The camera, live: its frames go out with a time stamp, at most two are under way, and the newest
 // one is sent when one comes back.  So the delay never grows.
 
-import { sessionName } from "./api.js";
+import { LOST, sessionName } from "./api.js";
 import { showResult } from "./job.js";
 import { $, closeCamera, complain, openCamera, show, tell } from "./page.js";
 import { portrait } from "./portrait.js";
@@ -14,6 +14,7 @@ const STAMP = 8; // bytes before a JPEG
 
 let socket = null;
 let ended = () => {};
+let isWanted = false; // until the user stops
 const underWay = new Set();
 const answers = []; // [time, delay] of the last ones
 let isEncoding = false;
@@ -25,25 +26,23 @@ const canvas = $("canvas");
 const picture = document.createElement("canvas");
 
 export async function startLive(strength, onEnd) {
-  await openCamera(camera);
+  isWanted = true;
+  let opened = null;
+  try {
+    await openCamera(camera);
+    opened = await connect(await sessionName());
+  } finally {
+    if (!opened || !isWanted) closeCamera(camera);
+  }
+  if (!isWanted) {
+    opened.close();
+    return;
+  }
+  socket = opened;
   ended = onEnd;
   underWay.clear();
   answers.length = 0;
   lastDrawn = -1;
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const session = await sessionName();
-  socket = new WebSocket(`${scheme}://${location.host}/api/live?session=${session}`);
-  socket.binaryType = "arraybuffer";
-  socket.addEventListener("message", receive);
-  socket.addEventListener("close", () => stopLive());
-  await new Promise((resolve, reject) => {
-    socket.addEventListener("open", resolve, { once: true });
-    socket.addEventListener("error", () =>
-      reject(new Error("The server takes no live animation now: try again in a while.")), { once: true });
-  }).catch((error) => {
-    stopLive();
-    throw error;
-  });
   choosePortrait(strength);
   show($("live"));
   show($("figures"));
@@ -52,20 +51,46 @@ export async function startLive(strength, onEnd) {
   nextFrame();
 }
 
+function connect(session) {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const opened = new WebSocket(`${scheme}://${location.host}/api/live?session=${session}`);
+  opened.binaryType = "arraybuffer";
+  opened.addEventListener("message", (event) => {
+    if (opened === socket) receive(event);
+  });
+  opened.addEventListener("close", () => {
+    if (opened === socket) fail(LOST);
+  });
+  return new Promise((resolve, reject) => {
+    opened.addEventListener("open", () => resolve(opened));
+    opened.addEventListener("error", () =>
+      reject(new Error("The server takes no live animation now: try again in a while.")));
+  });
+}
+
 export function isLive() {
   return socket !== null;
 }
 
 export function stopLive() {
-  if (!socket) return;
+  isWanted = false;
+  if (isRecording()) toggleRecording(); // the answer ends it
+  else if (socket) end();
+}
+
+function end() {
   const closing = socket;
   socket = null;
   closing.close();
   closeCamera(camera);
   for (const id of ["live", "figures"]) show($(id), false);
-  $("record").setAttribute("aria-pressed", "false");
-  $("record").textContent = "Record";
+  markRecording(false);
   ended();
+}
+
+function fail(sentence) {
+  end();
+  complain(sentence);
 }
 
 function send(message) {
@@ -86,11 +111,18 @@ export function setNeutral() {
   tell("This pose is neutral now.");
 }
 
+function isRecording() {
+  return $("record").getAttribute("aria-pressed") === "true";
+}
+
+function markRecording(records) {
+  $("record").setAttribute("aria-pressed", String(records));
+  $("record").textContent = records ? "Stop recording" : "Record";
+}
+
 export function toggleRecording() {
-  const button = $("record");
-  const begins = button.getAttribute("aria-pressed") === "false";
-  button.setAttribute("aria-pressed", String(begins));
-  button.textContent = begins ? "Stop recording" : "Record";
+  const begins = !isRecording();
+  markRecording(begins);
   if (begins) show($("result"), false);
   tell(begins ? "Recording what the portrait does." : "");
   send({ type: begins ? "record" : "stop" });
@@ -157,13 +189,14 @@ async function receive(event) {
     canvas.height = bitmap.height;
   }
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  bitmap.close();
   canvas.dataset.time = time;
   seen(true);
   measure(time);
 }
 
 function hear(message) {
-  if (message.type === "error") complain(message.error);
+  if (message.type === "error") fail(message.error);
   if (message.type === "face") {
     settle(message.time);
     seen(false);
@@ -173,10 +206,10 @@ function hear(message) {
     tell("You hold still: set this as the neutral pose?");
   }
   if (message.type === "recorded") {
-    $("record").setAttribute("aria-pressed", "false");
-    $("record").textContent = "Record";
+    markRecording(false);
     if (message.url) showResult(message.url, "live.mp4");
-    else tell("Nothing was recorded: no face was seen.");
+    if (!isWanted) end();
+    if (!message.url) tell("Nothing was recorded: no face was seen.");
   }
 }
 

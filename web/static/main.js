@@ -14,27 +14,26 @@ function strength() {
   return { head: Number($("head").value), expression: Number($("expression").value) };
 }
 
-function isReady() {
-  if (portrait.number === null) return false;
-  if (motion.kind === "motion") return motion.name !== null;
-  return motion.kind === "camera" || motion.driving !== null;
+function lacking() {
+  const lacks = portrait.number === null ? ["a portrait"] : [];
+  const moves = { motion: motion.name, file: motion.driving, camera: "camera" };
+  if (moves[motion.kind] === null) lacks.push("a motion");
+  return lacks;
 }
 
 function refresh() {
-  const live = isLive();
-  const wants = portrait.number === null ? "a portrait" : "";
-  const and = wants && motion.kind !== "camera" && !isReady() ? " and " : "";
-  const lacksMotion = motion.kind !== "camera" && (motion.kind === "motion" ? motion.name : motion.driving) === null;
-  $("empty-text").textContent = isReady()
-    ? "Ready."
-    : `Choose ${wants}${lacksMotion ? `${and}a motion` : ""}.`;
+  const focused = document.activeElement;
+  const lacks = lacking();
+  $("empty-text").textContent = lacks.length ? `Choose ${lacks.join(" and ")}.` : "Ready.";
   const again = $("result").hidden ? "" : " again";
   $("go").textContent = motion.kind === "camera" ? "Start the camera" : `Animate${again}`;
   $("go").classList.toggle("primary", !again);
-  $("go").disabled = isBusy || !isReady();
+  $("go").disabled = lacks.length > 0;
   show($("go"), !isBusy);
   show($("stop"), isBusy);
-  for (const id of ["neutral", "record"]) show($(id), live);
+  if (focused === $("go") && isBusy) $("stop").focus();
+  if (focused === $("stop") && !isBusy) $("go").focus();
+  for (const id of ["neutral", "record"]) show($(id), isLive());
   show($("file-options"), motion.kind !== "camera");
   const canPaste = cropsFaces && portrait.faces.length > 0;
   $("paste").disabled = !canPaste || $("panels").checked;
@@ -62,14 +61,13 @@ const go = guarded(async () => {
   } finally {
     isBusy = isLive();
     refresh();
-    if (isBusy) $("stop").focus();
   }
 });
 
 $("go").addEventListener("click", go);
 $("stop").addEventListener("click", guarded(async () => {
-  if (isLive()) stopLive();
-  else await cancel();
+  stopLive();
+  await cancel();
 }));
 $("neutral").addEventListener("click", setNeutral);
 $("record").addEventListener("click", toggleRecording);
@@ -88,7 +86,7 @@ onPortrait(() => {
   refresh();
 });
 onMotion(() => {
-  if (isLive() && motion.kind !== "camera") stopLive();
+  if (motion.kind !== "camera") stopLive();
   refresh();
 });
 

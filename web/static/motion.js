@@ -5,7 +5,7 @@ import { $, acceptFiles, guarded, show } from "./page.js";
 
 const TITLES = { talking: "Talking", nodding: "Nodding", expressions: "Expressions" };
 
-export const motion = { kind: "motion", name: null, driving: null, isVideo: false };
+export const motion = { kind: "motion", name: null, driving: null };
 
 let changed = () => {};
 
@@ -66,9 +66,8 @@ acceptFiles($("drop-video"), $("video-file"), guarded(async (file) => {
       if (done === 1) $("video-text").textContent = `Checking ${file.name} …`;
     });
     motion.driving = found.driving;
-    motion.isVideo = found.kind === "video";
     const sound = found.sound ? "with sound" : "without sound";
-    $("video-text").textContent = motion.isVideo
+    $("video-text").textContent = found.kind === "video"
       ? `${file.name}: ${found.seconds.toFixed(1)} s, ${sound}`
       : `${file.name}: a saved motion of ${found.seconds.toFixed(1)} s`;
   } catch (error) {

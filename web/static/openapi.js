@@ -45,7 +45,7 @@ function endpoint(method, path, operation, all) {
   section.className = "endpoint";
   const given = rows(operation, all);
   if (given.length) {
-    const head = element("tr", "", ...["name", "in", "type", ""].map((text) => element("th", text)));
+    const head = element("tr", "", ...["name", "in", "type", "meaning"].map((text) => element("th", text)));
     const body = given.map(({ name, where, schema, text }) =>
       element("tr", "", element("td", "", element("code", name)), element("td", where),
         element("td", typeOf(schema, all)), element("td", text)));

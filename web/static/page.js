@@ -53,6 +53,9 @@ export function acceptFiles(zone, input, take) {
   });
 }
 
+// A file that misses its place would open in place of the page.
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
+
 export async function openCamera(video) {
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new Error(

@@ -11,14 +11,23 @@ export function onPortrait(action) {
   changed = action;
 }
 
-async function accept(found) {
-  Object.assign(portrait, { number: found.portrait, faces: found.faces, face: 0 });
-  $("portrait-picture").src = await inSession(`/portraits/${found.portrait}.jpg`);
-  show($("portrait"));
-  drawFaces();
-  await showCut();
-  tell();
-  changed();
+const accept = guarded(async (ask) => {
+  tell("Looking for faces …");
+  try {
+    const found = await ask();
+    Object.assign(portrait, { number: found.portrait, faces: found.faces, face: 0 });
+    $("portrait-picture").src = await inSession(`/portraits/${found.portrait}.jpg`);
+    show($("portrait"));
+    drawFaces();
+    await showCut();
+    changed();
+  } finally {
+    tell();
+  }
+});
+
+function take(file) {
+  accept(() => upload("/portraits", file));
 }
 
 function drawFaces() {
@@ -59,15 +68,6 @@ async function showCut() {
   await cut.decode().catch(() => {});
 }
 
-const take = guarded(async (file) => {
-  tell("Looking for faces …");
-  try {
-    await accept(await upload("/portraits", file));
-  } finally {
-    tell();
-  }
-});
-
 acceptFiles($("drop"), $("portrait-file"), take);
 
 document.addEventListener("paste", (event) => {
@@ -75,16 +75,23 @@ document.addEventListener("paste", (event) => {
   if (file) take(file);
 });
 
-$("example").addEventListener("click", guarded(async () => {
-  tell("Looking for faces …");
-  await accept(await request(await inSession("/example"), { method: "POST" }));
-}));
+$("example").addEventListener("click", () => {
+  accept(async () => request(await inSession("/example"), { method: "POST" }));
+});
 
 const dialog = $("photo-dialog");
 
+let isOpening = false;
+
 $("photograph").addEventListener("click", guarded(async () => {
-  await openCamera($("photo-video"));
-  dialog.showModal();
+  if (isOpening) return;
+  isOpening = true;
+  try {
+    await openCamera($("photo-video"));
+    dialog.showModal();
+  } finally {
+    isOpening = false;
+  }
 }));
 
 $("shoot").addEventListener("click", () => {
