@@ -50,12 +50,13 @@ class Streams:
         """Yield ``function(item)`` for each item, in order.
 
         As many following items as can be computed at once are taken before an output is yielded.
-        On a GPU, whose work is queued, ``function`` is called by this thread.
+        On a GPU, whose work is queued, ``function`` is called by this thread.  An error, of
+        ``items`` too, is raised where its output would have come.
         """
         pending: deque[Future[Output]] = deque()
         try:
-            for item in items:
-                pending.append(self._submit(function, item))
+            for future in self._submit_all(function, items):
+                pending.append(future)
                 if len(pending) > self.count:
                     yield pending.popleft().result()
             while pending:
@@ -64,9 +65,20 @@ class Streams:
             for future in pending:
                 future.cancel()
 
-    def _submit(self, function: Callable[[Item], Output], item: Item) -> "Future[Output]":
-        if self.count > 1:
-            return self.pool.submit(function, item)
-        done: Future[Output] = Future()
-        done.set_result(function(item))
-        return done
+    def _submit_all(
+        self, function: Callable[[Item], Output], items: Iterable[Item]
+    ) -> "Iterator[Future[Output]]":
+        """Submit each item as it is asked for; an error of ``items`` is that of one more."""
+        done: Future[Output]
+        try:
+            for item in items:
+                if self.count > 1:
+                    yield self.pool.submit(function, item)
+                else:
+                    done = Future()
+                    done.set_result(function(item))
+                    yield done
+        except Exception as error:
+            done = Future()
+            done.set_exception(error)
+            yield done

@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 import torch
@@ -65,9 +65,19 @@ def test_items_are_taken_only_as_far_ahead_as_is_computed(two_threads: None) -> 
     assert next(items) == 4  # two outputs, and one item for each thread
 
 
-def test_an_error_is_raised_where_its_output_would_have_come(two_threads: None) -> None:
-    outputs = Streams(CPU).map(lambda number: 1 / (1 - number), range(4))
-    assert next(outputs) == 1
+def breaking_off() -> Iterator[int]:
+    yield from (3, 2)
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("items", [lambda: [3, 2, 1, 0], breaking_off], ids=["function", "items"])
+def test_an_error_is_raised_where_its_output_would_have_come(
+    threads: int, items: Callable[[], Iterable[int]]
+) -> None:
+    torch.set_num_threads(threads)
+    outputs = Streams(CPU).map(lambda number: 6 / (number - 1), items())
+    assert [next(outputs), next(outputs)] == [3, 6]
     with pytest.raises(ZeroDivisionError):
         next(outputs)
 
