@@ -33,10 +33,10 @@ class Streams:
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
         """Threads on which PyTorch does not start others; the calling thread keeps its own."""
-        all_started = Barrier(self.count)
+        all_started, share = Barrier(self.count), self.threads // self.count
 
-        def start() -> None:
-            torch.set_num_threads(self.threads // self.count)
+        def start() -> None:  # without ``self``, which the threads would keep, and so themselves
+            torch.set_num_threads(share)
             torch.get_num_threads()  # the first use in a thread decides, not what is set before
             flush_denormals()
             all_started.wait()

@@ -45,6 +45,14 @@ def test_a_thread_computes_alone_and_the_caller_keeps_its_threads(two_threads: N
     assert torch.get_num_threads() == 2
 
 
+def test_the_threads_end_with_their_streams(two_threads: None) -> None:
+    before = set(threading.enumerate())
+    assert list(Streams(CPU).map(lambda number: number, range(4))) == [0, 1, 2, 3]
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
 def test_many_cores_share_few_streams() -> None:
     torch.set_num_threads(3 * MOST_THREADS)
     streams = Streams(CPU)
