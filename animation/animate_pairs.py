@@ -81,18 +81,32 @@ def animate_pairs(
     folder = PairFolder(output, settings, format, options.panels, provenance)
     folder.record(pair_list, motions, failed=None)
     failed: dict[str, str] = {}
+
+    def animate(pairs: list[Pair]) -> tuple[int, dict[str, str]]:
+        if all(map(folder.is_done, pairs)):
+            return len(pairs), {}
+        alike = replace(options, motion=motions[pairs[0].name])
+        cropped = None if pairs[0].of_protocol else policy
+        return len(pairs), PairRenderer(animator, folder, alike, cropped).animate(pairs)
+
+    batch_size = options.batch_size or animator.batch_size
+    if options.adapt_scale or animator.detects_landmarks:  # each pair has a scale of its own
+        batch_size = 1
+    together = rendered_together(pair_list.pairs, motions, batch_size)
     with progress_bar(total=len(pair_list.pairs), unit="pair") as progress:
-        batch_size = options.batch_size or animator.batch_size
-        if options.adapt_scale or animator.detects_landmarks:  # each pair has a scale of its own
-            batch_size = 1
-        for pairs in rendered_together(pair_list.pairs, motions, batch_size):
-            if not all(map(folder.is_done, pairs)):
-                alike = replace(options, motion=motions[pairs[0].name])
-                cropped = None if pairs[0].of_protocol else policy
-                failed |= PairRenderer(animator, folder, alike, cropped).animate(pairs)
-            progress.update(len(pairs))
+        for is_clip, several in itertools.groupby(together, drives_by_clip):
+            # The batches of a clip are computed side by side, and so are batches of pictures.
+            animate_all = map if is_clip else animator.streams.map
+            for count, reasons in animate_all(animate, several):
+                failed |= reasons
+                progress.update(count)
     folder.record(pair_list, motions, failed)
     return {**pair_list.missing, **failed}
+
+
+def drives_by_clip(pairs: Sequence[Pair]) -> bool:
+    """Tell whether a clip drives, which is rendered alone."""
+    return isinstance(pairs[0].driving, Clip)
 
 
 def readable(pairs: Iterable[Pair]) -> Iterator[tuple[Picture, Picture]]:

@@ -80,11 +80,15 @@ def nearest_frame(
     (target,) = landmarks([source])
     if np.isnan(target).any():
         return None
+
+    def compare(batch: list[Picture]) -> tuple[list[Picture], np.ndarray]:
+        return batch, shape_distances(landmarks(batch), target)
+
     nearest, found = np.inf, None
     start = 0
     images = (frame.image for frame in driving.frames())
-    for batch in batches(images, animator.batch_size):
-        distances = shape_distances(landmarks(batch), target)
+    compared = animator.streams.map(compare, batches(images, animator.batch_size))
+    for batch, distances in compared:
         i = int(distances.argmin())
         if distances[i] < nearest:
             nearest, found = distances[i], (start + i, batch[i])

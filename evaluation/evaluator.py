@@ -1,7 +1,7 @@
 """Evaluation from its units to its report.
 
-Every process renders and measures its share of the units, batch by batch, while a thread reads the
-next; the first one then merges the partial results that all have left in ``parts/``.
+Every process measures its share of the units, batch by batch, while other threads read and render
+the next; the first one then merges the partial results that all have left in ``parts/``.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,8 @@ from evaluation.results.result import (
 )
 from evaluation.results.tables import dropped_sentences, latex, markdown
 from evaluation.unit_metrics import UnitMetrics
-from evaluation.work_units import Dropped, FrameBatch, Unit, UnitFrame, read_units, stack
+from evaluation.work_units import Dropped, FrameBatch, Item, Unit, UnitFrame, read_units, stack
+from inference.streams import Streams
 from media.pictures import Picture
 from utils.errors import InputError
 from utils.files import fingerprint, write_atomically
@@ -60,9 +61,21 @@ PACKAGES = [
     "py-feat",
 ]
 
-# From sources (1 or B, H, W, 3) and driving frames (B, H, W, 3) to the frames, and which are finite
+# From sources (1 or B, H, W, 3) and driving frames (B, H, W, 3) to the frames, and which are
+# finite; several threads call it at once
 Render = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 ShownPictures = tuple[Picture | None, Picture, Picture]  # source, driving frame, result
+
+
+class RenderedBatch(NamedTuple):
+    """Batch of frames with the generated ones: RGB uint8, (B, H, W, 3)."""
+
+    batch: FrameBatch
+    generated: np.ndarray
+    finite: np.ndarray  # (B,) bool
+
+
+RenderedItem = RenderedBatch | Dropped | Literal["end"]
 
 
 @dataclass(kw_only=True)
@@ -150,28 +163,34 @@ class Evaluation:
         unit_metrics = UnitMetrics(self.metrics)
         remaining = iter(numbers)
         total = sum(unit.num_frames for unit in units) or None
-        with progress_bar(total=total, unit="frame", hidden=not self.processes.is_main) as progress:
-            for unit, item in read_units(units, self.batch_size):
+        render_all = Streams(self.inputs.device).map if self.render else map
+        with (
+            read_units(units, self.batch_size) as read,
+            progress_bar(total=total, unit="frame", hidden=not self.processes.is_main) as progress,
+        ):
+            for unit, item in render_all(self.rendered, read):
                 progress.set_postfix_str(unit.name, refresh=False)
-                if isinstance(item, FrameBatch):
-                    unit_metrics.add(item, *self.generated(item))
-                    progress.update(len(item.rows))
+                if isinstance(item, RenderedBatch):
+                    unit_metrics.add(*item)
+                    progress.update(len(item.finite))
                 elif isinstance(item, Dropped):
                     unit_metrics.drop(item)
                 else:
                     self.partial_results.write(next(remaining), unit_metrics.result())
                     unit_metrics = UnitMetrics(self.metrics)
 
-    def generated(self, batch: FrameBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Render the frames (B, H, W, 3) of a batch, or take those it brings; and which are finite.
+    def rendered(self, read: tuple[Unit, Item]) -> tuple[Unit, RenderedItem]:
+        """Render what was read of a unit, where it is a batch."""
+        unit, item = read
+        return unit, self.render_batch(item) if isinstance(item, FrameBatch) else item
 
-        (B,) bool.
-        """
+    def render_batch(self, batch: FrameBatch) -> RenderedBatch:
+        """Render the frames of a batch, or take those it brings."""
         if batch.generated is not None:
-            return batch.generated, np.ones(len(batch.rows), bool)
+            return RenderedBatch(batch, batch.generated, np.ones(len(batch.rows), bool))
         assert self.render is not None
         assert batch.source is not None
-        return self.render(batch.source, batch.real)
+        return RenderedBatch(batch, *self.render(batch.source, batch.real))
 
     def merge(self) -> Result:
         """Summarise all partial results in the files of the output folder."""
@@ -238,7 +257,7 @@ class Evaluation:
         found: dict[tuple[str, str], ShownPictures] = {}
         for row in unit.read():
             if isinstance(row, UnitFrame) and (row.clip, row.frame) in names:
-                (generated,), _ = self.generated(stack([row]))
+                (generated,) = self.render_batch(stack([row])).generated
                 found[row.clip, row.frame] = row.source, row.real, generated
                 if len(found) == len(names):
                     break

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from datasets.pair_list import Pair
 from evaluation.metrics.landmarks import GivenLandmarks, given_files
 from evaluation.metrics.pixels import to_pictures
 from evaluation.work_units import Dropped, FrameBatch, Unit, UnitFrame, read_units
+from inference.fused_network import FusedEncoded
 from media.pictures import Picture
 from utils.errors import InputError
 
@@ -112,25 +114,50 @@ def clip_of(ref: FrameRef | Clip) -> Path:
 
 def first_pictures(units: Sequence[Unit]) -> Iterator[tuple[Picture, Picture]]:
     """Read the source and the first driving frame of each unit, as far as they can be read."""
-    for _, item in read_units(units, batch_size=1):
-        if isinstance(item, FrameBatch) and item.source is not None:
-            yield item.source[0], item.real[0]
+    with read_units(units, batch_size=1) as read:
+        for _, item in read:
+            if isinstance(item, FrameBatch) and item.source is not None:
+                yield item.source[0], item.real[0]
+
+
+class Source:
+    """Source of a batch of frames, or of many, which the first of them encodes."""
+
+    def __init__(self, pictures: np.ndarray) -> None:
+        """Take one picture for all frames of a batch, or one for each: (1 or B, H, W, 3)."""
+        self.pictures = pictures
+        self.lock = Lock()
+        self.encoded: FusedEncoded | None = None
+
+    def encode(self, animator: Animator) -> FusedEncoded:
+        """Encode the pictures, unless that has been done."""
+        with self.lock:
+            if self.encoded is None:
+                self.encoded = animator.encode(*self.pictures)
+            return self.encoded
 
 
 class Renderer:
-    """Renderer of batches of driving frames by a network, from their sources."""
+    """Renderer of batches of driving frames by a network, from their sources.
+
+    Several threads may render at once; a source that lasts for several batches is encoded once.
+    """
 
     def __init__(self, animator: Animator) -> None:
         self.animator = animator
-        self.source: np.ndarray | None = None  # encoded last
+        self.lock = Lock()
+        self.source = Source(np.empty(0))  # of the batch that was begun last
 
     def __call__(self, source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Render ``driving`` (B, H, W, 3) from ``source`` (1 or B, H, W, 3); RGB uint8.
 
         Returns the generated frames (B, H, W, 3), RGB uint8, and which of them are finite (B,).
         """
-        if self.source is None or not np.array_equal(source, self.source):
-            self.source, self.encoded = source, self.animator.encode(*source)
-        prediction = self.animator.predict(self.encoded, self.animator.detect(list(driving)))
+        with self.lock:
+            if not np.array_equal(source, self.source.pictures):
+                self.source = Source(source)
+            own = self.source
+        encoded = own.encode(self.animator)
+        prediction = self.animator.predict(encoded, self.animator.detect(list(driving)))
         finite = torch.isfinite(prediction).flatten(1).all(dim=1)
         return to_pictures(prediction.nan_to_num(0)), finite.cpu().numpy()

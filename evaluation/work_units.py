@@ -5,6 +5,7 @@ by itself, and measures it again where it was interrupted.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -62,10 +63,11 @@ class FrameBatch(NamedTuple):
 Item = FrameBatch | Dropped | Literal["end"]
 
 
-def read_units(units: Sequence[Unit], batch_size: int) -> Iterator[tuple[Unit, Item]]:
-    """Yield the batches of each unit and then "end", while a thread reads the next."""
-    with prefetch((unit, item) for unit in units for item in read_unit(unit, batch_size)) as items:
-        yield from items
+def read_units(
+    units: Sequence[Unit], batch_size: int
+) -> AbstractContextManager[Iterator[tuple[Unit, Item]]]:
+    """Iterate over the batches of each unit and then "end", while a thread reads the next."""
+    return prefetch((unit, item) for unit in units for item in read_unit(unit, batch_size))
 
 
 def read_unit(unit: Unit, batch_size: int) -> Iterator[Item]:

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from itertools import islice
 from threading import Barrier
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -32,10 +33,10 @@ class Streams:
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
         """Threads on which PyTorch does not start others; the calling thread keeps its own."""
-        all_started = Barrier(self.count)
+        all_started, share = Barrier(self.count), self.threads // self.count
 
-        def start() -> None:
-            torch.set_num_threads(self.threads // self.count)
+        def start() -> None:  # without ``self``, which the threads would keep, and so themselves
+            torch.set_num_threads(share)
             torch.get_num_threads()  # the first use in a thread decides, not what is set before
             flush_denormals()
             all_started.wait()
@@ -50,23 +51,38 @@ class Streams:
         """Yield ``function(item)`` for each item, in order.
 
         As many following items as can be computed at once are taken before an output is yielded.
-        On a GPU, whose work is queued, ``function`` is called by this thread.
+        On a GPU, whose work is queued, ``function`` is called by this thread.  An error, of
+        ``items`` too, is raised where its output would have come.
         """
         pending: deque[Future[Output]] = deque()
         try:
-            for item in items:
-                pending.append(self._submit(function, item))
-                if len(pending) > self.count:
-                    yield pending.popleft().result()
+            submitted = self._submit_all(function, items)
+            pending.extend(islice(submitted, self.count))
             while pending:
+                pending.extend(islice(submitted, 1))
                 yield pending.popleft().result()
         finally:
             for future in pending:
                 future.cancel()
 
-    def _submit(self, function: Callable[[Item], Output], item: Item) -> "Future[Output]":
-        if self.count > 1:
-            return self.pool.submit(function, item)
-        done: Future[Output] = Future()
-        done.set_result(function(item))
-        return done
+    def _submit_all(
+        self, function: Callable[[Item], Output], items: Iterable[Item]
+    ) -> "Iterator[Future[Output]]":
+        """Submit each item as it is asked for; an error of ``items`` is that of one more."""
+        try:
+            for item in items:
+                if self.count > 1:
+                    yield self.pool.submit(function, item)
+                else:
+                    done: Future[Output] = Future()
+                    done.set_result(function(item))
+                    yield done
+        except Exception as error:
+            yield failed(error)
+
+
+def failed(error: Exception) -> "Future[Any]":
+    """Make a future that raises an error."""
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future

@@ -282,7 +282,9 @@ def best_frame_by(monkeypatch, files, landmarks, caplog) -> list[str]:
     return caplog.messages
 
 
-def test_the_best_frame_has_the_landmarks_most_like_the_source(monkeypatch, files, caplog):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_best_frame_has_the_landmarks_most_like_the_source(monkeypatch, files, caplog, threads):
+    torch.set_num_threads(threads)
     frames = images(Path(files["--driving"]))
     messages = best_frame_by(monkeypatch, files, FacesIn(frames, 3, without=(0, 4)), caplog)
     assert "Best frame by facial landmarks: 3." in messages
@@ -597,6 +599,22 @@ def test_pairs_go_on_after_bad_ones_and_name_them(listed, capsys):
     assert [row.split(":")[0] for row in record["missing"]] == ["line 7", "line 8"]
     results = sorted(path.stem for path in (listed.output / "generated").iterdir())
     assert results == sorted(set(NAMES) - {NAMES[3]})
+
+
+def test_pairs_rendered_side_by_side_are_those_of_one_thread(listed):
+    (listed.folder / "root" / "test" / "id2#b" / "0000003.png").write_text("no picture")
+    rows = STILLS + "id1#a,id2#c\nid1#a/0000000.png,id1#a/0000002.png\n"
+    pictures, failed = [], []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        listed.output = listed.folder / f"by {threads}"
+        assert listed.animate(rows, **{"batch-size": "2"}) == 1
+        paths = sorted(listed.output.rglob("*.png"))
+        pictures.append({path.relative_to(listed.output): path.read_bytes() for path in paths})
+        failed.append(listed.record()["failed"])
+    assert len(pictures[0]) == 3 * 5 + 1 + 2 * 4
+    assert pictures[0] == pictures[1]
+    assert failed[0] == failed[1]
 
 
 def test_a_strict_list_with_missing_files_renders_nothing(listed, capsys):

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from animation.animator import Animator
 from evaluation.command_line import MeasureOptions
 from evaluation.evaluator import NUM_EXAMPLES, Evaluation
 from evaluation.metrics.available import AvailableMetrics
@@ -15,8 +17,10 @@ from evaluation.metrics.interface import Frames, Measured
 from evaluation.processes import Processes
 from evaluation.results.frame_table import read_frame_table
 from evaluation.results.result import read_result
+from evaluation.self_reenactment import Renderer
 from evaluation.unit_metrics import NOT_FINITE, of_copied_source
 from evaluation.work_units import Dropped, UnitFrame
+from tests.tiny import tiny_model
 from utils.errors import InputError
 
 STILL = (0, 3)  # frames that show the source again
@@ -286,8 +290,8 @@ def test_the_frames_that_are_shown_are_the_best_and_worst_of_all(tmp_path):
 def test_an_interrupted_evaluation_goes_on_to_the_same_result(tmp_path):
     evaluation(CLIPS, tmp_path / "whole").run()
     broken = CLIPS.copy()
-    broken[5] = CLIPS[5]._replace(breaks_at=2, error=KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
+    broken[5] = CLIPS[5]._replace(breaks_at=2, error=OSError("the disk is gone"))
+    with pytest.raises(OSError, match="the disk is gone"):
         evaluation(broken, tmp_path / "cut").run()
     parts = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cut/parts/0*")}
     assert len(parts) == 5
@@ -296,6 +300,43 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_result(tmp_path):
     assert result_of(tmp_path / "cut") == result_of(tmp_path / "whole")
     whole, cut = (tmp_path / name / "frames.csv" for name in ("whole", "cut"))
     assert whole.read_bytes() == cut.read_bytes()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_of_rendering_leaves_the_units_before_it(tmp_path, threads):
+    torch.set_num_threads(threads)
+
+    def fail(source: np.ndarray, driving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if (source[0] == noise(CLIPS[4].seed)).all():
+            raise InputError("This network takes other sizes.")
+        return render(source, driving)
+
+    measured = evaluation(CLIPS, tmp_path)
+    measured.render = fail
+    before = set(threading.enumerate())
+    with pytest.raises(InputError, match="other sizes") as error:
+        measured.run()
+    assert sorted(path.name for path in tmp_path.glob("parts/0*")) == [f"{i:06d}" for i in range(4)]
+    # Reading has ended, while the error still holds its frames: left to the garbage collector, the
+    # end would wait for a thread in the middle of anything, such as the start of another thread.
+    assert error.tb is not None
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not [name for name in left if name.startswith("ThreadPoolExecutor")]
+
+
+def test_batches_rendered_side_by_side_come_to_the_same_result(tmp_path):
+    """A network renders on three threads what it renders on one, and nothing is mixed up."""
+    animator = Animator(tiny_model(), (16, 16), device="cpu", precision="fp32")
+    clips = [*CLIPS, CLIPS[2]._replace(seed=12, breaks_at=3), Clip(13, num_frames=9)]
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        measured = evaluation(clips, tmp_path / str(threads))
+        measured.render = Renderer(animator)
+        measured.run()
+    assert result_of(tmp_path / "3") == result_of(tmp_path / "1")
+    one, three = (tmp_path / name / "frames.csv" for name in ("1", "3"))
+    assert one.read_bytes() == three.read_bytes()
+    assert "It is damaged." in (tmp_path / "3" / "result.json").read_text()
 
 
 def test_several_processes_come_to_the_same_result(tmp_path):

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import torch
 from PIL import Image
@@ -6,6 +8,7 @@ from datasets.clips import open_clip
 from datasets.pair_list import read_pair_list
 from evaluation.self_reenactment import Renderer, clip_unit, pair_units
 from evaluation.work_units import UnitFrame
+from inference.streams import Streams
 
 
 def test_frames_have_names_of_their_own_within_a_clip(tmp_path):
@@ -60,26 +63,46 @@ def test_landmarks_come_with_the_driving_frames_of_clips_and_of_pairs(tmp_path):
 
 
 class CountingAnimator:
-    """Stand-in for an animator, whose result is the number of sources that it encoded."""
+    """Stand-in for an animator that counts the sources, of one value each, and returns it."""
 
     num_encoded = 0
 
-    def encode(self, *sources: np.ndarray) -> None:
+    def encode(self, *sources: np.ndarray) -> float:
+        time.sleep(0.01)  # so that other threads come in between
         self.num_encoded += len(sources)
+        return float(sources[0][0, 0, 0])
 
     def detect(self, frames: list[np.ndarray]) -> torch.Tensor:
         return torch.zeros(len(frames), 3, 2, 2)
 
-    def predict(self, encoded: None, driving: torch.Tensor) -> torch.Tensor:
-        result = driving + self.num_encoded / 255
+    def predict(self, encoded: float, driving: torch.Tensor) -> torch.Tensor:
+        result = driving + encoded / 255
         result[-1, 0, 0, 0] = np.nan
         return result
 
 
 def test_a_source_is_encoded_once_for_all_batches_and_what_is_not_finite_is_told():
-    render = Renderer(CountingAnimator())
+    animator = CountingAnimator()
+    render = Renderer(animator)
     one, other, driving = (np.full((n, 2, 2, 3), n, np.uint8) for n in (1, 2, 2))
-    for source, expected in ((one, 1), (one.copy(), 1), (other, 3), (one, 4)):
+    for source, num_encoded in ((one, 1), (one.copy(), 1), (other, 3), (one, 4)):
         generated, finite = render(source, driving)
-        assert (generated[0] == expected).all()
+        assert (generated[0] == source[0]).all()
         assert finite.tolist() == [True, False]
+        assert animator.num_encoded == num_encoded
+
+
+def test_threads_share_a_source_and_never_take_that_of_another():
+    torch.set_num_threads(4)
+    streams, driving = Streams(torch.device("cpu")), np.zeros((2, 2, 2, 3), np.uint8)
+
+    def results(render: Renderer, values: list[int]) -> list[int]:
+        sources = (np.full((1, 2, 2, 3), value, np.uint8) for value in values)
+        rendered = streams.map(lambda source: render(source, driving), sources)
+        return [int(generated[0, 0, 0, 0]) for generated, _ in rendered]
+
+    animator = CountingAnimator()
+    assert results(Renderer(animator), [7] * 12) == [7] * 12
+    assert animator.num_encoded == 1
+    values = [3, 3, 5, 3, 9, 9, 9, 3, 5, 5, 9, 3]
+    assert results(Renderer(animator), values) == values

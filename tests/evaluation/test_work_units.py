@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluation.work_units import Dropped, FrameBatch, UnitFrame, read_units
+from evaluation.work_units import Dropped, FrameBatch, Item, UnitFrame, read_units
 from utils.errors import InputError
 
 PICTURE = np.zeros((4, 6, 3), np.uint8)
@@ -26,9 +26,14 @@ class Unit(NamedTuple):
             yield item
 
 
+def read(*units: Unit, batch_size: int = 2) -> list[tuple[Unit, Item]]:
+    with read_units(units, batch_size) as found:
+        return list(found)
+
+
 def items(*units: Unit, batch_size: int = 2) -> list[tuple[str, object]]:
     found = []
-    for unit, item in read_units(units, batch_size):
+    for unit, item in read(*units, batch_size=batch_size):
         shown = [int(row.frame) for row in item.rows] if isinstance(item, FrameBatch) else item
         found.append((unit.name, shown))
     return found
@@ -54,7 +59,7 @@ def test_frames_of_another_size_begin_a_batch():
 def test_one_source_is_stacked_once_and_several_in_order():
     other = PICTURE + 1
     shared, own = Unit("a", [row(0), row(1)]), Unit("b", [row(0), row(1, source=other)])
-    (_, first), _, (_, second), _ = read_units([shared, own], 2)
+    (_, first), _, (_, second), _ = read(shared, own)
     np.testing.assert_array_equal(first.source, PICTURE[None])
     np.testing.assert_array_equal(second.source, np.stack([PICTURE, other]))
 
@@ -77,9 +82,7 @@ def test_an_error_drops_the_whole_unit_and_no_other():
 
 def test_landmarks_are_stacked_where_they_are_given():
     given = [row(n)._replace(landmarks=np.full((68, 2), float(n))) for n in range(3)]
-    batches = [
-        item for _, item in read_units([Unit("a", given)], 2) if isinstance(item, FrameBatch)
-    ]
+    batches = [item for _, item in read(Unit("a", given)) if isinstance(item, FrameBatch)]
     assert [batch.landmarks[:, 0, 0].tolist() for batch in batches] == [[0.0, 1.0], [2.0]]
-    ((_, alone), _) = read_units([Unit("b", [row(0)])], 2)
+    ((_, alone), _) = read(Unit("b", [row(0)]))
     assert alone.landmarks is None

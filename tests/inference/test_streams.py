@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 import torch
@@ -45,6 +45,14 @@ def test_a_thread_computes_alone_and_the_caller_keeps_its_threads(two_threads: N
     assert torch.get_num_threads() == 2
 
 
+def test_the_threads_end_with_their_streams(two_threads: None) -> None:
+    before = set(threading.enumerate())
+    assert list(Streams(CPU).map(lambda number: number, range(4))) == [0, 1, 2, 3]
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+
+
 def test_many_cores_share_few_streams() -> None:
     torch.set_num_threads(3 * MOST_THREADS)
     streams = Streams(CPU)
@@ -65,9 +73,19 @@ def test_items_are_taken_only_as_far_ahead_as_is_computed(two_threads: None) -> 
     assert next(items) == 4  # two outputs, and one item for each thread
 
 
-def test_an_error_is_raised_where_its_output_would_have_come(two_threads: None) -> None:
-    outputs = Streams(CPU).map(lambda number: 1 / (1 - number), range(4))
-    assert next(outputs) == 1
+def breaking_off() -> Iterator[int]:
+    yield from (3, 2)
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("items", [lambda: [3, 2, 1, 0], breaking_off], ids=["function", "items"])
+def test_an_error_is_raised_where_its_output_would_have_come(
+    threads: int, items: Callable[[], Iterable[int]]
+) -> None:
+    torch.set_num_threads(threads)
+    outputs = Streams(CPU).map(lambda number: 6 / (number - 1), items())
+    assert [next(outputs), next(outputs)] == [3, 6]
     with pytest.raises(ZeroDivisionError):
         next(outputs)
 
