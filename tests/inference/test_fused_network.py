@@ -229,7 +229,8 @@ def test_the_published_network_keeps_its_prediction(precision, mean, largest):
 def test_equal_keypoints_leave_the_visible_source():
     """Visible pixels come from the source in any precision."""
     network = fuse(lively_model(), torch.bfloat16)
-    nn.init.constant_(network.motion.mask_and_occlusion.bias[-1:], 50.0)
+    *_, bias = network.motion.occlusion.parameters()
+    nn.init.constant_(bias, 50.0)
     source = random_images(batch=1)
     with torch.inference_mode():
         encoded = network.encode(source)
