@@ -32,6 +32,8 @@ from modules.blocks import ResidualBlock, UpBlock, doubled_kernel
 from modules.decoder import Decoder
 from modules.dense_motion import DenseMotionNetwork, motion_heatmaps, sparse_motions
 from modules.geometry import Keypoints, sample, warp
+from modules.keypoint_detector import KeypointDetector
+from modules.landmark_detector import LandmarkDetector
 from modules.mcnet import MCNet, detect, expand, require_multiple
 from modules.memory_compensation import MemoryCompensation, split_pyramid
 from utils.cuda_graph import CudaGraph
@@ -60,7 +62,8 @@ def fuse(model: MCNet, precision: torch.dtype, ops: Ops = FAST) -> "FusedMCNet":
 class FusedMCNet(nn.Module):
     """The fused network: encodes a source once, detects driving keypoints, renders frames.
 
-    The keypoint detector and all geometry are in float32, in any precision.
+    All geometry is in float32, in any precision, and so are the detectors unless
+    ``detect_in_precision`` is called.
     """
 
     def __init__(self, model: MCNet, precision: torch.dtype, ops: Ops = FAST) -> None:
@@ -86,6 +89,29 @@ class FusedMCNet(nn.Module):
         """Detect the keypoints of (B, 3, H, W) in [0, 1].  Raises InputError for other sizes."""
         require_multiple(image, self.size_multiple)
         return detect(image, self.detector, self.landmark_detector)
+
+    def detect_in_precision(self, image: Tensor, tolerance: float) -> float:
+        """Let the hourglasses of the detectors compute in the precision of the network.
+
+        They do if the keypoints and the landmarks that they find in (B, 3, H, W) move by no more
+        than ``tolerance``, in [-1, 1], on average.  The heads, whose logits decide, stay in
+        float32.  Returns by how much they move.
+        """
+        detectors: list[KeypointDetector | LandmarkDetector] = [self.detector]
+        if self.landmark_detector is not None:
+            detectors.append(self.landmark_detector)
+        hourglasses = [detector.hourglass for detector in detectors]
+        exact = self.detect(image)
+        for detector, hourglass in zip(detectors, hourglasses, strict=True):
+            detector.set_submodule("hourglass", HourglassInPrecision(hourglass, self.precision))
+        found = self.detect(image)
+        pairs = [(exact.positions, found.positions), (exact.landmarks, found.landmarks)]
+        means = [(a - b).norm(dim=-1).mean() for a, b in pairs if a.shape[1]]
+        moved = torch.stack(means).max().item()
+        if not moved <= tolerance:  # not a number where it overflows
+            for detector, hourglass in zip(detectors, hourglasses, strict=True):
+                detector.set_submodule("hourglass", hourglass)
+        return moved
 
     def encode(self, source: Tensor) -> FusedEncoded:
         """Encode a source (B, 3, H, W) in [0, 1]: all that a driving frame does not change."""
@@ -118,6 +144,21 @@ class FusedMCNet(nn.Module):
             warped = [*rest, *self.memory(read, encoded.keypoints, driving)]
         warped_source = warp(expand(encoded.source, len(deformation)), deformation)
         return self.decoder(warped, warped_source, occlusion)
+
+
+class HourglassInPrecision(nn.Module):
+    """Hourglass that computes in another precision between maps (B, C, H, W) in float32."""
+
+    def __init__(self, hourglass: nn.Module, precision: torch.dtype) -> None:
+        """Take a copy of a hourglass."""
+        super().__init__()
+        self.precision = precision
+        self.hourglass = channels_last(deepcopy(hourglass).to(precision))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.precision, memory_format=torch.channels_last)
+        feature: Tensor = self.hourglass(x)
+        return feature.float()
 
 
 class FusedMotion(nn.Module):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.fused_network import CHANNELS_TO_PAINT_FOUR, FusedMCNet, fuse
+from inference.fused_network import CHANNELS_TO_PAINT_FOUR, FusedMCNet, SpreadFour, fuse
 from inference.ops import FAST, PORTABLE
 from modules.blocks import UpBlock
 from modules.geometry import Keypoints
@@ -190,6 +190,14 @@ def test_the_decoder_is_made_of_other_layers():
     decoder = fuse(tiny_model(), torch.float32).decoder
     assert not any(isinstance(module, UpBlock) for module in decoder.modules())
     assert len([x for x in decoder.modules() if isinstance(x, nn.ConvTranspose2d)]) == 2
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_four_pixels_are_spread_as_by_pytorch(layout):
+    maps = torch.rand(2, 12, 3, 5).contiguous(memory_format=layout)
+    spread = SpreadFour()(maps)
+    assert torch.equal(spread, nn.PixelShuffle(2)(maps))
+    assert spread.is_contiguous()
 
 
 @pytest.mark.parametrize("width", [8, 12])
