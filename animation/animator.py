@@ -276,7 +276,7 @@ class Animator:
 
     def to_pictures(self, prediction: Tensor) -> Download:
         """Round (B, 3, H, W) in [0, 1] to pictures (B, H, W, 3); also tell if all are finite."""
-        pictures = (prediction * 255).round().byte().permute(0, 2, 3, 1).contiguous()
+        pictures = (prediction * 255).round_().byte().permute(0, 2, 3, 1).contiguous()
         return self.transfer.download(pictures, prediction.isfinite().all())
 
     def fit(self, image: np.ndarray) -> np.ndarray:

@@ -32,6 +32,8 @@ from modules.blocks import ResidualBlock, UpBlock, doubled_kernel
 from modules.decoder import Decoder
 from modules.dense_motion import DenseMotionNetwork, motion_heatmaps, sparse_motions
 from modules.geometry import Keypoints, sample, warp
+from modules.keypoint_detector import KeypointDetector
+from modules.landmark_detector import LandmarkDetector
 from modules.mcnet import MCNet, detect, expand, require_multiple
 from modules.memory_compensation import MemoryCompensation, split_pyramid
 from utils.cuda_graph import CudaGraph
@@ -60,7 +62,8 @@ def fuse(model: MCNet, precision: torch.dtype, ops: Ops = FAST) -> "FusedMCNet":
 class FusedMCNet(nn.Module):
     """The fused network: encodes a source once, detects driving keypoints, renders frames.
 
-    The keypoint detector and all geometry are in float32, in any precision.
+    All geometry is in float32, in any precision, and so are the detectors unless
+    ``detect_in_precision`` is called.
     """
 
     def __init__(self, model: MCNet, precision: torch.dtype, ops: Ops = FAST) -> None:
@@ -87,6 +90,29 @@ class FusedMCNet(nn.Module):
         require_multiple(image, self.size_multiple)
         return detect(image, self.detector, self.landmark_detector)
 
+    def detect_in_precision(self, image: Tensor, tolerance: float) -> float:
+        """Let the hourglasses of the detectors compute in the precision of the network.
+
+        They do if the keypoints and the landmarks that they find in (B, 3, H, W) move by no more
+        than ``tolerance``, in [-1, 1], on average.  The heads, whose logits decide, stay in
+        float32.  Returns by how much they move.
+        """
+        detectors: list[KeypointDetector | LandmarkDetector] = [self.detector]
+        if self.landmark_detector is not None:
+            detectors.append(self.landmark_detector)
+        hourglasses = [detector.hourglass for detector in detectors]
+        exact = self.detect(image)
+        for detector, hourglass in zip(detectors, hourglasses, strict=True):
+            detector.set_submodule("hourglass", HourglassInPrecision(hourglass, self.precision))
+        found = self.detect(image)
+        pairs = [(exact.positions, found.positions), (exact.landmarks, found.landmarks)]
+        means = [(a - b).norm(dim=-1).mean() for a, b in pairs if a.shape[1]]
+        moved = torch.stack(means).max().item()
+        if not moved <= tolerance:  # not a number where it overflows
+            for detector, hourglass in zip(detectors, hourglasses, strict=True):
+                detector.set_submodule("hourglass", hourglass)
+        return moved
+
     def encode(self, source: Tensor) -> FusedEncoded:
         """Encode a source (B, 3, H, W) in [0, 1]: all that a driving frame does not change."""
         keypoints = self.detect(source)
@@ -96,7 +122,7 @@ class FusedMCNet(nn.Module):
         if self.memory is not None:
             rest, read = split_pyramid(pyramid, len(self.memory.levels))
             pyramid = [*rest, *map(halves_apart, read)]
-        return FusedEncoded(source, keypoints, small, pyramid)
+        return FusedEncoded(source.contiguous(), keypoints, small, pyramid)
 
     def render(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
         """Move the source to the driving keypoints (B, K, ...): (B, 3, H, W) in [0, 1], float32.
@@ -120,17 +146,37 @@ class FusedMCNet(nn.Module):
         return self.decoder(warped, warped_source, occlusion)
 
 
+class HourglassInPrecision(nn.Module):
+    """Hourglass that computes in another precision between maps (B, C, H, W) in float32."""
+
+    def __init__(self, hourglass: nn.Module, precision: torch.dtype) -> None:
+        """Take a copy of a hourglass."""
+        super().__init__()
+        self.precision = precision
+        self.hourglass = channels_last(deepcopy(hourglass).to(precision))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.precision, memory_format=torch.channels_last)
+        feature: Tensor = self.hourglass(x)
+        return feature.float()
+
+
 class FusedMotion(nn.Module):
-    """Dense motion, with the mask of the motions and the occlusion from one convolution."""
+    """Dense motion, with logits of the motions relative to the background's, which is 0.
+
+    A CPU computes 16 channels at a time.  Without the background ``lite.yaml`` has as many motions,
+    and the occlusion is computed at four pixels at once.
+    """
 
     def __init__(self, network: DenseMotionNetwork, precision: torch.dtype) -> None:
         super().__init__()
         self.precision, self.variance = precision, network.variance
         self.downsample = network.downsample.float()
         self.hourglass = channels_last(network.hourglass.to(precision))
-        parts = weight_and_bias(network.mask), weight_and_bias(network.occlusion)
-        weight, bias = (torch.cat(both) for both in zip(*parts, strict=True))
-        self.mask_and_occlusion = convolution(weight, bias, precision)
+        weight, bias = weight_and_bias(network.mask)
+        weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
+        self.mask = convolution(weight, bias, precision)  # relative to the background
+        self.occlusion = at_four(network.occlusion, precision)
 
     def forward(
         self, encoded: FusedEncoded, driving: Keypoints, spline: Tensor | None = None
@@ -145,10 +191,11 @@ class FusedMotion(nn.Module):
         candidates = candidates.unflatten(2, motions.shape[1:3]).transpose(1, 2)
         evidence = torch.cat([heatmaps[:, :, None], candidates], dim=2).flatten(1, 2)
         evidence = evidence.to(self.precision, memory_format=torch.channels_last)
-        maps = self.mask_and_occlusion(self.hourglass(evidence)).float()
-        mask, occlusion = maps[:, :-1].softmax(dim=1), maps[:, -1:].sigmoid()
-        deformation = (mask[..., None] * motions).sum(dim=1)
-        return deformation, occlusion
+        feature = self.hourglass(evidence)
+        mask = F.pad(self.mask(feature).float(), (0, 0, 0, 0, 1, 0)).softmax(dim=1)
+        # One coordinate after the other, since features are warped by maps of each.
+        deformation = torch.stack([(mask * xy).sum(dim=1) for xy in motions.unbind(-1)], dim=1)
+        return deformation.permute(0, 2, 3, 1), self.occlusion(feature).float().sigmoid()
 
 
 class FusedMemory(nn.Module):
@@ -254,13 +301,14 @@ class FusedLevel(nn.Module):
         self, lacking: Tensor, keys: Tensor, values: Tensor, driving_keypoints: Keypoints
     ) -> Tensor:
         """Rebuild the lacking half (B, c, H, W) from keys / t and D values (B, C, S, S)."""
+        lacking = lacking.contiguous(memory_format=torch.channels_last)
         query = self.attention.query(self.query(lacking), driving_keypoints)
         read = self.ops.attend(query, keys, values)
         difference = self.difference(lacking).sub_(read).relu_()
         ones = lacking.new_ones(1, 1, *lacking.shape[2:])
         restored = self.restore(difference) + self.restore_directly(lacking)
         restored += F.conv2d(ones, self.restore_bias, padding=1)
-        return self.norm(restored).relu_()
+        return self.ops.normalise(restored, self.norm).relu_()
 
 
 def fuse_decoder(decoder: Decoder, precision: torch.dtype) -> Decoder:
@@ -269,16 +317,33 @@ def fuse_decoder(decoder: Decoder, precision: torch.dtype) -> Decoder:
     Unless it is very narrow it paints four neighbouring pixels at a time.
     """
     decoder.up = nn.ModuleList(map(transposed, decoder.up))
-    weight, bias = weight_and_bias(decoder.final)
-    if weight.shape[1] >= CHANNELS_TO_PAINT_FOUR:
-        bias = bias.repeat_interleave(4)
-        at_four = convolution(kernel_at_four(weight), bias, precision, stride=2, padding=3)
-        decoder.final = nn.Sequential(at_four, nn.PixelShuffle(2))
+    decoder.final = at_four(decoder.final, precision)
     decoder.to(precision)
     for block in decoder.modules():
         if isinstance(block, ResidualBlock):
             block.norm1.float()  # statistics stay in float32
     return channels_last(decoder)
+
+
+def at_four(conv: nn.Module, precision: torch.dtype) -> nn.Module:
+    """Let a convolution compute four neighbouring pixels at a time, unless it is very narrow."""
+    weight, bias = weight_and_bias(conv)
+    if weight.shape[1] < CHANNELS_TO_PAINT_FOUR:
+        return convolution(weight, bias, precision)
+    kernels, padding = kernel_at_four(weight), weight.shape[-1] // 2
+    four = convolution(kernels, bias.repeat_interleave(4), precision, stride=2, padding=padding)
+    return nn.Sequential(four, SpreadFour())
+
+
+class SpreadFour(nn.Module):
+    """``nn.PixelShuffle(2)`` to channels first, in half the time where its input is not.
+
+    Maps (B, 4 C, h, w) to (B, C, 2 h, 2 w).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        pixels = x.unflatten(1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3)  # (B, C, h, 2, w, 2)
+        return pixels.flatten(4, 5).flatten(2, 3)
 
 
 def halves_apart(feature: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from modules.geometry import Keypoints, full_precision, gaussian_maps
+from modules.geometry import Keypoints, full_precision, gaussian_lines
 
 LANDMARK_VARIANCE = 0.0025  # of a landmark's Gaussian: landmarks stand closer than keypoints do
 SMALLEST_NORM = 1e-6
@@ -80,13 +80,19 @@ class LocatedAttention(Attention):
 
 
 def place_maps(keypoints: Keypoints, size: tuple[int, ...]) -> Tensor:
-    """Draw Gaussians of the keypoints, then of the landmarks: (B, K + L, H, W), float32."""
+    """Draw Gaussians of the keypoints, then of the landmarks: (B, K + L, H, W), float32.
+
+    They are channels last, as the features are.
+    """
     with full_precision(keypoints.positions):
-        maps = [
-            gaussian_maps(keypoints.positions, size),
-            gaussian_maps(keypoints.landmarks, size, LANDMARK_VARIANCE),
+        lines = [
+            gaussian_lines(keypoints.positions, size),
+            gaussian_lines(keypoints.landmarks, size, LANDMARK_VARIANCE),
         ]
-    return torch.cat(maps, dim=1)
+        joined = (torch.cat(parts, dim=1) for parts in zip(*lines, strict=True))
+        column, row = (line.mT.contiguous() for line in joined)  # (B, W, K + L), (B, H, K + L)
+        maps = row[:, :, None] * column[:, None]  # (B, H, W, K + L)
+    return maps.permute(0, 3, 1, 2)
 
 
 def direction(x: Tensor) -> Tensor:

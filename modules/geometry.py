@@ -59,11 +59,22 @@ def gaussian_maps(
 
     Computed as the product of a Gaussian over the columns and one over the rows.
     """
+    column, row = gaussian_lines(positions, size, variance)
+    return row[..., :, None] * column[..., None, :]
+
+
+def gaussian_lines(
+    positions: Tensor, size: tuple[int, ...], variance: float = KEYPOINT_VARIANCE
+) -> tuple[Tensor, Tensor]:
+    """Draw a Gaussian of peak 1 at every keypoint over the columns and one over the rows.
+
+    Returns (B, K, W) and (B, K, H).
+    """
     column, row = (
         torch.exp(-(axis(num, like=positions) - centre).square() / (2 * variance))
         for num, centre in zip(reversed(size), positions.split(1, dim=-1), strict=True)
     )
-    return row[..., :, None] * column[..., None, :]
+    return column, row
 
 
 def inverse_2x2(matrices: Tensor) -> Tensor:

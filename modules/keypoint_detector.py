@@ -28,7 +28,7 @@ class KeypointDetectorConfig(Section):
 
 
 class KeypointDetector(nn.Module):
-    """Keypoint detector, always in float32: in bfloat16 keypoints move by over a pixel."""
+    """Keypoint detector in float32: with heatmaps in bfloat16 keypoints move by over a pixel."""
 
     def __init__(self, config: KeypointDetectorConfig, num_kp: int) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.fused_network import CHANNELS_TO_PAINT_FOUR, FusedMCNet, fuse
+from inference.fused_network import CHANNELS_TO_PAINT_FOUR, FusedMCNet, SpreadFour, fuse
 from inference.ops import FAST, PORTABLE
 from modules.blocks import UpBlock
 from modules.geometry import Keypoints
@@ -192,6 +192,14 @@ def test_the_decoder_is_made_of_other_layers():
     assert len([x for x in decoder.modules() if isinstance(x, nn.ConvTranspose2d)]) == 2
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_four_pixels_are_spread_as_by_pytorch(layout):
+    maps = torch.rand(2, 12, 3, 5).contiguous(memory_format=layout)
+    spread = SpreadFour()(maps)
+    assert torch.equal(spread, nn.PixelShuffle(2)(maps))
+    assert spread.is_contiguous()
+
+
 @pytest.mark.parametrize("width", [8, 12])
 def test_a_narrow_decoder_has_no_kernels_of_those_that_are_wrong_with_amx(width):
     decoder = fuse(tiny_model(of_width(width)), torch.bfloat16).decoder
@@ -229,7 +237,8 @@ def test_the_published_network_keeps_its_prediction(precision, mean, largest):
 def test_equal_keypoints_leave_the_visible_source():
     """Visible pixels come from the source in any precision."""
     network = fuse(lively_model(), torch.bfloat16)
-    nn.init.constant_(network.motion.mask_and_occlusion.bias[-1:], 50.0)
+    *_, bias = network.motion.occlusion.parameters()
+    nn.init.constant_(bias, 50.0)
     source = random_images(batch=1)
     with torch.inference_mode():
         encoded = network.encode(source)

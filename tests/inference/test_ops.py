@@ -9,6 +9,7 @@ from inference.ops import (
     convolve_by_products,
     convolve_one_by_one,
     join_half,
+    normalise,
     warp_visible,
     warp_visible_by_sampling,
     write_half,
@@ -71,3 +72,28 @@ def test_a_half_of_the_channels_is_replaced_in_place_or_in_a_copy():
     torch.testing.assert_close(feature, before)
     torch.testing.assert_close(write_half(feature, half), expected)
     torch.testing.assert_close(feature, expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 6), (5, 1)])
+def test_a_line_of_one_pixel_is_warped_too(height, width):
+    feature, occlusion = normal(2, 5, height, width), torch.ones(2, 1, height, width)
+    deformation = 1.2 * normal(2, height, width, 2, seed=1)
+    expected = warp_visible_by_sampling(feature, deformation, occlusion)
+    torch.testing.assert_close(warp_visible(feature, deformation, occlusion), expected)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_warp_from_nowhere_finds_nothing(value):
+    feature, occlusion = normal(1, 5, 8, 8), torch.ones(1, 1, 8, 8)
+    warped = warp_visible(feature, torch.full((1, 8, 8, 2), value), occlusion)
+    assert torch.equal(warped, torch.zeros_like(warped))
+
+
+def test_a_norm_is_that_of_each_channel_and_sample():
+    norm = torch.nn.InstanceNorm2d(5, affine=True)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    feature = channels_last(normal(2, 5, 6, 8) + 3).float()
+    found = normalise(feature, norm)
+    torch.testing.assert_close(found, norm(feature))
+    assert found.is_contiguous(memory_format=torch.channels_last)

@@ -5,10 +5,12 @@ import weakref
 import pytest
 import torch
 
+from inference import precision as precision_module
+from inference.fused_network import HourglassInPrecision
 from inference.precision import Inference
 from modules.geometry import Keypoints
 from modules.mcnet import MCNet
-from tests.tiny import random_images, rounding_error, tiny_model
+from tests.tiny import TINY_LANDMARKS, random_images, rounding_error, tiny_model
 
 CPU = torch.device("cpu")
 
@@ -16,6 +18,11 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def hardware_multiplies_bf16(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+
+
+@pytest.fixture(autouse=True)
+def detectors_stay_in_float32(monkeypatch):
+    monkeypatch.setattr(precision_module, "MAX_MOVE", 0.0)
 
 
 def harsh_model(factor: float) -> MCNet:
@@ -122,6 +129,36 @@ def test_the_trained_network_is_kept_only_beside_half_precision(precision, kept)
     del model
     gc.collect()
     assert (reference() is not None) == kept
+
+
+# The detectors
+
+
+def test_detectors_compute_in_bf16_where_keypoints_stay(monkeypatch):
+    monkeypatch.setattr(precision_module, "MAX_MOVE", 1.0)
+    model, image = tiny_model(TINY_LANDMARKS), random_images(2)
+    inference = Inference(model, CPU, "bf16")
+    with torch.inference_mode():
+        found, expected = inference.detect(image), model.eval().detect(image)
+    assert isinstance(inference.fused.detector.hourglass, HourglassInPrecision)
+    for part, exact in zip(found, expected, strict=True):
+        assert part.dtype == torch.float32
+        assert 0 < (part - exact).abs().max() < 0.02
+
+
+@torch.inference_mode()
+def test_detectors_stay_in_float32_where_keypoints_move():
+    model, image = tiny_model(TINY_LANDMARKS), random_images(2)
+    inference = Inference(model, CPU, "bf16")
+    torch.testing.assert_close(inference.detect(image), model.eval().detect(image))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_detectors_of_other_precisions_are_not_checked(precision, monkeypatch):
+    monkeypatch.setattr(precision_module, "MAX_MOVE", 1.0)
+    inference = Inference(tiny_model(), CPU, precision)
+    rendered(inference)
+    assert not isinstance(inference.fused.detector.hourglass, HourglassInPrecision)
 
 
 # What overflows
