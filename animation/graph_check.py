@@ -103,6 +103,13 @@ class Reference:
             exact.render(encoded, Keypoints(*(part.double() for part in driving))).prediction
             for driving in [*self.detected, *self.driving]
         ]
+        encoded = model.eval().encode(self.source)
+        moved = (
+            model.render(encoded, driving).prediction.numpy()
+            for driving in [*map(rounded, self.detected), *self.driving]
+        )
+        # By which the network in float32, as PyTorch computes it, differs itself
+        self.rounding = float(np.max([*map(difference, moved, self.frames)]))
 
     def largest_differences(self, graphs: Graphs) -> dict[str, float]:
         """Compare what graphs give with what the network gave.

@@ -6,9 +6,11 @@ import pytest
 from animation.animate_file import AnimationOptions, animate_file
 from animation.animator import Animator
 from animation.bundled import MOTIONS, WEIGHTS, bundled_source, driving_path, motion_names
-from animation.cropper import choose_policy
+from animation.cropper import choose_policy, fit_source
 from animation.motion_template import load_template
+from animation.motion_transfer import frames_of
 from media.video import probe, read_frames
+from modules.face_landmarks import measure_expressions
 
 NAMES = ["expressions", "nodding", "talking"]
 
@@ -49,3 +51,16 @@ def test_a_motion_moves_the_portrait(animator, tmp_path, name):
     moved = np.abs(frames[1:] - frames[0]).mean(axis=(1, 2, 3))
     assert moved.max() > 1  # grey levels
     assert frames.std(axis=(1, 2)).min() > 10  # and is no flat picture
+
+
+def test_talking_moves_the_mouth(animator):
+    """Where the driving face opens its mouth the portrait does, as its own detector sees it."""
+    keypoints = load_template(driving_path("talking")).keypoints
+    driving = frames_of(keypoints, slice(0, 96, 3))
+    portrait = fit_source(animator, bundled_source(), choose_policy(None, False, WEIGHTS))
+    frames = list(animator.animate_keypoints(portrait.picture, [driving]))
+    wanted = measure_expressions(driving.landmarks).mouth
+    found = measure_expressions(animator.detect(frames).landmarks).mouth
+    assert wanted.std() > 0.01  # of the distance of the eyes
+    assert np.corrcoef(wanted, found)[0, 1] > 0.5
+    assert found.std() > 0.3 * wanted.std()
