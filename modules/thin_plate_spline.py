@@ -50,32 +50,51 @@ def fit(points: Tensor, values: Tensor) -> Tensor:
     Returns the coefficients (B, N + 3, 2): w_i, then b and the rows of A, of
 
         (U + s I) w + P (b, A) = values,    P^T w = 0,    P = (1, p)
+
+    They have the type of ``values``, and are solved for in float64 unless the device has none.
     """
-    batch, num, _ = points.shape
-    affine = torch.cat([torch.ones_like(points[..., :1]), points], dim=-1)  # (B, N, 3)
-    bending = kernel(points, points) + SMOOTHING * torch.eye(num, device=points.device)
-    system = torch.cat(
-        [
-            torch.cat([bending, affine], dim=2),
-            torch.cat([affine.mT, affine.new_zeros(batch, 3, 3)], dim=2),
-        ],
-        dim=1,
-    )
-    wanted = torch.cat([values, values.new_zeros(batch, 3, 2)], dim=1)
-    return torch.linalg.solve_ex(system, wanted).result  # never waits for a GPU to raise
+    dtype = values.dtype if values.device.type == "mps" else torch.float64
+    points, wanted = points.to(dtype), F.pad(values.to(dtype), (0, 0, 0, 3))
+    affine = F.pad(points, (1, 0), value=1)  # (B, N, 3)
+    smoothing = SMOOTHING * torch.eye(points.shape[1], dtype=dtype, device=points.device)
+    upper = torch.cat([kernel(points) + smoothing, affine], dim=2)
+    system = torch.cat([upper, F.pad(affine.mT, (0, 3))], dim=1)
+    solution = torch.linalg.solve_ex(system, wanted).result  # never waits for a GPU to raise
+    return solution.to(values.dtype)
+
+
+def kernel(points: Tensor) -> Tensor:
+    """Apply U to the distances of points (B, N, 2) from each other: (B, N, N)."""
+    squares = (points[:, :, None] - points[:, None]).square().sum(dim=-1).clamp(min=EPSILON)
+    return 0.5 * squares * squares.log()
 
 
 def evaluate(points: Tensor, coefficients: Tensor, z: Tensor) -> Tensor:
-    """Evaluate the splines of ``fit`` at places ``z`` (M, 2): (B, M, 2)."""
+    """Evaluate the splines of ``fit`` at places ``z`` (M, 2): (B, M, 2).
+
+    Points close together have large weights of opposite signs, which magnify the rounding errors of
+    U far away.  Because P^T w = 0, with any L(z) and the squared distances q_i L from ``z``
+
+        2 sum_i w_i U = L sum_i w_i (q_i log q_i - q_i + 1) + (1 + log L) sum_i w_i |p_i|^2
+
+    L is the mean of the squared distances by |w_i|.  Far away all q_i are near 1 where w_i is
+    large; there the bracket and its derivative are 0, and so are the errors.
+    """
     weights, shift, matrix = coefficients.split([points.shape[1], 1, 2], dim=1)
-    return kernel(z[None], points) @ weights + shift + z @ matrix
-
-
-def kernel(a: Tensor, b: Tensor) -> Tensor:
-    """Apply U to the distances between points (B or 1, M, 2) and (B, N, 2): (B, M, N)."""
-    squares = a.square().sum(-1)[..., None] + b.square().sum(-1)[:, None] - 2 * a @ b.mT
-    squares = squares.clamp(min=EPSILON)
-    return 0.5 * squares * squares.log()
+    share = weights.detach().abs().sum(dim=-1, keepdim=True) + EPSILON
+    share = (share / share.sum(dim=1, keepdim=True)).mT  # (B, 1, N)
+    centre = share @ points
+    point, place = points - centre, z - centre
+    point_square, place_square = (x.square().sum(dim=-1, keepdim=True) for x in (point, place))
+    mean = place_square + share @ point_square  # (B, M, 1), L
+    ones = torch.ones_like
+    left = torch.cat([place, place_square, ones(place_square)], dim=-1) / mean
+    right = torch.cat([-2 * point, ones(point_square), point_square], dim=-1)
+    ratio = (left @ right.mT).clamp(min=EPSILON)  # (B, M, N), q
+    bracket = torch.addcmul(1 - ratio, ratio, ratio.log())
+    moment = (weights * point_square).sum(dim=1, keepdim=True)
+    bending = mean * (bracket @ weights) + (1 + mean.log()) * moment
+    return 0.5 * bending + shift + z @ matrix
 
 
 def with_border(landmarks: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
+from functools import partial
+
 import numpy as np
+import pytest
 import torch
 from scipy.interpolate import RBFInterpolator
 
@@ -47,6 +50,41 @@ def test_known_coefficients_are_not_solved_for():
     expected = spline_motion(source, driving, (8, 9))
     coefficients = fit_landmarks(source, driving)
     assert torch.equal(spline_motion(driving, driving, (8, 9), coefficients), expected)
+
+
+def shut_lids(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Source and driving landmarks (2, 20, 2), whose upper and lower lids nearly meet."""
+    lids = torch.tensor([[x, -0.2] for x in (-0.3, -0.2, 0.2, 0.3)]).expand(2, -1, -1)
+    gap = torch.tensor([0.0, 0.008])
+    rest = random_landmarks(seed=seed)
+    driving = torch.cat([rest, lids, lids + gap], dim=1)
+    return torch.cat([moved(rest, seed), lids, lids + 5 * gap], dim=1), driving
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_float32_is_exact_everywhere_though_large_weights_cancel(seed):
+    source, driving = shut_lids(seed)
+    assert fit_landmarks(source, driving).abs().max() > 40
+    exact = spline_motion(source.double(), driving.double(), (64, 64))
+    found = spline_motion(source, driving, (64, 64))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=0)
+
+
+def test_coefficients_are_solved_for_in_float64():
+    source, driving = shut_lids(seed=0)
+    found = fit_landmarks(source, driving)
+    assert found.dtype == torch.float32
+    exact = fit_landmarks(source.double(), driving.double())
+    torch.testing.assert_close(found.double(), exact, atol=0, rtol=1e-5)
+
+
+def test_gradients_are_those_of_differences():
+    source, driving = (
+        x.double().requires_grad_() for x in (moved(random_landmarks()), random_landmarks())
+    )
+    motion = partial(spline_motion, size=(3, 4))
+    assert torch.autograd.gradcheck(motion, (source, driving))
 
 
 def test_equal_landmarks_move_nothing():
