@@ -48,8 +48,9 @@ class KeypointDetector(nn.Module):
             logits = self.heatmaps(feature) / self.temperature  # (B, K, h, w)
             heatmaps = logits.flatten(2).softmax(dim=-1).view_as(logits)[..., None]
             grid = coordinate_grid(logits.shape[-2:], like=logits)  # (h, w, 2)
-            # Sums, not matrix products: these add pairwise, which keeps float32 closer.
-            positions = (heatmaps * grid).sum(dim=(2, 3))
+            # Sums, not matrix products: these add pairwise, which keeps float32 closer; of a row at
+            # a time, since other runtimes add one value after the other.
+            positions = (heatmaps * grid).sum(dim=3).sum(dim=2)
             maps = self.jacobians(feature).unflatten(1, (-1, 4)).movedim(2, -1)  # (B, K, h, w, 4)
-            jacobians = (heatmaps * maps).sum(dim=(2, 3)).unflatten(2, (2, 2))
+            jacobians = (heatmaps * maps).sum(dim=3).sum(dim=2).unflatten(2, (2, 2))
         return positions, jacobians
