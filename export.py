@@ -41,9 +41,8 @@ PRECISIONS: dict[Format, Precision] = {"weights": "fp16", "onnx": "fp32"}  # unl
 DATA = Path("data")  # replaces the folders of clips
 MAX_ROUNDING_ERROR = 1e-3  # of a tensor in float16: norm of the error over its norm
 
-# Largest difference of exported graphs from the network; twice its own rounding in float32 is
-# allowed where that is more.  With float16 weights three networks differed by up to 0.08, in single
-# pixels at edges: keypoints moved by 0.06 pixels.
+# Largest difference of exported graphs from the network.  With float16 weights three networks
+# differed by up to 0.08, in single pixels at edges: keypoints moved by 0.06 pixels.
 MAX_DIFFERENCES: dict[Precision, float] = {"fp32": 1e-4, "fp16": 0.2}
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -119,12 +118,11 @@ def export_onnx(
     flush_denormals()
     graphs = export_graphs(model, frame_size)
     reference = Reference(model, frame_size, face_crop)
-    bounds = {name: max(bound, 2 * reference.rounding) for name, bound in MAX_DIFFERENCES.items()}
-    report(reference.largest_differences(Graphs(graphs)), "fp32", bounds["fp32"])
+    report(reference.largest_differences(Graphs(graphs)), "fp32")
     if precision == "fp16":
         for graph in graphs.values():
             halve_weights(graph, fits_fp16)
-        report(reference.largest_differences(Graphs(graphs)), "fp16", bounds["fp16"])
+        report(reference.largest_differences(Graphs(graphs)), "fp16")
     properties = {
         "config": json.dumps(to_settings(without_local_paths(config))),
         "face_crop": json.dumps(face_crop and face_crop.model_dump()),
@@ -133,18 +131,19 @@ def export_onnx(
     write_graphs(output, graphs, properties)
 
 
-def report(differences: Mapping[str, float], precision: Precision, bound: float) -> None:
+def report(differences: Mapping[str, float], precision: Precision) -> None:
     """Log how far graphs are from the network.  Raises InputError where it is too far."""
+    bound = MAX_DIFFERENCES[precision]
     found = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
     if not all(value <= bound for value in differences.values()):
         raise InputError(
             f"The exported graphs are not the network: with {precision} weights they differ by "
-            f"{found}, and {bound:.1e} is allowed.  Nothing was written: try other versions of the "
+            f"{found}, and {bound:g} is allowed.  Nothing was written: try other versions of the "
             "packages in requirements-export.txt, unless the network is untrained, which can "
             "magnify rounding errors."
         )
     logger.info(
-        f"Largest differences from PyTorch, {precision} weights: {found} (allowed: {bound:.1e})."
+        f"Largest differences from PyTorch, {precision} weights: {found} (allowed: {bound:g})."
     )
 
 

@@ -63,8 +63,8 @@ class Graphs:
             zip(Keypoints._fields, (part.numpy() for part in present_parts(driving)), strict=False)
         )
         if driving.landmarks.shape[1]:
-            landmarks = torch.from_numpy(encoded["source_landmarks"]).double()
-            feeds[SPLINE] = fit_landmarks(landmarks, driving.landmarks.double()).float().numpy()
+            landmarks = torch.from_numpy(encoded["source_landmarks"])
+            feeds[SPLINE] = fit_landmarks(landmarks, driving.landmarks).numpy()
         return self.run("render", encoded | feeds)[FRAME]
 
     def run(self, name: str, feeds: Arrays) -> Arrays:
@@ -103,13 +103,6 @@ class Reference:
             exact.render(encoded, Keypoints(*(part.double() for part in driving))).prediction
             for driving in [*self.detected, *self.driving]
         ]
-        encoded = model.eval().encode(self.source)
-        moved = (
-            model.render(encoded, driving).prediction.numpy()
-            for driving in [*map(rounded, self.detected), *self.driving]
-        )
-        # By which the network in float32, as PyTorch computes it, differs itself
-        self.rounding = float(np.max([*map(difference, moved, self.frames)]))
 
     def largest_differences(self, graphs: Graphs) -> dict[str, float]:
         """Compare what graphs give with what the network gave.

@@ -24,6 +24,7 @@ from animation.bundled import WEIGHTS
 from animation.graph_check import pictures
 from animation.motion_transfer import transfer_motion
 from config import load_config, to_settings
+from export import MAX_DIFFERENCES, report
 from faces.crop import PUBLISHED
 from modules import blocks
 from modules.checkpoints import read_config, save_weights
@@ -34,6 +35,7 @@ from tests.chromium import chromium, npm_package
 from tests.inference.test_fused_network import lively_model
 from tests.tiny import TINY, TINY_LANDMARKS
 from tests.tiny_run import write_config
+from utils.errors import InputError
 
 pytest.importorskip("onnxscript", reason="pip install -r requirements-export.txt")
 
@@ -234,6 +236,14 @@ def test_what_the_exporter_does_wrong_is_found_and_nothing_is_left(
     assert "The exported graphs are not the network" in message
     assert "Nothing was written" in message
     assert [path.name for path in tmp_path.iterdir()] == ["network"]
+
+
+def test_the_bound_is_the_same_for_every_network():
+    assert MAX_DIFFERENCES["fp32"] == 1e-4
+    report({"positions": 1e-6, "frames": 1e-4}, "fp32")
+    for differences in ({"frames": 1.01e-4}, {"landmarks": np.nan, "frames": 1e-5}):
+        with pytest.raises(InputError, match=r"0\.0001 is allowed"):
+            report(differences, "fp32")
 
 
 def test_halved_graphs_are_half_as_large_and_tell_what_they_are(shared, tmp_path, capsys):
