@@ -46,7 +46,7 @@ class TrainConfig(Section):
     ema_decay: Decay = 0.999  # of the moving average of the weights; smaller at the start
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    tf32: bool = True  # on CUDA, for products in float32
+    tf32: bool = True  # on CUDA, for convolutions in float32
     compile: bool = False
     cuda_graph: bool = False  # record the kernels of a step, and replay them: one process and GPU
     activation_checkpointing: bool = False  # recompute activations in the backward pass

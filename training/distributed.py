@@ -29,7 +29,7 @@ def start_processes(config: TrainConfig) -> Accelerator:
     if config.precision == "fp16" and not on_cuda:
         raise InputError("train.precision is fp16, which needs a GPU: take bf16 or fp32.")
     flush_denormals()
-    torch.backends.cuda.matmul.allow_tf32 = config.tf32
+    torch.backends.cuda.matmul.allow_tf32 = False  # coordinates need all digits
     torch.backends.cudnn.allow_tf32 = config.tf32
     torch.backends.cudnn.benchmark = True
     accelerator = Accelerator(

@@ -7,7 +7,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, multiprocessing, nn
 
-from training.distributed import SynchronisedBatchNorm2d, synchronise_batch_norm
+from training.config import TrainConfig
+from training.distributed import (
+    SynchronisedBatchNorm2d,
+    start_processes,
+    synchronise_batch_norm,
+)
 
 NUM_PROCESSES = 2
 
@@ -60,6 +65,18 @@ def test_two_processes_normalise_as_one_with_the_whole_batch(tmp_path):
             torch.testing.assert_close(other, value)
         else:
             torch.testing.assert_close(one + other, value)  # the wrapper averages them
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_products_of_coordinates_never_use_tf32(tf32):
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        matmul.allow_tf32, cudnn.allow_tf32 = True, not tf32
+        start_processes(TrainConfig(tf32=tf32))
+        assert (matmul.allow_tf32, cudnn.allow_tf32) == (False, tf32)
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def test_a_single_process_keeps_its_batch_norms():
