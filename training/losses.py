@@ -31,6 +31,9 @@ from utils.errors import InputError
 
 HEATMAP_VARIANCE = 0.001  # of the Gaussians that heatmaps learn: about a patch of lite.yaml
 
+# Of each opening: in a talking face lids open by a fourth of what lips do, brows rise by a half
+OPENING_WEIGHTS = (*(1.0,) * 6, *(4.0,) * 4, *(2.0,) * 4)
+
 
 class ImagePyramid(nn.Module):
     """Image pyramid: an image anti-aliased and downsampled by each of ``scales``."""
@@ -134,9 +137,10 @@ def landmark_openings(found: Tensor, true: Tensor) -> Tensor:
     """Mean absolute difference of openings of lids, lips and brows of (B, 68, 2), in eye distances.
 
     An opening is right where both of its landmarks are wrong by the same vector, which
-    ``landmark_distance`` cannot tell.
+    ``landmark_distance`` cannot tell.  Each counts by how little it moves in a talking face.
     """
-    return per_eye_distance(openings(found) - openings(true), true)
+    weights = torch.tensor(OPENING_WEIGHTS, device=true.device, dtype=true.dtype)
+    return per_eye_distance(weights[:, None] * (openings(found) - openings(true)), true)
 
 
 def landmark_heatmaps(logits: Tensor, true: Tensor) -> Tensor:

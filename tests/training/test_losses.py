@@ -131,6 +131,15 @@ def test_an_opening_is_the_difference_of_its_two_landmarks():
     assert losses.landmark_openings(wider, true).item() == pytest.approx(expected.item())
 
 
+def test_lids_count_four_times_as_much_as_lips():
+    true = random_faces()
+    lip, lid = true.clone(), true.clone()
+    lip[:, 66, 1] += 0.1  # lower landmarks of one opening each
+    lid[:, 41, 1] += 0.1
+    one, four = (losses.landmark_openings(found, true).item() for found in (lip, lid))
+    assert four == pytest.approx(4 * one)
+
+
 def test_heatmaps_learn_where_the_landmark_is():
     true = 2 * random_faces() - 1
     maps = gaussian_maps(true, (32, 32), losses.HEATMAP_VARIANCE).flatten(2)
