@@ -41,12 +41,12 @@ class LandmarkDetector(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Find the landmarks of (B, 3, H, W) in [0, 1]: (B, 68, 2), (x, y) in [-1, 1], float32."""
+        return expected_positions(self.logits(image))
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Compute the logits of the heatmaps of (B, 3, H, W) in [0, 1]: (B, 68, h, w), float32."""
         logits = at_least_float32(self.heatmaps(self.hourglass(self.patches(image))))
-        logits = logits / self.temperature
-        heatmaps = logits.flatten(2).softmax(dim=-1)  # (B, 68, h w)
-        grid = coordinate_grid(logits.shape[-2:], like=logits).flatten(0, 1)
-        with full_precision(image):
-            return heatmaps @ grid
+        return logits / self.temperature
 
     def patches(self, image: Tensor) -> Tensor:
         """Resize (B, 3, H, W) and rearrange it: (B, 3 patch^2, height / patch, width / patch)."""
@@ -56,3 +56,11 @@ class LandmarkDetector(nn.Module):
         if (height, width) != size:
             image = F.interpolate(image, size, mode="bilinear", align_corners=False)
         return F.pixel_unshuffle(image, self.patch)
+
+
+def expected_positions(logits: Tensor) -> Tensor:
+    """Average the positions in [-1, 1] under the softmax of logits (B, N, h, w): (B, N, 2)."""
+    heatmaps = logits.flatten(2).softmax(dim=-1)
+    grid = coordinate_grid(logits.shape[-2:], like=logits).flatten(0, 1)
+    with full_precision(logits):
+        return heatmaps @ grid

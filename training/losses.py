@@ -20,6 +20,7 @@ from modules.geometry import (
     Keypoints,
     at_least_float32,
     full_precision,
+    gaussian_maps,
     inverse_2x2,
     resize,
 )
@@ -27,6 +28,11 @@ from modules.memory_compensation import Compensation
 from modules.transform import RandomTransform
 from training.perceptual import PerceptualNetwork
 from utils.errors import InputError
+
+HEATMAP_VARIANCE = 0.001  # of the Gaussians that heatmaps learn: about a patch of lite.yaml
+
+# Of each opening: in a talking face lids open by a fourth of what lips do, brows rise by a half
+OPENING_WEIGHTS = (*(1.0,) * 6, *(4.0,) * 4, *(2.0,) * 4)
 
 
 class ImagePyramid(nn.Module):
@@ -131,9 +137,24 @@ def landmark_openings(found: Tensor, true: Tensor) -> Tensor:
     """Mean absolute difference of openings of lids, lips and brows of (B, 68, 2), in eye distances.
 
     An opening is right where both of its landmarks are wrong by the same vector, which
-    ``landmark_distance`` cannot tell.
+    ``landmark_distance`` cannot tell.  Each counts by how little it moves in a talking face.
     """
-    return per_eye_distance(openings(found) - openings(true), true)
+    weights = torch.tensor(OPENING_WEIGHTS, device=true.device, dtype=true.dtype)
+    return per_eye_distance(weights[:, None] * (openings(found) - openings(true)), true)
+
+
+def landmark_heatmaps(logits: Tensor, true: Tensor) -> Tensor:
+    """Cross-entropy of heatmap logits (B, 68, h, w) and Gaussians around landmarks (B, 68, 2).
+
+    Unlike a distance it says of every position whether the landmark is there.  Landmarks that are
+    unknown (NaN) or outside of the picture are left out.
+    """
+    inside = (true.abs() <= 1).all(dim=2)  # (B, 68); false for NaN
+    places = torch.where(inside[..., None], true, 0)
+    target = gaussian_maps(places, logits.shape[-2:], HEATMAP_VARIANCE).flatten(2)
+    target = target / target.sum(dim=2, keepdim=True)
+    entropy = -(target * logits.flatten(2).log_softmax(dim=2)).sum(dim=2)
+    return torch.where(inside, entropy, 0).sum() / inside.sum().clamp(min=1)
 
 
 def landmark_cycle(found: Tensor, true: Tensor) -> Tensor:

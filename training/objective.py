@@ -16,6 +16,7 @@ from modules.discriminator import Discriminator
 from modules.face_landmarks import PARTS
 from modules.generator import VISIBLE_BLOCKS, Rendered
 from modules.geometry import Keypoints, gaussian_maps, resize, sample
+from modules.landmark_detector import expected_positions
 from modules.mcnet import MCNet
 from modules.memory_compensation import Compensation
 from modules.transform import AFFINE_STD, CONTROL_POINTS, CONTROL_STD, RandomTransform
@@ -44,6 +45,7 @@ class LossConfig(Section):
     # With a landmark detector; not in the paper
     landmarks: NonNegativeFloat = 1.0  # distance of its landmarks; only in its own training
     landmark_openings: NonNegativeFloat = 2.0  # of their openings; likewise
+    landmark_heatmaps: NonNegativeFloat = 0.0  # of its heatmaps; likewise
     landmark_cycle: NonNegativeFloat = 0.0  # distance and openings of the landmarks of the result
     face_emphasis: NonNegativeFloat = 0.0  # additional weight of pixels at eyes and mouth
     adversarial: NonNegativeFloat = 0.0
@@ -208,11 +210,13 @@ class LandmarkObjective(nn.Module):
     ) -> LossOutput:
         """Compute the losses of both frames of the pairs; frames without labels are left out."""
         assert self.model.landmark_detector is not None
-        found = self.model.landmark_detector(torch.cat([pairs.source, pairs.driving]))
+        logits = self.model.landmark_detector.logits(torch.cat([pairs.source, pairs.driving]))
+        found = expected_positions(logits)
         true = torch.cat([pairs.landmarks[:, 0], pairs.landmarks[:, 1]])
         terms = {
             "landmarks": lambda: losses.landmark_distance(found, true),
             "landmark_openings": lambda: losses.landmark_openings(found, true),
+            "landmark_heatmaps": lambda: losses.landmark_heatmaps(logits, true),
         }
         return LossOutput(weighted(terms, self.config), observed={})
 

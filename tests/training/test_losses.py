@@ -5,7 +5,7 @@ import torch
 
 from modules.discriminator import DiscriminatorOutput
 from modules.face_landmarks import NUM_LANDMARKS, OPENINGS, eye_distance
-from modules.geometry import Keypoints
+from modules.geometry import Keypoints, gaussian_maps
 from modules.memory_compensation import Compensation
 from modules.transform import RandomTransform
 from tests.tiny import random_images, random_keypoints
@@ -129,6 +129,41 @@ def test_an_opening_is_the_difference_of_its_two_landmarks():
     wider[:, 62, 1] -= 0.26  # the upper lip: one of 13 openings, of two coordinates each
     expected = (0.26 / (2 * len(OPENINGS)) / eye_distance(true)).mean()
     assert losses.landmark_openings(wider, true).item() == pytest.approx(expected.item())
+
+
+def test_lids_count_four_times_as_much_as_lips():
+    true = random_faces()
+    lip, lid = true.clone(), true.clone()
+    lip[:, 66, 1] += 0.1  # lower landmarks of one opening each
+    lid[:, 41, 1] += 0.1
+    one, four = (losses.landmark_openings(found, true).item() for found in (lip, lid))
+    assert four == pytest.approx(4 * one)
+
+
+def test_heatmaps_learn_where_the_landmark_is():
+    true = 2 * random_faces() - 1
+    maps = gaussian_maps(true, (32, 32), losses.HEATMAP_VARIANCE).flatten(2)
+    target = maps / maps.sum(dim=2, keepdim=True)
+    least = -(target * target.clamp(min=1e-30).log()).sum(dim=2).mean().item()
+    exact = (maps + 1e-30).log().unflatten(2, (32, 32))
+    assert losses.landmark_heatmaps(exact, true).item() == pytest.approx(least, rel=1e-4)
+    nothing = losses.landmark_heatmaps(torch.zeros_like(exact), true)
+    assert nothing.item() == pytest.approx(math.log(32 * 32))
+    assert losses.landmark_heatmaps(exact.roll(4, dims=3), true).item() > 2 * least
+
+
+def test_heatmaps_of_landmarks_that_are_unknown_or_outside_do_not_count():
+    true = 2 * random_faces() - 1
+    logits = torch.linspace(-1, 1, 3 * NUM_LANDMARKS * 256).view(3, NUM_LANDMARKS, 16, 16)
+    logits.requires_grad_()
+    first = losses.landmark_heatmaps(logits[:1], true[:1]).item()
+    true[1], true[2] = torch.nan, 1.5
+    loss = losses.landmark_heatmaps(logits, true)
+    assert loss.item() == pytest.approx(first)
+    loss.backward()
+    assert logits.grad.isfinite().all()
+    assert logits.grad[1:].abs().max() == 0
+    assert losses.landmark_heatmaps(logits, torch.full_like(true, torch.nan)).item() == 0
 
 
 def test_faces_without_labels_do_not_count():

@@ -207,7 +207,8 @@ def test_without_an_emphasis_or_landmarks_all_pixels_count_alike():
 
 def test_the_landmark_detector_is_taught_by_the_labels_of_both_frames():
     model = tiny_model(TINY_LANDMARKS)
-    objective = LandmarkObjective(model, only(landmarks=1.0, landmark_openings=2.0))
+    config = only(landmarks=1.0, landmark_openings=2.0, landmark_heatmaps=0.5)
+    objective = LandmarkObjective(model, config)
     pairs = random_pairs()
     found = model.eval().landmark_detector(torch.cat([pairs.source, pairs.driving]))
     pairs.landmarks[0, 0] = found[0].detach() + 0.1  # of the first source
@@ -217,7 +218,10 @@ def test_the_landmark_detector_is_taught_by_the_labels_of_both_frames():
     noise = sample_noise(model, 2, torch.Generator().manual_seed(0))
     terms = objective(pairs, noise).losses
     assert terms["landmarks"].item() == pytest.approx(expected.item(), rel=1e-4)
-    assert list(terms) == ["landmarks", "landmark_openings"]
+    logits = model.landmark_detector.logits(torch.cat([pairs.source, pairs.driving]))[[0, 3]]
+    heatmaps = 0.5 * losses.landmark_heatmaps(logits, labels)
+    assert terms["landmark_heatmaps"].item() == pytest.approx(heatmaps.item(), rel=1e-4)
+    assert list(terms) == ["landmarks", "landmark_openings", "landmark_heatmaps"]
     sum(terms.values()).backward()
     trained = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
     assert trained == {"landmark_detector"}
