@@ -29,7 +29,7 @@ MIRRORED = (
     *(64, 63, 62, 61, 60, 67, 66, 65),  # inner lips
 )
 
-Group = tuple[int, ...]  # landmarks whose mean is one point
+Group = tuple[int, ...]  # landmarks in a row, whose mean is one point
 
 OUTER_CORNERS: tuple[Group, Group] = ((36,), (45,))  # of the eyes
 UPPER_LIDS: tuple[Group, Group] = ((37, 38), (43, 44))
@@ -81,7 +81,11 @@ def eye_distance(landmarks: Tensor) -> Tensor:
 def mean_distance(landmarks: Tensor, between: Sequence[tuple[Group, Group]]) -> Tensor:
     """Average the distances between pairs of groups of landmarks (B, 68, 2): (B,)."""
     distances = [
-        (landmarks[:, one].mean(dim=1) - landmarks[:, other].mean(dim=1)).norm(dim=-1)
-        for one, other in between
+        (mean_of(landmarks, one) - mean_of(landmarks, other)).norm(dim=-1) for one, other in between
     ]
     return torch.stack(distances).mean(dim=0)
+
+
+def mean_of(landmarks: Tensor, group: Group) -> Tensor:
+    """Average the landmarks of a group, of (B, 68, 2): (B, 2)."""
+    return landmarks[:, group[0] : group[-1] + 1].mean(dim=1)

@@ -139,8 +139,7 @@ def landmark_openings(found: Tensor, true: Tensor) -> Tensor:
     An opening is right where both of its landmarks are wrong by the same vector, which
     ``landmark_distance`` cannot tell.  Each counts by how little it moves in a talking face.
     """
-    weights = torch.tensor(OPENING_WEIGHTS, device=true.device, dtype=true.dtype)
-    return per_eye_distance(weights[:, None] * (openings(found) - openings(true)), true)
+    return per_eye_distance(openings(found) - openings(true), true)
 
 
 def landmark_heatmaps(logits: Tensor, true: Tensor) -> Tensor:
@@ -163,9 +162,12 @@ def landmark_cycle(found: Tensor, true: Tensor) -> Tensor:
 
 
 def openings(landmarks: Tensor) -> Tensor:
-    """List the vectors from lower to upper landmark of each opening of (B, 68, 2): (B, N, 2)."""
-    upper, lower = zip(*OPENINGS, strict=True)
-    return landmarks[:, upper] - landmarks[:, lower]
+    """List the vectors between the landmarks of each opening of (B, 68, 2), weighted: (B, N, 2)."""
+    vectors = [
+        weight * (landmarks[:, upper] - landmarks[:, lower])
+        for weight, (upper, lower) in zip(OPENING_WEIGHTS, OPENINGS, strict=True)
+    ]
+    return torch.stack(vectors, dim=1)
 
 
 def per_eye_distance(differences: Tensor, true: Tensor) -> Tensor:

@@ -189,7 +189,7 @@ class Objective(nn.Module):
         """
         if self.config.face_emphasis == 0 or landmarks.shape[1] == 0:
             return None
-        points = landmarks[:, [*PARTS["eyes"], *PARTS["mouth"]]]
+        points = landmarks[:, PARTS["eyes"].start : PARTS["mouth"].stop]
         near = gaussian_maps(points, pyramid[0].shape[-2:], EMPHASIS_VARIANCE).amax(1, True)
         maps = [1 + self.config.face_emphasis * resize(near, x.shape[-2:]) for x in pyramid]
         return [each / each.mean(dim=(2, 3), keepdim=True) for each in maps]

@@ -3,10 +3,19 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from modules.discriminator import Discriminator, DiscriminatorConfig
 from modules.face_landmarks import NUM_LANDMARKS
-from tests.tiny import TINY, TINY_LANDMARKS, float64, random_images, random_pairs, tiny_model
+from tests.tiny import (
+    TINY,
+    TINY_LANDMARKS,
+    float64,
+    random_images,
+    random_keypoints,
+    random_pairs,
+    tiny_model,
+)
 from training import losses
 from training.objective import LandmarkObjective, LossConfig, Objective, sample_noise, visibility
 
@@ -195,6 +204,28 @@ def test_eyes_and_mouth_count_more_and_the_mean_stays():
         height, width = weights.shape[-2:]
         centre, corner = weights[0, 0, height // 2, width // 2], weights[0, 0, -1, -1]
         assert (centre / corner).item() == pytest.approx(4, rel=0.01)
+
+
+class Calls(TorchDispatchMode):
+    """Record the names of the operators that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+def test_terms_of_landmarks_copy_no_numbers_to_the_device():
+    objective = Objective(tiny_model(TINY_LANDMARKS), only(pixel=1.0, face_emphasis=3.0))
+    landmarks = random_keypoints(num_kp=NUM_LANDMARKS).positions
+    with Calls() as calls:
+        losses.landmark_cycle(landmarks, landmarks)
+        objective.emphasis(landmarks, [random_images()])
+    assert "aten.stack.default" in calls.names
+    assert not calls.names & {"aten.index.Tensor", "aten.lift_fresh.default"}
 
 
 def test_without_an_emphasis_or_landmarks_all_pixels_count_alike():
