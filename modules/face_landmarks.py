@@ -36,12 +36,13 @@ UPPER_LIDS: tuple[Group, Group] = ((37, 38), (43, 44))
 LOWER_LIDS: tuple[Group, Group] = ((40, 41), (46, 47))
 BROWS: tuple[Group, Group] = ((19,), (24,))
 
-# Pairs of an upper and a lower landmark whose distance tells how far something is open or raised
+# Pairs of landmarks whose distance tells how far something is open, raised or wide
 OPENINGS = (
     *((61, 67), (62, 66), (63, 65)),  # inner lips
     *((51, 57), (50, 58), (52, 56)),  # outer lips
     *((37, 41), (38, 40), (43, 47), (44, 46)),  # lids
     *((19, 37), (20, 38), (24, 44), (23, 43)),  # brows over lids
+    *((48, 54), (60, 64)),  # corners of the mouth
 )
 
 

@@ -31,8 +31,9 @@ from utils.errors import InputError
 
 HEATMAP_VARIANCE = 0.001  # of the Gaussians that heatmaps learn: about a patch of lite.yaml
 
-# Of each opening: in a talking face lids open by a fourth of what lips do, brows rise by a half
-OPENING_WEIGHTS = (*(1.0,) * 6, *(4.0,) * 4, *(2.0,) * 4)
+# Of each opening: in a talking face lids open by a fourth of what lips do, brows rise and the mouth
+# widens by a half
+OPENING_WEIGHTS = (*(1.0,) * 6, *(4.0,) * 4, *(2.0,) * 6)
 
 
 class ImagePyramid(nn.Module):
@@ -142,6 +143,17 @@ def landmark_openings(found: Tensor, true: Tensor) -> Tensor:
     return per_eye_distance(openings(found) - openings(true), true)
 
 
+def landmark_movements(found: Tensor, true: Tensor) -> Tensor:
+    """Compare how openings change between two frames, landmarks (B, 2, 68, 2), in eye distances.
+
+    An opening that is wrong by the same vector in both frames moves a portrait as it should, which
+    ``landmark_openings`` cannot tell.
+    """
+    found_change, true_change = (openings(x[:, 1]) - openings(x[:, 0]) for x in (found, true))
+    known = true.isfinite().all(dim=1, keepdim=True)  # in both frames
+    return per_eye_distance(found_change - true_change, true[:, 0].where(known[:, 0], torch.nan))
+
+
 def landmark_heatmaps(logits: Tensor, true: Tensor) -> Tensor:
     """Cross-entropy of heatmap logits (B, 68, h, w) and Gaussians around landmarks (B, 68, 2).
 
@@ -164,8 +176,8 @@ def landmark_cycle(found: Tensor, true: Tensor) -> Tensor:
 def openings(landmarks: Tensor) -> Tensor:
     """List the vectors between the landmarks of each opening of (B, 68, 2), weighted: (B, N, 2)."""
     vectors = [
-        weight * (landmarks[:, upper] - landmarks[:, lower])
-        for weight, (upper, lower) in zip(OPENING_WEIGHTS, OPENINGS, strict=True)
+        weight * (landmarks[:, one] - landmarks[:, other])
+        for weight, (one, other) in zip(OPENING_WEIGHTS, OPENINGS, strict=True)
     ]
     return torch.stack(vectors, dim=1)
 

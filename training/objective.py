@@ -45,6 +45,7 @@ class LossConfig(Section):
     # With a landmark detector; not in the paper
     landmarks: NonNegativeFloat = 1.0  # distance of its landmarks; only in its own training
     landmark_openings: NonNegativeFloat = 2.0  # of their openings; likewise
+    landmark_movements: NonNegativeFloat = 0.0  # of the openings' changes between frames; likewise
     landmark_heatmaps: NonNegativeFloat = 0.0  # of its heatmaps; likewise
     landmark_cycle: NonNegativeFloat = 0.0  # distance and openings of the landmarks of the result
     face_emphasis: NonNegativeFloat = 0.0  # additional weight of pixels at eyes and mouth
@@ -216,6 +217,9 @@ class LandmarkObjective(nn.Module):
         terms = {
             "landmarks": lambda: losses.landmark_distance(found, true),
             "landmark_openings": lambda: losses.landmark_openings(found, true),
+            "landmark_movements": lambda: losses.landmark_movements(
+                torch.stack(found.chunk(2), dim=1), pairs.landmarks
+            ),
             "landmark_heatmaps": lambda: losses.landmark_heatmaps(logits, true),
         }
         return LossOutput(weighted(terms, self.config), observed={})

@@ -126,7 +126,7 @@ def test_landmarks_are_compared_in_distances_of_the_eyes():
 def test_an_opening_is_the_difference_of_its_two_landmarks():
     true = random_faces()
     wider = true.clone()
-    wider[:, 62, 1] -= 0.26  # the upper lip: one of 13 openings, of two coordinates each
+    wider[:, 62, 1] -= 0.26  # the upper lip: one opening, of two coordinates
     expected = (0.26 / (2 * len(OPENINGS)) / eye_distance(true)).mean()
     assert losses.landmark_openings(wider, true).item() == pytest.approx(expected.item())
 
@@ -138,6 +138,28 @@ def test_lids_count_four_times_as_much_as_lips():
     lid[:, 41, 1] += 0.1
     one, four = (losses.landmark_openings(found, true).item() for found in (lip, lid))
     assert four == pytest.approx(4 * one)
+
+
+def test_a_movement_is_the_change_of_an_opening_between_two_frames():
+    true = torch.stack([random_faces(), random_faces(1)], dim=1).double()
+    found = true + torch.tensor([0.2, 0.1])
+    found[:, :, 62, 1] -= 0.3  # wrong by the same in both frames
+    assert losses.landmark_movements(found, true).item() == pytest.approx(0, abs=1e-6)
+    found[:, 1, 62, 1] -= 0.26
+    expected = (0.26 / (2 * len(OPENINGS)) / eye_distance(true[:, 0])).mean()
+    assert losses.landmark_movements(found, true).item() == pytest.approx(expected.item())
+
+
+def test_movements_count_where_both_frames_have_labels():
+    true = torch.stack([random_faces(), random_faces(1)], dim=1)
+    found = torch.stack([random_faces(2), random_faces(3)], dim=1).requires_grad_()
+    last = losses.landmark_movements(found[2:], true[2:]).item()
+    true[0, 0, 5], true[1, 1, 5] = torch.nan, torch.nan
+    loss = losses.landmark_movements(found, true)
+    assert loss.item() == pytest.approx(last)
+    loss.backward()
+    assert found.grad.isfinite().all()
+    assert found.grad[:2].abs().max() == 0
 
 
 def test_heatmaps_learn_where_the_landmark_is():

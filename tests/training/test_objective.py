@@ -258,6 +258,19 @@ def test_the_landmark_detector_is_taught_by_the_labels_of_both_frames():
     assert trained == {"landmark_detector"}
 
 
+def test_the_landmark_detector_is_taught_how_openings_change_in_a_pair():
+    model = tiny_model(TINY_LANDMARKS)
+    objective = LandmarkObjective(model, only(landmark_movements=2.0))
+    pairs = random_pairs()
+    found = torch.stack([model.eval().landmark_detector(frame) for frame in pairs[:2]], dim=1)
+    pairs.landmarks[:] = found.detach().roll(1, dims=0)  # those of the other pair
+    noise = sample_noise(model, 2, torch.Generator().manual_seed(0))
+    loss = objective(pairs, noise).losses["landmark_movements"]
+    expected = 2 * losses.landmark_movements(found, pairs.landmarks)
+    assert expected.item() > 0
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_the_part_of_eyes_and_mouth_that_the_source_shows_is_observed():
     occlusion = torch.zeros(1, 1, 9, 9)
     occlusion[..., :4] = 1
