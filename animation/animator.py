@@ -18,7 +18,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from animation.motion_template import fingerprint
-from animation.motion_transfer import AS_DRIVEN, MotionStrength, RelativeMotion, frames_of
+from animation.motion_transfer import (
+    AS_DRIVEN,
+    MotionStrength,
+    RelativeMotion,
+    exaggerate_expression,
+    for_each_landmark,
+    frames_of,
+)
 from animation.neutral_face import NeutralSoFar, find_neutral
 from inference.device_transfer import BusyTime, Download, Transfer
 from inference.fused_network import FusedEncoded
@@ -27,7 +34,7 @@ from inference.streams import Streams
 from media.pictures import unit_range
 from modules.checkpoints import load_model, read_config
 from modules.geometry import Keypoints
-from modules.mcnet import MCNet, ModelConfig
+from modules.mcnet import ExpressionGain, MCNet, ModelConfig
 from utils.device import pick_device, precision_name
 from utils.errors import InputError
 from utils.malloc import outside_heap
@@ -92,6 +99,10 @@ class Animator:
         self.streams = Streams(self.device)
         self.detector_fingerprint = fingerprint(model.detector, model.landmark_detector)
         self.detects_landmarks = model.landmark_detector is not None
+        self.gain: Tensor | None = None  # of the expression, for each landmark
+        if self.detects_landmarks and model.config.expression_gain != ExpressionGain():
+            gains = model.config.expression_gain.model_dump()
+            self.gain = for_each_landmark(gains, 1.0).to(self.device)
 
     @classmethod
     def from_checkpoint(
@@ -231,6 +242,7 @@ class Animator:
     def submit(self, encoded: FusedEncoded, driving: Keypoints) -> PendingBatch:
         """Begin to render driving keypoints (B, K, ...) without waiting for the GPU."""
         with self.busy.counted():
+            driving = self.exaggerated(encoded, driving)
             prediction = self.network.render(encoded, driving)
             return PendingBatch(encoded, driving, self.to_pictures(prediction))
 
@@ -251,10 +263,17 @@ class Animator:
     def predict(self, encoded: FusedEncoded, driving: Keypoints) -> Tensor:
         """Render to a tensor on the device, finite or not: (B, 3, H, W) in [0, 1], not rounded."""
         with self.busy.counted():
+            driving = self.exaggerated(encoded, driving)
             prediction = self.network.render(encoded, driving)
             if self.precision != torch.float32 and not prediction.isfinite().all():
                 prediction = self.network.render_again(encoded, driving)
             return prediction
+
+    def exaggerated(self, encoded: FusedEncoded, driving: Keypoints) -> Keypoints:
+        """Exaggerate driving expressions as the network asks for (``model.expression_gain``)."""
+        if self.gain is None:
+            return driving
+        return exaggerate_expression(encoded.keypoints, driving, self.gain, self.aspect)
 
     @property
     def precision(self) -> torch.dtype:

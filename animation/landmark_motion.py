@@ -110,6 +110,25 @@ def move_landmarks(
     return moved + centre + travel
 
 
+def exaggerate(source: Tensor, driving: Tensor, gain: Tensor) -> Tensor:
+    """Move driving landmarks farther from the source's expression, in the driving pose.
+
+        d' = d + (g - 1) (d - H(s)),    H = fit(s, d)
+
+    ``gain`` is that of each landmark, (68,).  Lids and lips do not cross where they did not.
+    """
+    motion = fit_head(source, driving)
+    posed = motion(source - face_centre(source), face_unit(source)) + face_centre(driving)
+    change = limited(driving - posed, MAX_EXPRESSION * face_unit(driving))
+    farther = driving + (gain - 1)[:, None] * change
+    for gaps in (LIPS, LIDS, LIP_THICKNESS):
+        down = downwards(driving, gaps)
+        least = openings(driving, gaps, down).clamp_max(0)
+        wanted = torch.maximum(openings(farther, gaps, down), least)
+        farther = set_openings(farther, gaps, wanted, down, gain > 1)
+    return farther
+
+
 def express(source: Tensor, neutral: Tensor, expression: Tensor, strength: Tensor) -> Tensor:
     """Give an expression of the driving face to the source's landmarks, in the source's pose.
 

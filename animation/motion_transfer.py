@@ -9,6 +9,7 @@ are landmarks, how far and with which parts the face expresses itself.
 """
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from scipy.spatial import ConvexHull, QhullError
 from torch import Tensor
 
 from animation.head_motion import MAX_SCALE, face_unit, landmark_unit, strengthened
-from animation.landmark_motion import move_landmarks
+from animation.landmark_motion import exaggerate, move_landmarks
 from animation.neutral_face import NeutralSoFar
 from modules.face_landmarks import NUM_LANDMARKS, PARTS
 from modules.geometry import Keypoints, inverse_2x2
@@ -131,6 +132,18 @@ class RelativeMotion:
         )
 
 
+def exaggerate_expression(
+    source: Keypoints, driving: Keypoints, gain: Tensor, aspect: float = 1.0
+) -> Keypoints:
+    """Move driving landmarks farther from the source's expression, by a gain for each (68,).
+
+    It makes up for a network that moves lids and lips less far than their landmarks.
+    """
+    square = landmark_unit(aspect, driving.landmarks.device)
+    farther = exaggerate(source.landmarks * square, driving.landmarks * square, gain)
+    return driving._replace(landmarks=farther / square)
+
+
 def frames_of(keypoints: Keypoints, frames: slice) -> Keypoints:
     """Select some frames from the keypoints (T, K, ...) of a motion."""
     return Keypoints(*(part[frames] for part in keypoints))
@@ -139,10 +152,15 @@ def frames_of(keypoints: Keypoints, frames: slice) -> Keypoints:
 @cache
 def landmark_strengths(strength: MotionStrength, device: torch.device) -> Tensor:
     """Spread the strength of the expression over the landmarks: (68,)."""
-    strengths = torch.zeros(NUM_LANDMARKS)
-    for part in strength.parts:
-        strengths[list(PARTS[part])] = strength.expression
-    return strengths.to(device)
+    return for_each_landmark(dict.fromkeys(strength.parts, strength.expression), 0.0).to(device)
+
+
+def for_each_landmark(values: Mapping[str, float], default: float) -> Tensor:
+    """Spread values of parts of the face over their landmarks: (68,)."""
+    spread = torch.full((NUM_LANDMARKS,), default)
+    for part, value in values.items():
+        spread[list(PARTS[part])] = value
+    return spread
 
 
 def movement_scale(source: Keypoints, initial: Keypoints, aspect: float = 1.0) -> float:

@@ -6,10 +6,10 @@ Representation Conditioned Memory Compensation Network for Talking Head Video Ge
 Animation*, NeurIPS 2019; here FOMM.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch.nn.functional as F
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from modules.dense_motion import DenseMotionConfig, DenseMotionNetwork
@@ -23,6 +23,21 @@ from modules.memory_compensation import MemoryConfig
 from utils.errors import InputError
 from utils.section import Section
 
+Gain = Annotated[float, Field(ge=1, le=2)]
+
+
+class ExpressionGain(Section):
+    """Section ``model.expression_gain``: how much farther landmarks move than the driving face's.
+
+    In an animation, relative to the source's expression.  It makes up for a trained network that
+    moves lids and lips less far than their landmarks.  Not in the paper.
+    """
+
+    jaw: Gain = 1.0
+    brows: Gain = 1.0
+    eyes: Gain = 1.0
+    mouth: Gain = 1.0
+
 
 class ModelConfig(Section):
     """Section ``model``; its defaults are the published model, ``memory: null`` has no memory."""
@@ -30,6 +45,7 @@ class ModelConfig(Section):
     num_kp: PositiveInt = 15
     keypoint_detector: KeypointDetectorConfig = KeypointDetectorConfig()
     landmark_detector: LandmarkDetectorConfig | None = None  # not in the paper
+    expression_gain: ExpressionGain = ExpressionGain()  # likewise
     dense_motion: DenseMotionConfig = DenseMotionConfig()
     generator: GeneratorConfig = GeneratorConfig()
     memory: MemoryConfig | None = MemoryConfig()

@@ -17,8 +17,10 @@ from animation.animate_file import initial_keypoints
 from animation.driving import open_driving
 from animation.head_motion import RIGID
 from animation.motion_transfer import MotionStrength
+from inference.precision import Inference
 from modules.face_landmarks import measure_expressions
 from modules.landmark_detector import LandmarkDetector
+from modules.mcnet import ExpressionGain
 from tests.animating import SIZE, call, complaint, write_checkpoint
 from tests.drawn_landmarks import drawn_face, similarity
 from tests.tiny import TINY_LANDMARKS, tiny_model
@@ -213,6 +215,29 @@ def test_absolute_motion_takes_landmarks_as_they_are(files, moved):
     assert call(files | {"--motion": "absolute"}) == 0
     expected = FACES[[OPEN, BLINK, NEUTRAL, TURNED, OPEN]]
     torch.testing.assert_close(torch.cat(moved), expected)
+
+
+@pytest.mark.parametrize("motion", ["absolute", "relative"])
+def test_a_network_that_falls_short_is_given_more(monkeypatch, motion):
+    """As its configuration says, whether it renders pictures or tensors."""
+    config = TINY_LANDMARKS.model_copy(
+        update={"expression_gain": ExpressionGain(mouth=1.5, eyes=2.0)}
+    )
+    animator = Animator(tiny_model(config), (SIZE, SIZE), device="cpu", precision="fp32")
+    render, given = Inference.render, []
+
+    def noted(self, encoded, driving):
+        given.append(driving.landmarks)
+        return render(self, encoded, driving)
+
+    monkeypatch.setattr(Inference, "render", noted)
+    frames = [picture(face) for face in (NEUTRAL, OPEN, BLINK)]
+    list(animator.animate(picture(SOURCE), frames, motion=motion))
+    assert openings(given) == ([0, 0.45, 0], [0.09, 0.09, 0])
+    given.clear()
+    encoded = animator.encode(picture(SOURCE))
+    animator.predict(encoded, animator.detect([picture(OPEN)]))
+    assert openings(given) == ([0.45], [0.09])
 
 
 @pytest.mark.parametrize(

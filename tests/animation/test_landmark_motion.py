@@ -12,6 +12,7 @@ from animation.landmark_motion import (
     MAX_EXPRESSION,
     USUAL_EYES,
     downwards,
+    exaggerate,
     expression_of,
     move_landmarks,
     openings,
@@ -231,6 +232,46 @@ def test_lids_and_lips_never_cross(strength, size):
         found = moved(driving, source=source, neutral=neutral, head=0, expression=strength * ALL)
         for gaps in (LIPS, LIDS, LIP_THICKNESS):
             assert openings(found, gaps, downwards(source, gaps)).min() > -1e-6
+
+
+# Exaggeration
+
+
+def test_an_expression_is_exaggerated_by_the_gain_in_the_driving_pose():
+    source, pose = drawn_face(eyes=0.08), (0.4, 0.3, -0.2, 0.05)
+    driving = similarity(drawn_face(mouth=0.2, eyes=0.06, wide=0.04), *pose)
+    gain = 1 + 0.5 * only("mouth", "jaw") + only("eyes")
+    found = exaggerate(source, driving, gain)
+    expected = similarity(drawn_face(mouth=0.3, eyes=0.04, wide=0.06), *pose)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_a_gain_of_one_changes_nothing_though_lips_cross():
+    driving = NEUTRAL + 0.1 * normal(5, 68, 2)
+    assert torch.equal(exaggerate(SOURCE, driving, ALL), driving)
+
+
+def test_a_head_in_motion_is_not_exaggerated():
+    driving = similarity(turned_head(SOURCE, 0.8), 1.2, 0.3, 0.1, 0)
+    torch.testing.assert_close(exaggerate(SOURCE, driving, 2 * ALL), driving, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0.02, 0.3, 10.0])
+def test_an_exaggeration_crosses_no_lids_and_no_lips(size):
+    source = similarity(drawn_face(mouth=0.4), 0.5, 0.3, 0, 0) + size * normal(64, 68, 2, seed=1)
+    for mouth, eyes in ((0.0, 0.0), (0.1, 0.02)):
+        driving = posed(drawn_face(mouth=mouth, eyes=eyes))
+        found = exaggerate(source, driving, 2 * ALL)
+        for gaps in (LIPS, LIDS, LIP_THICKNESS):
+            assert openings(found, gaps, downwards(driving, gaps)).min() > -1e-6
+
+
+def test_a_landmark_that_flies_off_is_exaggerated_within_bounds():
+    driving = SOURCE.clone()
+    driving[:, 8] += 5
+    found = exaggerate(SOURCE, driving, 2 * ALL)
+    step = (found - driving).norm(dim=-1) / face_unit(driving)[0, 0]
+    assert step.max().item() == pytest.approx(MAX_EXPRESSION)
 
 
 def test_drawn_faces_are_as_they_say():

@@ -8,6 +8,8 @@ import torch
 from animation.motion_transfer import (
     AS_DRIVEN,
     MotionStrength,
+    exaggerate_expression,
+    for_each_landmark,
     hull_area,
     movement_scale,
     shape_distances,
@@ -156,6 +158,20 @@ def test_landmarks_in_wide_frames_move_as_in_square_ones():
     torch.testing.assert_close(found, square * wide)
     source, initial, _ = squeezed
     assert movement_scale(source, initial, aspect=2.0) == pytest.approx(0.5 / 0.4)
+
+
+def test_landmarks_in_wide_frames_are_exaggerated_as_in_square_ones():
+    source, driving = with_face(drawn_face()), with_face(drawn_face(mouth=0.2, eyes=0.06))
+    gain = for_each_landmark({"mouth": 1.5, "eyes": 2.0}, 1.0)
+    square = exaggerate_expression(source, driving, gain)
+    opened = measure_expressions(square.landmarks)
+    assert opened.mouth.item() == pytest.approx(0.3, abs=1e-5)
+    assert opened.eyes.item() == pytest.approx(0.03, abs=1e-5)
+    torch.testing.assert_close(square.positions, driving.positions)
+    wide = torch.tensor([0.5, 1.0])
+    squeezed = [face._replace(landmarks=face.landmarks * wide) for face in (source, driving)]
+    found = exaggerate_expression(*squeezed, gain, aspect=2.0)
+    torch.testing.assert_close(found.landmarks, square.landmarks * wide)
 
 
 @pytest.mark.parametrize(("size", "scale"), [(0.2, 2.0), (0.4, 1.25), (2.0, 0.5)])

@@ -81,6 +81,7 @@ def test_a_missing_file_lists_those_there_are():
         ("train.batch_size=4", lambda c: c.train.batch_size == 4),
         ("train.learning_rate.generator=1e-3", lambda c: c.train.learning_rate.generator == 1e-3),
         ("data.size=[64,96]", lambda c: c.data.frame_size == (64, 96)),
+        ("model.expression_gain.eyes=1.5", lambda c: c.model.expression_gain.eyes == 1.5),
         ("model.memory=null", lambda c: c.model.memory is None),
         ("model.memory.identity=feature", lambda c: c.model.memory.identity == "feature"),
         ("data.root=/some/where", lambda c: c.data.root == Path("/some/where")),
@@ -100,6 +101,7 @@ def test_overrides_are_merged(path, override, read):
         ("model.memory.identity=name", r"model\.memory\.identity.*found 'name'"),
         ("trian.lr=1", r"trian.*not permitted"),
         ("train=3", r"train.*found 3"),
+        ("model.expression_gain.eyes=0.5", r"expression_gain\.eyes.*equal to 1.*found 0\.5"),
         ("loss.pixel=-1", r"loss\.pixel.*greater than or equal to 0.*found -1"),
     ],
 )
