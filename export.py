@@ -52,11 +52,16 @@ logger = logging.getLogger(__name__)
 
 
 def export(
-    checkpoint: Path, output: Path, precision: Precision = "fp16", config: Config | None = None
+    checkpoint: Path,
+    output: Path,
+    *,
+    precision: Precision = "fp16",
+    config: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> None:
     """Write the network of ``checkpoint`` and its configuration into the file ``output``.
 
-    ``config`` is for a published checkpoint, which contains none.
+    ``config`` names that of a published checkpoint, which contains none; ``overrides`` change it.
     """
     if output.suffix != ".safetensors":
         raise InputError(f"Weights are written as FILE.safetensors: found {output}.")
@@ -64,12 +69,12 @@ def export(
     if output.is_dir():
         raise InputError(f"{output} is a folder: name a file.")
     require_apart(output, weights_file(checkpoint))
-    model, config = load(checkpoint, config)
+    model, settings = load(checkpoint, config, overrides)
     state: Mapping[str, Tensor] = model.state_dict()
     if precision == "fp16":
         state = halved(state)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(output, state, to_settings(without_local_paths(config)))
+    write_tensors(output, state, to_settings(without_local_paths(settings)))
     logger.info(
         f"Written: {output} ({output.stat().st_size / 1e6:.1f} MB; "
         f"{sum(tensor.numel() for tensor in state.values()):,} numbers, "
@@ -77,32 +82,37 @@ def export(
     )
 
 
-def load(checkpoint: Path, config: Config | None) -> tuple[MCNet, Config]:
+def load(checkpoint: Path, config: str | None, overrides: Sequence[str]) -> tuple[MCNet, Config]:
     """Load the network of a checkpoint and its configuration, ``config`` for a published one.
 
     Raises InputError where a weight is not finite.
     """
     if config is not None and read_config(checkpoint) is not None:
         raise InputError(f"{checkpoint} has a configuration of its own: leave --config out.")
-    config = config or checkpoint_config(checkpoint)
-    model = load_model(checkpoint, config.model)
+    if config is None:
+        settings = checkpoint_config(checkpoint, overrides)
+    else:
+        settings = load_config(config, overrides)
+    model = load_model(checkpoint, settings.model)
     for name, tensor in model.state_dict().items():
         if not tensor.isfinite().all():
             raise InputError(f"{checkpoint} holds values that are not finite, in {name}.")
-    return model, config
+    return model, settings
 
 
 def export_onnx(
     checkpoint: Path,
     output: Path,
+    *,
     precision: Precision = "fp32",
-    config: Config | None = None,
+    config: str | None = None,
+    overrides: Sequence[str] = (),
     size: int | None = None,
 ) -> None:
     """Write the network of ``checkpoint`` as graphs for frames of one size into a new folder.
 
-    Nothing is written unless they give what the network gives.  ``config`` is for a published
-    checkpoint, ``size`` the side of frames in pixels; without it that of the training.
+    Nothing is written unless they give what the network gives.  ``config`` and ``overrides`` are
+    those of ``export``, ``size`` the side of frames in pixels; without it that of the training.
     """
     from animation.graph_check import Graphs, Reference
     from inference.onnx_graphs import export_graphs, halve_weights, require_onnx
@@ -112,9 +122,9 @@ def export_onnx(
     if output.is_dir() and any(output.iterdir()):
         raise InputError(f"{output} holds files already: name a new folder.")
     published = read_config(checkpoint) is None
-    model, config = load(checkpoint, config)
-    face_crop = PUBLISHED if published else config.data.face_crop
-    frame_size = config.data.frame_size if size is None else (size, size)
+    model, settings = load(checkpoint, config, overrides)
+    face_crop = PUBLISHED if published else settings.data.face_crop
+    frame_size = settings.data.frame_size if size is None else (size, size)
     flush_denormals()
     graphs = export_graphs(model, frame_size)
     reference = Reference(model, frame_size, face_crop)
@@ -124,7 +134,7 @@ def export_onnx(
             halve_weights(graph, fits_fp16)
         report(reference.largest_differences(Graphs(graphs)), "fp16")
     properties = {
-        "config": json.dumps(to_settings(without_local_paths(config))),
+        "config": json.dumps(to_settings(without_local_paths(settings))),
         "face_crop": json.dumps(face_crop and face_crop.model_dump()),
         "detector": fingerprint(model.detector, model.landmark_detector),
     }
@@ -238,16 +248,21 @@ def command(
         str | None,
         typer.Option(help="Configuration of a published checkpoint, for example vox.yaml."),
     ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="For example model.expression_gain.mouth=1.3; repeatable."),
+    ] = None,
 ) -> None:
     """Write the network of a checkpoint as one file, or as graphs for other runtimes."""
-    settings = load_config(config) if config else None
-    precision = precision or PRECISIONS[format]
+    precision, changes = precision or PRECISIONS[format], overrides or []
     if format == "onnx":
-        export_onnx(checkpoint, output, precision, settings, size)
+        export_onnx(
+            checkpoint, output, precision=precision, config=config, overrides=changes, size=size
+        )
     elif size is not None:
         raise InputError("--size is for --format onnx: weights serve any size.")
     else:
-        export(checkpoint, output, precision, settings)
+        export(checkpoint, output, precision=precision, config=config, overrides=changes)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -37,10 +37,7 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     Raises InputError that names the file or the override, and the path of every wrong setting.
     """
     path = find_config(name)
-    changes = OmegaConf.create()
-    for override in overrides:
-        with named(f"--set {override}"):
-            changes = merged(changes, parse_override(override))
+    changes = parse_overrides(overrides)
     with named(str(path), overrides):
         settings = merged(read(path), changes)
         bases = [path]
@@ -63,6 +60,15 @@ def named(origin: str, overrides: Sequence[str] = ()) -> Iterator[None]:
         reason = " ".join(lines[:1] if isinstance(error, OmegaConfBaseException) else lines)
         place = overrides_of(overrides, getattr(error, "full_key", None) or "") or origin
         raise InputError(f"{place} cannot be read: {reason}.") from error
+
+
+def parse_overrides(overrides: Sequence[str]) -> DictConfig:
+    """Parse several NAME=VALUE; later ones replace earlier ones."""
+    changes = OmegaConf.create()
+    for override in overrides:
+        with named(f"--set {override}"):
+            changes = merged(changes, parse_override(override))
+    return changes
 
 
 def parse_override(text: str) -> DictConfig:
@@ -146,12 +152,18 @@ def overrides_of(overrides: Sequence[str], path: str) -> str:
     )
 
 
-def checkpoint_config(checkpoint: Path) -> Config:
-    """Load the configuration in our own checkpoint.  Raises InputError for a published one."""
+def checkpoint_config(checkpoint: Path, overrides: Sequence[str] = ()) -> Config:
+    """Load the configuration in our own checkpoint, with overrides merged in.
+
+    Raises InputError for a published one, and for wrong overrides.
+    """
     settings = read_config(checkpoint)
     if settings is None:
         raise InputError(f"{checkpoint} is a published checkpoint: name its --config, vox.yaml.")
-    return validate(settings, origin=str(checkpoint))
+    with named(str(checkpoint), overrides):
+        changed = merged(OmegaConf.create(settings), parse_overrides(overrides))
+        resolved = OmegaConf.to_container(changed, resolve=True)
+    return validate(resolved, origin=str(checkpoint), overrides=overrides)
 
 
 def describe(error: Any, path: str) -> str:

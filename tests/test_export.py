@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import animate
 import export
 import reconstruction
-from config import load_config, to_settings
+from config import checkpoint_config, load_config, to_settings
 from export import halved, without_local_paths
 from modules.checkpoints import WEIGHTS, load_model, read_config, save_weights
 from modules.mcnet import MCNet
@@ -150,6 +150,25 @@ def test_a_published_checkpoint_is_exported_with_a_configuration(tmp_path):
     expected = load_model(tmp_path / "vox.pth.tar").state_dict()
     for name, found in load_model(tmp_path / "vox.safetensors").state_dict().items():
         torch.testing.assert_close(found, expected[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_setting_can_be_changed(checkpoint, tmp_path, capsys):
+    arguments = ["--checkpoint", str(checkpoint), "--output", str(tmp_path / "a.safetensors")]
+    gain = "model.expression_gain.mouth"
+    assert export.main([*arguments, "--set", f"{gain}=1.25", "--set", "name=louder"]) == 0
+    config = checkpoint_config(tmp_path / "a.safetensors")
+    assert (config.model.expression_gain.mouth, config.name) == (1.25, "louder")
+    before = checkpoint_config(checkpoint).model
+    assert config.model == before.model_copy(
+        update={"expression_gain": config.model.expression_gain}
+    )
+    for change, says in (
+        (f"{gain}=3", f"--set {gain}=3: {gain}: Input should be less than or equal to 2"),
+        ("model.num_kp=7", "set model.num_kp"),
+        ("mouth", "is not NAME=VALUE"),
+    ):
+        assert export.main([*arguments, "--set", change]) == 2
+        assert says in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_mistake_is_one_sentence(checkpoint, tmp_path, capsys):
