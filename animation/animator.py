@@ -17,13 +17,13 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from animation.landmark_motion import landmark_gains
 from animation.motion_template import fingerprint
 from animation.motion_transfer import (
     AS_DRIVEN,
     MotionStrength,
     RelativeMotion,
     exaggerate_expression,
-    for_each_landmark,
     frames_of,
 )
 from animation.neutral_face import NeutralSoFar, find_neutral
@@ -99,10 +99,10 @@ class Animator:
         self.streams = Streams(self.device)
         self.detector_fingerprint = fingerprint(model.detector, model.landmark_detector)
         self.detects_landmarks = model.landmark_detector is not None
-        self.gain: Tensor | None = None  # of the expression, for each landmark
+        self.gains: Tensor | None = None  # of expressions, for each landmark
         if self.detects_landmarks and model.config.expression_gain != ExpressionGain():
             gains = model.config.expression_gain.model_dump()
-            self.gain = for_each_landmark(gains, 1.0).to(self.device)
+            self.gains = landmark_gains(**gains).to(self.device)
 
     @classmethod
     def from_checkpoint(
@@ -271,9 +271,9 @@ class Animator:
 
     def exaggerated(self, encoded: FusedEncoded, driving: Keypoints) -> Keypoints:
         """Exaggerate driving expressions as the network asks for (``model.expression_gain``)."""
-        if self.gain is None:
+        if self.gains is None:
             return driving
-        return exaggerate_expression(encoded.keypoints, driving, self.gain, self.aspect)
+        return exaggerate_expression(encoded.keypoints, driving, self.gains, self.aspect)
 
     @property
     def precision(self) -> torch.dtype:

@@ -23,7 +23,7 @@ from animation.head_motion import (
     indices,
     limited,
 )
-from modules.face_landmarks import NUM_LANDMARKS
+from modules.face_landmarks import NUM_LANDMARKS, PARTS
 from modules.geometry import inverse_2x2
 
 MAX_EXPRESSION = 0.6  # displacement of a landmark, in eye distances: a wide open mouth has 0.5
@@ -115,18 +115,33 @@ def exaggerate(source: Tensor, driving: Tensor, gain: Tensor) -> Tensor:
 
         d' = d + (g - 1) (d - H(s)),    H = fit(s, d)
 
-    ``gain`` is that of each landmark, (68,).  Lids and lips do not cross where they did not.
+    ``gain`` is that of each landmark along the driving face's line of the eyes and at right angles
+    to it, (68, 2); see ``landmark_gains``.  Lids and lips do not cross where they did not.
     """
     motion = fit_head(source, driving)
     posed = motion(source - face_centre(source), face_unit(source)) + face_centre(driving)
     change = limited(driving - posed, MAX_EXPRESSION * face_unit(driving))
-    farther = driving + (gain - 1)[:, None] * change
+    axes = face_axes(driving)
+    farther = driving + ((gain - 1) * (change @ axes)) @ axes.mT
     for gaps in (LIPS, LIDS, LIP_THICKNESS):
         down = downwards(driving, gaps)
         least = openings(driving, gaps, down).clamp_max(0)
         wanted = torch.maximum(openings(farther, gaps, down), least)
-        farther = set_openings(farther, gaps, wanted, down, gain > 1)
+        farther = set_openings(farther, gaps, wanted, down, gain.amax(dim=1) > 1)
     return farther
+
+
+def landmark_gains(*, mouth: float, width: float, eyes: float, brows: float) -> Tensor:
+    """Spread gains of the four expressions over the landmarks, across and down the face: (68, 2).
+
+    The chin goes down as the mouth opens.
+    """
+    gains = torch.ones(NUM_LANDMARKS, 2)
+    gains[list(PARTS["mouth"])] = torch.tensor([width, mouth])
+    gains[list(CHIN), 1] = mouth
+    gains[list(PARTS["eyes"])] = eyes
+    gains[list(PARTS["brows"])] = brows
+    return gains
 
 
 def express(source: Tensor, neutral: Tensor, expression: Tensor, strength: Tensor) -> Tensor:
@@ -188,6 +203,12 @@ def rotation(to: Tensor, start: Tensor) -> Tensor:
     (x, y), (u, v) = unit_vector(to).unbind(-1), unit_vector(start).unbind(-1)
     cos, sin = x * u + y * v, y * u - x * v
     return torch.stack([cos, -sin, sin, cos], dim=-1).unflatten(-1, (2, 2))
+
+
+def face_axes(face: Tensor) -> Tensor:
+    """Unit vectors along a face's line of the eyes and down from it, as columns: (B, 2, 2)."""
+    x, y = unit_vector(eye_vector(face)).unbind(-1)
+    return torch.stack([x, -y, y, x], dim=-1).unflatten(-1, (2, 2))
 
 
 def downwards(face: Tensor, gaps: Gaps) -> Tensor:

@@ -9,7 +9,6 @@ are landmarks, how far and with which parts the face expresses itself.
 """
 
 import math
-from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -135,9 +134,9 @@ class RelativeMotion:
 def exaggerate_expression(
     source: Keypoints, driving: Keypoints, gain: Tensor, aspect: float = 1.0
 ) -> Keypoints:
-    """Move driving landmarks farther from the source's expression, by a gain for each (68,).
+    """Move driving landmarks farther from the source's expression, by gains (68, 2).
 
-    It makes up for a network that moves lids and lips less far than their landmarks.
+    They make up for a network that moves lids and lips less far than their landmarks.
     """
     square = landmark_unit(aspect, driving.landmarks.device)
     farther = exaggerate(source.landmarks * square, driving.landmarks * square, gain)
@@ -152,15 +151,10 @@ def frames_of(keypoints: Keypoints, frames: slice) -> Keypoints:
 @cache
 def landmark_strengths(strength: MotionStrength, device: torch.device) -> Tensor:
     """Spread the strength of the expression over the landmarks: (68,)."""
-    return for_each_landmark(dict.fromkeys(strength.parts, strength.expression), 0.0).to(device)
-
-
-def for_each_landmark(values: Mapping[str, float], default: float) -> Tensor:
-    """Spread values of parts of the face over their landmarks: (68,)."""
-    spread = torch.full((NUM_LANDMARKS,), default)
-    for part, value in values.items():
-        spread[list(PARTS[part])] = value
-    return spread
+    strengths = torch.zeros(NUM_LANDMARKS)
+    for part in strength.parts:
+        strengths[list(PARTS[part])] = strength.expression
+    return strengths.to(device)
 
 
 def movement_scale(source: Keypoints, initial: Keypoints, aspect: float = 1.0) -> float:

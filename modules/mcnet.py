@@ -29,14 +29,15 @@ Gain = Annotated[float, Field(ge=1, le=2)]
 class ExpressionGain(Section):
     """Section ``model.expression_gain``: how much farther landmarks move than the driving face's.
 
-    In an animation, relative to the source's expression.  It makes up for a trained network that
-    moves lids and lips less far than their landmarks.  Not in the paper.
+    In an animation, relative to the source's expression; one for each of ``Expressions``.  It makes
+    up for a trained network that moves lids and lips less far than their landmarks.  Not in the
+    paper.
     """
 
-    jaw: Gain = 1.0
-    brows: Gain = 1.0
-    eyes: Gain = 1.0
     mouth: Gain = 1.0
+    width: Gain = 1.0
+    eyes: Gain = 1.0
+    brows: Gain = 1.0
 
 
 class ModelConfig(Section):

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from animation.landmark_motion import landmark_gains
 from animation.motion_transfer import (
     AS_DRIVEN,
     MotionStrength,
     exaggerate_expression,
-    for_each_landmark,
     hull_area,
     movement_scale,
     shape_distances,
@@ -162,7 +162,7 @@ def test_landmarks_in_wide_frames_move_as_in_square_ones():
 
 def test_landmarks_in_wide_frames_are_exaggerated_as_in_square_ones():
     source, driving = with_face(drawn_face()), with_face(drawn_face(mouth=0.2, eyes=0.06))
-    gain = for_each_landmark({"mouth": 1.5, "eyes": 2.0}, 1.0)
+    gain = landmark_gains(mouth=1.5, width=1.0, eyes=2.0, brows=1.0)
     square = exaggerate_expression(source, driving, gain)
     opened = measure_expressions(square.landmarks)
     assert opened.mouth.item() == pytest.approx(0.3, abs=1e-5)
