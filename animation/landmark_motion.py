@@ -125,8 +125,10 @@ def exaggerate(source: Tensor, driving: Tensor, gain: Tensor) -> Tensor:
     farther = driving + ((gain - 1) * (change @ axes)) @ axes.mT
     for gaps in (LIPS, LIDS, LIP_THICKNESS):
         down = downwards(driving, gaps)
-        least = openings(driving, gaps, down).clamp_max(0)
-        wanted = torch.maximum(openings(farther, gaps, down), least)
+        own, now, wanted = (openings(face, gaps, down) for face in (posed, driving, farther))
+        if gaps is LIPS:  # an open mouth of the source is shut only where the driving mouth is
+            wanted = now + (now / own.clamp_min(1e-6)).clamp(0, 1) * (wanted - now)
+        wanted = torch.maximum(wanted, now.clamp_max(0))
         farther = set_openings(farther, gaps, wanted, down, gain.amax(dim=1) > 1)
     return farther
 

@@ -9,6 +9,7 @@ from animation.bundled import MOTIONS, WEIGHTS, bundled_source, driving_path, mo
 from animation.cropper import choose_policy, fit_source
 from animation.motion_template import load_template
 from animation.motion_transfer import frames_of
+from config import checkpoint_config, load_config
 from media.video import probe, read_frames
 from modules.face_landmarks import measure_expressions
 
@@ -64,3 +65,7 @@ def test_talking_moves_the_mouth(animator):
     assert wanted.std() > 0.01  # of the distance of the eyes
     assert np.corrcoef(wanted, found)[0, 1] > 0.5
     assert found.std() > 0.3 * wanted.std()
+
+
+def test_they_are_configured_as_lite_yaml():
+    assert checkpoint_config(WEIGHTS).model == load_config("lite.yaml").model

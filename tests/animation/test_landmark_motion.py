@@ -249,6 +249,15 @@ def test_an_expression_is_exaggerated_by_the_gain_in_the_driving_pose():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("mouth", "expected"), [(0.0, 0.0), (0.1, 0.0625), (0.2, 0.15), (0.6, 0.7)]
+)
+def test_an_open_mouth_of_the_source_is_shut_only_where_the_driving_mouth_is(mouth, expected):
+    gain = landmark_gains(mouth=1.5, width=1.0, eyes=1.0, brows=1.0).double()
+    found = exaggerate(drawn_face(mouth=0.4), drawn_face(mouth=mouth), gain)
+    assert measure_expressions(found).mouth.item() == pytest.approx(expected, abs=1e-5)
+
+
 def test_a_gain_of_one_changes_nothing_though_lips_cross():
     driving = NEUTRAL + 0.1 * normal(5, 68, 2)
     assert torch.equal(exaggerate(SOURCE, driving, TWICE / 2), driving)
