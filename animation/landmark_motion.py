@@ -115,14 +115,17 @@ def exaggerate(source: Tensor, driving: Tensor, gain: Tensor) -> Tensor:
 
         d' = d + (g - 1) (d - H(s)),    H = fit(s, d)
 
-    ``gain`` is that of each landmark along the driving face's line of the eyes and at right angles
-    to it, (68, 2); see ``landmark_gains``.  Lids and lips do not cross where they did not.
+    ``gain`` is that of each landmark across, down and up the driving face, (68, 3); see
+    ``landmark_gains``.  Lids and lips do not cross where they did not.
     """
     motion = fit_head(source, driving)
     posed = motion(source - face_centre(source), face_unit(source)) + face_centre(driving)
     change = limited(driving - posed, MAX_EXPRESSION * face_unit(driving))
     axes = face_axes(driving)
-    farther = driving + ((gain - 1) * (change @ axes)) @ axes.mT
+    across, down = (change @ axes).unbind(-1)
+    parts = torch.stack([across, down.clamp_min(0), down.clamp_max(0)], dim=-1) * (gain - 1)
+    step = torch.stack([parts[..., 0], parts[..., 1:].sum(dim=-1)], dim=-1)
+    farther = driving + step @ axes.mT
     for gaps in (LIPS, LIDS, LIP_THICKNESS):
         down = downwards(driving, gaps)
         own, now, wanted = (openings(face, gaps, down) for face in (posed, driving, farther))
@@ -134,15 +137,16 @@ def exaggerate(source: Tensor, driving: Tensor, gain: Tensor) -> Tensor:
 
 
 def landmark_gains(*, mouth: float, width: float, eyes: float, brows: float) -> Tensor:
-    """Spread gains of the four expressions over the landmarks, across and down the face: (68, 2).
+    """Spread gains of four expressions over the landmarks, across, down and up the face: (68, 3).
 
-    The chin goes down as the mouth opens.
+    The chin goes down as the mouth opens.  Brows are exaggerated upwards alone: a head that nods
+    seems to lower them, and brows that are pushed onto the lids leave a ghost of themselves.
     """
-    gains = torch.ones(NUM_LANDMARKS, 2)
-    gains[list(PARTS["mouth"])] = torch.tensor([width, mouth])
-    gains[list(CHIN), 1] = mouth
+    gains = torch.ones(NUM_LANDMARKS, 3)
+    gains[list(PARTS["mouth"])] = torch.tensor([width, mouth, mouth])
+    gains[list(CHIN), 1:] = mouth
     gains[list(PARTS["eyes"])] = eyes
-    gains[list(PARTS["brows"])] = brows
+    gains[list(PARTS["brows"]), 2] = brows
     return gains
 
 

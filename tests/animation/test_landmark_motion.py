@@ -237,7 +237,7 @@ def test_lids_and_lips_never_cross(strength, size):
 
 # Exaggeration
 
-TWICE = torch.full((NUM_LANDMARKS, 2), 2.0).double()
+TWICE = torch.full((NUM_LANDMARKS, 3), 2.0).double()
 
 
 def test_an_expression_is_exaggerated_by_the_gain_in_the_driving_pose():
@@ -247,6 +247,19 @@ def test_an_expression_is_exaggerated_by_the_gain_in_the_driving_pose():
     found = exaggerate(source, driving, gain)
     expected = similarity(drawn_face(mouth=0.3, eyes=0.04, wide=0.05), *pose)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_brows_are_exaggerated_upwards_alone():
+    gain = landmark_gains(mouth=1.0, width=1.0, eyes=1.0, brows=1.5).double()
+    step = torch.zeros(1, NUM_LANDMARKS, 2).double()
+    step[:, list(PARTS["brows"])] = torch.tensor([0.03, -0.1]).double()
+    pose = (0.5, 0.3, 0.1, 0)
+    raised, lowered = (similarity(drawn_face() + sign * step, *pose) for sign in (1, -1))
+    step[..., 1] *= 1.5
+    expected = similarity(drawn_face() + step, *pose)
+    found = exaggerate(drawn_face(), raised, gain)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(exaggerate(drawn_face(), lowered, gain), lowered)
 
 
 @pytest.mark.parametrize(
