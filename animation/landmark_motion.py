@@ -122,9 +122,9 @@ def exaggerate(source: Tensor, driving: Tensor, gain: Tensor) -> Tensor:
     posed = motion(source - face_centre(source), face_unit(source)) + face_centre(driving)
     change = limited(driving - posed, MAX_EXPRESSION * face_unit(driving))
     axes = face_axes(driving)
-    across, down = (change @ axes).unbind(-1)
-    parts = torch.stack([across, down.clamp_min(0), down.clamp_max(0)], dim=-1) * (gain - 1)
-    step = torch.stack([parts[..., 0], parts[..., 1:].sum(dim=-1)], dim=-1)
+    across, fall = (change @ axes).unbind(-1)
+    vertical = torch.where(fall > 0, gain[:, 1], gain[:, 2])
+    step = torch.stack([(gain[:, 0] - 1) * across, (vertical - 1) * fall], dim=-1)
     farther = driving + step @ axes.mT
     for gaps in (LIPS, LIDS, LIP_THICKNESS):
         down = downwards(driving, gaps)
