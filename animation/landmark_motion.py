@@ -27,6 +27,7 @@ from modules.face_landmarks import NUM_LANDMARKS, PARTS
 from modules.geometry import inverse_2x2
 
 MAX_EXPRESSION = 0.6  # displacement of a landmark, in eye distances: a wide open mouth has 0.5
+MAX_BROWS = 0.05  # of exaggerated brows: farther up or down they leave marks in hair and on lids
 
 USUAL_EYES = 0.085  # opening of open eyes, in eye distances
 CLOSED_EYES = 0.045  # below it eyes are taken as closed
@@ -113,19 +114,19 @@ def move_landmarks(
 def exaggerate(source: Tensor, driving: Tensor, gain: Tensor) -> Tensor:
     """Move driving landmarks farther from the source's expression, in the driving pose.
 
-        d' = d + (g - 1) (d - H(s)),    H = fit(s, d)
+        d' = H(s) + limited(g (d - H(s))),    H = fit(s, d)
 
-    ``gain`` is that of each landmark across, down and up the driving face, (68, 3); see
-    ``landmark_gains``.  Lids and lips do not cross where they did not.
+    ``gain`` is that of each landmark across and down the driving face, (68, 2); see
+    ``landmark_gains``.  No landmark gets farther from H(s) than its reach (see ``reach_matrix``),
+    or than the driving face has it.  Lids and lips do not cross where they did not.
     """
     motion = fit_head(source, driving)
     posed = motion(source - face_centre(source), face_unit(source)) + face_centre(driving)
-    change = limited(driving - posed, MAX_EXPRESSION * face_unit(driving))
     axes = face_axes(driving)
-    across, fall = (change @ axes).unbind(-1)
-    vertical = torch.where(fall > 0, gain[:, 1], gain[:, 2])
-    step = torch.stack([(gain[:, 0] - 1) * across, (vertical - 1) * fall], dim=-1)
-    farther = driving + step @ axes.mT
+    change = (driving - posed) @ axes
+    reach = reach_matrix(driving.device) * face_unit(driving)
+    bound = change.norm(dim=-1, keepdim=True).maximum(reach)
+    farther = driving + (limited(gain * change, bound) - change) @ axes.mT
     for gaps in (LIPS, LIDS, LIP_THICKNESS):
         down = downwards(driving, gaps)
         own, now, wanted = (openings(face, gaps, down) for face in (posed, driving, farther))
@@ -137,16 +138,15 @@ def exaggerate(source: Tensor, driving: Tensor, gain: Tensor) -> Tensor:
 
 
 def landmark_gains(*, mouth: float, width: float, eyes: float, brows: float) -> Tensor:
-    """Spread gains of four expressions over the landmarks, across, down and up the face: (68, 3).
+    """Spread gains of four expressions over the landmarks, across and down the face: (68, 2).
 
-    The chin goes down as the mouth opens.  Brows are exaggerated upwards alone: a head that nods
-    seems to lower them, and brows that are pushed onto the lids leave a ghost of themselves.
+    The chin goes down as the mouth opens.
     """
-    gains = torch.ones(NUM_LANDMARKS, 3)
-    gains[list(PARTS["mouth"])] = torch.tensor([width, mouth, mouth])
-    gains[list(CHIN), 1:] = mouth
+    gains = torch.ones(NUM_LANDMARKS, 2)
+    gains[list(PARTS["mouth"])] = torch.tensor([width, mouth])
+    gains[list(CHIN), 1] = mouth
     gains[list(PARTS["eyes"])] = eyes
-    gains[list(PARTS["brows"]), 2] = brows
+    gains[list(PARTS["brows"]), 1] = brows
     return gains
 
 
@@ -259,4 +259,12 @@ def share_matrix(gaps: Gaps, device: torch.device) -> Tensor:
     for row, shares in zip(matrix, gaps.shares, strict=True):
         for landmark, share in shares:
             row[landmark] = share
+    return matrix.to(device)
+
+
+@cache
+def reach_matrix(device: torch.device) -> Tensor:
+    """Matrix of how far an exaggeration takes each landmark, in eye distances: (68, 1)."""
+    matrix = torch.full((NUM_LANDMARKS, 1), MAX_EXPRESSION)
+    matrix[list(PARTS["brows"])] = MAX_BROWS
     return matrix.to(device)

@@ -134,7 +134,7 @@ class RelativeMotion:
 def exaggerate_expression(
     source: Keypoints, driving: Keypoints, gain: Tensor, aspect: float = 1.0
 ) -> Keypoints:
-    """Move driving landmarks farther from the source's expression, by gains (68, 3).
+    """Move driving landmarks farther from the source's expression, by gains (68, 2).
 
     They make up for a network that moves lids and lips less far than their landmarks.
     """
