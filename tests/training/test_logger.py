@@ -14,7 +14,9 @@ def test_a_resumed_log_repeats_no_step_and_drops_half_a_line(tmp_path):
     with logger.metrics.open("a") as file:
         file.write('{"step": 4, "loss/to')  # killed while writing
 
-    RunLogger(tmp_path, step=2).scalars(3, {"loss/total": 7.0})
+    resumed = RunLogger(tmp_path, step=2)
+    resumed.scalars(3, {"loss/total": 7.0})
+    resumed.close()
     lines = [json.loads(line) for line in logger.metrics.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert lines[-1]["loss/total"] == 7.0
